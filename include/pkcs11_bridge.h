@@ -1,0 +1,29 @@
+/* Names for programs that talk to the pkcs11 provider through OpenSSL's own API. Nothing here needs to
+ * be linked: load the provider with OSSL_PROVIDER_load(libctx, PKCS11_BRIDGE_PROVIDER). */
+#ifndef PKCS11_BRIDGE_H
+#define PKCS11_BRIDGE_H
+
+#define PKCS11_BRIDGE_PROVIDER "pkcs11"
+#define PKCS11_BRIDGE_PROPERTY "provider=pkcs11"
+
+/* The label of a PEM file that holds a pkcs11: URI. */
+#define PKCS11_BRIDGE_PEM_LABEL "PKCS#11 PROVIDER URI"
+
+/* Keys of the provider's section in openssl.cnf; docs/configuration.md has their meaning. */
+#define PKCS11_BRIDGE_CONF_MODULE_PATH      "pkcs11-module-path"
+#define PKCS11_BRIDGE_CONF_INIT_ARGS        "pkcs11-module-init-args"
+#define PKCS11_BRIDGE_CONF_TOKEN_PIN        "pkcs11-module-token-pin"
+#define PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR   "pkcs11-module-login-behavior"
+#define PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR    "pkcs11-module-load-behavior"
+#define PKCS11_BRIDGE_CONF_CACHE_SESSIONS   "pkcs11-module-cache-sessions"
+#define PKCS11_BRIDGE_CONF_ALLOW_EXPORT     "pkcs11-module-allow-export"
+#define PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS "pkcs11-module-block-operations"
+#define PKCS11_BRIDGE_CONF_QUIRKS           "pkcs11-module-quirks"
+#define PKCS11_BRIDGE_CONF_DIGEST           "pkcs11-digest"
+#define PKCS11_BRIDGE_CONF_SESSIONS_MAX     "pkcs11-sessions-max"
+#define PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE "pkcs11-allow-uri-module"
+
+/* Overrides pkcs11-module-path, except in set-user-id programs. */
+#define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"
+
+#endif

@@ -1,0 +1,33 @@
+#include "bytes.h"
+
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+bool bytes_set(struct bytes *out, const void *data, size_t len)
+{
+    out->data = OPENSSL_malloc(len + 1);
+    if (out->data == NULL)
+        return false;
+    if (len != 0)
+        memcpy(out->data, data, len);
+    out->data[len] = 0; /* labels and curve names can be printed as they are */
+    out->len = len;
+    return true;
+}
+
+bool bytes_are(const struct bytes *a, const void *data, size_t len)
+{
+    return a->len == len && (len == 0 || memcmp(a->data, data, len) == 0);
+}
+
+bool bytes_equal(const struct bytes *a, const struct bytes *b)
+{
+    return bytes_are(a, b->data, b->len);
+}
+
+void bytes_clear(struct bytes *b)
+{
+    OPENSSL_free(b->data);
+    *b = (struct bytes){ NULL, 0 };
+}

@@ -1,0 +1,23 @@
+/* A run of bytes that its holder owns. {NULL, 0} is "none"; a present but empty run has data. */
+#ifndef BRIDGE_BYTES_H
+#define BRIDGE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bytes {
+    uint8_t *data;
+    size_t len;
+};
+
+/* Copies len bytes of data into *out, which must hold nothing. False when memory is short. */
+bool bytes_set(struct bytes *out, const void *data, size_t len);
+
+bool bytes_equal(const struct bytes *a, const struct bytes *b);
+bool bytes_are(const struct bytes *a, const void *data, size_t len);
+
+/* Frees what b holds and leaves it "none". */
+void bytes_clear(struct bytes *b);
+
+#endif

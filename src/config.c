@@ -1,0 +1,271 @@
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/core_dispatch.h>
+#include <openssl/crypto.h>
+
+#include "pkcs11_bridge.h"
+#include "scope.h"
+
+#define SESSIONS_DEFAULT 8
+#define SESSIONS_MOST    1024
+#define IDLE_UNSET       ((unsigned)-1)
+
+#ifndef OSSL_OP_SKEYMGMT
+#define OSSL_OP_SKEYMGMT 23
+#endif
+
+static bool copy(const char *value, char **out)
+{
+    OPENSSL_free(*out);
+    *out = OPENSSL_strdup(value);
+    return *out != NULL;
+}
+
+static bool set_module_path(const char *value, struct config *config)
+{
+    return copy(value, &config->module_path);
+}
+
+static bool set_init_args(const char *value, struct config *config)
+{
+    return copy(value, &config->init_args);
+}
+
+/* A path without file: would be tried as a PIN, and cost a try. */
+static bool set_pin(const char *value, struct config *config)
+{
+    if (strncmp(value, "file:", 5) == 0)
+        return value[5] == '/' && copy(value + 5, &config->pin_file);
+    if (value[0] == '\0' || (value[0] == '/' && access(value, F_OK) == 0))
+        return false;
+    config->pin = secret_new(value, strlen(value));
+    return config->pin != NULL;
+}
+
+/* The position of value among the NULL-terminated words, or -1. */
+static int word(const char *value, const char *const *words)
+{
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], value) == 0)
+            return i;
+    return -1;
+}
+
+static bool set_login(const char *value, struct config *config)
+{
+    static const char *const words[] = { "auto", "always", "never", NULL };
+    int i = word(value, words);
+
+    config->login = (enum login_behavior)(i < 0 ? 0 : i);
+    return i >= 0;
+}
+
+static bool set_load(const char *value, struct config *config)
+{
+    config->load_early = strcmp(value, "early") == 0;
+    return config->load_early;
+}
+
+static bool number(const char *value, unsigned long least, unsigned long most, unsigned *out)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+
+    if (value[0] < '0' || value[0] > '9' || *end != '\0' || n < least || n > most)
+        return false;
+    *out = (unsigned)n;
+    return true;
+}
+
+static bool set_sessions_max(const char *value, struct config *config)
+{
+    return number(value, 1, SESSIONS_MOST, &config->limits.sessions_max);
+}
+
+static bool set_sessions_idle(const char *value, struct config *config)
+{
+    return number(value, 0, SESSIONS_MOST, &config->limits.sessions_idle);
+}
+
+/* 1 forbids: provider-pkcs11(7) has it this way round. */
+static bool set_allow_export(const char *value, struct config *config)
+{
+    static const char *const words[] = { "0", "1", NULL };
+    int i = word(value, words);
+
+    config->allow_export = i == 0;
+    return i >= 0;
+}
+
+static bool set_digest(const char *value, struct config *config)
+{
+    static const char *const words[] = { "auto", "token", "host", NULL };
+    int i = word(value, words);
+
+    config->digest = (enum digest_where)(i < 0 ? 0 : i);
+    return i >= 0;
+}
+
+static bool set_allow_uri_module(const char *value, struct config *config)
+{
+    static const char *const words[] = { "no", "yes", NULL };
+    int i = word(value, words);
+
+    config->allow_uri_module = i == 1;
+    return i >= 0;
+}
+
+/* Calls each with every blank- or comma-separated word of value. */
+static bool words_each(const char *value, struct config *config,
+                       bool (*each)(const char *word, struct config *config))
+{
+    _cleanup_(free_scoped) char *list = OPENSSL_strdup(value);
+    char *rest = NULL;
+    bool ok = list != NULL;
+
+    for (char *one = ok ? strtok_r(list, " \t,", &rest) : NULL; ok && one != NULL;
+         one = strtok_r(NULL, " \t,", &rest))
+        ok = each(one, config);
+    return ok;
+}
+
+static bool block(const char *name, struct config *config)
+{
+    static const struct {
+        const char *name;
+        int operation;
+    } operations[] = {
+        { "digest", OSSL_OP_DIGEST },
+        { "cipher", OSSL_OP_CIPHER },
+        { "mac", OSSL_OP_MAC },
+        { "kdf", OSSL_OP_KDF },
+        { "random", OSSL_OP_RAND },
+        { "rand", OSSL_OP_RAND },
+        { "keymgmt", OSSL_OP_KEYMGMT },
+        { "keyexch", OSSL_OP_KEYEXCH },
+        { "exchange", OSSL_OP_KEYEXCH },
+        { "signature", OSSL_OP_SIGNATURE },
+        { "asym-cipher", OSSL_OP_ASYM_CIPHER },
+        { "asym_cipher", OSSL_OP_ASYM_CIPHER },
+        { "kem", OSSL_OP_KEM },
+        { "skeymgmt", OSSL_OP_SKEYMGMT },
+        { "encoder", OSSL_OP_ENCODER },
+        { "decoder", OSSL_OP_DECODER },
+        { "store", OSSL_OP_STORE },
+    };
+
+    for (size_t i = 0; i < COUNT(operations); i++)
+        if (strcmp(operations[i].name, name) == 0) {
+            config->blocked |= 1UL << operations[i].operation;
+            return true;
+        }
+    return false;
+}
+
+static bool set_blocked(const char *value, struct config *config)
+{
+    return words_each(value, config, block);
+}
+
+/* Only no-deinit changes what happens here; the others work around calls that are never made. */
+static bool quirk(const char *name, struct config *config)
+{
+    static const char *const words[] = { "no-deinit", "no-operation-state", "no-session-callbacks",
+                                         "no-allowed-mechanisms", NULL };
+    int i = word(name, words);
+
+    config->no_deinit = config->no_deinit || i == 0;
+    return i >= 0;
+}
+
+static bool set_quirks(const char *value, struct config *config)
+{
+    return words_each(value, config, quirk);
+}
+
+static const struct {
+    const char *key;
+    const char *environment; /* overrides the section */
+    bool (*set)(const char *value, struct config *config);
+    const char *allowed;
+    bool secret;
+} keys[] = {
+    { PKCS11_BRIDGE_CONF_MODULE_PATH, PKCS11_BRIDGE_ENV_MODULE, set_module_path,
+      "an absolute path", false },
+    { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false },
+    { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
+      "the PIN itself, or file: and the absolute path of a file that holds it", true },
+    { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false },
+    { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false },
+    { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false },
+    { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024", false },
+    { PKCS11_BRIDGE_CONF_ALLOW_EXPORT, NULL, set_allow_export,
+      "0 (public keys may be exported), 1 (they may not)", false },
+    { PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS, NULL, set_blocked,
+      "any of digest, cipher, mac, kdf, random, keymgmt, keyexch, signature, asym-cipher, kem, "
+      "skeymgmt, encoder, decoder, store", false },
+    { PKCS11_BRIDGE_CONF_QUIRKS, NULL, set_quirks,
+      "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms", false },
+    { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },
+    { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false },
+};
+
+const char *config_key(size_t i)
+{
+    return i < COUNT(keys) ? keys[i].key : NULL;
+}
+
+static bool key_load(size_t i, config_lookup *lookup, void *arg, struct config *out, char *why,
+                     size_t size)
+{
+    const char *key = keys[i].key;
+    const char *value = keys[i].environment != NULL ? secure_getenv(keys[i].environment) : NULL;
+
+    if (value != NULL && value[0] != '\0')
+        key = keys[i].environment;
+    else
+        value = lookup(arg, key);
+    if (value == NULL || keys[i].set(value, out))
+        return true;
+    (void)snprintf(why, size, "%s = %s: allowed is %s", key, keys[i].secret ? "(not shown)" : value,
+                   keys[i].allowed);
+    return false;
+}
+
+static bool defaults(struct config *config)
+{
+    *config = (struct config){
+        .allow_export = true,
+        .limits = { .sessions_max = SESSIONS_DEFAULT, .sessions_idle = IDLE_UNSET },
+    };
+    return copy(BRIDGE_DEFAULT_MODULE, &config->module_path);
+}
+
+bool config_load(config_lookup *lookup, void *arg, struct config *out, char *why, size_t size)
+{
+    bool ok = defaults(out);
+
+    for (size_t i = 0; ok && i < COUNT(keys); i++)
+        ok = key_load(i, lookup, arg, out, why, size);
+    if (!ok) {
+        config_clear(out);
+        return false;
+    }
+    if (out->limits.sessions_idle == IDLE_UNSET)
+        out->limits.sessions_idle = out->limits.sessions_max;
+    return true;
+}
+
+void config_clear(struct config *config)
+{
+    OPENSSL_free(config->module_path);
+    OPENSSL_free(config->init_args);
+    OPENSSL_free(config->pin_file);
+    secret_free(config->pin);
+    *config = (struct config){ 0 };
+}

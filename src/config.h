@@ -1,0 +1,42 @@
+/* The provider's configuration: its section of openssl.cnf, then the environment. Read once, checked,
+ * every mistake named. docs/configuration.md is the manual. */
+#ifndef BRIDGE_CONFIG_H
+#define BRIDGE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "secret.h"
+#include "token/slot.h"
+
+enum login_behavior { LOGIN_AUTO, LOGIN_ALWAYS, LOGIN_NEVER };
+enum digest_where { DIGEST_AUTO, DIGEST_TOKEN, DIGEST_HOST };
+
+struct config {
+    char *module_path;
+    char *init_args;     /* or NULL */
+    struct secret *pin;  /* or NULL */
+    char *pin_file;      /* or NULL */
+    enum login_behavior login;
+    bool load_early;
+    struct pool_limits limits;
+    bool allow_export;
+    unsigned long blocked; /* bit n: OSSL_OP n is not offered */
+    bool no_deinit;
+    enum digest_where digest;
+    bool allow_uri_module;
+};
+
+/* Gives the value of a key of the section, or NULL. What it returns belongs to it. */
+typedef const char *config_lookup(void *arg, const char *key);
+
+/* Reads all keys. On failure: false with a sentence in why (size bytes) that names the key, the value
+ * (but no PIN) and what is allowed; *out then holds nothing. */
+bool config_load(config_lookup *lookup, void *arg, struct config *out, char *why, size_t size);
+
+void config_clear(struct config *config);
+
+/* The keys, for a lookup that has to know them beforehand; NULL after the last. */
+const char *config_key(size_t i);
+
+#endif

@@ -1,0 +1,62 @@
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <openssl/bio.h>
+
+#include "scope.h"
+#include "token/call.h"
+
+static const OSSL_ITEM reasons[] = {
+    { REASON_CONFIGURATION, "configuration" },
+    { REASON_URI, "bad pkcs11 URI" },
+    { REASON_MODULE, "PKCS#11 module" },
+    { REASON_TOKEN, "token" },
+    { REASON_OBJECT, "object not found" },
+    { REASON_PIN, "PIN" },
+    { REASON_KEY, "key" },
+    { REASON_PARAMETER, "bad parameter" },
+    { REASON_UNSUPPORTED, "not supported" },
+    { REASON_OPERATION, "operation failed" },
+    { REASON_MEMORY, "out of memory" },
+    { 0, NULL },
+};
+
+const OSSL_ITEM *error_reasons(void)
+{
+    return reasons;
+}
+
+void error_raise_at(const char *file, int line, const char *function, const struct core *core,
+                    enum reason reason, const char *format, ...)
+{
+    va_list args;
+
+    core->new_error(core->handle);
+    core->set_error_debug(core->handle, file, line, function);
+    va_start(args, format);
+    core->vset_error(core->handle, (uint32_t)reason, format, args);
+    va_end(args);
+}
+
+void error_raise_ckr_at(const char *file, int line, const char *function, const struct core *core,
+                        enum reason reason, CK_RV rv, const char *format, ...)
+{
+    const struct ckr *ckr = ckr_describe(rv);
+    char what[700];
+    char unknown[32];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+    if (ckr->name == NULL && ckr->advice != NULL) {
+        error_raise_at(file, line, function, core, reason, "cannot %s: %s", what, ckr->advice);
+        return;
+    }
+    (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);
+    error_raise_at(file, line, function, core, reason, "cannot %s: %s: %s%s%s", what, call_name(),
+                   ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
+                   ckr->advice != NULL ? ckr->advice : "");
+}

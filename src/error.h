@@ -1,0 +1,60 @@
+/* Every failure leaves one entry on OpenSSL's error stack: what was asked, of which token, which C_*
+ * call came back with what, and what to do. Never a PIN. */
+#ifndef BRIDGE_ERROR_H
+#define BRIDGE_ERROR_H
+
+#include <stdarg.h>
+
+#include <openssl/core.h>
+
+#include "token/ckr.h"
+
+/* The core's error functions, as OSSL_provider_init got them (provider-base(7)). */
+struct core {
+    const OSSL_CORE_HANDLE *handle;
+    void (*new_error)(const OSSL_CORE_HANDLE *handle);
+    void (*set_error_debug)(const OSSL_CORE_HANDLE *handle, const char *file, int line,
+                            const char *function);
+    void (*vset_error)(const OSSL_CORE_HANDLE *handle, uint32_t reason, const char *format,
+                       va_list args);
+};
+
+/* Reasons, for programs; the text of an entry is for people. */
+enum reason {
+    REASON_CONFIGURATION = 1,
+    REASON_URI,
+    REASON_MODULE,
+    REASON_TOKEN,
+    REASON_OBJECT,
+    REASON_PIN,
+    REASON_KEY,
+    REASON_PARAMETER,
+    REASON_UNSUPPORTED,
+    REASON_OPERATION,
+    REASON_MEMORY,
+};
+
+/* The reason texts, in the form that OSSL_FUNC_provider_get_reason_strings returns. */
+const OSSL_ITEM *error_reasons(void);
+
+#define error_raise(core, reason, ...)                                                             \
+    error_raise_at(__FILE__, __LINE__, __func__, (core), (reason), __VA_ARGS__)
+
+__attribute__((format(printf, 6, 7))) void error_raise_at(const char *file, int line,
+                                                          const char *function,
+                                                          const struct core *core,
+                                                          enum reason reason, const char *format,
+                                                          ...);
+
+/* Raises "cannot <what>: C_Function: CKR_NAME: <what to do>" for the last C_* call of this thread,
+ * where what is the formatted text. */
+#define error_raise_ckr(core, reason, rv, ...)                                                     \
+    error_raise_ckr_at(__FILE__, __LINE__, __func__, (core), (reason), (rv), __VA_ARGS__)
+
+__attribute__((format(printf, 7, 8))) void error_raise_ckr_at(const char *file, int line,
+                                                              const char *function,
+                                                              const struct core *core,
+                                                              enum reason reason, CK_RV rv,
+                                                              const char *format, ...);
+
+#endif

@@ -1,0 +1,188 @@
+#include "key/key.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <openssl/x509.h>
+
+#include "der/spki.h"
+#include "scope.h"
+#include "uri/uri.h"
+
+struct key *key_new(struct provider *provider, enum key_type type)
+{
+    struct key *key = OPENSSL_zalloc(sizeof(*key));
+
+    if (key == NULL)
+        return NULL;
+    atomic_init(&key->holders, 1);
+    key->provider = provider;
+    key->type = type;
+    return key;
+}
+
+struct key *key_ref(struct key *key)
+{
+    atomic_fetch_add(&key->holders, 1);
+    return key;
+}
+
+void key_free(struct key *key)
+{
+    if (key == NULL || atomic_fetch_sub(&key->holders, 1) != 1)
+        return;
+    bytes_clear(&key->n);
+    bytes_clear(&key->e);
+    bytes_clear(&key->point);
+    if (key->object != NULL)
+        object_clear(key->object);
+    OPENSSL_free(key->object);
+    EVP_PKEY_free(atomic_load(&key->host));
+    OPENSSL_free(key);
+}
+
+void key_scoped(struct key **key)
+{
+    key_free(*key);
+}
+
+bool key_set_rsa(struct key *key, struct view n, struct view e)
+{
+    n = view_strip(n);
+    e = view_strip(e);
+    return key->type == KEY_RSA && key->n.data == NULL && n.len != 0 && n.len <= 2048 &&
+           e.len != 0 && e.len <= n.len && bytes_set(&key->n, n.data, n.len) &&
+           bytes_set(&key->e, e.data, e.len);
+}
+
+bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
+{
+    if (key->type != KEY_EC || key->point.data != NULL || curve == NULL ||
+        !curve_point_fits(curve, point))
+        return false;
+    key->curve = curve;
+    return bytes_set(&key->point, point.data, point.len);
+}
+
+bool key_has_public(const struct key *key)
+{
+    return key->type == KEY_RSA ? key->n.data != NULL : key->point.data != NULL;
+}
+
+bool key_is_private(const struct key *key)
+{
+    return key->object != NULL;
+}
+
+bool key_same_public(const struct key *a, const struct key *b)
+{
+    return a->type == b->type && a->curve == b->curve && bytes_equal(&a->n, &b->n) &&
+           bytes_equal(&a->e, &b->e) && bytes_equal(&a->point, &b->point);
+}
+
+static unsigned bit_length(const struct bytes *number)
+{
+    unsigned bits = (unsigned)number->len * 8;
+
+    for (uint8_t top = number->len != 0 ? number->data[0] : 0x80; (top & 0x80) == 0;
+         top = (uint8_t)(top << 1))
+        bits--;
+    return bits;
+}
+
+unsigned key_bits(const struct key *key)
+{
+    if (!key_has_public(key))
+        return 0;
+    return key->type == KEY_RSA ? bit_length(&key->n) : key->curve->order_bits;
+}
+
+/* SP 800-56B appendix D, rounded to a multiple of 8 as OpenSSL does, which has the published values of
+ * SP 800-57 part 1 for the usual lengths. */
+static unsigned rsa_security_bits(unsigned bits)
+{
+    static const struct {
+        unsigned bits, security;
+    } published[] = { { 2048, 112 }, { 3072, 128 }, { 4096, 152 }, { 6144, 176 }, { 7680, 192 },
+                      { 8192, 200 }, { 15360, 256 } };
+    double x = bits * log(2);
+    unsigned strength;
+
+    for (size_t i = 0; i < COUNT(published); i++)
+        if (published[i].bits == bits)
+            return published[i].security;
+    if (bits < 8)
+        return 0;
+    strength = (unsigned)((1.923 * cbrt(x * log(x) * log(x)) - 4.69) / log(2));
+    return (strength + 4) / 8 * 8;
+}
+
+unsigned key_security_bits(const struct key *key)
+{
+    if (!key_has_public(key))
+        return 0;
+    return key->type == KEY_RSA ? rsa_security_bits(key_bits(key)) : curve_security_bits(key->curve);
+}
+
+size_t key_signature_max(const struct key *key)
+{
+    if (!key_has_public(key))
+        return 0;
+    return key->type == KEY_RSA ? key->n.len : curve_signature_max(key->curve);
+}
+
+uint8_t *key_spki(const struct key *key, size_t *len)
+{
+    size_t room = key->n.len + key->e.len + key->point.len + SPKI_OVERHEAD;
+    _cleanup_(free_scoped) uint8_t *der = key_has_public(key) ? OPENSSL_malloc(room) : NULL;
+
+    if (der == NULL)
+        return NULL;
+    *len = key->type == KEY_RSA
+               ? spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), der, room)
+               : spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
+    return *len != 0 ? MOVE(der) : NULL;
+}
+
+static EVP_PKEY *host_make(struct key *key)
+{
+    OSSL_LIB_CTX *libctx = host_libctx(&key->provider->host);
+    size_t len = 0;
+    _cleanup_(free_scoped) uint8_t *der = libctx != NULL ? key_spki(key, &len) : NULL;
+    const unsigned char *position = der;
+
+    return der != NULL ? d2i_PUBKEY_ex(NULL, &position, (long)len, libctx, HOST_PROPERTIES) : NULL;
+}
+
+EVP_PKEY *key_host(struct key *key)
+{
+    EVP_PKEY *host = atomic_load(&key->host), *none = NULL;
+
+    if (host != NULL)
+        return host;
+    host = host_make(key);
+    if (host == NULL || atomic_compare_exchange_strong(&key->host, &none, host))
+        return host;
+    EVP_PKEY_free(host);
+    return none;
+}
+
+const char *key_describe(const struct key *key, char *buf, size_t size)
+{
+    const struct object *object = key->object;
+    char *uri = NULL;
+
+    if (object == NULL) {
+        (void)snprintf(buf, size, "a public key");
+        return buf;
+    }
+    uri = uri_format(&object->slot->token, object->class, object->id.data, object->id.len,
+                     object->label.data, object->label.len);
+    (void)snprintf(buf, size, "%s", uri != NULL ? uri : "pkcs11:");
+    free(uri);
+    return buf;
+}

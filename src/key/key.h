@@ -1,0 +1,76 @@
+/* What an EVP_PKEY of this provider holds: a public half and, for a private key, its place on a token. */
+#ifndef BRIDGE_KEY_H
+#define BRIDGE_KEY_H
+
+#include <stdatomic.h>
+
+#include <openssl/evp.h>
+
+#include "bytes.h"
+#include "der/der.h"
+#include "mech/curve.h"
+#include "mech/sign.h"
+#include "provider.h"
+#include "token/object.h"
+
+enum key_type { KEY_RSA, KEY_EC };
+
+/* Never changed once others can see it, but for host. */
+struct key {
+    atomic_uint holders;
+    struct provider *provider;
+    enum key_type type;
+    struct bytes n, e;         /* KEY_RSA: big-endian, no leading zeros */
+    const struct curve *curve; /* KEY_EC; NULL while empty */
+    struct bytes point;        /* KEY_EC: 0x04 X Y */
+    struct object *object;     /* the private half; NULL for a public key */
+    _Atomic(EVP_PKEY *) host;  /* the public half in software, made at the first need */
+};
+
+struct key *key_new(struct provider *provider, enum key_type type);
+struct key *key_ref(struct key *key);
+void key_free(struct key *key);
+void key_scoped(struct key **key);
+
+/* Fill an empty key; false when memory is short or the values cannot be a key's. */
+bool key_set_rsa(struct key *key, struct view n, struct view e);
+bool key_set_ec(struct key *key, const struct curve *curve, struct view point);
+
+bool key_has_public(const struct key *key);
+bool key_is_private(const struct key *key);
+bool key_same_public(const struct key *a, const struct key *b);
+
+/* Bits of the modulus or of the curve's order; equivalent symmetric strength; longest signature. */
+unsigned key_bits(const struct key *key);
+unsigned key_security_bits(const struct key *key);
+size_t key_signature_max(const struct key *key);
+
+/* The SubjectPublicKeyInfo in DER, to be freed with OPENSSL_free. NULL when there is no public half or
+ * memory is short. */
+uint8_t *key_spki(const struct key *key, size_t *len);
+
+/* The public half as a key of the application's other providers, for work on the host. Belongs to key.
+ * NULL with OpenSSL's errors raised. */
+EVP_PKEY *key_host(struct key *key);
+
+/* "pkcs11:token=...": the private key's own URI for messages, in buf (size bytes), which is returned.
+ * A public key without a place is "a public key". */
+const char *key_describe(const struct key *key, char *buf, size_t size);
+
+/* Where the bytes for key_sign stand in the table of mechanisms. */
+enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
+
+/* Whether the token hashes for this request: its mechanism is listed for signing. One call at most. */
+bool key_token_hashes(struct key *key, const struct sign_request *request);
+
+/* Signs data, a message or a digest as column says. signature: key_signature_max bytes, filled as
+ * OpenSSL wants it (ECDSA as DER); *len is set. False with an error raised. */
+bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
+              struct view data, uint8_t *signature, size_t *len);
+
+static inline struct view view_bytes(const struct bytes *bytes)
+{
+    return (struct view){ bytes->data, bytes->len };
+}
+
+#endif

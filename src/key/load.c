@@ -1,0 +1,323 @@
+#include "key/load.h"
+
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "key/public.h"
+#include "scope.h"
+#include "token/call.h"
+#include "token/run.h"
+
+enum phase_login {
+    WITHOUT_LOGIN,
+    WITH_LOGIN,
+    LOGIN_IF_ALWAYS, /* with, and only when pkcs11-module-login-behavior says always */
+    LOGIN_IF_AUTO,   /* with, and only when it says auto */
+};
+
+/* A search on one slot. */
+struct load_phase {
+    CK_OBJECT_CLASS class;
+    enum phase_login login;
+    bool fallback;    /* only while the slot gave nothing */
+    bool public_half; /* of a private key */
+};
+
+#define NO_CLASS CK_UNAVAILABLE_INFORMATION
+
+static const struct load_phase private_phases[] = {
+    { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
+/* provider-pkcs11(7): public keys are looked for without a login, with one if that finds none. */
+static const struct load_phase public_phases[] = {
+    { CKO_PUBLIC_KEY, LOGIN_IF_ALWAYS, false, false },
+    { CKO_PUBLIC_KEY, WITHOUT_LOGIN, true, false },
+    { CKO_PUBLIC_KEY, LOGIN_IF_AUTO, true, false },
+    { CKO_PRIVATE_KEY, WITH_LOGIN, true, true },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
+static const struct load_phase public_half_phases[] = {
+    { CKO_PRIVATE_KEY, WITH_LOGIN, false, true },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
+static const struct load_phase all_phases[] = {
+    { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
+    { CKO_PUBLIC_KEY, WITHOUT_LOGIN, false, false },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
+static const struct load_phase no_phases[] = {
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
+
+bool load_begin(struct load *load, struct provider *provider, const char *text)
+{
+    char why[512];
+
+    *load = (struct load){ .provider = provider };
+    if (!uri_parse(text, provider->config.allow_uri_module, &load->uri, why, sizeof(why))) {
+        error_raise(&provider->core, REASON_URI, "cannot use the pkcs11 URI: %s", why);
+        return false;
+    }
+    if (load->uri.unknown != NULL) {
+        error_raise(&provider->core, REASON_URI,
+                    "cannot use the pkcs11 URI: the attribute %s is unknown, so nothing can match %s",
+                    load->uri.unknown, load->uri.text);
+        return false;
+    }
+    load->pins = (struct pin_source){ .value = load->uri.pin,
+                                      .file = load->uri.pin_file,
+                                      .config = provider->config.pin,
+                                      .config_file = provider->config.pin_file };
+    return true;
+}
+
+void load_want(struct load *load, enum load_want want)
+{
+    load->want = want;
+}
+
+void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token),
+              void *arg)
+{
+    load->pins.ask = ask;
+    load->pins.ask_arg = arg;
+}
+
+static const struct load_phase *choose_phases(const struct load *load)
+{
+    CK_OBJECT_CLASS class;
+    bool named = uri_class(&load->uri, &class);
+
+    if (named && class == CKO_PRIVATE_KEY)
+        return load->want == LOAD_PUBLIC ? public_half_phases : private_phases;
+    if (named && class == CKO_PUBLIC_KEY)
+        return load->want == LOAD_PRIVATE ? no_phases : public_phases;
+    if (named)
+        return no_phases;
+    return load->want == LOAD_PRIVATE  ? private_phases
+           : load->want == LOAD_PUBLIC ? public_phases
+                                       : all_phases;
+}
+
+static bool load_start(struct load *load)
+{
+    struct module *module = provider_module(load->provider, load->uri.module_path);
+    CK_OBJECT_CLASS class;
+
+    if (module == NULL)
+        return false;
+    load->explicit = load->want != LOAD_ANY || uri_class(&load->uri, &class);
+    load->phases = choose_phases(load);
+    scan_begin(&load->scan, module, &load->uri, &load->provider->config.limits);
+    return true;
+}
+
+static bool phase_applies(const struct load *load)
+{
+    enum login_behavior login = load->provider->config.login;
+
+    switch (load->phase->login) {
+    case LOGIN_IF_ALWAYS:
+        return login == LOGIN_ALWAYS;
+    case LOGIN_IF_AUTO:
+        return login == LOGIN_AUTO && load->found_here == 0;
+    default:
+        return !load->phase->fallback || load->found_here == 0;
+    }
+}
+
+static CK_RV search(struct session *session, void *arg)
+{
+    struct load *load = arg;
+    CK_OBJECT_CLASS class = load->phase->class;
+    CK_ATTRIBUTE template[TEMPLATE_MAX] = { { CKA_CLASS, &class, sizeof(class) } };
+    CK_ULONG count = 1;
+
+    if (uri_id(&load->uri) != NULL)
+        template[count++] = *uri_id(&load->uri);
+    if (uri_label(&load->uri) != NULL)
+        template[count++] = *uri_label(&load->uri);
+    return objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
+}
+
+static void note_failure(struct load *load, CK_RV rv)
+{
+    if (load->failure != CKR_OK)
+        return;
+    load->failure = rv;
+    load->failed_call = call_name();
+}
+
+/* Searches the slot with the phase. What stands in the way of one token must not hide the others. */
+static void run_phase(struct load *load)
+{
+    CK_RV rv;
+
+    load->next = load->count = 0;
+    rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, search, load);
+    if (rv == RV_PIN_MISSING && (!load->explicit || load->phase->fallback))
+        load->skipped_login = true;
+    else if (rv != CKR_OK)
+        note_failure(load, rv);
+    if (rv != CKR_OK)
+        load->count = 0;
+}
+
+/* The next token that fits, with its first search. */
+static CK_RV load_next_slot(struct load *load)
+{
+    CK_RV rv = scan_next(&load->scan, &load->slot);
+
+    if (rv == CKR_OK && load->slot == NULL && load->found == 0 && load->failure == CKR_OK &&
+        scan_widen(&load->scan))
+        rv = scan_next(&load->scan, &load->slot);
+    load->phase = load->phases;
+    load->found_here = 0;
+    return rv;
+}
+
+/* Runs the next search that applies, here or on the next token. Nothing left: load->slot is NULL. */
+static CK_RV load_advance(struct load *load)
+{
+    if (load->slot != NULL)
+        load->phase++;
+    while (load->slot == NULL || load->phase->class == NO_CLASS) {
+        CK_RV rv = load_next_slot(load);
+
+        if (rv != CKR_OK || load->slot == NULL)
+            return rv;
+    }
+    if (phase_applies(load))
+        run_phase(load);
+    return CKR_OK;
+}
+
+struct make_task {
+    struct load *load;
+    CK_OBJECT_HANDLE handle;
+    struct key *key; /* NULL: the object is no key for OpenSSL */
+};
+
+static CK_RV make(struct session *session, void *arg)
+{
+    struct make_task *task = arg;
+    struct load *load = task->load;
+    const char *unusable = NULL;
+    CK_RV rv = public_read_key(load->provider, session, task->handle, load->phase->class, &task->key,
+                               &unusable);
+
+    if (rv == CKR_OK && task->key == NULL)
+        load->unusable = unusable;
+    return rv;
+}
+
+/* The key at the next handle, or none if it is not one for us. */
+static struct key *load_make(struct load *load)
+{
+    struct make_task task = { load, load->handles[load->next++], NULL };
+    CK_RV rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, make, &task);
+
+    if (rv != CKR_OK) {
+        note_failure(load, rv);
+        return NULL;
+    }
+    if (task.key != NULL && load->phase->public_half)
+        key_make_public(task.key);
+    return task.key;
+}
+
+static const char *kind(const struct load *load)
+{
+    CK_OBJECT_CLASS class = CKO_DATA;
+
+    if (load->want == LOAD_PRIVATE)
+        return "private key";
+    if (load->want == LOAD_PUBLIC)
+        return "public key";
+    (void)uri_class(&load->uri, &class);
+    return class == CKO_PRIVATE_KEY ? "private key" : class == CKO_PUBLIC_KEY ? "public key" : "key";
+}
+
+static void raise_no_token(const struct load *load)
+{
+    const struct core *core = &load->provider->core;
+
+    if (load->scan.uninitialized)
+        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s", load->uri.text);
+    else if (load->scan.seen[0] == '\0')
+        error_raise(core, REASON_TOKEN,
+                    "no token matches %s: the PKCS#11 module %s shows no initialised token",
+                    load->uri.text, load->scan.module->path);
+    else
+        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s",
+                    load->uri.text, load->scan.seen);
+}
+
+static enum reason reason_of(const struct load *load)
+{
+    bool own = ckr_describe(load->failure)->name == NULL;
+
+    return own || strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
+}
+
+/* Nothing was found: says why, the most telling reason first. */
+static void raise_nothing(const struct load *load)
+{
+    const struct core *core = &load->provider->core;
+
+    if (load->failure != CKR_OK) {
+        call_named(load->failed_call);
+        error_raise_ckr(core, reason_of(load), load->failure, "open %s", load->uri.text);
+    } else if (load->scan.matched == 0) {
+        raise_no_token(load);
+    } else if (load->unusable != NULL) {
+        error_raise(core, REASON_KEY, "cannot use %s: %s", load->uri.text, load->unusable);
+    } else if (load->skipped_login) {
+        error_raise_ckr(core, REASON_PIN, RV_PIN_MISSING, "open %s", load->uri.text);
+    } else {
+        error_raise(core, REASON_OBJECT, "no %s matches %s on the token %s", kind(load),
+                    load->uri.text, load->scan.seen);
+    }
+}
+
+static enum load_result load_finish(struct load *load, CK_RV rv)
+{
+    load->slot = NULL;
+    if (rv != CKR_OK) {
+        error_raise_ckr(&load->provider->core, REASON_TOKEN, rv, "open %s", load->uri.text);
+        return LOAD_FAILED;
+    }
+    if (load->found != 0)
+        return LOAD_END;
+    raise_nothing(load);
+    return LOAD_FAILED;
+}
+
+enum load_result load_next(struct load *load, struct key **out)
+{
+    if (load->phases == NULL && !load_start(load))
+        return LOAD_FAILED;
+    for (;;) {
+        CK_RV rv;
+
+        while (load->next < load->count) {
+            *out = load_make(load);
+            if (*out == NULL)
+                continue;
+            load->found++;
+            load->found_here++;
+            return LOAD_KEY;
+        }
+        rv = load_advance(load);
+        if (load->slot == NULL || rv != CKR_OK)
+            return load_finish(load, rv);
+    }
+}
+
+void load_end(struct load *load)
+{
+    scan_end(&load->scan);
+    uri_clear(&load->uri);
+}

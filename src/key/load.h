@@ -1,0 +1,53 @@
+/* Finding the keys that a URI names and making struct key of them. */
+#ifndef BRIDGE_LOAD_H
+#define BRIDGE_LOAD_H
+
+#include "key/key.h"
+#include "token/scan.h"
+#include "uri/uri.h"
+
+/* What is looked for; the URI's type= narrows it further. */
+enum load_want { LOAD_ANY, LOAD_PRIVATE, LOAD_PUBLIC };
+
+struct load_phase;
+
+struct load {
+    struct provider *provider;
+    struct uri uri;
+    struct pin_source pins;
+    enum load_want want;
+    bool explicit; /* one kind is asked for: what keeps it from being found is an error */
+
+    struct scan scan;
+    struct slot *slot;               /* whose objects are being given out */
+    const struct load_phase *phases; /* what to search on each slot */
+    const struct load_phase *phase;  /* of the handles below */
+    CK_OBJECT_HANDLE handles[FIND_BATCH];
+    CK_ULONG count, next;
+
+    unsigned found;
+    unsigned found_here; /* on slot */
+    bool skipped_login;     /* private keys were not looked at for want of a PIN */
+    const char *unusable;   /* why a key that was found is no key for OpenSSL */
+    CK_RV failure;          /* the first failure on a token, while others are tried */
+    const char *failed_call;
+};
+
+/* Parses text and gets ready; makes no C_* call. False with an error raised. A load is ended with
+ * load_end also after that. */
+bool load_begin(struct load *load, struct provider *provider, const char *text);
+
+/* Before the first load_next. */
+void load_want(struct load *load, enum load_want want);
+void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token),
+              void *arg);
+
+enum load_result { LOAD_KEY, LOAD_END, LOAD_FAILED };
+
+/* The next key, which the caller frees. LOAD_FAILED: an error is raised; so it is when nothing at all
+ * was found. */
+enum load_result load_next(struct load *load, struct key **out);
+
+void load_end(struct load *load);
+
+#endif

@@ -1,0 +1,225 @@
+#include "key/public.h"
+
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "scope.h"
+
+static const CK_ATTRIBUTE_TYPE private_attributes[] = {
+    CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS,
+};
+static const CK_ATTRIBUTE_TYPE public_attributes[] = {
+    CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
+};
+
+static const struct {
+    CK_KEY_TYPE ck;
+    enum key_type type;
+} key_types[] = { { CKK_RSA, KEY_RSA }, { CKK_EC, KEY_EC } };
+
+static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
+{
+    const CK_ATTRIBUTE *one = attribute(attributes, type);
+
+    return one != NULL ? (struct view){ one->pValue, one->ulValueLen } : (struct view){ NULL, 0 };
+}
+
+/* CKA_EC_POINT: an OCTET STRING around the point (PKCS#11 v3.1 §6.3.3), the bare point, or a BIT STRING
+ * around it, as modules have it. */
+static struct view ec_point(const struct curve *curve, struct view value)
+{
+    struct view rest = value, point;
+
+    if (der_read(&rest, DER_OCTET_STRING, &point) && rest.len == 0 && curve_point_fits(curve, point))
+        return point;
+    rest = value;
+    if (der_read(&rest, DER_BIT_STRING, &point) && rest.len == 0 && point.len > 1 &&
+        point.data[0] == 0) {
+        point = (struct view){ point.data + 1, point.len - 1 };
+        if (curve_point_fits(curve, point))
+            return point;
+    }
+    return curve_point_fits(curve, value) ? value : (struct view){ NULL, 0 };
+}
+
+enum half { HALF_READ, HALF_ABSENT, HALF_UNUSABLE };
+
+static enum half half_read(struct key *key, const struct attributes *attributes,
+                           const char **unusable)
+{
+    struct view n = view_attribute(attributes, CKA_MODULUS);
+    struct view e = view_attribute(attributes, CKA_PUBLIC_EXPONENT);
+    struct view params = view_attribute(attributes, CKA_EC_PARAMS);
+    struct view point = view_attribute(attributes, CKA_EC_POINT);
+    const struct curve *curve;
+
+    *unusable = "its attributes are not those of a key";
+    if (key->type == KEY_RSA) {
+        if (n.len == 0 || e.len == 0)
+            return HALF_ABSENT;
+        return key_set_rsa(key, n, e) ? HALF_READ : HALF_UNUSABLE;
+    }
+    curve = curve_by_params(params);
+    if (curve == NULL) {
+        *unusable = "its curve (CKA_EC_PARAMS) is not one that this provider knows by its OID";
+        return HALF_UNUSABLE;
+    }
+    if (point.len == 0)
+        return HALF_ABSENT;
+    return key_set_ec(key, curve, ec_point(curve, point)) ? HALF_READ : HALF_UNUSABLE;
+}
+
+/* The template for the public object beside a private one: the same CKA_ID, or the same label where
+ * there is no id. */
+static CK_ULONG twin_template(const struct attributes *attributes, CK_OBJECT_CLASS *class,
+                              CK_KEY_TYPE *type, CK_ATTRIBUTE *template)
+{
+    const CK_ATTRIBUTE *name = attribute(attributes, CKA_ID);
+
+    if (name == NULL)
+        name = attribute(attributes, CKA_LABEL);
+    if (name == NULL)
+        return 0;
+    template[0] = (CK_ATTRIBUTE){ CKA_CLASS, class, sizeof(*class) };
+    template[1] = (CK_ATTRIBUTE){ CKA_KEY_TYPE, type, sizeof(*type) };
+    template[2] = *name;
+    return 3;
+}
+
+static CK_RV half_from_twin(struct key *key, struct session *session,
+                            const struct attributes *attributes, CK_KEY_TYPE type,
+                            const char **unusable, bool *read)
+{
+    CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    CK_ATTRIBUTE template[TEMPLATE_MAX];
+    CK_ULONG count = twin_template(attributes, &class, &type, template);
+    CK_OBJECT_HANDLE twin;
+    struct attributes twin_attributes;
+    CK_ULONG found = 0;
+    CK_RV rv = CKR_OK;
+
+    if (count != 0)
+        rv = objects_find(session, template, count, &twin, 1, &found);
+    if (rv != CKR_OK || found == 0) {
+        *unusable = "its public half is not on the token: a public key object with the same CKA_ID is "
+                    "needed";
+        return rv;
+    }
+    rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes),
+                         &twin_attributes);
+    *read = rv == CKR_OK && half_read(key, &twin_attributes, unusable) == HALF_READ;
+    return rv;
+}
+
+/* Fills the public half of key from attributes or from what belongs to them. */
+static CK_RV half_find(struct key *key, struct session *session, const struct attributes *attributes,
+                       CK_OBJECT_CLASS class, CK_KEY_TYPE type, const char **unusable, bool *read)
+{
+    enum half half = half_read(key, attributes, unusable);
+
+    *read = half == HALF_READ;
+    if (half == HALF_ABSENT && class == CKO_PRIVATE_KEY)
+        return half_from_twin(key, session, attributes, type, unusable, read);
+    return CKR_OK;
+}
+
+static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+                      CK_OBJECT_CLASS class, struct attributes *attributes, struct key **out,
+                      const char **unusable)
+{
+    bool private = class == CKO_PRIVATE_KEY;
+    _cleanup_(key_scoped) struct key *key = NULL;
+    bool read = false;
+    size_t i = 0;
+    CK_KEY_TYPE type;
+    CK_RV rv = attributes_read(session, handle, private ? private_attributes : public_attributes,
+                               private ? COUNT(private_attributes) : COUNT(public_attributes),
+                               attributes);
+
+    *out = NULL;
+    if (rv != CKR_OK)
+        return rv;
+    type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+    while (i < COUNT(key_types) && key_types[i].ck != type)
+        i++;
+    if (i == COUNT(key_types)) {
+        *unusable = "its CKA_KEY_TYPE is not supported";
+        return CKR_OK;
+    }
+    key = key_new(provider, key_types[i].type);
+    if (key == NULL)
+        return CKR_HOST_MEMORY;
+    rv = half_find(key, session, attributes, class, type, unusable, &read);
+    if (rv == CKR_OK && read)
+        *out = MOVE(key);
+    return rv;
+}
+
+/* The object at handle, found again, has the public half that key shows. */
+static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+{
+    struct key *key = arg;
+    _cleanup_(key_scoped) struct key *again = NULL;
+    struct attributes attributes;
+    const char *unusable;
+    CK_RV rv = key_read(key->provider, session, handle, CKO_PRIVATE_KEY, &attributes, &again,
+                        &unusable);
+
+    if (rv != CKR_OK)
+        return rv;
+    return again != NULL && key_same_public(key, again) ? CKR_OK : RV_KEY_REPLACED;
+}
+
+static bool object_fill(struct object *object, const struct attributes *attributes)
+{
+    struct view id = view_attribute(attributes, CKA_ID);
+    struct view label = view_attribute(attributes, CKA_LABEL);
+
+    return (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&
+           (label.len == 0 || bytes_set(&object->label, label.data, label.len));
+}
+
+static CK_RV key_place(struct key *key, struct session *session, CK_OBJECT_HANDLE handle,
+                       const struct attributes *attributes)
+{
+    struct object *object = OPENSSL_zalloc(sizeof(*object));
+
+    key->object = object;
+    if (object == NULL || !object_fill(object, attributes))
+        return CKR_HOST_MEMORY;
+    object->slot = session->slot;
+    object->class = CKO_PRIVATE_KEY;
+    object->type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+    object->private = true;
+    object->handle = handle;
+    object->epoch = session->epoch;
+    object->confirm = confirm;
+    object->confirm_arg = key;
+    return CKR_OK;
+}
+
+CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+                      CK_OBJECT_CLASS class, struct key **out, const char **unusable)
+{
+    _cleanup_(key_scoped) struct key *key = NULL;
+    struct attributes attributes;
+    CK_RV rv = key_read(provider, session, handle, class, &attributes, &key, unusable);
+
+    *out = NULL;
+    if (rv == CKR_OK && key != NULL && class == CKO_PRIVATE_KEY)
+        rv = key_place(key, session, handle, &attributes);
+    if (rv == CKR_OK)
+        *out = MOVE(key);
+    return rv;
+}
+
+void key_make_public(struct key *key)
+{
+    if (key->object == NULL)
+        return;
+    object_clear(key->object);
+    OPENSSL_free(key->object);
+    key->object = NULL;
+}

@@ -1,0 +1,32 @@
+/* The digests that signatures and paddings know by name, and what PKCS#11 and X.509 call them. */
+#ifndef BRIDGE_DIGEST_H
+#define BRIDGE_DIGEST_H
+
+#include "der/der.h"
+#include "token/cryptoki.h"
+
+/* The longest digest in bytes. */
+#define DIGEST_MAX 64
+
+struct digest {
+    const char *names; /* OpenSSL's, divided by colons, the one it prints first */
+    size_t size;       /* bytes */
+    struct view oid;   /* the OID's content; none for MD5-SHA1, which stands without DigestInfo */
+    CK_MECHANISM_TYPE mechanism;   /* for the parameters of PSS and OAEP */
+    CK_RSA_PKCS_MGF_TYPE mgf1;     /* 0 where PKCS#11 has no MGF1 with it */
+};
+
+#define DIGESTS 12
+
+extern const struct digest digests[DIGESTS];
+
+/* The row for a name in any of its spellings and in either case; NULL where there is none. */
+const struct digest *digest_find(const char *name);
+
+/* The first of its names, in buf (size bytes, 32 are enough), which is returned. */
+const char *digest_name(const struct digest *digest, char *buf, size_t size);
+
+/* Whether one of the colon-divided names is name, in either case. */
+bool names_have(const char *names, const char *name);
+
+#endif

@@ -1,0 +1,175 @@
+#include "mech/sign.h"
+
+#include <string.h>
+
+#include "der/algorithm.h"
+#include "scope.h"
+
+/* 1.2.840.113549.1.1.n: RFC 4055; 1.2.840.10045.4.n: RFC 5758; 2.16.840.1.101.3.4.3.n: NIST's register */
+#define PKCS1(n)      { (const uint8_t[]){ 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, (n) }, 9 }
+#define X962_SHA1     { (const uint8_t[]){ 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01 }, 7 }
+#define X962_SHA2(n)  { (const uint8_t[]){ 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, (n) }, 8 }
+#define NIST_SIG(n)   { (const uint8_t[]){ 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, (n) }, 9 }
+#define NO_OID        { NULL, 0 }
+#define NO_MECHANISM  CK_UNAVAILABLE_INFORMATION
+
+/* A row for each pair of scheme and digest. */
+static const struct {
+    enum sign_scheme scheme;
+    const char *digest;
+    CK_MECHANISM_TYPE token_hashes;
+    struct view algorithm; /* the OID of the signature algorithm in X.509 */
+} rows[] = {
+    { SIGN_RSA_PKCS1, "SHA1", CKM_SHA1_RSA_PKCS, PKCS1(5) },
+    { SIGN_RSA_PKCS1, "SHA2-224", CKM_SHA224_RSA_PKCS, PKCS1(14) },
+    { SIGN_RSA_PKCS1, "SHA2-256", CKM_SHA256_RSA_PKCS, PKCS1(11) },
+    { SIGN_RSA_PKCS1, "SHA2-384", CKM_SHA384_RSA_PKCS, PKCS1(12) },
+    { SIGN_RSA_PKCS1, "SHA2-512", CKM_SHA512_RSA_PKCS, PKCS1(13) },
+    { SIGN_RSA_PKCS1, "SHA2-512/224", NO_MECHANISM, PKCS1(15) },
+    { SIGN_RSA_PKCS1, "SHA2-512/256", NO_MECHANISM, PKCS1(16) },
+    { SIGN_RSA_PKCS1, "SHA3-224", CKM_SHA3_224_RSA_PKCS, NIST_SIG(13) },
+    { SIGN_RSA_PKCS1, "SHA3-256", CKM_SHA3_256_RSA_PKCS, NIST_SIG(14) },
+    { SIGN_RSA_PKCS1, "SHA3-384", CKM_SHA3_384_RSA_PKCS, NIST_SIG(15) },
+    { SIGN_RSA_PKCS1, "SHA3-512", CKM_SHA3_512_RSA_PKCS, NIST_SIG(16) },
+
+    { SIGN_RSA_PSS, "SHA1", CKM_SHA1_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA2-224", CKM_SHA224_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA2-256", CKM_SHA256_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA2-384", CKM_SHA384_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA2-512", CKM_SHA512_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA3-224", CKM_SHA3_224_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA3-256", CKM_SHA3_256_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA3-384", CKM_SHA3_384_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, "SHA3-512", CKM_SHA3_512_RSA_PKCS_PSS, NO_OID },
+
+    { SIGN_ECDSA, "SHA1", CKM_ECDSA_SHA1, X962_SHA1 },
+    { SIGN_ECDSA, "SHA2-224", CKM_ECDSA_SHA224, X962_SHA2(1) },
+    { SIGN_ECDSA, "SHA2-256", CKM_ECDSA_SHA256, X962_SHA2(2) },
+    { SIGN_ECDSA, "SHA2-384", CKM_ECDSA_SHA384, X962_SHA2(3) },
+    { SIGN_ECDSA, "SHA2-512", CKM_ECDSA_SHA512, X962_SHA2(4) },
+    { SIGN_ECDSA, "SHA3-224", CKM_ECDSA_SHA3_224, NIST_SIG(9) },
+    { SIGN_ECDSA, "SHA3-256", CKM_ECDSA_SHA3_256, NIST_SIG(10) },
+    { SIGN_ECDSA, "SHA3-384", CKM_ECDSA_SHA3_384, NIST_SIG(11) },
+    { SIGN_ECDSA, "SHA3-512", CKM_ECDSA_SHA3_512, NIST_SIG(12) },
+};
+
+/* What signs a digest that was made before. */
+static const CK_MECHANISM_TYPE hashed_before[] = {
+    [SIGN_RSA_PKCS1] = CKM_RSA_PKCS,
+    [SIGN_RSA_PSS] = CKM_RSA_PKCS_PSS,
+    [SIGN_RSA_RAW] = CKM_RSA_X_509,
+    [SIGN_ECDSA] = CKM_ECDSA,
+};
+
+static size_t row_find(const struct sign_request *request)
+{
+    size_t i = 0;
+
+    if (request->digest == NULL)
+        return COUNT(rows);
+    while (i < COUNT(rows) && (rows[i].scheme != request->scheme ||
+                               !names_have(request->digest->names, rows[i].digest)))
+        i++;
+    return i;
+}
+
+static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE type,
+                          struct sign_mechanism *out)
+{
+    *out = (struct sign_mechanism){ .ck = { .mechanism = type } };
+    if (request->scheme != SIGN_RSA_PSS)
+        return;
+    out->pss = (CK_RSA_PKCS_PSS_PARAMS){ .hashAlg = request->digest->mechanism,
+                                         .mgf = request->mgf1->mgf1,
+                                         .sLen = request->salt_len };
+    out->ck.pParameter = &out->pss;
+    out->ck.ulParameterLen = sizeof(out->pss);
+}
+
+bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out)
+{
+    size_t i = row_find(request);
+
+    if (i == COUNT(rows) || rows[i].token_hashes == NO_MECHANISM)
+        return false;
+    mechanism_set(request, rows[i].token_hashes, out);
+    return true;
+}
+
+void sign_mechanism_hashed(const struct sign_request *request, struct sign_mechanism *out)
+{
+    mechanism_set(request, hashed_before[request->scheme], out);
+}
+
+size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
+                  uint8_t *out)
+{
+    if (request->scheme == SIGN_RSA_PKCS1 && request->digest != NULL && request->digest->oid.len != 0)
+        return digest_info_write(request->digest->oid, data, out, SIGN_INPUT_MAX);
+    if (request->scheme == SIGN_ECDSA && data.len > curve_order_bytes(curve))
+        data.len = curve_order_bytes(curve);
+    if (data.len > SIGN_INPUT_MAX)
+        return 0;
+    if (data.len != 0)
+        memcpy(out, data.data, data.len);
+    return data.len;
+}
+
+size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size)
+{
+    size_t i = row_find(request);
+
+    if (i == COUNT(rows))
+        return 0;
+    if (request->scheme == SIGN_RSA_PSS)
+        return algorithm_write_pss(request->digest->oid, request->mgf1->oid,
+                                   (unsigned)request->salt_len, der, size);
+    return algorithm_write(rows[i].algorithm, request->scheme == SIGN_RSA_PKCS1, der, size);
+}
+
+#define NAME(mechanism) { mechanism, #mechanism }
+
+const char *sign_mechanism_name(CK_MECHANISM_TYPE mechanism)
+{
+    static const struct {
+        CK_MECHANISM_TYPE mechanism;
+        const char *name;
+    } names[] = {
+        NAME(CKM_RSA_PKCS),
+        NAME(CKM_RSA_PKCS_PSS),
+        NAME(CKM_RSA_X_509),
+        NAME(CKM_ECDSA),
+        NAME(CKM_SHA1_RSA_PKCS),
+        NAME(CKM_SHA224_RSA_PKCS),
+        NAME(CKM_SHA256_RSA_PKCS),
+        NAME(CKM_SHA384_RSA_PKCS),
+        NAME(CKM_SHA512_RSA_PKCS),
+        NAME(CKM_SHA3_224_RSA_PKCS),
+        NAME(CKM_SHA3_256_RSA_PKCS),
+        NAME(CKM_SHA3_384_RSA_PKCS),
+        NAME(CKM_SHA3_512_RSA_PKCS),
+        NAME(CKM_SHA1_RSA_PKCS_PSS),
+        NAME(CKM_SHA224_RSA_PKCS_PSS),
+        NAME(CKM_SHA256_RSA_PKCS_PSS),
+        NAME(CKM_SHA384_RSA_PKCS_PSS),
+        NAME(CKM_SHA512_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_224_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_256_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_384_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_512_RSA_PKCS_PSS),
+        NAME(CKM_ECDSA_SHA1),
+        NAME(CKM_ECDSA_SHA224),
+        NAME(CKM_ECDSA_SHA256),
+        NAME(CKM_ECDSA_SHA384),
+        NAME(CKM_ECDSA_SHA512),
+        NAME(CKM_ECDSA_SHA3_224),
+        NAME(CKM_ECDSA_SHA3_256),
+        NAME(CKM_ECDSA_SHA3_384),
+        NAME(CKM_ECDSA_SHA3_512),
+    };
+
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (names[i].mechanism == mechanism)
+            return names[i].name;
+    return "unknown mechanism";
+}

@@ -1,0 +1,46 @@
+/* The translation table for signatures: OpenSSL's name for a job, CKM_* and its parameters. */
+#ifndef BRIDGE_MECH_SIGN_H
+#define BRIDGE_MECH_SIGN_H
+
+#include "mech/curve.h"
+#include "mech/digest.h"
+
+enum sign_scheme { SIGN_RSA_PKCS1, SIGN_RSA_PSS, SIGN_RSA_RAW, SIGN_ECDSA };
+
+/* What the application asked for. */
+struct sign_request {
+    enum sign_scheme scheme;
+    const struct digest *digest; /* NULL: none, the application's bytes are signed as they are */
+    const struct digest *mgf1;   /* PSS */
+    size_t salt_len;             /* PSS, bytes */
+};
+
+/* A CK_MECHANISM with room for its parameters; it points into itself and must not be copied. */
+struct sign_mechanism {
+    CK_MECHANISM ck;
+    CK_RSA_PKCS_PSS_PARAMS pss;
+};
+
+/* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
+#define SIGN_INPUT_MAX 2048
+
+/* The mechanism that hashes on the token. False where PKCS#11 has none. */
+bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out);
+
+/* The mechanism for a digest that was made before. */
+void sign_mechanism_hashed(const struct sign_request *request, struct sign_mechanism *out);
+
+/* What C_Sign gets with sign_mechanism_hashed: the DigestInfo, the digest truncated to the order of
+ * curve (FIPS 186-5 §6.4.1), or data as it is. out: SIGN_INPUT_MAX bytes. The length, 0 if data is too
+ * long. curve is used for ECDSA only. */
+size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
+                  uint8_t *out);
+
+/* The DER AlgorithmIdentifier of the signature; der: ALGORITHM_IDENTIFIER_MAX bytes. 0 where there is
+ * none. */
+size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size);
+
+/* The CKM_ name for messages. */
+const char *sign_mechanism_name(CK_MECHANISM_TYPE mechanism);
+
+#endif

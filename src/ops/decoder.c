@@ -1,0 +1,131 @@
+/* Decoders for the URI in PEM (der/pem_uri.h): one takes off the PEM, the others, one for each key type
+ * that an application may ask for by name, open the URI. */
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/core_object.h>
+#include <openssl/params.h>
+
+#include "der/pem_uri.h"
+#include "key/load.h"
+#include "ops/corebio.h"
+#include "ops/ops.h"
+#include "pkcs11_bridge.h"
+#include "scope.h"
+
+#define STRUCTURE "pk11-uri"
+
+static OSSL_FUNC_decoder_newctx_fn decoder_newctx;
+static OSSL_FUNC_decoder_freectx_fn decoder_freectx;
+static OSSL_FUNC_decoder_does_selection_fn decoder_does_selection;
+static OSSL_FUNC_decoder_decode_fn pem_decode;
+static OSSL_FUNC_decoder_decode_fn uri_decode;
+static OSSL_FUNC_decoder_export_object_fn decoder_export_object;
+
+/* There is no state between calls: the context is the provider. */
+static void *decoder_newctx(void *provctx)
+{
+    return provctx;
+}
+
+static void decoder_freectx(void *ctx)
+{
+    (void)ctx;
+}
+
+static int decoder_does_selection(void *provctx, int selection)
+{
+    (void)provctx;
+    return selection == 0 || (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
+}
+
+static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *data_cb,
+                      void *data_arg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
+{
+    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
+    char structure[] = STRUCTURE;
+    OSSL_PARAM params[3];
+
+    (void)selection;
+    (void)pw_cb;
+    (void)pw_arg;
+    if (!corebio_read_pem(ctx, in, PKCS11_BRIDGE_PEM_LABEL, &der))
+        return 0;
+    if (der.data == NULL)
+        return 1; /* not ours: others may try */
+    params[0] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der.data, der.len);
+    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, structure, 0);
+    params[2] = OSSL_PARAM_construct_end();
+    return data_cb(params, data_arg);
+}
+
+static int uri_open(struct provider *provider, const char *uri, int selection, OSSL_CALLBACK *data_cb,
+                    void *data_arg, struct passphrase *passphrase)
+{
+    bool public_only = selection != 0 && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
+    _cleanup_(key_scoped) struct key *key = NULL;
+    struct load load;
+    int ok = 0;
+
+    if (load_begin(&load, provider, uri)) {
+        load_want(&load, public_only ? LOAD_PUBLIC : LOAD_PRIVATE);
+        load_ask(&load, passphrase_ask, passphrase);
+        ok = load_next(&load, &key) == LOAD_KEY && object_give(key, data_cb, data_arg);
+    }
+    load_end(&load);
+    return ok;
+}
+
+/* Zero stops the search for a decoder: it is said for our own structure alone, whose errors are then
+ * the ones to report. */
+static int uri_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *data_cb,
+                      void *data_arg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
+{
+    struct provider *provider = ctx;
+    struct passphrase passphrase = { pw_cb, pw_arg };
+    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
+    _cleanup_(free_scoped) char *text = NULL;
+    struct view uri;
+
+    if (!corebio_read_all(provider, in, &der) || !pem_uri_read(view_bytes(&der), &uri))
+        return 1;
+    text = OPENSSL_strndup((const char *)uri.data, uri.len);
+    if (text == NULL)
+        return 0;
+    return uri_open(provider, text, selection, data_cb, data_arg, &passphrase);
+}
+
+static int decoder_export_object(void *ctx, const void *reference, size_t size,
+                                 OSSL_CALLBACK *callback, void *arg)
+{
+    const struct key *key = object_key(reference, size);
+
+    (void)ctx;
+    return key != NULL && key_export(key, OSSL_KEYMGMT_SELECT_ALL, callback, arg);
+}
+
+static const OSSL_DISPATCH pem_functions[] = {
+    { OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx },
+    { OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx },
+    { OSSL_FUNC_DECODER_DECODE, (void (*)(void))pem_decode },
+    { 0, NULL },
+};
+
+static const OSSL_DISPATCH uri_functions[] = {
+    { OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx },
+    { OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx },
+    { OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection },
+    { OSSL_FUNC_DECODER_DECODE, (void (*)(void))uri_decode },
+    { OSSL_FUNC_DECODER_EXPORT_OBJECT, (void (*)(void))decoder_export_object },
+    { 0, NULL },
+};
+
+#define PEM_PROPERTIES PROPERTIES ",input=pem"
+#define URI_PROPERTIES PROPERTIES ",input=der,structure=" STRUCTURE
+
+const OSSL_ALGORITHM decoder_algorithms[] = {
+    { "DER", PEM_PROPERTIES, pem_functions, "PEM with a pkcs11: URI" },
+    { "RSA", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA key" },
+    { "EC", URI_PROPERTIES, uri_functions, "pkcs11: URI of an EC key" },
+    { NULL, NULL, NULL, NULL },
+};

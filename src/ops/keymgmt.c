@@ -1,0 +1,433 @@
+/* Key management for RSA and EC (provider-keymgmt(7)). One set of functions: what differs between the
+ * types is in tables. */
+#include <string.h>
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+
+#include "ops/ops.h"
+#include "scope.h"
+
+static OSSL_FUNC_keymgmt_new_fn rsa_new;
+static OSSL_FUNC_keymgmt_new_fn ec_new;
+static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
+static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
+static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
+static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
+static OSSL_FUNC_keymgmt_validate_fn keymgmt_validate;
+static OSSL_FUNC_keymgmt_import_fn rsa_import;
+static OSSL_FUNC_keymgmt_import_fn ec_import;
+static OSSL_FUNC_keymgmt_import_types_fn rsa_types;
+static OSSL_FUNC_keymgmt_import_types_fn ec_types;
+static OSSL_FUNC_keymgmt_export_fn keymgmt_export;
+static OSSL_FUNC_keymgmt_dup_fn keymgmt_dup;
+static OSSL_FUNC_keymgmt_get_params_fn rsa_get_params;
+static OSSL_FUNC_keymgmt_get_params_fn ec_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn rsa_gettable_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn ec_gettable_params;
+static OSSL_FUNC_keymgmt_query_operation_name_fn rsa_operation_name;
+static OSSL_FUNC_keymgmt_query_operation_name_fn ec_operation_name;
+
+static void *rsa_new(void *provctx)
+{
+    return key_new(provctx, KEY_RSA);
+}
+
+static void *ec_new(void *provctx)
+{
+    return key_new(provctx, KEY_EC);
+}
+
+static void keymgmt_free(void *keydata)
+{
+    key_free(keydata);
+}
+
+static void *keymgmt_load(const void *reference, size_t size)
+{
+    struct key *key = object_key(reference, size);
+
+    return key != NULL ? key_ref(key) : NULL;
+}
+
+static int keymgmt_has(const void *keydata, int selection)
+{
+    const struct key *key = keydata;
+
+    if (key == NULL)
+        return 0;
+    if ((selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) != 0 && key->type == KEY_EC &&
+        key->curve == NULL)
+        return 0;
+    if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && !key_has_public(key))
+        return 0;
+    return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 || key_is_private(key);
+}
+
+static int keymgmt_match(const void *keydata1, const void *keydata2, int selection)
+{
+    const struct key *a = keydata1, *b = keydata2;
+
+    if (a->type != b->type)
+        return 0;
+    if ((selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) != 0 && a->curve != b->curve)
+        return 0;
+    return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0 || key_same_public(a, b);
+}
+
+/* The private half is the token's business. */
+static int keymgmt_validate(const void *keydata, int selection, int checktype)
+{
+    struct key *key = (struct key *)(uintptr_t)keydata;
+    EVP_PKEY *host;
+    EVP_PKEY_CTX *ctx;
+    int ok;
+
+    if (!keymgmt_has(key, selection) || !key_has_public(key))
+        return 0;
+    host = key_host(key);
+    ctx = host != NULL ? EVP_PKEY_CTX_new_from_pkey(host_libctx(&key->provider->host), host,
+                                                    HOST_PROPERTIES)
+                       : NULL;
+    ok = ctx != NULL && (checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK
+                             ? EVP_PKEY_public_check_quick(ctx)
+                             : EVP_PKEY_public_check(ctx)) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static int refuse_private(const struct key *key, int selection, const OSSL_PARAM params[],
+                          const char *private_name)
+{
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 ||
+        OSSL_PARAM_locate_const(params, private_name) == NULL)
+        return 0;
+    error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                "cannot import a private key: it would have to leave software for a token");
+    return 1;
+}
+
+static void bn_scoped(BIGNUM **bn)
+{
+    BN_clear_free(*bn);
+}
+
+/* The number in a parameter, big-endian, into buf of size bytes; the length, 0 where there is none. */
+static size_t param_number(const OSSL_PARAM params[], const char *name, uint8_t *buf, size_t size)
+{
+    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, name);
+    _cleanup_(bn_scoped) BIGNUM *bn = NULL;
+
+    if (p == NULL || !OSSL_PARAM_get_BN(p, &bn) || (size_t)BN_num_bytes(bn) > size)
+        return 0;
+    return (size_t)BN_bn2bin(bn, buf);
+}
+
+static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
+{
+    struct key *key = keydata;
+    uint8_t n[2048], e[1024];
+    size_t n_len = param_number(params, OSSL_PKEY_PARAM_RSA_N, n, sizeof(n));
+    size_t e_len = param_number(params, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e));
+
+    if (refuse_private(key, selection, params, OSSL_PKEY_PARAM_RSA_D))
+        return 0;
+    return key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
+}
+
+static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
+{
+    struct key *key = keydata;
+    const OSSL_PARAM *group = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_GROUP_NAME);
+    const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
+    const char *name = NULL;
+    const void *point = NULL;
+    size_t len = 0;
+
+    if (refuse_private(key, selection, params, OSSL_PKEY_PARAM_PRIV_KEY) || group == NULL ||
+        !OSSL_PARAM_get_utf8_string_ptr(group, &name))
+        return 0;
+    key->curve = curve_by_name(name);
+    if (key->curve == NULL || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) == 0 || pub == NULL)
+        return key->curve != NULL;
+    return OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
+           key_set_ec(key, key->curve, (struct view){ point, len });
+}
+
+static const OSSL_PARAM *rsa_types(int selection)
+{
+    static const OSSL_PARAM types[] = {
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, NULL, 0),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    return (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 ? types : NULL;
+}
+
+static const OSSL_PARAM *ec_types(int selection)
+{
+    static const OSSL_PARAM types[] = {
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    return (selection & (OSSL_KEYMGMT_SELECT_PUBLIC_KEY | OSSL_KEYMGMT_SELECT_ALL_PARAMETERS)) != 0
+               ? types
+               : NULL;
+}
+
+static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *callback, void *arg)
+{
+    return key_export(keydata, selection, callback, arg);
+}
+
+/* A key does not change, so that a copy is another holder of the same; a copy without the private half
+ * is a new one. */
+static void *keymgmt_dup(const void *keydata, int selection)
+{
+    struct key *key = (struct key *)(uintptr_t)keydata;
+    _cleanup_(key_scoped) struct key *copy = NULL;
+    bool ok = true;
+
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
+        return key_ref(key);
+    copy = key_new(key->provider, key->type);
+    if (copy == NULL)
+        return NULL;
+    copy->curve = key->curve;
+    if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && key_has_public(key))
+        ok = key->type == KEY_RSA
+                 ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
+                 : key_set_ec(copy, key->curve, view_bytes(&key->point));
+    return ok ? MOVE(copy) : NULL;
+}
+
+/* A parameter that may be asked for, and what answers. */
+struct getter {
+    const char *name;
+    int (*get)(const struct key *key, OSSL_PARAM *p);
+};
+
+static int get_bits(const struct key *key, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_uint(p, key_bits(key));
+}
+
+static int get_security_bits(const struct key *key, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_uint(p, key_security_bits(key));
+}
+
+static int get_max_size(const struct key *key, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_size_t(p, key_signature_max(key));
+}
+
+static int get_default_digest(const struct key *key, OSSL_PARAM *p)
+{
+    (void)key;
+    return OSSL_PARAM_set_utf8_string(p, "SHA256");
+}
+
+static int set_number(OSSL_PARAM *p, const uint8_t *data, size_t len)
+{
+    _cleanup_(bn_scoped) BIGNUM *bn = data != NULL ? BN_bin2bn(data, (int)len, NULL) : NULL;
+
+    return bn != NULL && OSSL_PARAM_set_BN(p, bn);
+}
+
+static int get_n(const struct key *key, OSSL_PARAM *p)
+{
+    return set_number(p, key->n.data, key->n.len);
+}
+
+static int get_e(const struct key *key, OSSL_PARAM *p)
+{
+    return set_number(p, key->e.data, key->e.len);
+}
+
+static int get_group(const struct key *key, OSSL_PARAM *p)
+{
+    char name[32];
+
+    return key->curve != NULL &&
+           OSSL_PARAM_set_utf8_string(p, curve_name(key->curve, name, sizeof(name)));
+}
+
+static int get_point(const struct key *key, OSSL_PARAM *p)
+{
+    return key->point.data != NULL &&
+           OSSL_PARAM_set_octet_string(p, key->point.data, key->point.len);
+}
+
+static int get_x(const struct key *key, OSSL_PARAM *p)
+{
+    return key->point.data != NULL && set_number(p, key->point.data + 1, key->point.len / 2);
+}
+
+static int get_y(const struct key *key, OSSL_PARAM *p)
+{
+    size_t half = key->point.len / 2;
+
+    return key->point.data != NULL && set_number(p, key->point.data + 1 + half, half);
+}
+
+static int get_point_format(const struct key *key, OSSL_PARAM *p)
+{
+    (void)key;
+    return OSSL_PARAM_set_utf8_string(p, "uncompressed");
+}
+
+static int get_encoding(const struct key *key, OSSL_PARAM *p)
+{
+    (void)key;
+    return OSSL_PARAM_set_utf8_string(p, OSSL_PKEY_EC_ENCODING_GROUP);
+}
+
+static int get_field_type(const struct key *key, OSSL_PARAM *p)
+{
+    (void)key;
+    return OSSL_PARAM_set_utf8_string(p, SN_X9_62_prime_field);
+}
+
+static const struct getter rsa_getters[] = {
+    { OSSL_PKEY_PARAM_BITS, get_bits },
+    { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
+    { OSSL_PKEY_PARAM_MAX_SIZE, get_max_size },
+    { OSSL_PKEY_PARAM_DEFAULT_DIGEST, get_default_digest },
+    { OSSL_PKEY_PARAM_RSA_N, get_n },
+    { OSSL_PKEY_PARAM_RSA_E, get_e },
+    { NULL, NULL },
+};
+
+static const struct getter ec_getters[] = {
+    { OSSL_PKEY_PARAM_BITS, get_bits },
+    { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
+    { OSSL_PKEY_PARAM_MAX_SIZE, get_max_size },
+    { OSSL_PKEY_PARAM_DEFAULT_DIGEST, get_default_digest },
+    { OSSL_PKEY_PARAM_GROUP_NAME, get_group },
+    { OSSL_PKEY_PARAM_PUB_KEY, get_point },
+    { OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, get_point },
+    { OSSL_PKEY_PARAM_EC_PUB_X, get_x },
+    { OSSL_PKEY_PARAM_EC_PUB_Y, get_y },
+    { OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, get_point_format },
+    { OSSL_PKEY_PARAM_EC_ENCODING, get_encoding },
+    { OSSL_PKEY_PARAM_EC_FIELD_TYPE, get_field_type },
+    { NULL, NULL },
+};
+
+static int get_params(const struct getter *getter, const struct key *key, OSSL_PARAM params[])
+{
+    for (; getter->name != NULL; getter++) {
+        OSSL_PARAM *p = OSSL_PARAM_locate(params, getter->name);
+
+        if (p != NULL && !getter->get(key, p))
+            return 0;
+    }
+    return 1;
+}
+
+static int rsa_get_params(void *keydata, OSSL_PARAM params[])
+{
+    return get_params(rsa_getters, keydata, params);
+}
+
+static int ec_get_params(void *keydata, OSSL_PARAM params[])
+{
+    return get_params(ec_getters, keydata, params);
+}
+
+static const OSSL_PARAM *rsa_gettable_params(void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, NULL, 0),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)provctx;
+    return params;
+}
+
+static const OSSL_PARAM *ec_gettable_params(void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_X, NULL, 0),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_Y, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_FIELD_TYPE, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)provctx;
+    return params;
+}
+
+static const char *operation_name(enum key_type type, int operation)
+{
+    return operation == OSSL_OP_SIGNATURE ? key_names[type].signature : NULL;
+}
+
+static const char *rsa_operation_name(int operation)
+{
+    return operation_name(KEY_RSA, operation);
+}
+
+static const char *ec_operation_name(int operation)
+{
+    return operation_name(KEY_EC, operation);
+}
+
+#define SHARED                                                                                     \
+    { OSSL_FUNC_KEYMGMT_FREE, (void (*)(void))keymgmt_free },                                      \
+        { OSSL_FUNC_KEYMGMT_LOAD, (void (*)(void))keymgmt_load },                                  \
+        { OSSL_FUNC_KEYMGMT_HAS, (void (*)(void))keymgmt_has },                                    \
+        { OSSL_FUNC_KEYMGMT_MATCH, (void (*)(void))keymgmt_match },                                \
+        { OSSL_FUNC_KEYMGMT_VALIDATE, (void (*)(void))keymgmt_validate },                          \
+        { OSSL_FUNC_KEYMGMT_EXPORT, (void (*)(void))keymgmt_export },                              \
+        { OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))keymgmt_dup }
+
+static const OSSL_DISPATCH rsa_functions[] = {
+    SHARED,
+    { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))rsa_new },
+    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))rsa_import },
+    { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },
+    { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },
+    { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))rsa_get_params },
+    { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))rsa_gettable_params },
+    { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))rsa_operation_name },
+    { 0, NULL },
+};
+
+static const OSSL_DISPATCH ec_functions[] = {
+    SHARED,
+    { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))ec_new },
+    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))ec_import },
+    { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))ec_types },
+    { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))ec_types },
+    { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))ec_get_params },
+    { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))ec_gettable_params },
+    { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))ec_operation_name },
+    { 0, NULL },
+};
+
+const OSSL_ALGORITHM keymgmt_algorithms[] = {
+    { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, rsa_functions, "RSA keys on tokens" },
+    { "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, ec_functions, "EC keys on tokens" },
+    { NULL, NULL, NULL, NULL },
+};

@@ -1,0 +1,119 @@
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/core_object.h>
+#include <openssl/param_build.h>
+#include <openssl/params.h>
+
+#include "ops/ops.h"
+#include "scope.h"
+
+/* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so software
+ * keys never come here, even when this provider is listed first or preferred by a property;
+ * docs/adr/0002-names-of-operations.md. */
+const struct key_names key_names[] = {
+    [KEY_RSA] = { "RSA", "PKCS11-RSA" },
+    [KEY_EC] = { "EC", "PKCS11-ECDSA" },
+};
+
+int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg)
+{
+    int type = OSSL_OBJECT_PKEY;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE,
+                                         (char *)(uintptr_t)key_names[key->type].type, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &key, sizeof(key)),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return object_cb(params, object_arg);
+}
+
+struct key *object_key(const void *reference, size_t size)
+{
+    struct key *key;
+
+    if (reference == NULL || size != sizeof(key))
+        return NULL;
+    memcpy(&key, reference, sizeof(key));
+    return key;
+}
+
+static void builder_scoped(OSSL_PARAM_BLD **builder)
+{
+    OSSL_PARAM_BLD_free(*builder);
+}
+
+static void params_scoped(OSSL_PARAM **params)
+{
+    OSSL_PARAM_free(*params);
+}
+
+static void bn_scoped(BIGNUM **bn)
+{
+    BN_free(*bn);
+}
+
+static int export_rsa(const struct key *key, OSSL_CALLBACK *callback, void *arg)
+{
+    _cleanup_(builder_scoped) OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    _cleanup_(bn_scoped) BIGNUM *n = BN_bin2bn(key->n.data, (int)key->n.len, NULL);
+    _cleanup_(bn_scoped) BIGNUM *e = BN_bin2bn(key->e.data, (int)key->e.len, NULL);
+    _cleanup_(params_scoped) OSSL_PARAM *params = NULL;
+
+    if (builder == NULL || n == NULL || e == NULL ||
+        !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
+        !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
+        return 0;
+    params = OSSL_PARAM_BLD_to_param(builder);
+    return params != NULL && callback(params, arg);
+}
+
+static int export_ec(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
+{
+    char group[32];
+    OSSL_PARAM params[3];
+    size_t count = 0;
+
+    (void)curve_name(key->curve, group, sizeof(group));
+    params[count++] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0);
+    if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
+        params[count++] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, key->point.data,
+                                                            key->point.len);
+    params[count] = OSSL_PARAM_construct_end();
+    return callback(params, arg);
+}
+
+int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
+{
+    if (!key->provider->config.allow_export || !key_has_public(key) ||
+        (key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
+        return 0;
+    return key->type == KEY_RSA ? export_rsa(key, callback, arg)
+                                : export_ec(key, selection, callback, arg);
+}
+
+struct secret *passphrase_ask(void *arg, const CK_TOKEN_INFO *token)
+{
+    const struct passphrase *passphrase = arg;
+    struct secret *pin = NULL;
+    char info[64], buf[SECRET_MAX];
+    OSSL_PARAM params[2];
+    size_t len = 0;
+    int label = (int)sizeof(token->label);
+
+    if (passphrase->callback == NULL)
+        return NULL;
+    while (label > 0 && (token->label[label - 1] == ' ' || token->label[label - 1] == '\0'))
+        label--;
+    (void)snprintf(info, sizeof(info), "PIN of the token %.*s", label, (const char *)token->label);
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PASSPHRASE_PARAM_INFO, info, 0);
+    params[1] = OSSL_PARAM_construct_end();
+    if (passphrase->callback(buf, sizeof(buf), &len, params, passphrase->arg) == 1 && len != 0 &&
+        len <= sizeof(buf))
+        pin = secret_new(buf, len);
+    OPENSSL_cleanse(buf, sizeof(buf));
+    return pin;
+}

@@ -1,0 +1,705 @@
+/* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification is
+ * done on the host with the public half. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/rsa.h>
+
+#include "der/algorithm.h"
+#include "ops/ops.h"
+#include "scope.h"
+
+static OSSL_FUNC_signature_newctx_fn signature_newctx;
+static OSSL_FUNC_signature_freectx_fn signature_freectx;
+static OSSL_FUNC_signature_dupctx_fn signature_dupctx;
+static OSSL_FUNC_signature_sign_init_fn signature_sign_init;
+static OSSL_FUNC_signature_sign_fn signature_sign;
+static OSSL_FUNC_signature_verify_init_fn signature_verify_init;
+static OSSL_FUNC_signature_verify_fn signature_verify;
+static OSSL_FUNC_signature_verify_recover_init_fn signature_verify_recover_init;
+static OSSL_FUNC_signature_verify_recover_fn signature_verify_recover;
+static OSSL_FUNC_signature_digest_sign_init_fn signature_digest_sign_init;
+static OSSL_FUNC_signature_digest_sign_update_fn signature_digest_update;
+static OSSL_FUNC_signature_digest_sign_final_fn signature_digest_sign_final;
+static OSSL_FUNC_signature_digest_sign_fn signature_digest_sign;
+static OSSL_FUNC_signature_digest_verify_init_fn signature_digest_verify_init;
+static OSSL_FUNC_signature_digest_verify_final_fn signature_digest_verify_final;
+static OSSL_FUNC_signature_get_ctx_params_fn signature_get_ctx_params;
+static OSSL_FUNC_signature_gettable_ctx_params_fn signature_gettable_ctx_params;
+static OSSL_FUNC_signature_set_ctx_params_fn signature_set_ctx_params;
+static OSSL_FUNC_signature_settable_ctx_params_fn signature_settable_ctx_params;
+
+#define DEFAULT_DIGEST "SHA2-256"
+
+/* A message up to this length that arrives whole may be hashed by the token. */
+#define TOKEN_HASHES_MAX (64UL * 1024)
+
+struct signature {
+    struct provider *provider;
+    char *propq;
+    struct key *key;
+    bool signing;
+    int padding;                 /* RSA_*_PADDING */
+    const struct digest *digest; /* NULL: none set */
+    const struct digest *mgf1;   /* NULL: as digest */
+    int salt;                    /* >= 0, or RSA_PSS_SALTLEN_* */
+    EVP_MD_CTX *hash;            /* the message so far, hashed on the host */
+    bool collecting;             /* the message so far is in message: the token will hash it */
+    struct bytes message;
+};
+
+static void *signature_newctx(void *provctx, const char *propq)
+{
+    struct signature *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    if (ctx == NULL)
+        return NULL;
+    ctx->provider = provctx;
+    ctx->propq = propq != NULL ? OPENSSL_strdup(propq) : NULL;
+    if (propq != NULL && ctx->propq == NULL) {
+        OPENSSL_free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+static void signature_freectx(void *vctx)
+{
+    struct signature *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    key_free(ctx->key);
+    EVP_MD_CTX_free(ctx->hash);
+    bytes_clear(&ctx->message);
+    OPENSSL_free(ctx->propq);
+    OPENSSL_free(ctx);
+}
+
+static void signature_scoped(struct signature **ctx)
+{
+    signature_freectx(*ctx);
+}
+
+static bool copy_state(struct signature *to, const struct signature *from)
+{
+    if (from->message.data != NULL && !bytes_set(&to->message, from->message.data, from->message.len))
+        return false;
+    if (from->hash == NULL)
+        return true;
+    to->hash = EVP_MD_CTX_new();
+    return to->hash != NULL && EVP_MD_CTX_copy_ex(to->hash, from->hash) == 1;
+}
+
+static void *signature_dupctx(void *vctx)
+{
+    struct signature *ctx = vctx;
+    _cleanup_(signature_scoped) struct signature *copy = signature_newctx(ctx->provider, ctx->propq);
+
+    if (copy == NULL)
+        return NULL;
+    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    copy->signing = ctx->signing;
+    copy->padding = ctx->padding;
+    copy->digest = ctx->digest;
+    copy->mgf1 = ctx->mgf1;
+    copy->salt = ctx->salt;
+    copy->collecting = ctx->collecting;
+    return copy_state(copy, ctx) ? MOVE(copy) : NULL;
+}
+
+static int refuse(const struct signature *ctx, const char *what, const char *value)
+{
+    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s %s", what, value);
+    return 0;
+}
+
+/* The names of paddings and salt lengths, and the numbers that older programs pass. */
+struct named_number {
+    const char *name;
+    int number;
+};
+
+static const struct named_number paddings[] = {
+    { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
+    { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
+    { OSSL_PKEY_RSA_PAD_MODE_PSS, RSA_PKCS1_PSS_PADDING },
+    { NULL, 0 },
+};
+
+#define SALT_AUTO_DIGEST_MAX (-4) /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX of OpenSSL 3.1 */
+
+static const struct named_number salts[] = {
+    { OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST, RSA_PSS_SALTLEN_DIGEST },
+    { OSSL_PKEY_RSA_PSS_SALT_LEN_MAX, RSA_PSS_SALTLEN_MAX },
+    { OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO, RSA_PSS_SALTLEN_AUTO },
+    { "auto-digestmax", SALT_AUTO_DIGEST_MAX },
+    { NULL, 0 },
+};
+
+static const char *number_name(const struct named_number *names, int number)
+{
+    while (names->name != NULL && names->number != number)
+        names++;
+    return names->name;
+}
+
+/* Reads a parameter that is a number or the name of one. */
+static bool get_named(const OSSL_PARAM *p, const struct named_number *names, int *out)
+{
+    const char *text = NULL;
+    char *end;
+    long number;
+
+    if (p->data_type != OSSL_PARAM_UTF8_STRING)
+        return OSSL_PARAM_get_int(p, out);
+    if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
+        return false;
+    for (; names->name != NULL; names++)
+        if (strcmp(names->name, text) == 0) {
+            *out = names->number;
+            return true;
+        }
+    number = strtol(text, &end, 10);
+    *out = (int)number;
+    return end != text && *end == '\0' && number >= 0 && number <= 65536;
+}
+
+static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
+{
+    int padding = 0;
+
+    if (!get_named(p, paddings, &padding) || number_name(paddings, padding) == NULL)
+        return refuse(ctx, "the padding is not supported for signatures:",
+                      "allowed are pkcs1, pss, none");
+    ctx->padding = padding;
+    return 1;
+}
+
+static int set_salt(struct signature *ctx, const OSSL_PARAM *p)
+{
+    int salt = 0;
+
+    if (!get_named(p, salts, &salt) || salt < SALT_AUTO_DIGEST_MAX)
+        return refuse(ctx, "the PSS salt length is not valid:",
+                      "allowed are digest, max, auto, auto-digestmax or a number of bytes");
+    if (ctx->padding != RSA_PKCS1_PSS_PADDING)
+        return refuse(ctx, "a salt length needs", "the padding pss");
+    ctx->salt = salt;
+    return 1;
+}
+
+static const struct digest *named_digest(const struct signature *ctx, const OSSL_PARAM *p)
+{
+    const struct digest *digest = NULL;
+    const char *name = NULL;
+
+    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+        digest = digest_find(name);
+    if (digest == NULL)
+        (void)refuse(ctx, "the digest is not supported for signatures:", name != NULL ? name : "");
+    return digest;
+}
+
+static int set_digest(struct signature *ctx, const OSSL_PARAM *p)
+{
+    const struct digest *digest = named_digest(ctx, p);
+
+    if (digest == NULL)
+        return 0;
+    if (ctx->hash != NULL && digest != ctx->digest)
+        return refuse(ctx, "the digest cannot change", "after the signature has begun");
+    ctx->digest = digest;
+    return 1;
+}
+
+static int set_mgf1(struct signature *ctx, const OSSL_PARAM *p)
+{
+    const struct digest *digest = named_digest(ctx, p);
+
+    if (digest == NULL)
+        return 0;
+    if (digest->mgf1 == 0)
+        return refuse(ctx, "PKCS#11 has no MGF1 with", "this digest");
+    ctx->mgf1 = digest;
+    return 1;
+}
+
+/* In the order in which they depend on each other. */
+static const struct {
+    const char *name;
+    int (*set)(struct signature *ctx, const OSSL_PARAM *p);
+    bool rsa_only;
+} setters[] = {
+    { OSSL_SIGNATURE_PARAM_DIGEST, set_digest, false },
+    { OSSL_SIGNATURE_PARAM_PAD_MODE, set_padding, true },
+    { OSSL_SIGNATURE_PARAM_PSS_SALTLEN, set_salt, true },
+    { OSSL_SIGNATURE_PARAM_MGF1_DIGEST, set_mgf1, true },
+};
+
+static int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    struct signature *ctx = vctx;
+
+    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
+        bool applies = !setters[i].rsa_only || (ctx->key != NULL && ctx->key->type == KEY_RSA);
+
+        if (p != NULL && applies && !setters[i].set(ctx, p))
+            return 0;
+    }
+    if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL)
+        ctx->digest = digest_find("SHA1"); /* as the default provider has it */
+    return 1;
+}
+
+static const OSSL_PARAM *signature_settable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM rsa[] = {
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PROPERTIES, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_PROPERTIES, NULL, 0),
+        OSSL_PARAM_END,
+    };
+    static const OSSL_PARAM ec[] = {
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PROPERTIES, NULL, 0),
+        OSSL_PARAM_END,
+    };
+    const struct signature *ctx = vctx;
+
+    (void)provctx;
+    return ctx != NULL && ctx->key != NULL && ctx->key->type == KEY_EC ? ec : rsa;
+}
+
+/* PSS: emLen - hLen - 2 bytes at the most (RFC 8017 §9.1.1). */
+static bool salt_length(const struct signature *ctx, size_t *out)
+{
+    size_t em_len = (key_bits(ctx->key) - 1 + 7) / 8;
+    size_t most = em_len > ctx->digest->size + 2 ? em_len - ctx->digest->size - 2 : 0;
+
+    switch (ctx->salt) {
+    case RSA_PSS_SALTLEN_DIGEST:
+        *out = ctx->digest->size;
+        break;
+    case RSA_PSS_SALTLEN_AUTO:
+    case RSA_PSS_SALTLEN_MAX:
+        *out = most;
+        break;
+    case SALT_AUTO_DIGEST_MAX:
+        *out = most < ctx->digest->size ? most : ctx->digest->size;
+        break;
+    default:
+        *out = (size_t)ctx->salt;
+    }
+    return *out <= most && most != 0;
+}
+
+/* What the context asks of the table of mechanisms. */
+static bool request_make(const struct signature *ctx, struct sign_request *request)
+{
+    *request = (struct sign_request){ .digest = ctx->digest };
+    if (ctx->key->type == KEY_EC) {
+        request->scheme = SIGN_ECDSA;
+        return true;
+    }
+    if (ctx->padding != RSA_PKCS1_PSS_PADDING) {
+        request->scheme = ctx->padding == RSA_NO_PADDING ? SIGN_RSA_RAW : SIGN_RSA_PKCS1;
+        return true;
+    }
+    request->scheme = SIGN_RSA_PSS;
+    request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
+    if (ctx->digest->oid.len == 0 || request->mgf1->mgf1 == 0)
+        return refuse(ctx, "PSS is not possible with", "this digest");
+    return salt_length(ctx, &request->salt_len) ||
+           refuse(ctx, "the key is too short for", "this digest and PSS salt length");
+}
+
+static int get_algorithm(const struct signature *ctx, OSSL_PARAM *p)
+{
+    uint8_t der[ALGORITHM_IDENTIFIER_MAX];
+    struct sign_request request;
+    size_t len = ctx->key != NULL && request_make(ctx, &request)
+                     ? sign_algorithm(&request, der, sizeof(der))
+                     : 0;
+
+    return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
+}
+
+static int get_digest(const struct signature *ctx, OSSL_PARAM *p)
+{
+    char name[32] = "";
+
+    return OSSL_PARAM_set_utf8_string(
+        p, ctx->digest != NULL ? digest_name(ctx->digest, name, sizeof(name)) : name);
+}
+
+static int set_named(OSSL_PARAM *p, const struct named_number *names, int number)
+{
+    char text[16];
+
+    if (p->data_type != OSSL_PARAM_UTF8_STRING)
+        return OSSL_PARAM_set_int(p, number);
+    if (number_name(names, number) != NULL)
+        return OSSL_PARAM_set_utf8_string(p, number_name(names, number));
+    (void)snprintf(text, sizeof(text), "%d", number);
+    return OSSL_PARAM_set_utf8_string(p, text);
+}
+
+static int get_padding(const struct signature *ctx, OSSL_PARAM *p)
+{
+    return set_named(p, paddings, ctx->padding);
+}
+
+static int get_salt(const struct signature *ctx, OSSL_PARAM *p)
+{
+    return set_named(p, salts, ctx->salt);
+}
+
+static int get_mgf1(const struct signature *ctx, OSSL_PARAM *p)
+{
+    const struct digest *mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
+    char name[32] = "";
+
+    return OSSL_PARAM_set_utf8_string(p, mgf1 != NULL ? digest_name(mgf1, name, sizeof(name)) : name);
+}
+
+static int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*get)(const struct signature *ctx, OSSL_PARAM *p);
+    } getters[] = {
+        { OSSL_SIGNATURE_PARAM_ALGORITHM_ID, get_algorithm },
+        { OSSL_SIGNATURE_PARAM_DIGEST, get_digest },
+        { OSSL_SIGNATURE_PARAM_PAD_MODE, get_padding },
+        { OSSL_SIGNATURE_PARAM_PSS_SALTLEN, get_salt },
+        { OSSL_SIGNATURE_PARAM_MGF1_DIGEST, get_mgf1 },
+    };
+
+    for (size_t i = 0; i < COUNT(getters); i++) {
+        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters[i].name);
+
+        if (p != NULL && !getters[i].get(vctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+static const OSSL_PARAM *signature_gettable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)vctx;
+    (void)provctx;
+    return params;
+}
+
+/* Gets ready for a new operation; without a key, for one more with the key of the last. */
+static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
+{
+    if (key == NULL && ctx->key == NULL)
+        return refuse(ctx, "cannot begin a signature:", "no key is set");
+    if (key != NULL) {
+        key_free(ctx->key);
+        ctx->key = key_ref(key);
+        ctx->padding = RSA_PKCS1_PADDING;
+        ctx->salt = RSA_PSS_SALTLEN_AUTO;
+        ctx->digest = ctx->mgf1 = NULL;
+    }
+    ctx->signing = signing;
+    EVP_MD_CTX_free(ctx->hash);
+    ctx->hash = NULL;
+    bytes_clear(&ctx->message);
+    ctx->collecting = false;
+    if (signing && !key_is_private(ctx->key))
+        return refuse(ctx, "cannot sign:", "this is a public key");
+    return signature_set_ctx_params(ctx, params);
+}
+
+static int signature_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    return begin(vctx, key, params, true);
+}
+
+static int signature_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    return begin(vctx, key, params, false);
+}
+
+static int signature_verify_recover_init(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    return begin(vctx, key, params, false);
+}
+
+/* Answers the question for a signature's size from the key, without the token. */
+static bool size_asked(const struct signature *ctx, const unsigned char *sig, size_t *len)
+{
+    if (sig == NULL)
+        *len = key_signature_max(ctx->key);
+    return sig == NULL;
+}
+
+static int sign_data(struct signature *ctx, enum sign_column column, struct view data,
+                     unsigned char *sig, size_t *sig_len, size_t sig_size)
+{
+    struct sign_request request;
+
+    if (sig_size < key_signature_max(ctx->key))
+        return refuse(ctx, "cannot sign:", "the buffer for the signature is too small");
+    return request_make(ctx, &request) && key_sign(ctx->key, &request, column, data, sig, sig_len);
+}
+
+static int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                          const unsigned char *tbs, size_t tbs_len)
+{
+    struct signature *ctx = vctx;
+
+    if (size_asked(ctx, sig, sig_len))
+        return 1;
+    if (ctx->digest != NULL && tbs_len != ctx->digest->size)
+        return refuse(ctx, "cannot sign:", "the data does not have the length of the digest");
+    if (ctx->padding == RSA_NO_PADDING && ctx->key->type == KEY_RSA &&
+        tbs_len != key_signature_max(ctx->key))
+        return refuse(ctx, "cannot sign:", "without padding the data must be as long as the modulus");
+    return sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ tbs, tbs_len }, sig, sig_len, sig_size);
+}
+
+/* Whether the token shall hash a message of len bytes that is known whole, or of unknown length. */
+static bool token_shall_hash(struct signature *ctx, bool whole, size_t len)
+{
+    struct sign_request request;
+    enum digest_where where = ctx->provider->config.digest;
+
+    if (!ctx->signing || where == DIGEST_HOST || ctx->hash != NULL ||
+        (where == DIGEST_AUTO && (!whole || len > TOKEN_HASHES_MAX)))
+        return false;
+    return request_make(ctx, &request) && key_token_hashes(ctx->key, &request);
+}
+
+static int digest_begin(struct signature *ctx, const char *name, struct key *key,
+                        const OSSL_PARAM params[], bool signing)
+{
+    const struct digest *digest =
+        digest_find(name != NULL && name[0] != '\0' ? name : DEFAULT_DIGEST);
+
+    if (digest == NULL)
+        return refuse(ctx, "the digest is not supported for signatures:", name);
+    if (!begin(ctx, key, NULL, signing))
+        return 0;
+    ctx->digest = digest;
+    return signature_set_ctx_params(ctx, params);
+}
+
+static int signature_digest_sign_init(void *vctx, const char *name, void *key,
+                                      const OSSL_PARAM params[])
+{
+    return digest_begin(vctx, name, key, params, true);
+}
+
+static int signature_digest_verify_init(void *vctx, const char *name, void *key,
+                                        const OSSL_PARAM params[])
+{
+    return digest_begin(vctx, name, key, params, false);
+}
+
+static bool hash_begin(struct signature *ctx)
+{
+    EVP_MD *md = host_md(&ctx->provider->host, ctx->digest, ctx->propq);
+    bool ok;
+
+    ctx->hash = md != NULL ? EVP_MD_CTX_new() : NULL;
+    ok = ctx->hash != NULL && EVP_DigestInit_ex2(ctx->hash, md, NULL) == 1;
+    EVP_MD_free(md);
+    return ok;
+}
+
+static bool message_add(struct signature *ctx, const unsigned char *data, size_t len)
+{
+    uint8_t *more = OPENSSL_realloc(ctx->message.data, ctx->message.len + len + 1);
+
+    if (more == NULL)
+        return false;
+    ctx->message.data = more;
+    memcpy(more + ctx->message.len, data, len);
+    ctx->message.len += len;
+    return true;
+}
+
+static int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
+{
+    struct signature *ctx = vctx;
+
+    if (len == 0)
+        return 1;
+    if (ctx->hash == NULL && !ctx->collecting) {
+        ctx->collecting = token_shall_hash(ctx, false, 0);
+        if (!ctx->collecting && !hash_begin(ctx))
+            return 0;
+    }
+    return ctx->collecting ? message_add(ctx, data, len)
+                           : EVP_DigestUpdate(ctx->hash, data, len) == 1;
+}
+
+/* The digest of the message so far, which may go on: the final of a TLS 1.2 transcript works on it. */
+static bool hash_final(struct signature *ctx, uint8_t *digest)
+{
+    unsigned len = 0;
+
+    return (ctx->hash != NULL || hash_begin(ctx)) &&
+           EVP_DigestFinal_ex(ctx->hash, digest, &len) == 1 && len == ctx->digest->size;
+}
+
+static int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
+                                       size_t sig_size)
+{
+    struct signature *ctx = vctx;
+    uint8_t digest[DIGEST_MAX];
+
+    if (size_asked(ctx, sig, sig_len))
+        return 1;
+    if (ctx->collecting)
+        return sign_data(ctx, SIGN_TOKEN_HASHES, view_bytes(&ctx->message), sig, sig_len, sig_size);
+    return hash_final(ctx, digest) &&
+           sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ digest, ctx->digest->size }, sig,
+                     sig_len, sig_size);
+}
+
+static int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                                 const unsigned char *tbs, size_t tbs_len)
+{
+    struct signature *ctx = vctx;
+
+    if (size_asked(ctx, sig, sig_len))
+        return 1;
+    if (ctx->message.data == NULL && token_shall_hash(ctx, true, tbs_len))
+        return sign_data(ctx, SIGN_TOKEN_HASHES, (struct view){ tbs, tbs_len }, sig, sig_len,
+                         sig_size);
+    return signature_digest_update(ctx, tbs, tbs_len) &&
+           signature_digest_sign_final(ctx, sig, sig_len, sig_size);
+}
+
+static void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
+{
+    EVP_PKEY_CTX_free(*ctx);
+}
+
+/* Gives the host's context for the same key the same parameters. */
+static bool host_params(const struct signature *ctx, EVP_PKEY_CTX *host)
+{
+    char digest[32], mgf1[32];
+    int padding = ctx->padding, salt = ctx->salt;
+    OSSL_PARAM params[5];
+    size_t count = 0;
+
+    if (ctx->digest != NULL)
+        params[count++] = OSSL_PARAM_construct_utf8_string(
+            OSSL_SIGNATURE_PARAM_DIGEST,
+            (char *)(uintptr_t)digest_name(ctx->digest, digest, sizeof(digest)), 0);
+    if (ctx->key->type == KEY_RSA)
+        params[count++] = OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE, &padding);
+    if (ctx->key->type == KEY_RSA && padding == RSA_PKCS1_PSS_PADDING) {
+        params[count++] = OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &salt);
+        if (ctx->mgf1 != NULL)
+            params[count++] = OSSL_PARAM_construct_utf8_string(
+                OSSL_SIGNATURE_PARAM_MGF1_DIGEST,
+                (char *)(uintptr_t)digest_name(ctx->mgf1, mgf1, sizeof(mgf1)), 0);
+    }
+    params[count] = OSSL_PARAM_construct_end();
+    return EVP_PKEY_CTX_set_params(host, params) == 1;
+}
+
+static EVP_PKEY_CTX *host_context(const struct signature *ctx)
+{
+    EVP_PKEY *host = key_host(ctx->key);
+
+    return host != NULL ? EVP_PKEY_CTX_new_from_pkey(host_libctx(&ctx->provider->host), host,
+                                                     HOST_PROPERTIES)
+                        : NULL;
+}
+
+static int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
+                            const unsigned char *tbs, size_t tbs_len)
+{
+    const struct signature *ctx = vctx;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+
+    return host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host) &&
+           EVP_PKEY_verify(host, sig, sig_len, tbs, tbs_len) == 1;
+}
+
+static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                                    const unsigned char *sig, size_t sig_len)
+{
+    const struct signature *ctx = vctx;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+
+    *out_len = out_size;
+    return host != NULL && EVP_PKEY_verify_recover_init(host) == 1 && host_params(ctx, host) &&
+           EVP_PKEY_verify_recover(host, out, out_len, sig, sig_len) == 1;
+}
+
+static int signature_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
+{
+    struct signature *ctx = vctx;
+    uint8_t digest[DIGEST_MAX];
+
+    return hash_final(ctx, digest) && signature_verify(ctx, sig, sig_len, digest, ctx->digest->size);
+}
+
+#define SHARED                                                                                     \
+    { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))signature_newctx },                              \
+        { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))signature_freectx },                        \
+        { OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))signature_dupctx },                          \
+        { OSSL_FUNC_SIGNATURE_SIGN_INIT, (void (*)(void))signature_sign_init },                    \
+        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))signature_sign },                              \
+        { OSSL_FUNC_SIGNATURE_VERIFY_INIT, (void (*)(void))signature_verify_init },                \
+        { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))signature_verify },                          \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void))signature_digest_sign_init },      \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_UPDATE, (void (*)(void))signature_digest_update },       \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_FINAL, (void (*)(void))signature_digest_sign_final },    \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void))signature_digest_sign },                \
+        { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void))signature_digest_verify_init },  \
+        { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_UPDATE, (void (*)(void))signature_digest_update },     \
+        { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_FINAL,                                                 \
+          (void (*)(void))signature_digest_verify_final },                                         \
+        { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))signature_get_ctx_params },          \
+        { OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS,                                                 \
+          (void (*)(void))signature_gettable_ctx_params },                                         \
+        { OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void))signature_set_ctx_params },          \
+    {                                                                                              \
+        OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))signature_settable_ctx_params     \
+    }
+
+static const OSSL_DISPATCH rsa_functions[] = {
+    SHARED,
+    { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER_INIT, (void (*)(void))signature_verify_recover_init },
+    { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER, (void (*)(void))signature_verify_recover },
+    { 0, NULL },
+};
+
+static const OSSL_DISPATCH ec_functions[] = {
+    SHARED,
+    { 0, NULL },
+};
+
+const OSSL_ALGORITHM signature_algorithms[] = {
+    { "PKCS11-RSA", PROPERTIES, rsa_functions, "RSA PKCS#1 v1.5 and PSS on tokens" },
+    { "PKCS11-ECDSA", PROPERTIES, ec_functions, "ECDSA on tokens" },
+    { NULL, NULL, NULL, NULL },
+};

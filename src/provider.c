@@ -1,0 +1,305 @@
+#include "provider.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/params.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+
+__attribute__((visibility("default"))) OSSL_provider_init_fn OSSL_provider_init;
+
+struct used_module {
+    struct used_module *next;
+    char *path;
+    struct module *module;
+};
+
+/* Set once exit() or OPENSSL_cleanup() has begun. What OpenSSL, the module and its C++ destructors
+ * still have by then is in no known order, so the module is left alone. */
+static atomic_bool process_ends;
+
+static void process_end_begins(void)
+{
+    atomic_store(&process_ends, true);
+}
+
+static void watch_process_end(void)
+{
+    (void)atexit(process_end_begins);
+    (void)OPENSSL_atexit(process_end_begins);
+}
+
+static struct module *used_find(const struct provider *provider, const char *path)
+{
+    struct used_module *used = provider->modules;
+
+    while (used != NULL && strcmp(used->path, path) != 0)
+        used = used->next;
+    return used != NULL ? used->module : NULL;
+}
+
+static void used_free(struct used_module *used)
+{
+    OPENSSL_free(used->path);
+    OPENSSL_free(used);
+}
+
+/* Remembers module as in use; the one that another thread remembered meanwhile comes first. */
+static struct module *used_add(struct provider *provider, const char *path, struct module *module)
+{
+    struct used_module *used = OPENSSL_zalloc(sizeof(*used));
+    struct module *before;
+
+    if (used == NULL || (used->path = OPENSSL_strdup(path)) == NULL) {
+        OPENSSL_free(used);
+        module_close(module, false);
+        return NULL;
+    }
+    lock_take();
+    before = used_find(provider, path);
+    if (before == NULL) {
+        used->module = module;
+        used->next = provider->modules;
+        provider->modules = MOVE(used);
+    }
+    lock_release();
+    if (before == NULL)
+        return module;
+    used_free(used);
+    module_close(module, false);
+    return before;
+}
+
+struct module *provider_module(struct provider *provider, const char *path)
+{
+    struct module *module;
+    char why[512];
+
+    if (path == NULL)
+        path = provider->config.module_path;
+    lock_take();
+    module = used_find(provider, path);
+    lock_release();
+    if (module != NULL)
+        return module;
+    if (!module_open(path, provider->config.init_args, &module, why, sizeof(why))) {
+        error_raise(&provider->core, REASON_MODULE, "%s", why);
+        return NULL;
+    }
+    return used_add(provider, path, module);
+}
+
+static void provider_free(struct provider *provider)
+{
+    bool touch = !provider->config.no_deinit && !atomic_load(&process_ends);
+    struct used_module *used = provider->modules;
+
+    while (used != NULL) {
+        struct used_module *next = used->next;
+
+        module_close(used->module, touch);
+        used_free(used);
+        used = next;
+    }
+    host_end(&provider->host);
+    config_clear(&provider->config);
+    OPENSSL_free(provider);
+}
+
+static void teardown(void *provctx)
+{
+    provider_free(provctx);
+}
+
+static const OSSL_PARAM *gettable_params(void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_NAME, OSSL_PARAM_UTF8_PTR, NULL, 0),
+        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, NULL, 0),
+        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_BUILDINFO, OSSL_PARAM_UTF8_PTR, NULL, 0),
+        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_STATUS, OSSL_PARAM_INTEGER, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)provctx;
+    return params;
+}
+
+static int get_params(void *provctx, OSSL_PARAM params[])
+{
+    static const struct {
+        const char *key, *value;
+    } texts[] = {
+        { OSSL_PROV_PARAM_NAME, "pkcs11-bridge: keys on PKCS#11 tokens" },
+        { OSSL_PROV_PARAM_VERSION, BRIDGE_VERSION },
+        { OSSL_PROV_PARAM_BUILDINFO, BRIDGE_VERSION " for " OPENSSL_VERSION_TEXT },
+    };
+    OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
+
+    (void)provctx;
+    if (p != NULL && !OSSL_PARAM_set_int(p, 1))
+        return 0;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        p = OSSL_PARAM_locate(params, texts[i].key);
+        if (p != NULL && !OSSL_PARAM_set_utf8_ptr(p, texts[i].value))
+            return 0;
+    }
+    return 1;
+}
+
+/* A module that uses libcrypto must not be led back here from inside a C_* call: for that time, nothing
+ * is offered, and libcrypto is told not to remember it. */
+static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache)
+{
+    static const struct {
+        int operation;
+        const OSSL_ALGORITHM *algorithms;
+    } tables[] = {
+        { OSSL_OP_STORE, store_algorithms },         { OSSL_OP_DECODER, decoder_algorithms },
+        { OSSL_OP_ENCODER, encoder_algorithms },     { OSSL_OP_KEYMGMT, keymgmt_algorithms },
+        { OSSL_OP_SIGNATURE, signature_algorithms },
+    };
+    const struct provider *provider = provctx;
+
+    *no_cache = call_inside();
+    if (call_inside() || (provider->config.blocked >> operation & 1) != 0)
+        return NULL;
+    for (size_t i = 0; i < COUNT(tables); i++)
+        if (tables[i].operation == operation)
+            return tables[i].algorithms;
+    return NULL;
+}
+
+static const OSSL_ITEM *get_reason_strings(void *provctx)
+{
+    (void)provctx;
+    return error_reasons();
+}
+
+static const OSSL_DISPATCH provider_functions[] = {
+    { OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))teardown },
+    { OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, (void (*)(void))gettable_params },
+    { OSSL_FUNC_PROVIDER_GET_PARAMS, (void (*)(void))get_params },
+    { OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query_operation },
+    { OSSL_FUNC_PROVIDER_GET_REASON_STRINGS, (void (*)(void))get_reason_strings },
+    { 0, NULL },
+};
+
+static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider, const OSSL_DISPATCH *in)
+{
+    OSSL_FUNC_core_get_params_fn *get = NULL;
+
+    for (; in->function_id != 0; in++) {
+        switch (in->function_id) {
+        case OSSL_FUNC_CORE_GET_PARAMS:
+            get = OSSL_FUNC_core_get_params(in);
+            break;
+        case OSSL_FUNC_CORE_NEW_ERROR:
+            provider->core.new_error = OSSL_FUNC_core_new_error(in);
+            break;
+        case OSSL_FUNC_CORE_SET_ERROR_DEBUG:
+            provider->core.set_error_debug = OSSL_FUNC_core_set_error_debug(in);
+            break;
+        case OSSL_FUNC_CORE_VSET_ERROR:
+            provider->core.vset_error = OSSL_FUNC_core_vset_error(in);
+            break;
+        case OSSL_FUNC_BIO_READ_EX:
+            provider->bio_read = OSSL_FUNC_BIO_read_ex(in);
+            break;
+        case OSSL_FUNC_BIO_WRITE_EX:
+            provider->bio_write = OSSL_FUNC_BIO_write_ex(in);
+            break;
+        case OSSL_FUNC_BIO_GETS:
+            provider->bio_gets = OSSL_FUNC_BIO_gets(in);
+            break;
+        default:
+            break;
+        }
+    }
+    return get;
+}
+
+#define CONFIG_KEYS_MAX 32
+
+/* The values that the core gave for the keys of config_key, in their order. */
+static const char *section_lookup(void *arg, const char *key)
+{
+    char *const *values = arg;
+
+    for (size_t i = 0; config_key(i) != NULL; i++)
+        if (strcmp(config_key(i), key) == 0)
+            return values[i];
+    return NULL;
+}
+
+static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *get)
+{
+    char *values[CONFIG_KEYS_MAX] = { NULL };
+    OSSL_PARAM params[CONFIG_KEYS_MAX + 1];
+    char why[512] = "out of memory";
+    size_t count = 0;
+
+    for (; config_key(count) != NULL && count < CONFIG_KEYS_MAX; count++)
+        params[count] = OSSL_PARAM_construct_utf8_ptr(config_key(count), &values[count], 0);
+    params[count] = OSSL_PARAM_construct_end();
+    if (get(provider->core.handle, params) != 1)
+        return false;
+    if (config_load(section_lookup, values, &provider->config, why, sizeof(why)))
+        return true;
+    error_raise(&provider->core, REASON_CONFIGURATION, "%s", why);
+    return false;
+}
+
+static bool load_early(struct provider *provider)
+{
+    struct module *module = provider_module(provider, NULL);
+    CK_RV rv;
+
+    if (module == NULL)
+        return false;
+    rv = module_start(module);
+    if (rv == CKR_OK)
+        return true;
+    error_raise_ckr(&provider->core, REASON_MODULE, rv, "initialise the PKCS#11 module %s",
+                    module->path);
+    return false;
+}
+
+static bool provider_begin(struct provider *provider, const OSSL_DISPATCH *in)
+{
+    OSSL_FUNC_core_get_params_fn *get = take_upcalls(provider, in);
+    const struct core *core = &provider->core;
+
+    if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
+        core->vset_error == NULL || provider->bio_read == NULL || provider->bio_write == NULL ||
+        provider->bio_gets == NULL)
+        return false;
+    return host_begin(&provider->host, core->handle, in) && configure(provider, get) &&
+           (!provider->config.load_early || load_early(provider));
+}
+
+int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+                       const OSSL_DISPATCH **out, void **provctx)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct provider *provider = OPENSSL_zalloc(sizeof(*provider));
+
+    if (provider == NULL)
+        return 0;
+    (void)pthread_once(&once, watch_process_end);
+    provider->core.handle = handle;
+    if (!provider_begin(provider, in)) {
+        provider_free(provider);
+        return 0;
+    }
+    *out = provider_functions;
+    *provctx = provider;
+    return 1;
+}

@@ -1,0 +1,26 @@
+/* Ownership by scope: a variable declared with _cleanup_(f) is released by f when its scope ends,
+ * whichever way it ends. f takes a pointer to the variable and accepts "nothing there". */
+#ifndef BRIDGE_SCOPE_H
+#define BRIDGE_SCOPE_H
+
+#include <openssl/crypto.h>
+
+#define _cleanup_(f) __attribute__((cleanup(f)))
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* For char * and other memory of OPENSSL_malloc. */
+static inline void free_scoped(void *pointer)
+{
+    OPENSSL_free(*(void **)pointer);
+}
+
+/* Hands *pointer on to a new owner: the scope that held it lets go. */
+#define MOVE(pointer)                                                                              \
+    __extension__({                                                                                \
+        __typeof__(pointer) moved_ = (pointer);                                                    \
+        (pointer) = NULL;                                                                          \
+        moved_;                                                                                    \
+    })
+
+#endif

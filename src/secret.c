@@ -1,0 +1,139 @@
+#include "secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "scope.h"
+
+struct secret {
+    atomic_uint holders;
+    size_t len;
+    char data[SECRET_MAX + 1];
+};
+
+/* mlock may fail under RLIMIT_MEMLOCK: the secret is then as safe as the system lets it be. */
+static struct secret *secret_alloc(void)
+{
+    struct secret *secret = mmap(NULL, sizeof(*secret), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (secret == MAP_FAILED)
+        return NULL;
+    (void)mlock(secret, sizeof(*secret));
+    (void)madvise(secret, sizeof(*secret), MADV_DONTDUMP);
+    atomic_init(&secret->holders, 1);
+    return secret;
+}
+
+struct secret *secret_new(const void *data, size_t len)
+{
+    struct secret *secret = len <= SECRET_MAX ? secret_alloc() : NULL;
+
+    if (secret == NULL)
+        return NULL;
+    if (len != 0)
+        memcpy(secret->data, data, len);
+    secret->len = len;
+    return secret;
+}
+
+struct secret *secret_ref(struct secret *secret)
+{
+    if (secret != NULL)
+        atomic_fetch_add(&secret->holders, 1);
+    return secret;
+}
+
+void secret_free(struct secret *secret)
+{
+    if (secret == NULL || atomic_fetch_sub(&secret->holders, 1) != 1)
+        return;
+    OPENSSL_cleanse(secret, sizeof(*secret));
+    (void)munmap(secret, sizeof(*secret));
+}
+
+void secret_scoped(struct secret **secret)
+{
+    secret_free(*secret);
+}
+
+const char *secret_data(const struct secret *secret)
+{
+    return secret->data;
+}
+
+size_t secret_len(const struct secret *secret)
+{
+    return secret->len;
+}
+
+bool secret_equal(const struct secret *a, const struct secret *b)
+{
+    return a->len == b->len && CRYPTO_memcmp(a->data, b->data, a->len) == 0;
+}
+
+static void close_scoped(const int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+}
+
+/* Reads up to size bytes, over short reads and interruptions. */
+static ssize_t read_full(int fd, char *buf, size_t size)
+{
+    size_t got = 0;
+
+    while (got < size) {
+        ssize_t n = read(fd, buf + got, size - got);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        got += (size_t)n;
+    }
+    return (ssize_t)got;
+}
+
+/* Keeps the first line of the got bytes that were read. */
+static bool keep_first_line(struct secret *secret, size_t got)
+{
+    size_t len = strcspn(secret->data, "\r\n");
+
+    if (len == got && got > SECRET_MAX - 1) {
+        errno = EFBIG;
+        return false;
+    }
+    if (len == 0) {
+        errno = ENODATA;
+        return false;
+    }
+    OPENSSL_cleanse(secret->data + len, sizeof(secret->data) - len);
+    secret->len = len;
+    return true;
+}
+
+struct secret *secret_from_file(const char *path)
+{
+    _cleanup_(close_scoped) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    _cleanup_(secret_scoped) struct secret *secret = NULL;
+    ssize_t got;
+
+    if (fd < 0)
+        return NULL;
+    secret = secret_alloc();
+    if (secret == NULL)
+        return NULL;
+    got = read_full(fd, secret->data, SECRET_MAX);
+    if (got < 0 || !keep_first_line(secret, (size_t)got))
+        return NULL;
+    return MOVE(secret);
+}

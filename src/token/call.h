@@ -1,0 +1,28 @@
+/* The door to the module: every C_* call is made through P11_CALL.
+ *
+ * It marks the thread as being inside the module, so that a module which uses libcrypto itself is not
+ * led back into this provider; it remembers the function's name for error messages; and it serialises
+ * the calls of a module that refused CKF_OS_LOCKING_OK. */
+#ifndef BRIDGE_CALL_H
+#define BRIDGE_CALL_H
+
+#include <stdbool.h>
+
+#include "token/module.h"
+
+#define P11_CALL(module, function, ...)                                                            \
+    (call_enter((module), #function), call_leave((module), (module)->functions->function(__VA_ARGS__)))
+
+void call_enter(struct module *module, const char *function);
+CK_RV call_leave(struct module *module, CK_RV rv);
+
+/* The same for an entry that is not in the function list (C_GetFunctionList). */
+void call_named(const char *function);
+
+/* True while this thread is inside a C_* call. */
+bool call_inside(void);
+
+/* The C_* function that this thread called last. */
+const char *call_name(void);
+
+#endif

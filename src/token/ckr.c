@@ -1,0 +1,142 @@
+#include "token/ckr.h"
+
+#include <stddef.h>
+
+#include "scope.h"
+
+#ifndef CKR_TOKEN_RESOURCE_EXCEEDED
+#define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
+#endif
+#ifndef CKR_OPERATION_CANCEL_FAILED
+#define CKR_OPERATION_CANCEL_FAILED 0x202UL
+#endif
+#ifndef CKR_KEY_EXHAUSTED
+#define CKR_KEY_EXHAUSTED 0x203UL
+#endif
+
+#define ROW(value, repair, advice) { value, #value, repair, advice }
+#define OWN(value, advice)         { value, NULL, REPAIR_NOTHING, advice }
+
+/* PKCS#11 v3.1 §5.1 */
+static const struct ckr ckrs[] = {
+    ROW(CKR_OK, REPAIR_NOTHING, NULL),
+    ROW(CKR_CANCEL, REPAIR_NOTHING, "the operation was cancelled at the token"),
+    ROW(CKR_HOST_MEMORY, REPAIR_SESSION, "the module is out of memory"),
+    ROW(CKR_SLOT_ID_INVALID, REPAIR_TOKEN, "the slot is gone"),
+    ROW(CKR_GENERAL_ERROR, REPAIR_SESSION, "the module's own log may say more"),
+    ROW(CKR_FUNCTION_FAILED, REPAIR_SESSION, "the module's own log may say more"),
+    ROW(CKR_ARGUMENTS_BAD, REPAIR_NOTHING,
+        "the module does not accept these arguments; where it is C_Initialize, see "
+        "pkcs11-module-init-args"),
+    ROW(CKR_NEED_TO_CREATE_THREADS, REPAIR_NOTHING, NULL),
+    ROW(CKR_CANT_LOCK, REPAIR_NOTHING, NULL),
+    ROW(CKR_ATTRIBUTE_READ_ONLY, REPAIR_NOTHING, NULL),
+    ROW(CKR_ATTRIBUTE_SENSITIVE, REPAIR_NOTHING, NULL),
+    ROW(CKR_ATTRIBUTE_TYPE_INVALID, REPAIR_NOTHING, NULL),
+    ROW(CKR_ATTRIBUTE_VALUE_INVALID, REPAIR_NOTHING, NULL),
+    ROW(CKR_ACTION_PROHIBITED, REPAIR_NOTHING, "the object's attributes forbid it"),
+    ROW(CKR_DATA_INVALID, REPAIR_NOTHING, "the token rejects the data"),
+    ROW(CKR_DATA_LEN_RANGE, REPAIR_NOTHING, "the data is too long for this key and mechanism"),
+    ROW(CKR_DEVICE_ERROR, REPAIR_TOKEN, "the token or the way to it failed"),
+    ROW(CKR_DEVICE_MEMORY, REPAIR_SESSION, "the token is out of memory"),
+    ROW(CKR_DEVICE_REMOVED, REPAIR_TOKEN, "the token was removed"),
+    ROW(CKR_ENCRYPTED_DATA_INVALID, REPAIR_NOTHING, NULL),
+    ROW(CKR_ENCRYPTED_DATA_LEN_RANGE, REPAIR_NOTHING, NULL),
+    ROW(CKR_FUNCTION_CANCELED, REPAIR_NOTHING, "the operation was cancelled at the token"),
+    ROW(CKR_FUNCTION_NOT_PARALLEL, REPAIR_NOTHING, NULL),
+    ROW(CKR_FUNCTION_NOT_SUPPORTED, REPAIR_NOTHING, "the module does not have this function"),
+    ROW(CKR_KEY_HANDLE_INVALID, REPAIR_HANDLE, "the key is no longer there"),
+    ROW(CKR_KEY_SIZE_RANGE, REPAIR_NOTHING, "the mechanism does not take a key of this size"),
+    ROW(CKR_KEY_TYPE_INCONSISTENT, REPAIR_NOTHING, "the mechanism does not take this type of key"),
+    ROW(CKR_KEY_NOT_NEEDED, REPAIR_NOTHING, NULL),
+    ROW(CKR_KEY_CHANGED, REPAIR_NOTHING, NULL),
+    ROW(CKR_KEY_NEEDED, REPAIR_NOTHING, NULL),
+    ROW(CKR_KEY_INDIGESTIBLE, REPAIR_NOTHING, NULL),
+    ROW(CKR_KEY_FUNCTION_NOT_PERMITTED, REPAIR_NOTHING,
+        "the key's usage attribute (CKA_SIGN, CKA_DECRYPT, CKA_DERIVE) is off"),
+    ROW(CKR_KEY_NOT_WRAPPABLE, REPAIR_NOTHING, NULL),
+    ROW(CKR_KEY_UNEXTRACTABLE, REPAIR_NOTHING, NULL),
+    ROW(CKR_MECHANISM_INVALID, REPAIR_NOTHING, "the token does not have the mechanism"),
+    ROW(CKR_MECHANISM_PARAM_INVALID, REPAIR_NOTHING,
+        "the token does not have the mechanism with these parameters"),
+    ROW(CKR_OBJECT_HANDLE_INVALID, REPAIR_HANDLE, "the object is no longer there"),
+    ROW(CKR_OPERATION_ACTIVE, REPAIR_SESSION, "an operation was left behind on the session"),
+    ROW(CKR_OPERATION_NOT_INITIALIZED, REPAIR_SESSION, "the session lost its operation"),
+    ROW(CKR_PIN_INCORRECT, REPAIR_NOTHING,
+        "the token refused the PIN; correct it where it is set (pkcs11-module-token-pin, pin-value "
+        "or pin-source)"),
+    ROW(CKR_PIN_INVALID, REPAIR_NOTHING, "the PIN has characters that the token does not take"),
+    ROW(CKR_PIN_LEN_RANGE, REPAIR_NOTHING, "the PIN is too short or too long for the token"),
+    ROW(CKR_PIN_EXPIRED, REPAIR_NOTHING, "set a new PIN with the token's own tool"),
+    ROW(CKR_PIN_LOCKED, REPAIR_NOTHING,
+        "too many wrong PINs were tried; unlock it with the security officer's PIN"),
+    ROW(CKR_SESSION_CLOSED, REPAIR_TOKEN, NULL),
+    ROW(CKR_SESSION_COUNT, REPAIR_SESSION,
+        "the token has no session left; lower pkcs11-sessions-max, also in other processes"),
+    ROW(CKR_SESSION_HANDLE_INVALID, REPAIR_TOKEN, "the token lost the session"),
+    ROW(CKR_SESSION_PARALLEL_NOT_SUPPORTED, REPAIR_NOTHING, NULL),
+    ROW(CKR_SESSION_READ_ONLY, REPAIR_NOTHING, NULL),
+    ROW(CKR_SESSION_EXISTS, REPAIR_NOTHING, NULL),
+    ROW(CKR_SESSION_READ_ONLY_EXISTS, REPAIR_NOTHING, NULL),
+    ROW(CKR_SESSION_READ_WRITE_SO_EXISTS, REPAIR_NOTHING,
+        "the program is logged in as security officer"),
+    ROW(CKR_SIGNATURE_INVALID, REPAIR_NOTHING, NULL),
+    ROW(CKR_SIGNATURE_LEN_RANGE, REPAIR_NOTHING, NULL),
+    ROW(CKR_TEMPLATE_INCOMPLETE, REPAIR_NOTHING, NULL),
+    ROW(CKR_TEMPLATE_INCONSISTENT, REPAIR_NOTHING, NULL),
+    ROW(CKR_TOKEN_NOT_PRESENT, REPAIR_TOKEN, "the token is not in its slot"),
+    ROW(CKR_TOKEN_NOT_RECOGNIZED, REPAIR_NOTHING, "the module does not know this token"),
+    ROW(CKR_TOKEN_WRITE_PROTECTED, REPAIR_NOTHING, "the token is write-protected"),
+    ROW(CKR_USER_ALREADY_LOGGED_IN, REPAIR_NOTHING, NULL),
+    ROW(CKR_USER_NOT_LOGGED_IN, REPAIR_LOGIN, "the token wants a login"),
+    ROW(CKR_USER_PIN_NOT_INITIALIZED, REPAIR_NOTHING,
+        "the token has no user PIN yet; set one with the token's own tool"),
+    ROW(CKR_USER_TYPE_INVALID, REPAIR_NOTHING, NULL),
+    ROW(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, REPAIR_NOTHING,
+        "the program is logged in as another user"),
+    ROW(CKR_USER_TOO_MANY_TYPES, REPAIR_NOTHING, NULL),
+    ROW(CKR_RANDOM_SEED_NOT_SUPPORTED, REPAIR_NOTHING, NULL),
+    ROW(CKR_RANDOM_NO_RNG, REPAIR_NOTHING, "the token has no random number generator"),
+    ROW(CKR_DOMAIN_PARAMS_INVALID, REPAIR_NOTHING, "the token does not have this curve"),
+    ROW(CKR_CURVE_NOT_SUPPORTED, REPAIR_NOTHING, "the token does not have this curve"),
+    ROW(CKR_BUFFER_TOO_SMALL, REPAIR_NOTHING, NULL),
+    ROW(CKR_SAVED_STATE_INVALID, REPAIR_NOTHING, NULL),
+    ROW(CKR_INFORMATION_SENSITIVE, REPAIR_NOTHING, NULL),
+    ROW(CKR_STATE_UNSAVEABLE, REPAIR_NOTHING, NULL),
+    ROW(CKR_CRYPTOKI_NOT_INITIALIZED, REPAIR_MODULE, "the module was finalised by the program"),
+    ROW(CKR_CRYPTOKI_ALREADY_INITIALIZED, REPAIR_NOTHING, NULL),
+    ROW(CKR_MUTEX_BAD, REPAIR_NOTHING, NULL),
+    ROW(CKR_MUTEX_NOT_LOCKED, REPAIR_NOTHING, NULL),
+    ROW(CKR_FIPS_SELF_TEST_FAILED, REPAIR_NOTHING, "the module failed its self-test"),
+    ROW(CKR_LIBRARY_LOAD_FAILED, REPAIR_NOTHING, "the module could not load a library it needs"),
+    ROW(CKR_PUBLIC_KEY_INVALID, REPAIR_NOTHING, "the token rejects the public key"),
+    ROW(CKR_FUNCTION_REJECTED, REPAIR_NOTHING, "the operation was rejected at the token"),
+    ROW(CKR_TOKEN_RESOURCE_EXCEEDED, REPAIR_SESSION, "the token is short of resources"),
+    ROW(CKR_OPERATION_CANCEL_FAILED, REPAIR_SESSION, NULL),
+    ROW(CKR_KEY_EXHAUSTED, REPAIR_NOTHING, "the key has been used as often as it may be"),
+
+    OWN(RV_PIN_MISSING, "the token needs a PIN and none was given: set pkcs11-module-token-pin, or "
+                        "put pin-source=file:/path in the URI"),
+    OWN(RV_PIN_REFUSED_BEFORE, "the token refused this PIN before, and it is not tried again so that "
+                               "the token does not lock; correct the PIN where it is set"),
+    OWN(RV_PIN_FINAL_TRY, "the token allows one more wrong PIN before it locks, so no PIN is tried; "
+                          "log in once with the token's own tool to clear this"),
+    OWN(RV_PIN_SOURCE, "the PIN could not be read"),
+    OWN(RV_KEY_REPLACED, "the key was replaced: the token now has another key there; load it again "
+                         "if that is intended"),
+    OWN(RV_KEY_GONE, "the key is no longer on the token"),
+    OWN(RV_TOKEN_GONE, "the token is no longer in any slot"),
+    OWN(RV_TOKEN_UNINITIALIZED, "the token is not initialised: give it a label and PINs with its own "
+                                "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
+    OWN(RV_RECURSION, "the PKCS#11 module called back into this provider"),
+};
+
+const struct ckr *ckr_describe(CK_RV rv)
+{
+    static const struct ckr unknown = { 0, NULL, REPAIR_NOTHING, NULL };
+
+    for (size_t i = 0; i < COUNT(ckrs); i++)
+        if (ckrs[i].rv == rv)
+            return &ckrs[i];
+    return &unknown;
+}

@@ -1,0 +1,28 @@
+/* What the values of CK_RV are called, what a person can do about them, and how the door
+ * (token/run.h) mends them. */
+#ifndef BRIDGE_CKR_H
+#define BRIDGE_CKR_H
+
+#include "token/cryptoki.h"
+
+/* What is wrong, so far as the value tells: each leads to a different repair before the next try. */
+enum repair {
+    REPAIR_NOTHING, /* give up: trying again would end the same way */
+    REPAIR_SESSION, /* this session is spoilt: drop it, take another */
+    REPAIR_TOKEN,   /* the token restarted or moved: all sessions, handles and the login are void */
+    REPAIR_LOGIN,   /* the login was lost, and private handles with it */
+    REPAIR_HANDLE,  /* the object's handle is stale: find it again */
+    REPAIR_MODULE,  /* the module wants C_Initialize */
+};
+
+struct ckr {
+    CK_RV rv;
+    const char *name; /* NULL for outcomes of our own and for unknown values */
+    enum repair repair;
+    const char *advice; /* NULL where the name says it all */
+};
+
+/* Never NULL; an unknown value has neither name nor advice and no repair. */
+const struct ckr *ckr_describe(CK_RV rv);
+
+#endif

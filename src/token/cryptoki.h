@@ -1,0 +1,56 @@
+/* PKCS#11 as p11-kit's header has it, and the constants that are newer than the oldest p11-kit that we
+ * build with (PKCS#11 v3.0 and v3.1, and CKR values of our own). */
+#ifndef BRIDGE_CRYPTOKI_H
+#define BRIDGE_CRYPTOKI_H
+
+#include <p11-kit/pkcs11.h>
+
+/* PKCS#11 v3.0 §2.1.12, §2.1.13: RSA with SHA-3 */
+#ifndef CKM_SHA3_256_RSA_PKCS
+#define CKM_SHA3_256_RSA_PKCS     0x60UL
+#define CKM_SHA3_384_RSA_PKCS     0x61UL
+#define CKM_SHA3_512_RSA_PKCS     0x62UL
+#define CKM_SHA3_256_RSA_PKCS_PSS 0x63UL
+#define CKM_SHA3_384_RSA_PKCS_PSS 0x64UL
+#define CKM_SHA3_512_RSA_PKCS_PSS 0x65UL
+#define CKM_SHA3_224_RSA_PKCS     0x66UL
+#define CKM_SHA3_224_RSA_PKCS_PSS 0x67UL
+#endif
+
+/* PKCS#11 v3.0 §2.29: SHA-3 digests */
+#ifndef CKM_SHA3_256
+#define CKM_SHA3_256 0x2b0UL
+#define CKM_SHA3_224 0x2b5UL
+#define CKM_SHA3_384 0x2c0UL
+#define CKM_SHA3_512 0x2d0UL
+#endif
+
+/* PKCS#11 v3.0 §2.3.6: ECDSA with SHA-3 */
+#ifndef CKM_ECDSA_SHA3_224
+#define CKM_ECDSA_SHA3_224 0x1047UL
+#define CKM_ECDSA_SHA3_256 0x1048UL
+#define CKM_ECDSA_SHA3_384 0x1049UL
+#define CKM_ECDSA_SHA3_512 0x104aUL
+#endif
+
+/* PKCS#11 v3.0 §2.1.9: MGF1 with SHA-3 */
+#ifndef CKG_MGF1_SHA3_224
+#define CKG_MGF1_SHA3_224 0x6UL
+#define CKG_MGF1_SHA3_256 0x7UL
+#define CKG_MGF1_SHA3_384 0x8UL
+#define CKG_MGF1_SHA3_512 0x9UL
+#endif
+
+/* Outcomes of this library's own, beside the module's: no C_* call returned them. */
+#define RV_OWN(n)              (CKR_VENDOR_DEFINED | 0x50313100UL | (n))
+#define RV_PIN_MISSING         RV_OWN(1) /* a login is needed and nobody has a PIN */
+#define RV_PIN_REFUSED_BEFORE  RV_OWN(2) /* the token refused this PIN earlier; not tried again */
+#define RV_PIN_FINAL_TRY       RV_OWN(3) /* one more refusal would lock the token */
+#define RV_PIN_SOURCE          RV_OWN(4) /* a pin-source could not be read */
+#define RV_KEY_REPLACED        RV_OWN(5) /* the object found again has another public half */
+#define RV_KEY_GONE            RV_OWN(6) /* the object is no longer on the token */
+#define RV_TOKEN_GONE          RV_OWN(7) /* no slot holds the token any more */
+#define RV_TOKEN_UNINITIALIZED RV_OWN(8) /* CKF_TOKEN_INITIALIZED is off */
+#define RV_RECURSION           RV_OWN(9) /* a module called back into this provider */
+
+#endif

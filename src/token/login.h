@@ -1,0 +1,30 @@
+/* Logging in: where PINs come from, and what is done so that no token gets locked. */
+#ifndef BRIDGE_LOGIN_H
+#define BRIDGE_LOGIN_H
+
+#include "secret.h"
+#include "token/slot.h"
+
+struct session;
+
+/* The places to look for the PIN of a token, in this order. Any may be missing. */
+struct pin_source {
+    struct secret *value;  /* given with the URI */
+    const char *file;      /* a file that the URI names */
+    struct secret *config; /* pkcs11-module-token-pin */
+    const char *config_file;
+    /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. */
+    struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token);
+    void *ask_arg;
+};
+
+/* Sees to it that the token of session is logged in, if it wants that: one thread calls C_Login, the
+ * others wait for its outcome. The PIN that worked stays with the slot for later logins.
+ *
+ * RV_PIN_MISSING, RV_PIN_SOURCE, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY, or what C_Login said. */
+CK_RV login_ensure(struct session *session, const struct pin_source *pins);
+
+/* Under the lock: the login was lost. */
+void login_lost(struct slot *slot);
+
+#endif

@@ -1,0 +1,246 @@
+#include "token/module.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+#include "token/session.h"
+#include "token/slot.h"
+
+/* Modules are never unloaded: vendor libraries leave threads and exit handlers behind. */
+static struct module *modules;
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static struct module *module_find(const CK_FUNCTION_LIST *functions)
+{
+    struct module *module = modules;
+
+    while (module != NULL && module->functions != functions)
+        module = module->next;
+    return module;
+}
+
+static void module_free(struct module **module)
+{
+    if (*module == NULL)
+        return;
+    OPENSSL_free((*module)->path);
+    OPENSSL_free((*module)->init_args);
+    OPENSSL_free(*module);
+}
+
+static struct module *module_new(const char *path, const char *init_args,
+                                 CK_FUNCTION_LIST *functions)
+{
+    _cleanup_(module_free) struct module *module = OPENSSL_zalloc(sizeof(*module));
+
+    if (module == NULL)
+        return NULL;
+    module->path = OPENSSL_strdup(path);
+    module->init_args = init_args != NULL ? OPENSSL_strdup(init_args) : NULL;
+    if (module->path == NULL || (init_args != NULL && module->init_args == NULL))
+        return NULL;
+    module->functions = functions;
+    (void)pthread_mutex_init(&module->serial_lock, NULL);
+    (void)pthread_cond_init(&module->changed, NULL);
+    return MOVE(module);
+}
+
+static CK_FUNCTION_LIST *load(const char *path, char *why, size_t size)
+{
+    CK_FUNCTION_LIST *functions = NULL;
+    CK_C_GetFunctionList get_function_list;
+    void *library;
+
+    if (path[0] != '/') {
+        (void)snprintf(why, size,
+                       "cannot load the PKCS#11 module %s: pkcs11-module-path must be an absolute path",
+                       path);
+        return NULL;
+    }
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        (void)snprintf(why, size, "cannot load the PKCS#11 module: %s; check pkcs11-module-path",
+                       dlerror());
+        return NULL;
+    }
+    call_named("C_GetFunctionList");
+    *(void **)&get_function_list = dlsym(library, "C_GetFunctionList");
+    if (get_function_list == NULL || get_function_list(&functions) != CKR_OK || functions == NULL) {
+        (void)snprintf(why, size, "cannot use %s: it is not a PKCS#11 module (no C_GetFunctionList)",
+                       path);
+        (void)dlclose(library);
+        return NULL;
+    }
+    return functions;
+}
+
+/* Under the lock: the known module of these functions, or fresh made known. */
+static struct module *module_share(struct module **fresh, const CK_FUNCTION_LIST *functions)
+{
+    struct module *module = module_find(functions);
+
+    if (module == NULL) {
+        module = MOVE(*fresh);
+        module->next = modules;
+        modules = module;
+    }
+    module->users++;
+    return module;
+}
+
+bool module_open(const char *path, const char *init_args, struct module **out, char *why,
+                 size_t size)
+{
+    CK_FUNCTION_LIST *functions = load(path, why, size);
+    _cleanup_(module_free) struct module *fresh = NULL;
+
+    if (functions == NULL)
+        return false;
+    fresh = module_new(path, init_args, functions);
+    if (fresh == NULL) {
+        (void)snprintf(why, size, "out of memory");
+        return false;
+    }
+    lock_take();
+    *out = module_share(&fresh, functions);
+    lock_release();
+    if (!same_text((*out)->init_args, init_args)) {
+        (void)snprintf(why, size, "cannot use %s with other pkcs11-module-init-args than another "
+                                  "configuration in this process", path);
+        module_close(*out, false);
+        return false;
+    }
+    return true;
+}
+
+bool module_ready(const struct module *module)
+{
+    return module->state == MODULE_UP && module->generation == lock_generation();
+}
+
+/* Under the lock: what an ancestor of this process left behind is dropped, not closed. */
+static void module_disown(struct module *module)
+{
+    (void)pthread_cond_init(&module->changed, NULL);
+    (void)pthread_mutex_init(&module->serial_lock, NULL);
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
+        (void)pthread_cond_init(&slot->changed, NULL);
+        sessions_free(slot_forget(slot));
+        slot->open = 0;
+        slot->login = LOGIN_OUT;
+    }
+    module->listed = false;
+    module->state = MODULE_DOWN;
+}
+
+static CK_RV initialise(struct module *module, bool *ours)
+{
+    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK, .pReserved = module->init_args };
+    CK_RV rv;
+
+    module->serial = false;
+    rv = P11_CALL(module, C_Initialize, &args);
+    if (rv == CKR_CANT_LOCK) {
+        args.flags = 0;
+        rv = P11_CALL(module, C_Initialize, args.pReserved != NULL ? &args : NULL);
+        module->serial = true;
+    }
+    *ours = rv == CKR_OK;
+    return rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ? CKR_OK : rv;
+}
+
+/* Under the lock: true when this thread is the one to start the module, false when it is up. */
+static bool module_claim(struct module *module)
+{
+    for (;;) {
+        if (module->generation != lock_generation()) {
+            module_disown(module);
+            module->generation = lock_generation();
+        }
+        if (module->state == MODULE_UP)
+            return false;
+        if (module->state == MODULE_DOWN) {
+            module->state = MODULE_STARTING;
+            return true;
+        }
+        lock_wait(&module->changed);
+    }
+}
+
+static void module_settle(struct module *module, enum module_state state)
+{
+    lock_take();
+    module->state = state;
+    (void)pthread_cond_broadcast(&module->changed);
+    lock_release();
+}
+
+CK_RV module_start(struct module *module)
+{
+    bool claimed;
+    CK_RV rv;
+
+    if (call_inside())
+        return RV_RECURSION;
+    lock_take();
+    claimed = module_claim(module);
+    lock_release();
+    if (!claimed)
+        return CKR_OK;
+    rv = initialise(module, &module->ours);
+    module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
+    return rv;
+}
+
+void module_lost(struct module *module)
+{
+    if (!module_ready(module))
+        return;
+    module->state = MODULE_DOWN;
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
+        sessions_free(slot_forget(slot));
+}
+
+/* Under the lock: whether this was the last user of a module that this process started. */
+static bool module_leave(struct module *module)
+{
+    if (--module->users != 0 || !module_ready(module))
+        return false;
+    module->state = MODULE_STARTING;
+    return true;
+}
+
+void module_close(struct module *module, bool touch)
+{
+    struct session *sessions = NULL;
+    bool last;
+
+    lock_take();
+    if (!touch) {
+        module->users--;
+        lock_release();
+        return;
+    }
+    last = module_leave(module);
+    for (struct slot *slot = module->slots; last && slot != NULL; slot = slot->next)
+        sessions = sessions_join(slot_forget(slot), sessions);
+    lock_release();
+    if (!last)
+        return;
+    if (module->ours)
+        (void)P11_CALL(module, C_Finalize, NULL);
+    else
+        sessions_close(module, sessions);
+    sessions_free(sessions);
+    module_settle(module, MODULE_DOWN);
+}

@@ -1,0 +1,51 @@
+/* A loaded PKCS#11 module. One per library in the process, however many provider instances use it:
+ * one C_Initialize, and C_Finalize when the last user lets go (PKCS#11 v3.1 §5.4). */
+#ifndef BRIDGE_MODULE_H
+#define BRIDGE_MODULE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "token/cryptoki.h"
+
+enum module_state { MODULE_DOWN, MODULE_STARTING, MODULE_UP };
+
+struct module {
+    struct module *next;
+    char *path;      /* as configured */
+    char *init_args; /* pReserved of C_Initialize, or NULL */
+    CK_FUNCTION_LIST *functions;
+    bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
+    pthread_mutex_t serial_lock;
+
+    /* under the lock (token/lock.h) */
+    unsigned users;
+    enum module_state state;
+    bool ours;           /* our C_Initialize succeeded, so C_Finalize is ours as well */
+    unsigned generation; /* lock_generation() when it was started */
+    pthread_cond_t changed;
+    struct slot *slots;
+    bool listed;          /* C_GetSlotList was answered since the start */
+    CK_INFO info;         /* C_GetInfo, once has_info is set */
+    bool has_info;
+};
+
+/* Loads the library at path (absolute) or finds it loaded, and counts a user. Makes no C_* call but
+ * C_GetFunctionList. False with a sentence in why (size bytes) when that fails. */
+bool module_open(const char *path, const char *init_args, struct module **out, char *why, size_t size);
+
+/* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. */
+CK_RV module_start(struct module *module);
+
+/* Under the lock: whether module_start would find nothing to do. */
+bool module_ready(const struct module *module);
+
+/* Under the lock: the module was found finalised; the next use starts it again. */
+void module_lost(struct module *module);
+
+/* Lets go. The last user's sessions are closed and the module finalised, unless touch is false
+ * (the process is exiting) or the program had initialised it before us. */
+void module_close(struct module *module, bool touch);
+
+#endif

@@ -1,0 +1,208 @@
+#include "token/object.h"
+
+#include <string.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+
+CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
+                   CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *found)
+{
+    struct module *module = session->slot->module;
+    CK_RV rv = P11_CALL(module, C_FindObjectsInit, session->handle, template, count);
+    CK_RV final;
+
+    *found = 0;
+    if (rv != CKR_OK)
+        return rv;
+    rv = P11_CALL(module, C_FindObjects, session->handle, handles, max, found);
+    if (rv != CKR_OK)
+        return rv; /* the session is dropped, and the search with it */
+    final = P11_CALL(module, C_FindObjectsFinal, session->handle);
+    return final;
+}
+
+/* How large the values can get, in bytes: 16384-bit RSA, any curve, ids and labels as PKCS#11 tools
+ * make them. */
+static const struct {
+    CK_ATTRIBUTE_TYPE type;
+    size_t size;
+} attribute_sizes[] = {
+    { CKA_CLASS, sizeof(CK_OBJECT_CLASS) },
+    { CKA_KEY_TYPE, sizeof(CK_KEY_TYPE) },
+    { CKA_ID, 512 },
+    { CKA_LABEL, 512 },
+    { CKA_MODULUS, 2048 },
+    { CKA_PUBLIC_EXPONENT, 1024 },
+    { CKA_EC_PARAMS, 512 },
+    { CKA_EC_POINT, 512 },
+    { CKA_ALWAYS_AUTHENTICATE, sizeof(CK_BBOOL) },
+};
+
+static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
+{
+    for (size_t i = 0; i < COUNT(attribute_sizes); i++)
+        if (attribute_sizes[i].type == type)
+            return attribute_sizes[i].size;
+    return 0;
+}
+
+static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types, CK_ULONG count)
+{
+    out->count = count;
+    out->used = 0;
+    for (CK_ULONG i = 0; i < count; i++) {
+        size_t size = attribute_size(types[i]);
+
+        out->list[i] = (CK_ATTRIBUTE){ types[i], out->store + out->used, size };
+        out->used += (size + 7) / 8 * 8;
+    }
+}
+
+static bool partial(CK_RV rv)
+{
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE ||
+           rv == CKR_BUFFER_TOO_SMALL;
+}
+
+/* For modules that stop at the first attribute that they do not know. */
+static CK_RV attributes_read_singly(struct session *session, CK_OBJECT_HANDLE handle,
+                                    struct attributes *out)
+{
+    for (CK_ULONG i = 0; i < out->count; i++) {
+        CK_RV rv;
+
+        out->list[i].ulValueLen = attribute_size(out->list[i].type);
+        rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle,
+                      &out->list[i], 1);
+        if (partial(rv))
+            out->list[i].ulValueLen = CK_UNAVAILABLE_INFORMATION;
+        else if (rv != CKR_OK)
+            return rv;
+    }
+    return CKR_OK;
+}
+
+/* Whether a partial answer left an attribute as it was asked: its length was never set. */
+static bool attributes_untouched(const struct attributes *attributes)
+{
+    for (CK_ULONG i = 0; i < attributes->count; i++) {
+        const CK_ATTRIBUTE *one = &attributes->list[i];
+
+        if (one->ulValueLen > sizeof(CK_ULONG) && one->ulValueLen == attribute_size(one->type))
+            return true;
+    }
+    return false;
+}
+
+CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
+                      const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
+{
+    CK_RV rv;
+
+    attributes_prepare(out, types, count);
+    rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle, out->list,
+                  count);
+    if (partial(rv) && attributes_untouched(out))
+        return attributes_read_singly(session, handle, out);
+    return partial(rv) ? CKR_OK : rv;
+}
+
+const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
+{
+    for (CK_ULONG i = 0; i < attributes->count; i++) {
+        const CK_ATTRIBUTE *one = &attributes->list[i];
+
+        if (one->type == type)
+            return one->ulValueLen != CK_UNAVAILABLE_INFORMATION && one->ulValueLen != 0 &&
+                           one->ulValueLen <= attribute_size(type)
+                       ? one
+                       : NULL;
+    }
+    return NULL;
+}
+
+CK_ULONG attribute_ulong(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
+                         CK_ULONG otherwise)
+{
+    const CK_ATTRIBUTE *one = attribute(attributes, type);
+    CK_ULONG value;
+
+    if (one == NULL || one->ulValueLen != sizeof(value))
+        return otherwise;
+    memcpy(&value, one->pValue, sizeof(value));
+    return value;
+}
+
+bool attribute_bool(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type, bool otherwise)
+{
+    const CK_ATTRIBUTE *one = attribute(attributes, type);
+
+    if (one == NULL || one->ulValueLen != sizeof(CK_BBOOL))
+        return otherwise;
+    return *(const CK_BBOOL *)one->pValue != CK_FALSE;
+}
+
+static CK_ULONG object_template(struct object *object, CK_ATTRIBUTE *template)
+{
+    CK_ULONG count = 0;
+
+    template[count++] = (CK_ATTRIBUTE){ CKA_CLASS, &object->class, sizeof(object->class) };
+    template[count++] = (CK_ATTRIBUTE){ CKA_KEY_TYPE, &object->type, sizeof(object->type) };
+    if (object->id.len != 0)
+        template[count++] = (CK_ATTRIBUTE){ CKA_ID, object->id.data, object->id.len };
+    if (object->label.len != 0)
+        template[count++] = (CK_ATTRIBUTE){ CKA_LABEL, object->label.data, object->label.len };
+    return count;
+}
+
+/* The first of the objects with this identity that is confirmed to be ours. */
+static CK_RV object_find_again(struct object *object, struct session *session,
+                               CK_OBJECT_HANDLE *handle)
+{
+    CK_ATTRIBUTE template[TEMPLATE_MAX];
+    CK_OBJECT_HANDLE handles[FIND_BATCH];
+    CK_ULONG found = 0;
+    CK_ULONG count = object_template(object, template);
+    CK_RV rv = objects_find(session, template, count, handles, FIND_BATCH, &found);
+
+    if (rv == CKR_OK && found == 0)
+        rv = RV_KEY_GONE;
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++) {
+        *handle = handles[i];
+        rv = object->confirm(session, handles[i], object->confirm_arg);
+        if (rv == CKR_OK)
+            return CKR_OK;
+        if (rv == RV_KEY_REPLACED && i + 1 < found)
+            rv = CKR_OK;
+    }
+    return rv;
+}
+
+CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle)
+{
+    bool valid;
+    CK_RV rv;
+
+    lock_take();
+    *handle = object->handle;
+    valid = object->handle != CK_INVALID_HANDLE && object->epoch == session->epoch;
+    lock_release();
+    if (valid)
+        return CKR_OK;
+    rv = object_find_again(object, session, handle);
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    object->handle = *handle;
+    object->epoch = session->epoch;
+    lock_release();
+    return CKR_OK;
+}
+
+void object_clear(struct object *object)
+{
+    bytes_clear(&object->id);
+    bytes_clear(&object->label);
+}

@@ -1,0 +1,64 @@
+/* Objects on a token: finding them, reading their attributes, keeping hold of one. */
+#ifndef BRIDGE_OBJECT_H
+#define BRIDGE_OBJECT_H
+
+#include <stdbool.h>
+
+#include "bytes.h"
+#include "token/session.h"
+
+#define TEMPLATE_MAX   8
+#define FIND_BATCH     64
+#define ATTRIBUTES_MAX 12
+
+/* The objects that match template, at most max of them: three calls on the session. */
+CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
+                   CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *found);
+
+/* What C_GetAttributeValue said of one object. */
+struct attributes {
+    CK_ATTRIBUTE list[ATTRIBUTES_MAX];
+    CK_ULONG count;
+    size_t used;
+    uint8_t store[8192];
+};
+
+/* Reads the attributes of types (at most ATTRIBUTES_MAX) in one call. One that the object does not
+ * have, or does not show, is absent afterwards and no error. */
+CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
+                      const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out);
+
+/* The value, or NULL where it is absent or empty. */
+const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type);
+
+/* The value of a CK_ULONG or CK_BBOOL attribute, or otherwise where it is absent. */
+CK_ULONG attribute_ulong(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
+                         CK_ULONG otherwise);
+bool attribute_bool(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type, bool otherwise);
+
+/* An object that is used over and over. Its handle may go stale; its identity stays. */
+struct object {
+    struct slot *slot;
+    CK_OBJECT_CLASS class;
+    CK_KEY_TYPE type;
+    struct bytes id;    /* CKA_ID as read; may be none */
+    struct bytes label; /* CKA_LABEL as read; may be none */
+    bool private;       /* seen after login only */
+
+    /* Whether the object at handle is still what it was, asked after it was found again: CKR_OK,
+     * RV_KEY_REPLACED, or the failure of a call. */
+    CK_RV (*confirm)(struct session *session, CK_OBJECT_HANDLE handle, void *arg);
+    void *confirm_arg;
+
+    /* under the lock (token/lock.h) */
+    CK_OBJECT_HANDLE handle;
+    unsigned long epoch; /* of the slot when the handle was found */
+};
+
+/* The object's handle, found again on session where it went stale. RV_KEY_GONE, RV_KEY_REPLACED. */
+CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle);
+
+/* Frees what the identity holds, not the object itself. */
+void object_clear(struct object *object);
+
+#endif

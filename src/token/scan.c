@@ -1,0 +1,209 @@
+#include "token/scan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+
+void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
+                const struct pool_limits *limits)
+{
+    *scan = (struct scan){ .module = module, .uri = uri, .limits = limits };
+}
+
+static CK_RV library_info(struct module *module, CK_INFO *info)
+{
+    bool known;
+    CK_RV rv = CKR_OK;
+
+    lock_take();
+    known = module->has_info;
+    *info = module->info;
+    lock_release();
+    if (known)
+        return CKR_OK;
+    rv = P11_CALL(module, C_GetInfo, info);
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    module->info = *info;
+    module->has_info = true;
+    lock_release();
+    return CKR_OK;
+}
+
+static CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)
+{
+    bool known;
+    CK_RV rv;
+
+    lock_take();
+    known = slot->has_info;
+    *info = slot->info;
+    lock_release();
+    if (known)
+        return CKR_OK;
+    rv = P11_CALL(slot->module, C_GetSlotInfo, slot_id(slot), info);
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    slot->info = *info;
+    slot->has_info = true;
+    lock_release();
+    return CKR_OK;
+}
+
+static void note_seen(struct scan *scan, const struct slot *slot)
+{
+    size_t used = strlen(scan->seen);
+
+    (void)snprintf(scan->seen + used, sizeof(scan->seen) - used, "%s'%s'", used != 0 ? ", " : "",
+                   slot->label);
+}
+
+static CK_RV slot_fits(struct scan *scan, struct slot *slot, bool *fits)
+{
+    CK_SLOT_INFO info;
+    CK_RV rv;
+
+    *fits = uri_matches_token(scan->uri, slot_id(slot), &slot->token);
+    if (!*fits || !scan->uri->names_slot)
+        return CKR_OK;
+    rv = slot_info(slot, &info);
+    *fits = rv == CKR_OK && uri_matches_slot(scan->uri, &info);
+    return rv;
+}
+
+/* Whether slot is one to give out. */
+static CK_RV scan_consider(struct scan *scan, struct slot *slot, bool *fits)
+{
+    bool initialized = (slot_flags(slot) & CKF_TOKEN_INITIALIZED) != 0;
+    CK_RV rv = slot_fits(scan, slot, fits);
+
+    if (initialized)
+        note_seen(scan, slot);
+    else if (*fits)
+        scan->uninitialized = true;
+    *fits = *fits && initialized;
+    scan->matched += *fits;
+    return rv;
+}
+
+/* Under the lock */
+static struct slot *known_next(struct scan *scan)
+{
+    struct slot *slot = scan->known;
+
+    if (slot != NULL)
+        scan->known = slot->next;
+    return slot;
+}
+
+static CK_RV next_known(struct scan *scan, struct slot **out)
+{
+    bool fits = false;
+    CK_RV rv = CKR_OK;
+
+    do {
+        lock_take();
+        *out = known_next(scan);
+        lock_release();
+        if (*out != NULL)
+            rv = scan_consider(scan, *out, &fits);
+    } while (rv == CKR_OK && *out != NULL && !fits);
+    return rv;
+}
+
+static CK_RV next_listed(struct scan *scan, struct slot **out)
+{
+    *out = NULL;
+    while (scan->next < scan->count) {
+        bool fits = false;
+        CK_RV rv = slot_at(scan->module, scan->ids[scan->next++], scan->limits, out);
+
+        if (rv == CKR_OK && *out != NULL)
+            rv = scan_consider(scan, *out, &fits);
+        if (rv != CKR_OK || fits)
+            return rv;
+        *out = NULL;
+    }
+    return CKR_OK;
+}
+
+static CK_RV list(struct scan *scan)
+{
+    CK_RV rv = slot_list(scan->module, &scan->ids, &scan->count);
+
+    scan->stage = SCAN_LISTED;
+    scan->seen[0] = '\0';
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    scan->module->listed = true;
+    lock_release();
+    return CKR_OK;
+}
+
+static bool library_fits(struct scan *scan, CK_RV *rv)
+{
+    CK_INFO info;
+
+    *rv = CKR_OK;
+    if (!scan->uri->names_library)
+        return true;
+    *rv = library_info(scan->module, &info);
+    return *rv == CKR_OK && uri_matches_library(scan->uri, &info);
+}
+
+static CK_RV begin(struct scan *scan)
+{
+    bool listed;
+    CK_RV rv = module_start(scan->module);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (!library_fits(scan, &rv)) {
+        scan->stage = SCAN_DONE;
+        return rv;
+    }
+    lock_take();
+    listed = scan->module->listed && scan->uri->names_object; /* a listing wants every token */
+    scan->known = scan->module->slots;
+    lock_release();
+    scan->stage = SCAN_KNOWN;
+    return listed ? CKR_OK : list(scan);
+}
+
+CK_RV scan_next(struct scan *scan, struct slot **out)
+{
+    CK_RV rv = CKR_OK;
+
+    *out = NULL;
+    if (scan->stage == SCAN_BEGIN)
+        rv = begin(scan);
+    if (rv == CKR_OK && scan->stage == SCAN_KNOWN) {
+        rv = next_known(scan, out);
+        if (rv == CKR_OK && *out == NULL && scan->matched == 0)
+            rv = list(scan);
+    }
+    if (rv == CKR_OK && *out == NULL && scan->stage == SCAN_LISTED)
+        rv = next_listed(scan, out);
+    return rv;
+}
+
+bool scan_widen(struct scan *scan)
+{
+    if (scan->stage != SCAN_KNOWN)
+        return false;
+    return list(scan) == CKR_OK;
+}
+
+void scan_end(struct scan *scan)
+{
+    OPENSSL_free(scan->ids);
+    scan->ids = NULL;
+}

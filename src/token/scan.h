@@ -1,0 +1,37 @@
+/* Walking the tokens that a URI may mean, one at a time, with no more calls than it takes to find the
+ * next one. Tokens that were seen before come first, without a call. */
+#ifndef BRIDGE_SCAN_H
+#define BRIDGE_SCAN_H
+
+#include "token/slot.h"
+#include "uri/uri.h"
+
+#define SCAN_SEEN_MAX 400
+
+struct scan {
+    struct module *module;
+    const struct uri *uri;
+    const struct pool_limits *limits;
+
+    enum { SCAN_BEGIN, SCAN_KNOWN, SCAN_LISTED, SCAN_DONE } stage;
+    struct slot *known;     /* SCAN_KNOWN: the next one to look at */
+    CK_SLOT_ID *ids;        /* SCAN_LISTED */
+    CK_ULONG count, next;
+    unsigned matched;       /* tokens given out */
+    bool uninitialized;     /* a token that fits is not initialised */
+    char seen[SCAN_SEEN_MAX]; /* the labels of the tokens that were looked at: "'a', 'b'" */
+};
+
+void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
+                const struct pool_limits *limits);
+
+/* The next token that fits, or NULL at the end. */
+CK_RV scan_next(struct scan *scan, struct slot **out);
+
+/* When the known tokens did not have what was looked for: true if the slots have not been listed by
+ * this scan, which then goes on with all of them. */
+bool scan_widen(struct scan *scan);
+
+void scan_end(struct scan *scan);
+
+#endif

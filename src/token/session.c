@@ -1,0 +1,175 @@
+#include "token/session.h"
+
+#include <openssl/crypto.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+
+struct session *sessions_join(struct session *head, struct session *tail)
+{
+    struct session *last = head;
+
+    if (head == NULL)
+        return tail;
+    while (last->next != NULL)
+        last = last->next;
+    last->next = tail;
+    return head;
+}
+
+void sessions_close(struct module *module, struct session *list)
+{
+    for (; list != NULL; list = list->next)
+        (void)P11_CALL(module, C_CloseSession, list->handle);
+}
+
+void sessions_free(struct session *list)
+{
+    while (list != NULL) {
+        struct session *next = list->next;
+
+        OPENSSL_free(list);
+        list = next;
+    }
+}
+
+/* Under the lock: one session of epoch less; whoever waits may open another. */
+static void slot_release_place(struct slot *slot, unsigned long epoch)
+{
+    if (epoch != slot->epoch)
+        return; /* slot_forget has settled that account */
+    slot->open--;
+    if (slot->open == 0)
+        slot->login = LOGIN_OUT; /* closing the last session logs out (PKCS#11 v3.1 §5.6.8) */
+    (void)pthread_cond_broadcast(&slot->changed);
+}
+
+/* Opens the session for which a place is reserved. On CKR_SESSION_COUNT the limit of the token is
+ * learnt: no more sessions than are open now. */
+static CK_RV session_open(struct slot *slot, unsigned long epoch, struct session **out)
+{
+    struct session *session = OPENSSL_zalloc(sizeof(*session));
+    CK_RV rv = CKR_HOST_MEMORY;
+
+    if (session != NULL)
+        rv = P11_CALL(slot->module, C_OpenSession, slot_id(slot), CKF_SERIAL_SESSION, NULL, NULL,
+                      &session->handle);
+    if (rv == CKR_OK) {
+        session->slot = slot;
+        session->epoch = epoch;
+        *out = session;
+        return CKR_OK;
+    }
+    OPENSSL_free(session);
+    lock_take();
+    slot_release_place(slot, epoch);
+    if (rv == CKR_SESSION_COUNT && slot->open > 0)
+        slot->limit = slot->open;
+    lock_release();
+    return rv;
+}
+
+/* Under the lock: an idle session, or NULL with a place reserved to open one, after waiting. */
+static struct session *slot_wait(struct slot *slot)
+{
+    while (slot->idle == NULL && slot->open >= slot->limit)
+        lock_wait(&slot->changed);
+    if (slot->idle == NULL) {
+        slot->open++;
+        return NULL;
+    }
+    struct session *session = slot->idle;
+
+    slot->idle = session->next;
+    slot->idle_count--;
+    return session;
+}
+
+static bool limit_learnt(struct slot *slot)
+{
+    bool learnt;
+
+    lock_take();
+    learnt = slot->open > 0;
+    lock_release();
+    return learnt;
+}
+
+/* An idle or new session, not logged in by this function. */
+static CK_RV session_get(struct slot *slot, struct session **out)
+{
+    unsigned long epoch;
+    CK_RV rv;
+
+    do {
+        lock_take();
+        while (!module_ready(slot->module)) {
+            lock_release();
+            rv = module_start(slot->module);
+            if (rv != CKR_OK)
+                return rv;
+            lock_take();
+        }
+        *out = slot_wait(slot);
+        epoch = slot->epoch;
+        lock_release();
+        if (*out != NULL)
+            return CKR_OK;
+        rv = session_open(slot, epoch, out);
+    } while (rv == CKR_SESSION_COUNT && limit_learnt(slot));
+    return rv;
+}
+
+CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
+                   struct session **out)
+{
+    _cleanup_(session_return) struct session *session = NULL;
+    CK_RV rv;
+
+    if (call_inside())
+        return RV_RECURSION;
+    rv = session_get(slot, &session);
+    if (rv == CKR_OK && login)
+        rv = login_ensure(session, pins);
+    if (rv == CKR_OK)
+        *out = MOVE(session);
+    return rv;
+}
+
+/* Under the lock: keeps the session for the next taker, or says that it must be closed. The last one
+ * of a logged-in token stays whatever the settings: closing it would log out. */
+static bool session_keep(struct session *session)
+{
+    struct slot *slot = session->slot;
+    bool wanted = slot->idle_count < slot->keep_idle ||
+                  (slot->login == LOGIN_IN && slot->open == 1);
+
+    if (session->spoilt || session->epoch != slot->epoch || !wanted || slot->open > slot->limit)
+        return false;
+    session->next = slot->idle;
+    slot->idle = session;
+    slot->idle_count++;
+    (void)pthread_cond_broadcast(&slot->changed);
+    return true;
+}
+
+void session_return(struct session **held)
+{
+    struct session *session = *held;
+    bool kept;
+
+    if (session == NULL)
+        return;
+    *held = NULL;
+    lock_take();
+    kept = session_keep(session);
+    lock_release();
+    if (kept)
+        return;
+    (void)P11_CALL(session->slot->module, C_CloseSession, session->handle);
+    lock_take();
+    slot_release_place(session->slot, session->epoch);
+    lock_release();
+    OPENSSL_free(session);
+}

@@ -1,0 +1,31 @@
+/* The pool of sessions on a slot. A session is with one thread at a time. */
+#ifndef BRIDGE_SESSION_H
+#define BRIDGE_SESSION_H
+
+#include <stdbool.h>
+
+#include "token/login.h"
+#include "token/slot.h"
+
+struct session {
+    struct session *next;
+    struct slot *slot;
+    CK_SESSION_HANDLE handle;
+    unsigned long epoch; /* of the slot when it was opened */
+    bool spoilt;         /* not to be used again */
+};
+
+/* Takes an idle session of the slot, opens one, or waits for one to come back, in this order, and logs
+ * in on it where login is set and the token wants it. The caller gives it back with session_return. */
+CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
+                   struct session **out);
+
+/* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
+void session_return(struct session **session);
+
+/* Lists of sessions that slot_forget gave out. */
+struct session *sessions_join(struct session *head, struct session *tail);
+void sessions_close(struct module *module, struct session *list);
+void sessions_free(struct session *list);
+
+#endif

@@ -1,0 +1,224 @@
+#include "token/slot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+#include "token/session.h"
+
+/* PKCS#11 pads its texts with blanks, PKCS#11 v3.1 §3.2; some modules end them with NUL. */
+static void copy_padded(char *out, const CK_UTF8CHAR *text, size_t len)
+{
+    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\0'))
+        len--;
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
+static bool same_token(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)
+{
+    return memcmp(a->label, b->label, sizeof(a->label)) == 0 &&
+           memcmp(a->manufacturerID, b->manufacturerID, sizeof(a->manufacturerID)) == 0 &&
+           memcmp(a->model, b->model, sizeof(a->model)) == 0 &&
+           memcmp(a->serialNumber, b->serialNumber, sizeof(a->serialNumber)) == 0;
+}
+
+CK_FLAGS slot_flags(struct slot *slot)
+{
+    CK_FLAGS flags;
+
+    lock_take();
+    flags = slot->flags;
+    lock_release();
+    return flags;
+}
+
+CK_SLOT_ID slot_id(struct slot *slot)
+{
+    CK_SLOT_ID id;
+
+    lock_take();
+    id = slot->id;
+    lock_release();
+    return id;
+}
+
+static unsigned at_most(unsigned wanted, CK_ULONG allowed)
+{
+    if (allowed == CK_UNAVAILABLE_INFORMATION || allowed == CK_EFFECTIVELY_INFINITE)
+        return wanted;
+    return allowed < wanted ? (unsigned)allowed : wanted;
+}
+
+static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKEN_INFO *token)
+{
+    struct slot *slot = OPENSSL_zalloc(sizeof(*slot));
+
+    if (slot == NULL)
+        return NULL;
+    slot->module = module;
+    slot->id = id;
+    slot->token = *token;
+    slot->flags = token->flags;
+    copy_padded(slot->label, token->label, sizeof(token->label));
+    (void)pthread_cond_init(&slot->changed, NULL);
+    return slot;
+}
+
+/* Under the lock */
+static void slot_allow(struct slot *slot, const struct pool_limits *limits)
+{
+    unsigned limit = at_most(limits->sessions_max, slot->token.ulMaxSessionCount);
+
+    if (limit > slot->limit)
+        slot->limit = limit;
+    if (limits->sessions_idle > slot->keep_idle)
+        slot->keep_idle = limits->sessions_idle;
+}
+
+/* Under the lock */
+static struct slot *slot_find(struct module *module, CK_SLOT_ID id, const CK_TOKEN_INFO *token)
+{
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
+        if (slot->id == id && same_token(&slot->token, token))
+            return slot;
+    return NULL;
+}
+
+CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *limits,
+              struct slot **out)
+{
+    CK_TOKEN_INFO token = { 0 };
+    struct slot *slot;
+    CK_RV rv = P11_CALL(module, C_GetTokenInfo, id, &token);
+
+    *out = NULL;
+    if (rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_TOKEN_NOT_RECOGNIZED || rv == CKR_SLOT_ID_INVALID)
+        return CKR_OK;
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    slot = slot_find(module, id, &token);
+    if (slot == NULL && (slot = slot_new(module, id, &token)) != NULL) {
+        slot->next = module->slots;
+        module->slots = slot;
+    }
+    if (slot != NULL) {
+        slot->flags = token.flags;
+        slot->flags_fresh = true;
+        slot_allow(slot, limits);
+    }
+    lock_release();
+    *out = slot;
+    return slot != NULL ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
+{
+    _cleanup_(free_scoped) CK_SLOT_ID *list = NULL;
+    CK_ULONG room = 64;
+    CK_RV rv;
+
+    do {
+        OPENSSL_free(list);
+        list = OPENSSL_malloc(room * sizeof(*list));
+        if (list == NULL)
+            return CKR_HOST_MEMORY;
+        *count = room;
+        rv = P11_CALL(module, C_GetSlotList, CK_TRUE, list, count);
+        room = *count > room ? *count : room * 2;
+    } while (rv == CKR_BUFFER_TOO_SMALL && room < 1UL << 20);
+    if (rv == CKR_OK)
+        *ids = MOVE(list);
+    return rv;
+}
+
+/* Under the lock */
+static const struct mechanism_seen *mechanism_find(const struct slot *slot, CK_MECHANISM_TYPE type)
+{
+    const struct mechanism_seen *seen = slot->mechanisms;
+
+    while (seen != NULL && seen->type != type)
+        seen = seen->next;
+    return seen;
+}
+
+static CK_FLAGS mechanism_ask(struct slot *slot, CK_MECHANISM_TYPE type)
+{
+    CK_MECHANISM_INFO info = { 0 };
+    struct mechanism_seen *seen = OPENSSL_zalloc(sizeof(*seen));
+    CK_RV rv = P11_CALL(slot->module, C_GetMechanismInfo, slot_id(slot), type, &info);
+
+    if (seen == NULL || (rv != CKR_OK && rv != CKR_MECHANISM_INVALID)) {
+        OPENSSL_free(seen); /* no answer: ask again next time */
+        return 0;
+    }
+    seen->type = type;
+    seen->flags = rv == CKR_OK ? info.flags : 0;
+    lock_take();
+    seen->next = slot->mechanisms;
+    slot->mechanisms = seen;
+    lock_release();
+    return seen->flags;
+}
+
+bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags)
+{
+    const struct mechanism_seen *seen;
+    CK_FLAGS has;
+
+    lock_take();
+    seen = mechanism_find(slot, mechanism);
+    lock_release();
+    has = seen != NULL ? seen->flags : mechanism_ask(slot, mechanism);
+    return (has & flags) == flags;
+}
+
+struct session *slot_forget(struct slot *slot)
+{
+    struct session *idle = slot->idle;
+
+    slot->idle = NULL;
+    slot->idle_count = 0;
+    slot->open = 0;
+    slot->epoch++;
+    if (slot->login == LOGIN_IN)
+        slot->login = LOGIN_OUT;
+    (void)pthread_cond_broadcast(&slot->changed);
+    return idle;
+}
+
+/* Whether the token is in the slot id now; then the slot takes that id. */
+static CK_RV slot_try(struct slot *slot, CK_SLOT_ID id, bool *found)
+{
+    CK_TOKEN_INFO token = { 0 };
+    CK_RV rv = P11_CALL(slot->module, C_GetTokenInfo, id, &token);
+
+    *found = rv == CKR_OK && same_token(&slot->token, &token);
+    if (!*found)
+        return rv == CKR_TOKEN_NOT_PRESENT ? CKR_OK : rv;
+    lock_take();
+    slot->id = id;
+    slot->flags = token.flags;
+    slot->flags_fresh = true;
+    lock_release();
+    return CKR_OK;
+}
+
+CK_RV slot_locate(struct slot *slot)
+{
+    _cleanup_(free_scoped) CK_SLOT_ID *ids = NULL;
+    CK_ULONG count = 0;
+    bool found = false;
+    CK_RV rv = slot_list(slot->module, &ids, &count);
+
+    for (CK_ULONG i = 0; rv == CKR_OK && i < count && !found; i++)
+        (void)slot_try(slot, ids[i], &found);
+    if (rv != CKR_OK)
+        return rv;
+    return found ? CKR_OK : RV_TOKEN_GONE;
+}

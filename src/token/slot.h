@@ -1,0 +1,76 @@
+/* A token in a slot: its identity, its pool of sessions, its login. Made when first seen and kept until
+ * the process ends, since keys point to it. */
+#ifndef BRIDGE_SLOT_H
+#define BRIDGE_SLOT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "secret.h"
+#include "token/module.h"
+
+struct session;
+
+enum login_state { LOGIN_OUT, LOGIN_BUSY, LOGIN_IN };
+
+/* What the token said of a mechanism; asked once. */
+struct mechanism_seen {
+    struct mechanism_seen *next;
+    CK_MECHANISM_TYPE type;
+    CK_FLAGS flags; /* 0 where the token does not have it */
+};
+
+struct slot {
+    struct slot *next;
+    struct module *module;
+    CK_TOKEN_INFO token; /* all but its flags never change */
+    char label[33];
+
+    /* under the lock (token/lock.h) */
+    CK_SLOT_ID id;
+    CK_FLAGS flags;     /* of the token */
+    bool flags_fresh;   /* asked since the last C_Login */
+    CK_SLOT_INFO info;  /* C_GetSlotInfo, once has_info is set */
+    bool has_info;
+    unsigned long epoch; /* counts the restarts: sessions and handles of another epoch are void */
+    enum login_state login;
+    struct secret *pin;           /* the one that the token took */
+    struct mechanism_seen *mechanisms;
+    struct session *idle;
+    unsigned open;      /* sessions, idle or taken or being opened */
+    unsigned idle_count;
+    unsigned limit;     /* of open: what the configuration and the token allow */
+    unsigned keep_idle; /* sessions that stay open without work */
+    pthread_cond_t changed;
+};
+
+/* How many sessions slots of this module may have (pkcs11-sessions-max) and keep without work
+ * (pkcs11-module-cache-sessions). Set before the first use; the largest of several settings wins. */
+struct pool_limits {
+    unsigned sessions_max;
+    unsigned sessions_idle;
+};
+
+/* Finds or makes the slot that holds the token which C_GetTokenInfo names for id. CKR_OK with *out
+ * NULL: the slot is empty or its token unknown to the module. */
+CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *limits,
+              struct slot **out);
+
+/* The ids of the slots with a token, in memory that the caller frees with OPENSSL_free. */
+CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
+
+/* Whether the token lists mechanism with all of the flags (CKF_SIGN, ...). Asked once, remembered. */
+bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
+
+/* Under the lock: nothing that was open or known by handle is valid any more. close: the sessions
+ * belong to this process and C_CloseSession may be called on them (they are handed back for that). */
+struct session *slot_forget(struct slot *slot);
+
+/* The token's flags as last heard, and the slot's id. */
+CK_FLAGS slot_flags(struct slot *slot);
+CK_SLOT_ID slot_id(struct slot *slot);
+
+/* Looks for the token again, whose slot may have another id by now. RV_TOKEN_GONE: it is nowhere. */
+CK_RV slot_locate(struct slot *slot);
+
+#endif
