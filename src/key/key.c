@@ -150,9 +150,9 @@ uint8_t *key_spki(const struct key *key, size_t *len)
 
 static EVP_PKEY *host_make(struct key *key)
 {
-    OSSL_LIB_CTX *libctx = host_libctx(&key->provider->host);
+    OSSL_LIB_CTX *libctx = key->provider->host.libctx;
     size_t len = 0;
-    _cleanup_(free_scoped) uint8_t *der = libctx != NULL ? key_spki(key, &len) : NULL;
+    _cleanup_(free_scoped) uint8_t *der = key_spki(key, &len);
     const unsigned char *position = der;
 
     return der != NULL ? d2i_PUBKEY_ex(NULL, &position, (long)len, libctx, HOST_PROPERTIES) : NULL;

@@ -1,5 +1,6 @@
 #include "key/load.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
@@ -60,10 +61,9 @@ bool load_begin(struct load *load, struct provider *provider, const char *text)
         error_raise(&provider->core, REASON_URI, "cannot use the pkcs11 URI: %s", why);
         return false;
     }
-    if (load->uri.unknown != NULL) {
-        error_raise(&provider->core, REASON_URI,
-                    "cannot use the pkcs11 URI: the attribute %s is unknown, so nothing can match %s",
-                    load->uri.unknown, load->uri.text);
+    if (load->uri.impossible != NULL) {
+        error_raise(&provider->core, REASON_URI, "nothing can match the pkcs11 URI: %s",
+                    load->uri.impossible);
         return false;
     }
     load->pins = (struct pin_source){ .value = load->uri.pin,
@@ -262,12 +262,28 @@ static enum reason reason_of(const struct load *load)
     return own || strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
 }
 
+/* Says what is wrong with the file that should hold the PIN. */
+static void raise_pin_source(const struct load *load)
+{
+    const char *path = load->pins.file != NULL ? load->pins.file : load->pins.config_file;
+    _cleanup_(secret_scoped) struct secret *pin = secret_from_file(path);
+    int error = errno;
+
+    error_raise(&load->provider->core, REASON_PIN, "cannot open %s: cannot read the PIN from %s: %s",
+                load->uri.text, path,
+                pin != NULL        ? "it was unreadable a moment ago"
+                : error == ENODATA ? "its first line is empty"
+                                   : strerror(error));
+}
+
 /* Nothing was found: says why, the most telling reason first. */
 static void raise_nothing(const struct load *load)
 {
     const struct core *core = &load->provider->core;
 
-    if (load->failure != CKR_OK) {
+    if (load->failure == RV_PIN_SOURCE) {
+        raise_pin_source(load);
+    } else if (load->failure != CKR_OK) {
         call_named(load->failed_call);
         error_raise_ckr(core, reason_of(load), load->failure, "open %s", load->uri.text);
     } else if (load->scan.matched == 0) {

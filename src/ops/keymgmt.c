@@ -87,7 +87,7 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
     if (!keymgmt_has(key, selection) || !key_has_public(key))
         return 0;
     host = key_host(key);
-    ctx = host != NULL ? EVP_PKEY_CTX_new_from_pkey(host_libctx(&key->provider->host), host,
+    ctx = host != NULL ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host,
                                                     HOST_PROPERTIES)
                        : NULL;
     ok = ctx != NULL && (checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK

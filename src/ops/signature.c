@@ -628,7 +628,7 @@ static EVP_PKEY_CTX *host_context(const struct signature *ctx)
 {
     EVP_PKEY *host = key_host(ctx->key);
 
-    return host != NULL ? EVP_PKEY_CTX_new_from_pkey(host_libctx(&ctx->provider->host), host,
+    return host != NULL ? EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, host,
                                                      HOST_PROPERTIES)
                         : NULL;
 }

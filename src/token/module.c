@@ -128,6 +128,13 @@ bool module_ready(const struct module *module)
     return module->state == MODULE_UP && module->generation == lock_generation();
 }
 
+/* Under the lock: what the module said before it was finalised is not known any more. */
+static void module_down(struct module *module)
+{
+    module->listed = false;
+    module->state = MODULE_DOWN;
+}
+
 /* Under the lock: what an ancestor of this process left behind is dropped, not closed. */
 static void module_disown(struct module *module)
 {
@@ -139,8 +146,7 @@ static void module_disown(struct module *module)
         slot->open = 0;
         slot->login = LOGIN_OUT;
     }
-    module->listed = false;
-    module->state = MODULE_DOWN;
+    module_down(module);
 }
 
 static CK_RV initialise(struct module *module, bool *ours)
@@ -180,6 +186,7 @@ static bool module_claim(struct module *module)
 static void module_settle(struct module *module, enum module_state state)
 {
     lock_take();
+    module_down(module);
     module->state = state;
     (void)pthread_cond_broadcast(&module->changed);
     lock_release();
@@ -206,7 +213,7 @@ void module_lost(struct module *module)
 {
     if (!module_ready(module))
         return;
-    module->state = MODULE_DOWN;
+    module_down(module);
     for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
         sessions_free(slot_forget(slot));
 }
@@ -232,8 +239,10 @@ void module_close(struct module *module, bool touch)
         return;
     }
     last = module_leave(module);
-    for (struct slot *slot = module->slots; last && slot != NULL; slot = slot->next)
+    for (struct slot *slot = module->slots; last && slot != NULL; slot = slot->next) {
         sessions = sessions_join(slot_forget(slot), sessions);
+        secret_free(MOVE(slot->pin));
+    }
     lock_release();
     if (!last)
         return;

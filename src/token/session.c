@@ -157,6 +157,7 @@ static bool session_keep(struct session *session)
 void session_return(struct session **held)
 {
     struct session *session = *held;
+    const char *name = call_name();
     bool kept;
 
     if (session == NULL)
@@ -172,4 +173,5 @@ void session_return(struct session **held)
     slot_release_place(session->slot, session->epoch);
     lock_release();
     OPENSSL_free(session);
+    call_named(name); /* an error message is about the call before this one */
 }

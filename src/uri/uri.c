@@ -188,6 +188,18 @@ static bool normal_add_attribute(struct parse *parse, struct span attribute)
     return ok;
 }
 
+/* Remembers why nothing can match; the first reason is kept. */
+static bool impossible(struct parse *parse, const char *name, size_t len, const char *why)
+{
+    char text[128];
+
+    if (parse->uri->impossible != NULL)
+        return true;
+    (void)snprintf(text, sizeof(text), "the attribute %.*s %s", (int)(len < 64 ? len : 64), name, why);
+    parse->uri->impossible = OPENSSL_strdup(text);
+    return parse->uri->impossible != NULL || fail(parse, "out of memory");
+}
+
 /* Lets p11-kit judge the attribute by itself, so that an error can name it. */
 static bool attribute_check(struct parse *parse, const struct attribute *known, struct span value)
 {
@@ -204,11 +216,11 @@ static bool attribute_check(struct parse *parse, const struct attribute *known, 
     if (rv != P11_KIT_URI_OK)
         return fail(parse, "the attribute %s=%.*s is malformed: %s", known->name, (int)value.len,
                     value.start, p11_kit_uri_message(rv));
-    if (unrecognized)
-        return fail(parse, "the attribute %s=%.*s has a value that cannot be (too long, or none of "
-                           "cert, public, private, secret-key, data)",
+    if (unrecognized && strstr(known->name, "type") != NULL)
+        return fail(parse, "the attribute %s=%.*s is malformed: it may be cert, public, private, "
+                           "secret-key or data",
                     known->name, (int)value.len, value.start);
-    return true;
+    return !unrecognized || impossible(parse, known->name, strlen(known->name), "is too long");
 }
 
 static bool attribute_known(struct parse *parse, const struct attribute *known, struct span whole,
@@ -230,11 +242,7 @@ static bool attribute_known(struct parse *parse, const struct attribute *known, 
  * query attribute is nothing to us. */
 static bool attribute_unknown(struct parse *parse, struct span name, enum place place)
 {
-    if (place == IN_PATH && parse->uri->unknown == NULL) {
-        parse->uri->unknown = OPENSSL_strndup(name.start, name.len);
-        return parse->uri->unknown != NULL || fail(parse, "out of memory");
-    }
-    return true;
+    return place == IN_QUERY || impossible(parse, name.start, name.len, "is unknown");
 }
 
 static struct span trim(struct span span)
@@ -341,7 +349,7 @@ void uri_clear(struct uri *uri)
     OPENSSL_free(uri->text);
     OPENSSL_free(uri->pin_file);
     OPENSSL_free(uri->module_path);
-    OPENSSL_free(uri->unknown);
+    OPENSSL_free(uri->impossible);
     secret_free(uri->pin);
     *uri = (struct uri){ 0 };
 }

@@ -23,7 +23,7 @@ struct uri {
     bool names_slot;       /* C_GetSlotInfo is needed to match: slot-description, -manufacturer */
     bool names_library;    /* C_GetInfo is needed to match: library-* */
     bool names_object;     /* object or id is given */
-    char *unknown;         /* a path attribute that nobody here knows: such a URI matches nothing */
+    char *impossible;      /* why the URI, though well formed, can match nothing; or NULL */
 };
 
 /* Parses text, NUL-terminated. Beside RFC 7512 it takes pin-value and pin-source among the path

@@ -1,0 +1,139 @@
+#include "harness.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/store.h>
+#include <openssl/x509.h>
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    if (value == NULL)
+        fail_msg("%s is not set: run this through tests/token/with-token", name);
+    return value;
+}
+
+static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
+{
+    char path[] = "/tmp/bridge-conf-XXXXXX";
+    FILE *file = fdopen(mkstemp(path), "w");
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+
+    assert_non_null(file);
+    fprintf(file,
+            "openssl_conf = init\n[init]\nproviders = providers\n[providers]\ndefault = default_section\n"
+            "pkcs11 = pkcs11_section\n[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
+            "pkcs11-module-path = %s\n%s%sactivate = 1\n",
+            environment("BRIDGE_PROVIDER"), module,
+            strstr(settings, "token-pin") == NULL ? "pkcs11-module-token-pin = 1234\n" : "", settings);
+    fclose(file);
+    if (OSSL_LIB_CTX_load_config(libctx, path) != 1) {
+        ERR_print_errors_fp(stderr);
+        OSSL_LIB_CTX_free(libctx);
+        libctx = NULL;
+    }
+    unlink(path);
+    return libctx;
+}
+
+OSSL_LIB_CTX *libctx_new(const char *settings)
+{
+    return libctx_configured(environment("PKCS11_MODULE"), settings);
+}
+
+OSSL_LIB_CTX *libctx_new_counting(const char *settings)
+{
+    setenv("COUNT_MODULE", environment("PKCS11_MODULE"), 1);
+    return libctx_configured(environment("BRIDGE_COUNT"), settings);
+}
+
+OSSL_LIB_CTX *libctx_new_plain(void)
+{
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+
+    assert_non_null(OSSL_PROVIDER_load(libctx, "default"));
+    return libctx;
+}
+
+EVP_PKEY *key_load_uri(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    EVP_PKEY *key = NULL;
+
+    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info == NULL)
+            break;
+        key = OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY
+                  ? OSSL_STORE_INFO_get1_PKEY(info)
+                  : OSSL_STORE_INFO_get1_PUBKEY(info);
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    return key;
+}
+
+EVP_PKEY *key_load(OSSL_LIB_CTX *libctx, const char *label, const char *kind)
+{
+    char uri[256];
+
+    snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s;type=%s", label, kind);
+    return key_load_uri(libctx, uri);
+}
+
+EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx)
+{
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(key, &der);
+    const unsigned char *p = der;
+    EVP_PKEY *copy = len > 0 ? d2i_PUBKEY_ex(NULL, &p, len, libctx, NULL) : NULL;
+
+    OPENSSL_free(der);
+    return copy;
+}
+
+const char *last_error(char *buf, size_t size)
+{
+    const char *data;
+    int flags;
+    unsigned long error;
+
+    buf[0] = '\0';
+    while ((error = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0) {
+        const char *library = ERR_lib_error_string(error);
+
+        if (library != NULL && strcmp(library, "pkcs11") == 0)
+            snprintf(buf, size, "%s", data);
+    }
+    return buf;
+}
+
+static void *counting_symbol(const char *name)
+{
+    void *library = dlopen(environment("BRIDGE_COUNT"), RTLD_NOW | RTLD_LOCAL);
+    void *symbol = library != NULL ? dlsym(library, name) : NULL;
+
+    assert_non_null(symbol);
+    return symbol;
+}
+
+unsigned long calls(const char *function)
+{
+    unsigned long (*count_calls)(const char *name);
+
+    *(void **)&count_calls = counting_symbol("count_calls");
+    return count_calls(function);
+}
+
+void calls_reset(void)
+{
+    void (*count_reset)(void);
+
+    *(void **)&count_reset = counting_symbol("count_reset");
+    count_reset();
+}

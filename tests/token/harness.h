@@ -1,0 +1,47 @@
+/* What the programs of this directory share: library contexts with the provider in them, keys by URI. */
+#ifndef BRIDGE_HARNESS_H
+#define BRIDGE_HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <openssl/evp.h>
+#include <openssl/types.h>
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A library context of its own with the default provider and this one, configured with the lines of
+ * settings ("key = value\n..."), which come after a module path and a PIN file that work. */
+OSSL_LIB_CTX *libctx_new(const char *settings);
+
+/* The same with the counting module in between. */
+OSSL_LIB_CTX *libctx_new_counting(const char *settings);
+
+/* A library context with the default provider only. */
+OSSL_LIB_CTX *libctx_new_plain(void);
+
+/* The key with this label on the token; NULL when there is none. kind: "private", "public". */
+EVP_PKEY *key_load(OSSL_LIB_CTX *libctx, const char *label, const char *kind);
+
+/* The first key of a whole URI. */
+EVP_PKEY *key_load_uri(OSSL_LIB_CTX *libctx, const char *uri);
+
+/* The same public key, made by another library context from this one's SubjectPublicKeyInfo. */
+EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx);
+
+/* The text of the newest error on the stack that this provider raised, or "". Clears the stack. */
+const char *last_error(char *buf, size_t size);
+
+/* The counting module, in this process. */
+unsigned long calls(const char *function);
+void calls_reset(void);
+
+#endif

@@ -1,0 +1,93 @@
+/* What things cost in C_* calls, exactly. */
+#include "harness.h"
+
+static void sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char sig[1024];
+    size_t len = sizeof(sig);
+
+    assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, key, NULL), 1);
+    assert_int_equal(EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"message", 7), 1);
+    EVP_MD_CTX_free(ctx);
+}
+
+static void sign_digest(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned char sig[1024], digest[32] = { 1 };
+    size_t len = 0;
+
+    assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()), 1);
+    assert_int_equal(EVP_PKEY_sign(ctx, NULL, &len, digest, sizeof(digest)), 1);
+    assert_int_equal(EVP_PKEY_sign(ctx, sig, &len, digest, sizeof(digest)), 1);
+    EVP_PKEY_CTX_free(ctx);
+}
+
+/* Loading the provider makes no call at all. */
+static void test_calls_none_before_use(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+
+    (void)state;
+    assert_non_null(libctx);
+    assert_int_equal(calls(NULL), 0);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+static void test_calls_two_per_signature(void **state)
+{
+    static const char *const labels[] = { "rsa2048", "p256" };
+    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        EVP_PKEY *key = key_load(libctx, labels[i], "private");
+
+        assert_non_null(key);
+        sign(libctx, key); /* the first one may ask for the mechanism */
+        calls_reset();
+        for (int n = 0; n < 100; n++) {
+            sign(libctx, key);
+            sign_digest(libctx, key);
+        }
+        assert_int_equal(calls("C_SignInit"), 200);
+        assert_int_equal(calls("C_Sign"), 200);
+        assert_int_equal(calls(NULL), 400);
+        EVP_PKEY_free(key);
+    }
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* One C_Initialize and one C_Login, whatever the number of keys. */
+static void test_calls_one_login(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+
+    (void)state;
+    calls_reset();
+    for (int n = 0; n < 5; n++) {
+        EVP_PKEY *key = key_load(libctx, n % 2 != 0 ? "rsa2048" : "p256", "private");
+
+        sign(libctx, key);
+        EVP_PKEY_free(key);
+    }
+    assert_int_equal(calls("C_Initialize"), 1);
+    assert_int_equal(calls("C_Login"), 1);
+    assert_int_equal(calls("C_OpenSession"), 1);
+    assert_int_equal(calls("C_GetSlotList"), 1);
+    OSSL_LIB_CTX_free(libctx);
+    assert_int_equal(calls("C_Finalize"), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_calls_none_before_use),
+        cmocka_unit_test(test_calls_two_per_signature),
+        cmocka_unit_test(test_calls_one_login),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,186 @@
+#include "unit.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <openssl/core_dispatch.h>
+
+#include "config.h"
+#include "pkcs11_bridge.h"
+
+struct pair {
+    const char *key, *value;
+};
+
+/* The section: pairs, ended by a key of NULL. */
+static const char *lookup(void *arg, const char *key)
+{
+    for (const struct pair *pair = arg; pair->key != NULL; pair++)
+        if (strcmp(pair->key, key) == 0)
+            return pair->value;
+    return NULL;
+}
+
+static bool load(struct pair *pairs, struct config *config, char *why, size_t size)
+{
+    return config_load(lookup, pairs, config, why, size);
+}
+
+static void test_config_defaults(void **state)
+{
+    struct pair none[] = { { NULL, NULL } };
+    struct config config;
+    char why[512];
+
+    (void)state;
+    assert_true(load(none, &config, why, sizeof(why)));
+    assert_non_null(strstr(config.module_path, "p11-kit-proxy"));
+    assert_null(config.init_args);
+    assert_null(config.pin);
+    assert_null(config.pin_file);
+    assert_int_equal(config.login, LOGIN_AUTO);
+    assert_false(config.load_early);
+    assert_int_equal(config.limits.sessions_max, 8);
+    assert_int_equal(config.limits.sessions_idle, 8);
+    assert_true(config.allow_export);
+    assert_int_equal(config.blocked, 0);
+    assert_false(config.no_deinit);
+    assert_int_equal(config.digest, DIGEST_AUTO);
+    assert_false(config.allow_uri_module);
+    config_clear(&config);
+}
+
+static void test_config_every_key(void **state)
+{
+    struct pair pairs[] = {
+        { "pkcs11-module-path", "/lib/m.so" },
+        { "pkcs11-module-init-args", "configdir='x'" },
+        { "pkcs11-module-token-pin", "12 34" },
+        { "pkcs11-module-login-behavior", "never" },
+        { "pkcs11-module-load-behavior", "early" },
+        { "pkcs11-module-cache-sessions", "0" },
+        { "pkcs11-module-allow-export", "1" },
+        { "pkcs11-module-block-operations", "digest, store signature" },
+        { "pkcs11-module-quirks", "no-operation-state no-deinit" },
+        { "pkcs11-digest", "host" },
+        { "pkcs11-sessions-max", "1024" },
+        { "pkcs11-allow-uri-module", "yes" },
+        { NULL, NULL },
+    };
+    struct config config;
+    char why[512] = "";
+
+    (void)state;
+    if (!load(pairs, &config, why, sizeof(why)))
+        fail_msg("%s", why);
+    assert_string_equal(config.module_path, "/lib/m.so");
+    assert_string_equal(config.init_args, "configdir='x'");
+    assert_string_equal(secret_data(config.pin), "12 34");
+    assert_int_equal(config.login, LOGIN_NEVER);
+    assert_true(config.load_early);
+    assert_int_equal(config.limits.sessions_idle, 0);
+    assert_int_equal(config.limits.sessions_max, 1024);
+    assert_false(config.allow_export);
+    assert_int_equal(config.blocked, 1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE |
+                                         1UL << OSSL_OP_SIGNATURE);
+    assert_true(config.no_deinit);
+    assert_int_equal(config.digest, DIGEST_HOST);
+    assert_true(config.allow_uri_module);
+    config_clear(&config);
+}
+
+static void test_config_pin_file(void **state)
+{
+    struct pair pairs[] = { { "pkcs11-module-token-pin", "file:/etc/pin" }, { NULL, NULL } };
+    struct config config;
+    char why[512];
+
+    (void)state;
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_null(config.pin);
+    assert_string_equal(config.pin_file, "/etc/pin");
+    config_clear(&config);
+}
+
+static void test_config_bad_values(void **state)
+{
+    static const struct {
+        const char *key, *value, *allowed;
+    } cases[] = {
+        { "pkcs11-module-login-behavior", "sometimes", "auto, always, never" },
+        { "pkcs11-module-login-behavior", "", "auto, always, never" },
+        { "pkcs11-module-load-behavior", "late", "early" },
+        { "pkcs11-module-cache-sessions", "-1", "0 to 1024" },
+        { "pkcs11-module-cache-sessions", "5x", "0 to 1024" },
+        { "pkcs11-sessions-max", "0", "1 to 1024" },
+        { "pkcs11-sessions-max", "1025", "1 to 1024" },
+        { "pkcs11-sessions-max", "99999999999999999999999", "1 to 1024" },
+        { "pkcs11-module-allow-export", "yes", "0 (" },
+        { "pkcs11-module-block-operations", "digest everything", "signature" },
+        { "pkcs11-module-quirks", "no-such-quirk", "no-deinit" },
+        { "pkcs11-digest", "gpu", "auto, token, host" },
+        { "pkcs11-allow-uri-module", "maybe", "yes, no" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct pair pairs[] = { { cases[i].key, cases[i].value }, { NULL, NULL } };
+        struct config config;
+        char why[512] = "";
+
+        check_case(!load(pairs, &config, why, sizeof(why)), cases[i].value);
+        check_contains(why, cases[i].key, cases[i].value);
+        check_contains(why, cases[i].value, cases[i].value);
+        check_contains(why, cases[i].allowed, cases[i].value);
+        check_case(config.module_path == NULL && config.pin == NULL, cases[i].value);
+    }
+}
+
+/* The path of a file where the PIN should be is told apart from a PIN, and is not shown. */
+static void test_config_bad_pins(void **state)
+{
+    static const char *const values[] = { "", "file:pin.txt", "file:", "/etc/passwd" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(values); i++) {
+        struct pair pairs[] = { { "pkcs11-module-token-pin", values[i] }, { NULL, NULL } };
+        struct config config;
+        char why[512] = "";
+
+        check_case(!load(pairs, &config, why, sizeof(why)), values[i]);
+        check_contains(why, "pkcs11-module-token-pin = (not shown)", values[i]);
+    }
+}
+
+static void test_config_environment_overrides(void **state)
+{
+    struct pair pairs[] = { { "pkcs11-module-path", "/lib/m.so" }, { NULL, NULL } };
+    struct config config;
+    char why[512];
+
+    (void)state;
+    setenv(PKCS11_BRIDGE_ENV_MODULE, "/lib/other.so", 1);
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_string_equal(config.module_path, "/lib/other.so");
+    config_clear(&config);
+    setenv(PKCS11_BRIDGE_ENV_MODULE, "", 1);
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_string_equal(config.module_path, "/lib/m.so");
+    config_clear(&config);
+    unsetenv(PKCS11_BRIDGE_ENV_MODULE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_config_defaults),
+        cmocka_unit_test(test_config_every_key),
+        cmocka_unit_test(test_config_pin_file),
+        cmocka_unit_test(test_config_bad_values),
+        cmocka_unit_test(test_config_bad_pins),
+        cmocka_unit_test(test_config_environment_overrides),
+    };
+
+    unsetenv(PKCS11_BRIDGE_ENV_MODULE);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,86 @@
+#include "unit.h"
+
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+
+#include "mech/curve.h"
+
+/* Bits, strength, longest signature and point length as libcrypto has them for a software key. */
+static void test_curve_agrees_with_libcrypto(void **state)
+{
+    static const char *const names[] = {
+        "P-192",           "P-224",           "P-256",           "P-384",
+        "P-521",           "secp256k1",       "brainpoolP192r1", "brainpoolP224r1",
+        "brainpoolP256r1", "brainpoolP256t1", "brainpoolP320r1", "brainpoolP320t1",
+        "brainpoolP384r1", "brainpoolP384t1", "brainpoolP512r1", "brainpoolP512t1",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", names[i]);
+        const struct curve *curve = curve_by_name(names[i]);
+        char group[64], name[64];
+        size_t len = 0;
+
+        check_case(key != NULL && curve != NULL, names[i]);
+        EVP_PKEY_get_group_name(key, group, sizeof(group), &len);
+        check_text(curve_name(curve, name, sizeof(name)), group, names[i]);
+        check_case(curve->order_bits == (unsigned)EVP_PKEY_get_bits(key), names[i]);
+        check_case(curve_security_bits(curve) == (unsigned)EVP_PKEY_get_security_bits(key), names[i]);
+        check_case(curve_signature_max(curve) == (size_t)EVP_PKEY_get_size(key), names[i]);
+        EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0, &len);
+        check_case(len == 1 + 2 * curve_field_bytes(curve) && len <= EC_POINT_MAX, names[i]);
+        EVP_PKEY_free(key);
+    }
+}
+
+static void test_curve_by_params(void **state)
+{
+    static const struct {
+        const char *name, *params;
+        size_t len;
+        const char *curve;
+    } cases[] = {
+        { "P-256", "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10, "P-256" },
+        { "something behind", "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x05\x00", 12, NULL },
+        { "explicit parameters", "\x30\x03\x02\x01\x01", 5, NULL },
+        { "a curve's name", "\x13\x05P-256", 7, NULL },
+        { "an unknown OID", "\x06\x03\x2a\x03\x04", 5, NULL },
+        { "nothing", "", 0, NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct curve *expected = cases[i].curve != NULL ? curve_by_name(cases[i].curve) : NULL;
+
+        check_case(curve_by_params((struct view){ (const uint8_t *)cases[i].params, cases[i].len }) ==
+                       expected,
+                   cases[i].name);
+    }
+}
+
+static void test_curve_point_fits(void **state)
+{
+    const struct curve *curve = curve_by_name("secp256r1");
+    uint8_t point[66] = { 0x04 };
+
+    (void)state;
+    assert_true(curve_point_fits(curve, (struct view){ point, 65 }));
+    assert_false(curve_point_fits(curve, (struct view){ point, 64 }));
+    assert_false(curve_point_fits(curve, (struct view){ point, 66 }));
+    assert_false(curve_point_fits(curve, (struct view){ NULL, 0 }));
+    point[0] = 0x02;
+    assert_false(curve_point_fits(curve, (struct view){ point, 65 }));
+    assert_false(curve_point_fits(curve, (struct view){ point, 33 }));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_curve_agrees_with_libcrypto),
+        cmocka_unit_test(test_curve_by_params),
+        cmocka_unit_test(test_curve_point_fits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,162 @@
+#include "unit.h"
+
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+
+#include "der/algorithm.h"
+#include "mech/sign.h"
+
+static const char *const schemes[] = { [SIGN_RSA_PKCS1] = "PKCS#1", [SIGN_RSA_PSS] = "PSS",
+                                       [SIGN_RSA_RAW] = "raw", [SIGN_ECDSA] = "ECDSA" };
+
+static struct sign_request request(enum sign_scheme scheme, const char *digest)
+{
+    return (struct sign_request){ scheme, digest != NULL ? digest_find(digest) : NULL,
+                                  digest != NULL ? digest_find(digest) : NULL, 32 };
+}
+
+static void test_sign_mechanisms(void **state)
+{
+    static const struct {
+        enum sign_scheme scheme;
+        const char *digest;
+        CK_MECHANISM_TYPE token, hashed; /* token 0: none */
+    } cases[] = {
+        { SIGN_RSA_PKCS1, NULL, 0, CKM_RSA_PKCS },
+        { SIGN_RSA_PKCS1, "MD5-SHA1", 0, CKM_RSA_PKCS },
+        { SIGN_RSA_PKCS1, "SHA1", CKM_SHA1_RSA_PKCS, CKM_RSA_PKCS },
+        { SIGN_RSA_PKCS1, "SHA256", CKM_SHA256_RSA_PKCS, CKM_RSA_PKCS },
+        { SIGN_RSA_PKCS1, "SHA512-256", 0, CKM_RSA_PKCS },
+        { SIGN_RSA_PKCS1, "SHA3-384", CKM_SHA3_384_RSA_PKCS, CKM_RSA_PKCS },
+        { SIGN_RSA_PSS, "SHA384", CKM_SHA384_RSA_PKCS_PSS, CKM_RSA_PKCS_PSS },
+        { SIGN_RSA_PSS, "SHA3-512", CKM_SHA3_512_RSA_PKCS_PSS, CKM_RSA_PKCS_PSS },
+        { SIGN_RSA_RAW, NULL, 0, CKM_RSA_X_509 },
+        { SIGN_ECDSA, NULL, 0, CKM_ECDSA },
+        { SIGN_ECDSA, "SHA224", CKM_ECDSA_SHA224, CKM_ECDSA },
+        { SIGN_ECDSA, "SHA3-256", CKM_ECDSA_SHA3_256, CKM_ECDSA },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct sign_request r = request(cases[i].scheme, cases[i].digest);
+        const char *name = cases[i].digest != NULL ? cases[i].digest : schemes[cases[i].scheme];
+        struct sign_mechanism mechanism;
+        bool on_token = sign_mechanism_token(&r, &mechanism);
+
+        check_case(on_token == (cases[i].token != 0), name);
+        check_case(!on_token || mechanism.ck.mechanism == cases[i].token, name);
+        check_case(!on_token || strncmp(sign_mechanism_name(cases[i].token), "CKM_", 4) == 0, name);
+        sign_mechanism_hashed(&r, &mechanism);
+        check_case(mechanism.ck.mechanism == cases[i].hashed, name);
+        check_case(strncmp(sign_mechanism_name(cases[i].hashed), "CKM_", 4) == 0, name);
+        check_case((mechanism.ck.pParameter != NULL) == (cases[i].scheme == SIGN_RSA_PSS), name);
+    }
+}
+
+static void test_sign_pss_parameters(void **state)
+{
+    struct sign_request r = { SIGN_RSA_PSS, digest_find("SHA384"), digest_find("SHA1"), 17 };
+    struct sign_mechanism mechanism;
+
+    (void)state;
+    sign_mechanism_hashed(&r, &mechanism);
+    assert_int_equal(mechanism.pss.hashAlg, CKM_SHA384);
+    assert_int_equal(mechanism.pss.mgf, CKG_MGF1_SHA1);
+    assert_int_equal(mechanism.pss.sLen, 17);
+    assert_ptr_equal(mechanism.ck.pParameter, &mechanism.pss);
+    assert_int_equal(mechanism.ck.ulParameterLen, sizeof(mechanism.pss));
+}
+
+static void test_sign_input(void **state)
+{
+    static const struct {
+        enum sign_scheme scheme;
+        const char *digest, *curve;
+        size_t len, input_len;
+    } cases[] = {
+        { SIGN_RSA_PKCS1, "SHA256", NULL, 32, 32 + 19 },
+        { SIGN_RSA_PKCS1, "SHA1", NULL, 20, 20 + 15 },
+        { SIGN_RSA_PKCS1, "MD5-SHA1", NULL, 36, 36 },
+        { SIGN_RSA_PKCS1, NULL, NULL, 50, 50 },
+        { SIGN_RSA_PSS, "SHA512", NULL, 64, 64 },
+        { SIGN_RSA_RAW, NULL, NULL, 256, 256 },
+        { SIGN_RSA_RAW, NULL, NULL, SIGN_INPUT_MAX, SIGN_INPUT_MAX },
+        { SIGN_RSA_RAW, NULL, NULL, SIGN_INPUT_MAX + 1, 0 },
+        { SIGN_ECDSA, "SHA512", "P-256", 64, 32 },
+        { SIGN_ECDSA, "SHA256", "P-256", 32, 32 },
+        { SIGN_ECDSA, "SHA1", "P-256", 20, 20 },
+        { SIGN_ECDSA, "SHA512", "P-521", 64, 64 },
+        { SIGN_ECDSA, NULL, "P-384", 100, 48 },
+    };
+    static uint8_t data[SIGN_INPUT_MAX + 1], out[SIGN_INPUT_MAX];
+
+    (void)state;
+    memset(data, 0x5a, sizeof(data));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct sign_request r = request(cases[i].scheme, cases[i].digest);
+        const struct curve *curve = cases[i].curve != NULL ? curve_by_name(cases[i].curve) : NULL;
+        size_t len = sign_input(&r, curve, (struct view){ data, cases[i].len }, out);
+
+        check_case(len == cases[i].input_len, schemes[cases[i].scheme]);
+        check_case(len == 0 || out[len - 1] == 0x5a, schemes[cases[i].scheme]);
+    }
+}
+
+/* The AlgorithmIdentifier that libcrypto's own implementation gives for the same request. */
+static size_t libcrypto_algorithm(EVP_PKEY *key, const struct sign_request *r, uint8_t *out, size_t size)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *pctx = NULL;
+    char name[32];
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, out, size),
+        OSSL_PARAM_construct_end(),
+    };
+
+    digest_name(r->digest, name, sizeof(name));
+    assert_int_equal(EVP_DigestSignInit_ex(ctx, &pctx, name, NULL, NULL, key, NULL), 1);
+    if (r->scheme == SIGN_RSA_PSS) {
+        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, (int)r->salt_len);
+    }
+    if (EVP_PKEY_CTX_get_params(pctx, params) != 1)
+        params[0].return_size = 0;
+    EVP_MD_CTX_free(ctx);
+    return params[0].return_size;
+}
+
+static void test_sign_algorithm_as_libcrypto(void **state)
+{
+    EVP_PKEY *rsa = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
+    EVP_PKEY *ec = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    static const enum sign_scheme all[] = { SIGN_RSA_PKCS1, SIGN_RSA_PSS, SIGN_ECDSA };
+
+    (void)state;
+    for (size_t s = 0; s < COUNT_OF(all); s++)
+        for (size_t d = 0; d < DIGESTS - 1; d++) {
+            struct sign_request r = { all[s], &digests[d], &digests[d], 32 };
+            uint8_t der[ALGORITHM_IDENTIFIER_MAX], expected[256];
+            size_t len = sign_algorithm(&r, der, sizeof(der));
+            size_t expected_len = libcrypto_algorithm(all[s] == SIGN_ECDSA ? ec : rsa, &r, expected,
+                                                      sizeof(expected));
+
+            if (expected_len == 0 || len == 0)
+                continue; /* pairs that the one or the other does not have */
+            check_case(len == expected_len && memcmp(der, expected, len) == 0, digests[d].names);
+        }
+    EVP_PKEY_free(rsa);
+    EVP_PKEY_free(ec);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sign_mechanisms),
+        cmocka_unit_test(test_sign_pss_parameters),
+        cmocka_unit_test(test_sign_input),
+        cmocka_unit_test(test_sign_algorithm_as_libcrypto),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
