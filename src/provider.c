@@ -7,6 +7,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "scope.h"
@@ -110,6 +111,7 @@ static void provider_free(struct provider *provider)
     }
     host_end(&provider->host);
     config_clear(&provider->config);
+    OPENSSL_free(provider->misconfigured);
     OPENSSL_free(provider);
 }
 
@@ -253,23 +255,29 @@ static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *g
         return false;
     if (config_load(section_lookup, values, &provider->config, why, sizeof(why)))
         return true;
-    error_raise(&provider->core, REASON_CONFIGURATION, "%s", why);
+    provider->misconfigured = OPENSSL_strdup(why);
+    return provider->misconfigured != NULL;
+}
+
+bool provider_usable(const struct provider *provider)
+{
+    if (provider->misconfigured == NULL)
+        return true;
+    error_raise(&provider->core, REASON_CONFIGURATION, "%s", provider->misconfigured);
     return false;
 }
 
-static bool load_early(struct provider *provider)
+/* What goes wrong here goes wrong again at the first use, which tells. */
+static void load_early(struct provider *provider)
 {
-    struct module *module = provider_module(provider, NULL);
-    CK_RV rv;
+    struct module *module = NULL;
 
-    if (module == NULL)
-        return false;
-    rv = module_start(module);
-    if (rv == CKR_OK)
-        return true;
-    error_raise_ckr(&provider->core, REASON_MODULE, rv, "initialise the PKCS#11 module %s",
-                    module->path);
-    return false;
+    (void)ERR_set_mark();
+    if (provider_usable(provider))
+        module = provider_module(provider, NULL);
+    if (module != NULL)
+        (void)module_start(module);
+    (void)ERR_pop_to_mark();
 }
 
 static bool provider_begin(struct provider *provider, const OSSL_DISPATCH *in)
@@ -281,8 +289,11 @@ static bool provider_begin(struct provider *provider, const OSSL_DISPATCH *in)
         core->vset_error == NULL || provider->bio_read == NULL || provider->bio_write == NULL ||
         provider->bio_gets == NULL)
         return false;
-    return host_begin(&provider->host, core->handle, in) && configure(provider, get) &&
-           (!provider->config.load_early || load_early(provider));
+    if (!host_begin(&provider->host, core->handle, in) || !configure(provider, get))
+        return false;
+    if (provider->config.load_early)
+        load_early(provider);
+    return true;
 }
 
 int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,

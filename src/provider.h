@@ -14,12 +14,17 @@ struct used_module;
 struct provider {
     struct core core;
     struct config config;
+    char *misconfigured; /* why the configuration cannot be used; or NULL */
     struct host host;
     struct used_module *modules; /* under the lock (token/lock.h) */
     OSSL_FUNC_BIO_read_ex_fn *bio_read;
     OSSL_FUNC_BIO_write_ex_fn *bio_write;
     OSSL_FUNC_BIO_gets_fn *bio_gets;
 };
+
+/* False with an error raised when the configuration makes no sense. libcrypto says nothing when a
+ * provider of openssl.cnf does not load, so this one loads, and its first use tells. */
+bool provider_usable(const struct provider *provider);
 
 /* The module at path, or the configured one where path is NULL; loaded at the first use and kept until
  * the provider is unloaded. NULL with an error raised when it cannot be loaded. */

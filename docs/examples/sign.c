@@ -55,15 +55,12 @@ static int sign_digest(EVP_PKEY *key, const char *text, unsigned char *sig, size
     return ok;
 }
 
-static int print(const char *name, int ok, const unsigned char *sig, size_t len)
+static void print(const char *name, const unsigned char *sig, size_t len)
 {
-    if (!ok)
-        return 0;
     printf("%s: ", name);
     for (size_t i = 0; i < len; i++)
         printf("%02x", sig[i]);
     printf("\n");
-    return 1;
 }
 
 static int run(const char *uri, const char *text)
@@ -71,10 +68,14 @@ static int run(const char *uri, const char *text)
     EVP_PKEY *key = open_key(uri);
     unsigned char sig[2048];
     size_t len = sizeof(sig);
-    int ok = key != NULL && print("EVP_DigestSign", digest_sign(key, text, sig, &len), sig, len);
+    int ok = key != NULL && digest_sign(key, text, sig, &len);
 
+    if (ok)
+        print("EVP_DigestSign", sig, len);
     len = sizeof(sig);
-    ok = ok && print("EVP_PKEY_sign", sign_digest(key, text, sig, &len), sig, len);
+    ok = ok && sign_digest(key, text, sig, &len);
+    if (ok)
+        print("EVP_PKEY_sign", sig, len);
     EVP_PKEY_free(key);
     return ok;
 }

@@ -57,6 +57,8 @@ bool load_begin(struct load *load, struct provider *provider, const char *text)
     char why[512];
 
     *load = (struct load){ .provider = provider };
+    if (!provider_usable(provider))
+        return false;
     if (!uri_parse(text, provider->config.allow_uri_module, &load->uri, why, sizeof(why))) {
         error_raise(&provider->core, REASON_URI, "cannot use the pkcs11 URI: %s", why);
         return false;

@@ -1,0 +1,70 @@
+# Sourced by the tests beside it: checks, and OpenSSL configurations with the provider in them.
+set -uo pipefail
+. "$BRIDGE_SOURCE/scripts/lib.sh"
+cd "$BRIDGE_DIR"
+checks=0
+failures=0
+
+# ok NAME COMMAND...: the command must succeed
+ok() {
+    local name=$1
+    shift
+    checks=$((checks + 1))
+    if ! "$@" > out.log 2>&1; then
+        failures=$((failures + 1))
+        echo "FAILED: $name: $*"
+        sed 's/^/    /' out.log | tail -15
+    fi
+}
+
+# says NAME STATUS TEXT COMMAND...: it must exit with STATUS and its output contain TEXT
+says() {
+    local name=$1 status=$2 text=$3 got=0
+    shift 3
+    checks=$((checks + 1))
+    "$@" > out.log 2>&1 < /dev/null || got=$?
+    if [ "$got" != "$status" ] || ! grep -qF -- "$text" out.log; then
+        failures=$((failures + 1))
+        echo "FAILED: $name: status $got instead of $status, or without \"$text\": $*"
+        sed 's/^/    /' out.log | tail -15
+    fi
+}
+
+# configure [FILE]: writes an openssl.cnf with the lines of standard input in the provider's section
+configure() {
+    cat > "${1:-openssl.cnf}" << CNF
+openssl_conf = openssl_init
+[openssl_init]
+providers = provider_sect
+[provider_sect]
+default = default_sect
+pkcs11 = pkcs11_sect
+[default_sect]
+activate = 1
+[pkcs11_sect]
+module = $BRIDGE_PROVIDER
+activate = 1
+$(cat)
+[req]
+distinguished_name = req_dn
+[req_dn]
+[ca_ext]
+basicConstraints = critical, CA:true
+CNF
+}
+
+done_testing() {
+    echo "$((checks - failures)) passed, $failures failed"
+    [ $checks -gt 0 ] && [ $failures = 0 ]
+    exit
+}
+
+echo 1234 > pin
+configure << CNF
+pkcs11-module-path = $PKCS11_MODULE
+pkcs11-module-token-pin = file:$BRIDGE_DIR/pin
+CNF
+export OPENSSL_CONF=$BRIDGE_DIR/openssl.cnf
+
+# plain COMMAND...: without this provider
+plain() { env -u OPENSSL_CONF "$@"; }
