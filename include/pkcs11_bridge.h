@@ -1,5 +1,5 @@
-/* Names for programs that talk to the pkcs11 provider through OpenSSL's own API. Nothing here needs to
- * be linked: load the provider with OSSL_PROVIDER_load(libctx, PKCS11_BRIDGE_PROVIDER). */
+/* Names for programs that talk to the pkcs11 provider through OpenSSL's own API. Nothing here needs
+ * to be linked: load the provider with OSSL_PROVIDER_load(libctx, PKCS11_BRIDGE_PROVIDER). */
 #ifndef PKCS11_BRIDGE_H
 #define PKCS11_BRIDGE_H
 

@@ -195,20 +195,22 @@ static const struct {
     const char *allowed;
     bool secret;
 } keys[] = {
-    { PKCS11_BRIDGE_CONF_MODULE_PATH, PKCS11_BRIDGE_ENV_MODULE, set_module_path,
-      "an absolute path", false },
+    { PKCS11_BRIDGE_CONF_MODULE_PATH, PKCS11_BRIDGE_ENV_MODULE, set_module_path, "an absolute path",
+      false },
     { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false },
     { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
       "the PIN itself, or file: and the absolute path of a file that holds it", true },
     { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false },
     { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false },
     { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false },
-    { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024", false },
+    { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024",
+      false },
     { PKCS11_BRIDGE_CONF_ALLOW_EXPORT, NULL, set_allow_export,
       "0 (public keys may be exported), 1 (they may not)", false },
     { PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS, NULL, set_blocked,
       "any of digest, cipher, mac, kdf, random, keymgmt, keyexch, signature, asym-cipher, kem, "
-      "skeymgmt, encoder, decoder, store", false },
+      "skeymgmt, encoder, decoder, store",
+      false },
     { PKCS11_BRIDGE_CONF_QUIRKS, NULL, set_quirks,
       "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms", false },
     { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },

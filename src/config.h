@@ -1,5 +1,5 @@
-/* The provider's configuration: its section of openssl.cnf, then the environment. Read once, checked,
- * every mistake named. docs/configuration.md is the manual. */
+/* The provider's configuration: its section of openssl.cnf, then the environment. Read once,
+ * checked, every mistake named. docs/configuration.md is the manual. */
 #ifndef BRIDGE_CONFIG_H
 #define BRIDGE_CONFIG_H
 
@@ -14,9 +14,9 @@ enum digest_where { DIGEST_AUTO, DIGEST_TOKEN, DIGEST_HOST };
 
 struct config {
     char *module_path;
-    char *init_args;     /* or NULL */
-    struct secret *pin;  /* or NULL */
-    char *pin_file;      /* or NULL */
+    char *init_args;    /* or NULL */
+    struct secret *pin; /* or NULL */
+    char *pin_file;     /* or NULL */
     enum login_behavior login;
     bool load_early;
     struct pool_limits limits;
@@ -30,8 +30,8 @@ struct config {
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */
 typedef const char *config_lookup(void *arg, const char *key);
 
-/* Reads all keys. On failure: false with a sentence in why (size bytes) that names the key, the value
- * (but no PIN) and what is allowed; *out then holds nothing. */
+/* Reads all keys. On failure: false with a sentence in why (size bytes) that names the key, the
+ * value (but no PIN) and what is allowed; *out then holds nothing. */
 bool config_load(config_lookup *lookup, void *arg, struct config *out, char *why, size_t size);
 
 void config_clear(struct config *config);

@@ -1,5 +1,5 @@
-/* Every failure leaves one entry on OpenSSL's error stack: what was asked, of which token, which C_*
- * call came back with what, and what to do. Never a PIN. */
+/* Every failure leaves one entry on OpenSSL's error stack: what was asked, of which token, which
+ * C_* call came back with what, and what to do. Never a PIN. */
 #ifndef BRIDGE_ERROR_H
 #define BRIDGE_ERROR_H
 
@@ -40,21 +40,17 @@ const OSSL_ITEM *error_reasons(void);
 #define error_raise(core, reason, ...)                                                             \
     error_raise_at(__FILE__, __LINE__, __func__, (core), (reason), __VA_ARGS__)
 
-__attribute__((format(printf, 6, 7))) void error_raise_at(const char *file, int line,
-                                                          const char *function,
-                                                          const struct core *core,
-                                                          enum reason reason, const char *format,
-                                                          ...);
+__attribute__((format(printf, 6, 7))) void
+error_raise_at(const char *file, int line, const char *function, const struct core *core,
+               enum reason reason, const char *format, ...);
 
 /* Raises "cannot <what>: C_Function: CKR_NAME: <what to do>" for the last C_* call of this thread,
  * where what is the formatted text. */
 #define error_raise_ckr(core, reason, rv, ...)                                                     \
     error_raise_ckr_at(__FILE__, __LINE__, __func__, (core), (reason), (rv), __VA_ARGS__)
 
-__attribute__((format(printf, 7, 8))) void error_raise_ckr_at(const char *file, int line,
-                                                              const char *function,
-                                                              const struct core *core,
-                                                              enum reason reason, CK_RV rv,
-                                                              const char *format, ...);
+__attribute__((format(printf, 7, 8))) void
+error_raise_ckr_at(const char *file, int line, const char *function, const struct core *core,
+                   enum reason reason, CK_RV rv, const char *format, ...);
 
 #endif

@@ -19,13 +19,13 @@ struct host {
     _Atomic(EVP_MD *) md[DIGESTS];
 };
 
-/* For OSSL_provider_init: a provider can have one child context only, and this is the one moment that
- * cannot be in two threads. False with OpenSSL's errors raised. */
+/* For OSSL_provider_init: a provider can have one child context only, and this is the one moment
+ * that cannot be in two threads. False with OpenSSL's errors raised. */
 bool host_begin(struct host *host, const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in);
 void host_end(struct host *host);
 
-/* The implementation of digest that the application's properties and propq (may be NULL) choose. The
- * caller frees it. */
+/* The implementation of digest that the application's properties and propq (may be NULL) choose.
+ * The caller frees it. */
 EVP_MD *host_md(struct host *host, const struct digest *digest, const char *propq);
 
 #endif

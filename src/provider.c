@@ -156,8 +156,8 @@ static int get_params(void *provctx, OSSL_PARAM params[])
     return 1;
 }
 
-/* A module that uses libcrypto must not be led back here from inside a C_* call: for that time, nothing
- * is offered, and libcrypto is told not to remember it. */
+/* A module that uses libcrypto must not be led back here from inside a C_* call: for that time,
+ * nothing is offered, and libcrypto is told not to remember it. */
 static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache)
 {
     static const struct {
@@ -194,7 +194,8 @@ static const OSSL_DISPATCH provider_functions[] = {
     { 0, NULL },
 };
 
-static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider, const OSSL_DISPATCH *in)
+static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider,
+                                                  const OSSL_DISPATCH *in)
 {
     OSSL_FUNC_core_get_params_fn *get = NULL;
 

@@ -1,4 +1,5 @@
-/* One loaded instance of the provider: a library context's configuration and what was made from it. */
+/* One loaded instance of the provider: a library context's configuration and what was made from it.
+ */
 #ifndef BRIDGE_PROVIDER_H
 #define BRIDGE_PROVIDER_H
 
@@ -26,8 +27,8 @@ struct provider {
  * provider of openssl.cnf does not load, so this one loads, and its first use tells. */
 bool provider_usable(const struct provider *provider);
 
-/* The module at path, or the configured one where path is NULL; loaded at the first use and kept until
- * the provider is unloaded. NULL with an error raised when it cannot be loaded. */
+/* The module at path, or the configured one where path is NULL; loaded at the first use and kept
+ * until the provider is unloaded. NULL with an error raised when it cannot be loaded. */
 struct module *provider_module(struct provider *provider, const char *path);
 
 /* The tables of algorithms, one for each operation: src/ops/. */

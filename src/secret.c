@@ -20,8 +20,8 @@ struct secret {
 /* mlock may fail under RLIMIT_MEMLOCK: the secret is then as safe as the system lets it be. */
 static struct secret *secret_alloc(void)
 {
-    struct secret *secret = mmap(NULL, sizeof(*secret), PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct secret *secret =
+        mmap(NULL, sizeof(*secret), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (secret == MAP_FAILED)
         return NULL;

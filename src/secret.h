@@ -1,5 +1,6 @@
-/* A short secret (a PIN) in memory of its own: locked against swapping, left out of core dumps, wiped
- * when the last holder lets go. It stays readable in a forked child, which has to log in by itself. */
+/* A short secret (a PIN) in memory of its own: locked against swapping, left out of core dumps,
+ * wiped when the last holder lets go. It stays readable in a forked child, which has to log in by
+ * itself. */
 #ifndef BRIDGE_SECRET_H
 #define BRIDGE_SECRET_H
 
@@ -11,8 +12,8 @@ struct secret;
 /* The longest secret, in bytes. */
 #define SECRET_MAX 1024
 
-/* Copies len bytes; NULL when len > SECRET_MAX or memory is short. The holder calls secret_free once
- * for this and once for each secret_ref. Never copied to the ordinary heap. */
+/* Copies len bytes; NULL when len > SECRET_MAX or memory is short. The holder calls secret_free
+ * once for this and once for each secret_ref. Never copied to the ordinary heap. */
 struct secret *secret_new(const void *data, size_t len);
 struct secret *secret_ref(struct secret *secret);
 void secret_free(struct secret *secret);
@@ -27,8 +28,8 @@ size_t secret_len(const struct secret *secret);
 /* Compares in time that depends on the lengths only. */
 bool secret_equal(const struct secret *a, const struct secret *b);
 
-/* Reads the first line of the file at path, without its end of line. NULL with errno set when it cannot
- * be read, is empty (ENODATA) or longer than SECRET_MAX (EFBIG). */
+/* Reads the first line of the file at path, without its end of line. NULL with errno set when it
+ * cannot be read, is empty (ENODATA) or longer than SECRET_MAX (EFBIG). */
 struct secret *secret_from_file(const char *path);
 
 #endif

@@ -34,7 +34,8 @@ static EVP_PKEY *open_key(const char *uri)
 static int digest_sign(EVP_PKEY *key, const char *text, unsigned char *sig, size_t *len)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int ok = ctx != NULL && EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
+    int ok = ctx != NULL &&
+             EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
              EVP_DigestSign(ctx, sig, len, (const unsigned char *)text, strlen(text)) == 1;
 
     EVP_MD_CTX_free(ctx);
@@ -48,7 +49,8 @@ static int sign_digest(EVP_PKEY *key, const char *text, unsigned char *sig, size
     size_t digest_len = 0;
     int ok = ctx != NULL &&
              EVP_Q_digest(NULL, "SHA256", NULL, text, strlen(text), digest, &digest_len) == 1 &&
-             EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+             EVP_PKEY_sign_init(ctx) == 1 &&
+             EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
              EVP_PKEY_sign(ctx, sig, len, digest, digest_len) == 1;
 
     EVP_PKEY_CTX_free(ctx);

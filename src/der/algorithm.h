@@ -1,4 +1,5 @@
-/* DigestInfo (RFC 8017 §9.2) and the AlgorithmIdentifiers of signatures. OIDs are given by content. */
+/* DigestInfo (RFC 8017 §9.2) and the AlgorithmIdentifiers of signatures. OIDs are given by content.
+ */
 #ifndef BRIDGE_ALGORITHM_H
 #define BRIDGE_ALGORITHM_H
 
@@ -15,8 +16,8 @@ size_t digest_info_write(struct view digest_oid, struct view digest, uint8_t *de
  * (RFC 4055 §5). */
 size_t algorithm_write(struct view oid, bool with_null, uint8_t *der, size_t size);
 
-/* id-RSASSA-PSS with its parameters; those that have their default value (SHA-1, 20) are left out, as
- * DER wants it (RFC 4055 §3.1). */
+/* id-RSASSA-PSS with its parameters; those that have their default value (SHA-1, 20) are left out,
+ * as DER wants it (RFC 4055 §3.1). */
 size_t algorithm_write_pss(struct view digest_oid, struct view mgf1_oid, unsigned salt_len,
                            uint8_t *der, size_t size);
 

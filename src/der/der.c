@@ -129,7 +129,8 @@ bool der_read_unsigned(struct view *in, struct view *bytes)
 {
     struct view rest = *in, content;
 
-    if (!der_read(&rest, DER_INTEGER, &content) || content.len == 0 || (content.data[0] & 0x80) != 0)
+    if (!der_read(&rest, DER_INTEGER, &content) || content.len == 0 ||
+        (content.data[0] & 0x80) != 0)
         return false;
     if (content.len > 1 && content.data[0] == 0 && (content.data[1] & 0x80) == 0)
         return false; /* X.690 §8.3.2 */

@@ -1,5 +1,5 @@
-/* DER, ITU-T X.690, as far as keys and signatures need it: written back to front, so that the length of
- * a SEQUENCE is known when its header is due, and read without copying. */
+/* DER, ITU-T X.690, as far as keys and signatures need it: written back to front, so that the
+ * length of a SEQUENCE is known when its header is due, and read without copying. */
 #ifndef BRIDGE_DER_H
 #define BRIDGE_DER_H
 
@@ -28,8 +28,8 @@ struct view {
 
 #define VIEW(array) ((struct view){ (array), sizeof(array) })
 
-/* Writes into buf from its end towards its start. When room runs out, failed is set, nothing more is
- * written, and der_done says 0. */
+/* Writes into buf from its end towards its start. When room runs out, failed is set, nothing more
+ * is written, and der_done says 0. */
 struct der_writer {
     uint8_t *start;
     uint8_t *position; /* the first byte written */
@@ -46,15 +46,16 @@ void der_wrap(struct der_writer *writer, enum der_tag tag, const uint8_t *mark);
 void der_bytes(struct der_writer *writer, struct view bytes);
 void der_value(struct der_writer *writer, enum der_tag tag, struct view content);
 
-/* A non-negative INTEGER from its big-endian bytes; leading zeros are dropped, an empty view is 0. */
+/* A non-negative INTEGER from its big-endian bytes; leading zeros are dropped, an empty view is 0.
+ */
 void der_unsigned(struct der_writer *writer, struct view bytes);
 void der_small(struct der_writer *writer, unsigned value);
 
 /* Moves the result to the start of the buffer. Its length in bytes, 0 when it did not fit. */
 size_t der_done(struct der_writer *writer);
 
-/* Takes one value with this tag off the front of in. False, with in unchanged, when there is none, its
- * length is not DER or it is longer than in. */
+/* Takes one value with this tag off the front of in. False, with in unchanged, when there is none,
+ * its length is not DER or it is longer than in. */
 bool der_read(struct view *in, enum der_tag tag, struct view *content);
 
 /* The same with an INTEGER that is not negative: its bytes without leading zeros. */

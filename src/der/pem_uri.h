@@ -1,5 +1,6 @@
-/* A pkcs11: URI in the clothes of a private key file, as pkcs11-provider writes it: PEM with the label
- * PKCS11_URI_PEM_LABEL around SEQUENCE { VisibleString PKCS11_URI_DESCRIPTION, UTF8String uri }. */
+/* A pkcs11: URI in the clothes of a private key file, as pkcs11-provider writes it: PEM with the
+ * label PKCS11_URI_PEM_LABEL around SEQUENCE { VisibleString PKCS11_URI_DESCRIPTION, UTF8String uri
+ * }. */
 #ifndef BRIDGE_PEM_URI_H
 #define BRIDGE_PEM_URI_H
 

@@ -7,12 +7,12 @@
 /* Room for the headers around the key's own bytes, and for a curve's OID. */
 #define SPKI_OVERHEAD 64
 
-/* rsaEncryption, RFC 3279 §2.3.1. n, e: big-endian. der: size bytes, n.len + e.len + SPKI_OVERHEAD are
- * enough. The length written, 0 when size is too small. */
+/* rsaEncryption, RFC 3279 §2.3.1. n, e: big-endian. der: size bytes, n.len + e.len + SPKI_OVERHEAD
+ * are enough. The length written, 0 when size is too small. */
 size_t spki_write_rsa(struct view n, struct view e, uint8_t *der, size_t size);
 
-/* id-ecPublicKey with a named curve, RFC 5480 §2.1. curve: the content of the curve's OID; point: the
- * ECPoint (0x04 X Y). der: point.len + curve.len + SPKI_OVERHEAD bytes are enough. */
+/* id-ecPublicKey with a named curve, RFC 5480 §2.1. curve: the content of the curve's OID; point:
+ * the ECPoint (0x04 X Y). der: point.len + curve.len + SPKI_OVERHEAD bytes are enough. */
 size_t spki_write_ec(struct view curve, struct view point, uint8_t *der, size_t size);
 
 #endif

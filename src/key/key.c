@@ -101,14 +101,14 @@ unsigned key_bits(const struct key *key)
     return key->type == KEY_RSA ? bit_length(&key->n) : key->curve->order_bits;
 }
 
-/* SP 800-56B appendix D, rounded to a multiple of 8 as OpenSSL does, which has the published values of
- * SP 800-57 part 1 for the usual lengths. */
+/* SP 800-56B appendix D, rounded to a multiple of 8 as OpenSSL does, which has the published values
+ * of SP 800-57 part 1 for the usual lengths. */
 static unsigned rsa_security_bits(unsigned bits)
 {
     static const struct {
         unsigned bits, security;
-    } published[] = { { 2048, 112 }, { 3072, 128 }, { 4096, 152 }, { 6144, 176 }, { 7680, 192 },
-                      { 8192, 200 }, { 15360, 256 } };
+    } published[] = { { 2048, 112 }, { 3072, 128 }, { 4096, 152 }, { 6144, 176 },
+                      { 7680, 192 }, { 8192, 200 }, { 15360, 256 } };
     double x = bits * log(2);
     unsigned strength;
 
@@ -125,7 +125,8 @@ unsigned key_security_bits(const struct key *key)
 {
     if (!key_has_public(key))
         return 0;
-    return key->type == KEY_RSA ? rsa_security_bits(key_bits(key)) : curve_security_bits(key->curve);
+    return key->type == KEY_RSA ? rsa_security_bits(key_bits(key))
+                                : curve_security_bits(key->curve);
 }
 
 size_t key_signature_max(const struct key *key)

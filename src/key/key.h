@@ -1,4 +1,5 @@
-/* What an EVP_PKEY of this provider holds: a public half and, for a private key, its place on a token. */
+/* What an EVP_PKEY of this provider holds: a public half and, for a private key, its place on a
+ * token. */
 #ifndef BRIDGE_KEY_H
 #define BRIDGE_KEY_H
 
@@ -45,22 +46,23 @@ unsigned key_bits(const struct key *key);
 unsigned key_security_bits(const struct key *key);
 size_t key_signature_max(const struct key *key);
 
-/* The SubjectPublicKeyInfo in DER, to be freed with OPENSSL_free. NULL when there is no public half or
- * memory is short. */
+/* The SubjectPublicKeyInfo in DER, to be freed with OPENSSL_free. NULL when there is no public half
+ * or memory is short. */
 uint8_t *key_spki(const struct key *key, size_t *len);
 
-/* The public half as a key of the application's other providers, for work on the host. Belongs to key.
- * NULL with OpenSSL's errors raised. */
+/* The public half as a key of the application's other providers, for work on the host. Belongs to
+ * key. NULL with OpenSSL's errors raised. */
 EVP_PKEY *key_host(struct key *key);
 
-/* "pkcs11:token=...": the private key's own URI for messages, in buf (size bytes), which is returned.
- * A public key without a place is "a public key". */
+/* "pkcs11:token=...": the private key's own URI for messages, in buf (size bytes), which is
+ * returned. A public key without a place is "a public key". */
 const char *key_describe(const struct key *key, char *buf, size_t size);
 
 /* Where the bytes for key_sign stand in the table of mechanisms. */
 enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
 
-/* Whether the token hashes for this request: its mechanism is listed for signing. One call at most. */
+/* Whether the token hashes for this request: its mechanism is listed for signing. One call at most.
+ */
 bool key_token_hashes(struct key *key, const struct sign_request *request);
 
 /* Signs data, a message or a digest as column says. signature: key_signature_max bytes, filled as

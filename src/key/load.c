@@ -152,7 +152,8 @@ static void note_failure(struct load *load, CK_RV rv)
     load->failed_call = call_name();
 }
 
-/* Searches the slot with the phase. What stands in the way of one token must not hide the others. */
+/* Searches the slot with the phase. What stands in the way of one token must not hide the others.
+ */
 static void run_phase(struct load *load)
 {
     CK_RV rv;
@@ -180,7 +181,8 @@ static CK_RV load_next_slot(struct load *load)
     return rv;
 }
 
-/* Runs the next search that applies, here or on the next token. Nothing left: load->slot is NULL. */
+/* Runs the next search that applies, here or on the next token. Nothing left: load->slot is NULL.
+ */
 static CK_RV load_advance(struct load *load)
 {
     if (load->slot != NULL)
@@ -207,8 +209,8 @@ static CK_RV make(struct session *session, void *arg)
     struct make_task *task = arg;
     struct load *load = task->load;
     const char *unusable = NULL;
-    CK_RV rv = public_read_key(load->provider, session, task->handle, load->phase->class, &task->key,
-                               &unusable);
+    CK_RV rv = public_read_key(load->provider, session, task->handle, load->phase->class,
+                               &task->key, &unusable);
 
     if (rv == CKR_OK && task->key == NULL)
         load->unusable = unusable;
@@ -219,7 +221,8 @@ static CK_RV make(struct session *session, void *arg)
 static struct key *load_make(struct load *load)
 {
     struct make_task task = { load, load->handles[load->next++], NULL };
-    CK_RV rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, make, &task);
+    CK_RV rv =
+        run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, make, &task);
 
     if (rv != CKR_OK) {
         note_failure(load, rv);
@@ -239,7 +242,9 @@ static const char *kind(const struct load *load)
     if (load->want == LOAD_PUBLIC)
         return "public key";
     (void)uri_class(&load->uri, &class);
-    return class == CKO_PRIVATE_KEY ? "private key" : class == CKO_PUBLIC_KEY ? "public key" : "key";
+    return class == CKO_PRIVATE_KEY  ? "private key"
+           : class == CKO_PUBLIC_KEY ? "public key"
+                                     : "key";
 }
 
 static void raise_no_token(const struct load *load)
@@ -271,8 +276,8 @@ static void raise_pin_source(const struct load *load)
     _cleanup_(secret_scoped) struct secret *pin = secret_from_file(path);
     int error = errno;
 
-    error_raise(&load->provider->core, REASON_PIN, "cannot open %s: cannot read the PIN from %s: %s",
-                load->uri.text, path,
+    error_raise(&load->provider->core, REASON_PIN,
+                "cannot open %s: cannot read the PIN from %s: %s", load->uri.text, path,
                 pin != NULL        ? "it was unreadable a moment ago"
                 : error == ENODATA ? "its first line is empty"
                                    : strerror(error));

@@ -26,10 +26,10 @@ struct load {
     CK_ULONG count, next;
 
     unsigned found;
-    unsigned found_here; /* on slot */
-    bool skipped_login;     /* private keys were not looked at for want of a PIN */
-    const char *unusable;   /* why a key that was found is no key for OpenSSL */
-    CK_RV failure;          /* the first failure on a token, while others are tried */
+    unsigned found_here;  /* on slot */
+    bool skipped_login;   /* private keys were not looked at for want of a PIN */
+    const char *unusable; /* why a key that was found is no key for OpenSSL */
+    CK_RV failure;        /* the first failure on a token, while others are tried */
     const char *failed_call;
 };
 
@@ -44,8 +44,8 @@ void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN
 
 enum load_result { LOAD_KEY, LOAD_END, LOAD_FAILED };
 
-/* The next key, which the caller frees. LOAD_FAILED: an error is raised; so it is when nothing at all
- * was found. */
+/* The next key, which the caller frees. LOAD_FAILED: an error is raised; so it is when nothing at
+ * all was found. */
 enum load_result load_next(struct load *load, struct key **out);
 
 void load_end(struct load *load);

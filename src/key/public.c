@@ -10,8 +10,7 @@ static const CK_ATTRIBUTE_TYPE private_attributes[] = {
     CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS,
 };
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
-    CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
-    CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
+    CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
 };
 
 static const struct {
@@ -26,13 +25,14 @@ static struct view view_attribute(const struct attributes *attributes, CK_ATTRIB
     return one != NULL ? (struct view){ one->pValue, one->ulValueLen } : (struct view){ NULL, 0 };
 }
 
-/* CKA_EC_POINT: an OCTET STRING around the point (PKCS#11 v3.1 §6.3.3), the bare point, or a BIT STRING
- * around it, as modules have it. */
+/* CKA_EC_POINT: an OCTET STRING around the point (PKCS#11 v3.1 §6.3.3), the bare point, or a BIT
+ * STRING around it, as modules have it. */
 static struct view ec_point(const struct curve *curve, struct view value)
 {
     struct view rest = value, point;
 
-    if (der_read(&rest, DER_OCTET_STRING, &point) && rest.len == 0 && curve_point_fits(curve, point))
+    if (der_read(&rest, DER_OCTET_STRING, &point) && rest.len == 0 &&
+        curve_point_fits(curve, point))
         return point;
     rest = value;
     if (der_read(&rest, DER_BIT_STRING, &point) && rest.len == 0 && point.len > 1 &&
@@ -103,8 +103,9 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
     if (count != 0)
         rv = objects_find(session, template, count, &twin, 1, &found);
     if (rv != CKR_OK || found == 0) {
-        *unusable = "its public half is not on the token: a public key object with the same CKA_ID is "
-                    "needed";
+        *unusable =
+            "its public half is not on the token: a public key object with the same CKA_ID is "
+            "needed";
         return rv;
     }
     rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes),
@@ -114,8 +115,9 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
 }
 
 /* Fills the public half of key from attributes or from what belongs to them. */
-static CK_RV half_find(struct key *key, struct session *session, const struct attributes *attributes,
-                       CK_OBJECT_CLASS class, CK_KEY_TYPE type, const char **unusable, bool *read)
+static CK_RV half_find(struct key *key, struct session *session,
+                       const struct attributes *attributes, CK_OBJECT_CLASS class, CK_KEY_TYPE type,
+                       const char **unusable, bool *read)
 {
     enum half half = half_read(key, attributes, unusable);
 
@@ -134,9 +136,9 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
     bool read = false;
     size_t i = 0;
     CK_KEY_TYPE type;
-    CK_RV rv = attributes_read(session, handle, private ? private_attributes : public_attributes,
-                               private ? COUNT(private_attributes) : COUNT(public_attributes),
-                               attributes);
+    CK_RV rv =
+        attributes_read(session, handle, private ? private_attributes : public_attributes,
+                        private ? COUNT(private_attributes) : COUNT(public_attributes), attributes);
 
     *out = NULL;
     if (rv != CKR_OK)
@@ -164,8 +166,8 @@ static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, void *arg
     _cleanup_(key_scoped) struct key *again = NULL;
     struct attributes attributes;
     const char *unusable;
-    CK_RV rv = key_read(key->provider, session, handle, CKO_PRIVATE_KEY, &attributes, &again,
-                        &unusable);
+    CK_RV rv =
+        key_read(key->provider, session, handle, CKO_PRIVATE_KEY, &attributes, &again, &unusable);
 
     if (rv != CKR_OK)
         return rv;

@@ -4,10 +4,12 @@
 
 #include "key/key.h"
 
-/* Makes a key of the object at handle, which is of class CKO_PRIVATE_KEY or CKO_PUBLIC_KEY. The public
- * half of a private key comes from its own attributes or from the public object with the same CKA_ID.
+/* Makes a key of the object at handle, which is of class CKO_PRIVATE_KEY or CKO_PUBLIC_KEY. The
+ * public half of a private key comes from its own attributes or from the public object with the
+ * same CKA_ID.
  *
- * CKR_OK with *out NULL: it is no key for OpenSSL, and *unusable says why. The caller frees *out. */
+ * CKR_OK with *out NULL: it is no key for OpenSSL, and *unusable says why. The caller frees *out.
+ */
 CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
                       CK_OBJECT_CLASS class, struct key **out, const char **unusable);
 

@@ -72,8 +72,8 @@ static bool sign_failed(const struct key *key, const struct sign_task *task, CK_
 }
 
 /* Brings what the token returned into OpenSSL's form. */
-static bool signature_finish(const struct key *key, const struct sign_task *task, uint8_t *signature,
-                             size_t *len)
+static bool signature_finish(const struct key *key, const struct sign_task *task,
+                             uint8_t *signature, size_t *len)
 {
     if (key->type == KEY_EC)
         *len = ecdsa_sig_to_der((struct view){ task->out, task->out_len }, signature,
@@ -118,7 +118,8 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
     if (!sign_data(key, request, column, &task, input))
         return false;
     task.out = key->type == KEY_EC ? rs : signature;
-    task.out_size = key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
+    task.out_size =
+        key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
     rv = run_on_object(key->object, &pins, sign, &task);
     if (rv != CKR_OK)
         return sign_failed(key, &task, rv);

@@ -6,7 +6,10 @@
 #include "der/ecdsa.h"
 #include "scope.h"
 
-#define OID(...) { (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }) }
+#define OID(...)                                                                                   \
+    {                                                                                              \
+        (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })                 \
+    }
 /* RFC 5639 §4.1: 1.3.36.3.3.2.8.1.1.n */
 #define BRAINPOOL(n) OID(0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, (n))
 

@@ -7,9 +7,18 @@
 #include "scope.h"
 
 /* 2.16.840.1.101.3.4.2.n, RFC 8017 appendix B.1 and NIST's register */
-#define NIST_HASH(n) { (const uint8_t[]){ 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, (n) }, 9 }
-#define SHA1_OID     { (const uint8_t[]){ 0x2b, 0x0e, 0x03, 0x02, 0x1a }, 5 }
-#define NO_OID       { NULL, 0 }
+#define NIST_HASH(n)                                                                               \
+    {                                                                                              \
+        (const uint8_t[]){ 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, (n) }, 9                \
+    }
+#define SHA1_OID                                                                                   \
+    {                                                                                              \
+        (const uint8_t[]){ 0x2b, 0x0e, 0x03, 0x02, 0x1a }, 5                                       \
+    }
+#define NO_OID                                                                                     \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
 
 const struct digest digests[DIGESTS] = {
     { "SHA1:SHA-1:SSL3-SHA1:1.3.14.3.2.26", 20, SHA1_OID, CKM_SHA_1, CKG_MGF1_SHA1 },

@@ -12,8 +12,8 @@ struct digest {
     const char *names; /* OpenSSL's, divided by colons, the one it prints first */
     size_t size;       /* bytes */
     struct view oid;   /* the OID's content; none for MD5-SHA1, which stands without DigestInfo */
-    CK_MECHANISM_TYPE mechanism;   /* for the parameters of PSS and OAEP */
-    CK_RSA_PKCS_MGF_TYPE mgf1;     /* 0 where PKCS#11 has no MGF1 with it */
+    CK_MECHANISM_TYPE mechanism; /* for the parameters of PSS and OAEP */
+    CK_RSA_PKCS_MGF_TYPE mgf1;   /* 0 where PKCS#11 has no MGF1 with it */
 };
 
 #define DIGESTS 12

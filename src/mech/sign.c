@@ -5,13 +5,29 @@
 #include "der/algorithm.h"
 #include "scope.h"
 
-/* 1.2.840.113549.1.1.n: RFC 4055; 1.2.840.10045.4.n: RFC 5758; 2.16.840.1.101.3.4.3.n: NIST's register */
-#define PKCS1(n)      { (const uint8_t[]){ 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, (n) }, 9 }
-#define X962_SHA1     { (const uint8_t[]){ 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01 }, 7 }
-#define X962_SHA2(n)  { (const uint8_t[]){ 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, (n) }, 8 }
-#define NIST_SIG(n)   { (const uint8_t[]){ 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, (n) }, 9 }
-#define NO_OID        { NULL, 0 }
-#define NO_MECHANISM  CK_UNAVAILABLE_INFORMATION
+/* 1.2.840.113549.1.1.n: RFC 4055; 1.2.840.10045.4.n: RFC 5758; 2.16.840.1.101.3.4.3.n: NIST's
+ * register */
+#define PKCS1(n)                                                                                   \
+    {                                                                                              \
+        (const uint8_t[]){ 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, (n) }, 9                \
+    }
+#define X962_SHA1                                                                                  \
+    {                                                                                              \
+        (const uint8_t[]){ 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01 }, 7                           \
+    }
+#define X962_SHA2(n)                                                                               \
+    {                                                                                              \
+        (const uint8_t[]){ 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, (n) }, 8                      \
+    }
+#define NIST_SIG(n)                                                                                \
+    {                                                                                              \
+        (const uint8_t[]){ 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, (n) }, 9                \
+    }
+#define NO_OID                                                                                     \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
+#define NO_MECHANISM CK_UNAVAILABLE_INFORMATION
 
 /* A row for each pair of scheme and digest. */
 static const struct {
@@ -104,7 +120,8 @@ void sign_mechanism_hashed(const struct sign_request *request, struct sign_mecha
 size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
                   uint8_t *out)
 {
-    if (request->scheme == SIGN_RSA_PKCS1 && request->digest != NULL && request->digest->oid.len != 0)
+    if (request->scheme == SIGN_RSA_PKCS1 && request->digest != NULL &&
+        request->digest->oid.len != 0)
         return digest_info_write(request->digest->oid, data, out, SIGN_INPUT_MAX);
     if (request->scheme == SIGN_ECDSA && data.len > curve_order_bytes(curve))
         data.len = curve_order_bytes(curve);
@@ -127,7 +144,10 @@ size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t s
     return algorithm_write(rows[i].algorithm, request->scheme == SIGN_RSA_PKCS1, der, size);
 }
 
-#define NAME(mechanism) { mechanism, #mechanism }
+#define NAME(mechanism)                                                                            \
+    {                                                                                              \
+        mechanism, #mechanism                                                                      \
+    }
 
 const char *sign_mechanism_name(CK_MECHANISM_TYPE mechanism)
 {

@@ -31,13 +31,13 @@ bool sign_mechanism_token(const struct sign_request *request, struct sign_mechan
 void sign_mechanism_hashed(const struct sign_request *request, struct sign_mechanism *out);
 
 /* What C_Sign gets with sign_mechanism_hashed: the DigestInfo, the digest truncated to the order of
- * curve (FIPS 186-5 §6.4.1), or data as it is. out: SIGN_INPUT_MAX bytes. The length, 0 if data is too
- * long. curve is used for ECDSA only. */
+ * curve (FIPS 186-5 §6.4.1), or data as it is. out: SIGN_INPUT_MAX bytes. The length, 0 if data is
+ * too long. curve is used for ECDSA only. */
 size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
                   uint8_t *out);
 
-/* The DER AlgorithmIdentifier of the signature; der: ALGORITHM_IDENTIFIER_MAX bytes. 0 where there is
- * none. */
+/* The DER AlgorithmIdentifier of the signature; der: ALGORITHM_IDENTIFIER_MAX bytes. 0 where there
+ * is none. */
 size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size);
 
 /* The CKM_ name for messages. */

@@ -20,8 +20,8 @@ bool corebio_read_all(const struct provider *provider, OSSL_CORE_BIO *bio, struc
     return len <= COREBIO_MAX && bytes_set(out, buf, len);
 }
 
-/* Whether line is "-----<word> <label>-----" with blanks or an end of line after it. Any label will do
- * where label is NULL. */
+/* Whether line is "-----<word> <label>-----" with blanks or an end of line after it. Any label will
+ * do where label is NULL. */
 static bool is_boundary(const char *line, const char *word, const char *label)
 {
     size_t word_len = strlen(word);
@@ -31,9 +31,9 @@ static bool is_boundary(const char *line, const char *word, const char *label)
         line[5 + word_len] != ' ')
         return false;
     line += 5 + word_len + 1;
-    return label == NULL || (strncmp(line, label, label_len) == 0 &&
-                             strncmp(line + label_len, "-----", 5) == 0 &&
-                             strspn(line + label_len + 5, " \t\r\n") == strlen(line + label_len + 5));
+    return label == NULL ||
+           (strncmp(line, label, label_len) == 0 && strncmp(line + label_len, "-----", 5) == 0 &&
+            strspn(line + label_len + 5, " \t\r\n") == strlen(line + label_len + 5));
 }
 
 static bool next_line(const struct provider *provider, OSSL_CORE_BIO *bio, char *line)
@@ -62,8 +62,8 @@ static bool base64_decode(const char *text, size_t len, struct bytes *out)
     return bytes_set(out, der, (size_t)(head + tail));
 }
 
-/* Collects the lines up to END in text (COREBIO_MAX bytes) where keep is set; false where it does not
- * end or fit. */
+/* Collects the lines up to END in text (COREBIO_MAX bytes) where keep is set; false where it does
+ * not end or fit. */
 static bool read_body(const struct provider *provider, OSSL_CORE_BIO *bio, char *text, size_t *len,
                       bool keep)
 {
@@ -102,7 +102,8 @@ bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const
     return base64_decode(text, len, out);
 }
 
-bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const void *data, size_t len)
+bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const void *data,
+                   size_t len)
 {
     size_t written = 0;
 

@@ -11,12 +11,13 @@
 /* Reads to the end. False on a read error, or when it is longer than COREBIO_MAX. */
 bool corebio_read_all(const struct provider *provider, OSSL_CORE_BIO *bio, struct bytes *out);
 
-/* Reads the next PEM block, to its END line and no further. *out holds its DER when its label is the
- * one given, and nothing when there was no block or another one. */
+/* Reads the next PEM block, to its END line and no further. *out holds its DER when its label is
+ * the one given, and nothing when there was no block or another one. */
 bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
                       struct bytes *out);
 
-bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const void *data, size_t len);
+bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const void *data,
+                   size_t len);
 bool corebio_write_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
                        const uint8_t *der, size_t len);
 

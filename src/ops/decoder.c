@@ -1,5 +1,5 @@
-/* Decoders for the URI in PEM (der/pem_uri.h): one takes off the PEM, the others, one for each key type
- * that an application may ask for by name, open the URI. */
+/* Decoders for the URI in PEM (der/pem_uri.h): one takes off the PEM, the others, one for each key
+ * type that an application may ask for by name, open the URI. */
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -59,8 +59,8 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     return data_cb(params, data_arg);
 }
 
-static int uri_open(struct provider *provider, const char *uri, int selection, OSSL_CALLBACK *data_cb,
-                    void *data_arg, struct passphrase *passphrase)
+static int uri_open(struct provider *provider, const char *uri, int selection,
+                    OSSL_CALLBACK *data_cb, void *data_arg, struct passphrase *passphrase)
 {
     bool public_only = selection != 0 && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
     _cleanup_(key_scoped) struct key *key = NULL;
@@ -76,8 +76,8 @@ static int uri_open(struct provider *provider, const char *uri, int selection, O
     return ok;
 }
 
-/* Zero stops the search for a decoder: it is said for our own structure alone, whose errors are then
- * the ones to report. */
+/* Zero stops the search for a decoder: it is said for our own structure alone, whose errors are
+ * then the ones to report. */
 static int uri_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *data_cb,
                       void *data_arg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
 {

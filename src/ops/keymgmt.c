@@ -1,5 +1,5 @@
-/* Key management for RSA and EC (provider-keymgmt(7)). One set of functions: what differs between the
- * types is in tables. */
+/* Key management for RSA and EC (provider-keymgmt(7)). One set of functions: what differs between
+ * the types is in tables. */
 #include <string.h>
 
 #include <openssl/bn.h>
@@ -87,12 +87,12 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
     if (!keymgmt_has(key, selection) || !key_has_public(key))
         return 0;
     host = key_host(key);
-    ctx = host != NULL ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host,
-                                                    HOST_PROPERTIES)
-                       : NULL;
-    ok = ctx != NULL && (checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK
-                             ? EVP_PKEY_public_check_quick(ctx)
-                             : EVP_PKEY_public_check(ctx)) == 1;
+    ctx = host != NULL
+              ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host, HOST_PROPERTIES)
+              : NULL;
+    ok = ctx != NULL &&
+         (checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK ? EVP_PKEY_public_check_quick(ctx)
+                                                         : EVP_PKEY_public_check(ctx)) == 1;
     EVP_PKEY_CTX_free(ctx);
     return ok;
 }
@@ -113,7 +113,8 @@ static void bn_scoped(BIGNUM **bn)
     BN_clear_free(*bn);
 }
 
-/* The number in a parameter, big-endian, into buf of size bytes; the length, 0 where there is none. */
+/* The number in a parameter, big-endian, into buf of size bytes; the length, 0 where there is none.
+ */
 static size_t param_number(const OSSL_PARAM params[], const char *name, uint8_t *buf, size_t size)
 {
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, name);
@@ -184,8 +185,8 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *callback,
     return key_export(keydata, selection, callback, arg);
 }
 
-/* A key does not change, so that a copy is another holder of the same; a copy without the private half
- * is a new one. */
+/* A key does not change, so that a copy is another holder of the same; a copy without the private
+ * half is a new one. */
 static void *keymgmt_dup(const void *keydata, int selection)
 {
     struct key *key = (struct key *)(uintptr_t)keydata;
@@ -199,9 +200,8 @@ static void *keymgmt_dup(const void *keydata, int selection)
         return NULL;
     copy->curve = key->curve;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && key_has_public(key))
-        ok = key->type == KEY_RSA
-                 ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
-                 : key_set_ec(copy, key->curve, view_bytes(&key->point));
+        ok = key->type == KEY_RSA ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
+                                  : key_set_ec(copy, key->curve, view_bytes(&key->point));
     return ok ? MOVE(copy) : NULL;
 }
 
@@ -400,7 +400,9 @@ static const char *ec_operation_name(int operation)
         { OSSL_FUNC_KEYMGMT_MATCH, (void (*)(void))keymgmt_match },                                \
         { OSSL_FUNC_KEYMGMT_VALIDATE, (void (*)(void))keymgmt_validate },                          \
         { OSSL_FUNC_KEYMGMT_EXPORT, (void (*)(void))keymgmt_export },                              \
-        { OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))keymgmt_dup }
+    {                                                                                              \
+        OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))keymgmt_dup                                         \
+    }
 
 static const OSSL_DISPATCH rsa_functions[] = {
     SHARED,

@@ -9,9 +9,9 @@
 #include "ops/ops.h"
 #include "scope.h"
 
-/* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so software
- * keys never come here, even when this provider is listed first or preferred by a property;
- * docs/adr/0002-names-of-operations.md. */
+/* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
+ * software keys never come here, even when this provider is listed first or preferred by a
+ * property; docs/adr/0002-names-of-operations.md. */
 const struct key_names key_names[] = {
     [KEY_RSA] = { "RSA", "PKCS11-RSA" },
     [KEY_EC] = { "EC", "PKCS11-ECDSA" },
@@ -80,8 +80,8 @@ static int export_ec(const struct key *key, int selection, OSSL_CALLBACK *callba
     (void)curve_name(key->curve, group, sizeof(group));
     params[count++] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0);
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
-        params[count++] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, key->point.data,
-                                                            key->point.len);
+        params[count++] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY,
+                                                            key->point.data, key->point.len);
     params[count] = OSSL_PARAM_construct_end();
     return callback(params, arg);
 }

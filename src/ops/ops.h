@@ -15,8 +15,8 @@ struct key_names {
 
 extern const struct key_names key_names[];
 
-/* Gives the key to libcrypto as an object reference (provider-object(7)). The reference holds no count
- * of its own: keymgmt's load takes one. What object_cb returns. */
+/* Gives the key to libcrypto as an object reference (provider-object(7)). The reference holds no
+ * count of its own: keymgmt's load takes one. What object_cb returns. */
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg);
 
 /* The key that a reference from object_give means; NULL for anything else. */

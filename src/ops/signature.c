@@ -1,5 +1,5 @@
-/* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification is
- * done on the host with the public half. */
+/* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
+ * is done on the host with the public half. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +88,8 @@ static void signature_scoped(struct signature **ctx)
 
 static bool copy_state(struct signature *to, const struct signature *from)
 {
-    if (from->message.data != NULL && !bytes_set(&to->message, from->message.data, from->message.len))
+    if (from->message.data != NULL &&
+        !bytes_set(&to->message, from->message.data, from->message.len))
         return false;
     if (from->hash == NULL)
         return true;
@@ -99,7 +100,8 @@ static bool copy_state(struct signature *to, const struct signature *from)
 static void *signature_dupctx(void *vctx)
 {
     struct signature *ctx = vctx;
-    _cleanup_(signature_scoped) struct signature *copy = signature_newctx(ctx->provider, ctx->propq);
+    _cleanup_(signature_scoped) struct signature *copy =
+        signature_newctx(ctx->provider, ctx->propq);
 
     if (copy == NULL)
         return NULL;
@@ -175,8 +177,8 @@ static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
     int padding = 0;
 
     if (!get_named(p, paddings, &padding) || number_name(paddings, padding) == NULL)
-        return refuse(ctx, "the padding is not supported for signatures:",
-                      "allowed are pkcs1, pss, none");
+        return refuse(
+            ctx, "the padding is not supported for signatures:", "allowed are pkcs1, pss, none");
     ctx->padding = padding;
     return 1;
 }
@@ -369,7 +371,8 @@ static int get_mgf1(const struct signature *ctx, OSSL_PARAM *p)
     const struct digest *mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
     char name[32] = "";
 
-    return OSSL_PARAM_set_utf8_string(p, mgf1 != NULL ? digest_name(mgf1, name, sizeof(name)) : name);
+    return OSSL_PARAM_set_utf8_string(p,
+                                      mgf1 != NULL ? digest_name(mgf1, name, sizeof(name)) : name);
 }
 
 static int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
@@ -476,8 +479,10 @@ static int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_
         return refuse(ctx, "cannot sign:", "the data does not have the length of the digest");
     if (ctx->padding == RSA_NO_PADDING && ctx->key->type == KEY_RSA &&
         tbs_len != key_signature_max(ctx->key))
-        return refuse(ctx, "cannot sign:", "without padding the data must be as long as the modulus");
-    return sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ tbs, tbs_len }, sig, sig_len, sig_size);
+        return refuse(ctx,
+                      "cannot sign:", "without padding the data must be as long as the modulus");
+    return sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ tbs, tbs_len }, sig, sig_len,
+                     sig_size);
 }
 
 /* Whether the token shall hash a message of len bytes that is known whole, or of unknown length. */
@@ -556,7 +561,8 @@ static int signature_digest_update(void *vctx, const unsigned char *data, size_t
                            : EVP_DigestUpdate(ctx->hash, data, len) == 1;
 }
 
-/* The digest of the message so far, which may go on: the final of a TLS 1.2 transcript works on it. */
+/* The digest of the message so far, which may go on: the final of a TLS 1.2 transcript works on it.
+ */
 static bool hash_final(struct signature *ctx, uint8_t *digest)
 {
     unsigned len = 0;
@@ -628,9 +634,9 @@ static EVP_PKEY_CTX *host_context(const struct signature *ctx)
 {
     EVP_PKEY *host = key_host(ctx->key);
 
-    return host != NULL ? EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, host,
-                                                     HOST_PROPERTIES)
-                        : NULL;
+    return host != NULL
+               ? EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, host, HOST_PROPERTIES)
+               : NULL;
 }
 
 static int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
@@ -643,8 +649,8 @@ static int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len
            EVP_PKEY_verify(host, sig, sig_len, tbs, tbs_len) == 1;
 }
 
-static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
-                                    const unsigned char *sig, size_t sig_len)
+static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_len,
+                                    size_t out_size, const unsigned char *sig, size_t sig_len)
 {
     const struct signature *ctx = vctx;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
@@ -659,7 +665,8 @@ static int signature_digest_verify_final(void *vctx, const unsigned char *sig, s
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
 
-    return hash_final(ctx, digest) && signature_verify(ctx, sig, sig_len, digest, ctx->digest->size);
+    return hash_final(ctx, digest) &&
+           signature_verify(ctx, sig, sig_len, digest, ctx->digest->size);
 }
 
 #define SHARED                                                                                     \

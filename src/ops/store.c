@@ -69,7 +69,8 @@ static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
         return 1;
     if (!OSSL_PARAM_get_int(p, &expect))
         return 0;
-    store->nothing = expect != 0 && expect != OSSL_STORE_INFO_PKEY && expect != OSSL_STORE_INFO_PUBKEY;
+    store->nothing =
+        expect != 0 && expect != OSSL_STORE_INFO_PKEY && expect != OSSL_STORE_INFO_PUBKEY;
     load_want(&store->load, expect == OSSL_STORE_INFO_PKEY     ? LOAD_PRIVATE
                             : expect == OSSL_STORE_INFO_PUBKEY ? LOAD_PUBLIC
                                                                : LOAD_ANY);

@@ -1,8 +1,8 @@
 /* The door to the module: every C_* call is made through P11_CALL.
  *
- * It marks the thread as being inside the module, so that a module which uses libcrypto itself is not
- * led back into this provider; it remembers the function's name for error messages; and it serialises
- * the calls of a module that refused CKF_OS_LOCKING_OK. */
+ * It marks the thread as being inside the module, so that a module which uses libcrypto itself is
+ * not led back into this provider; it remembers the function's name for error messages; and it
+ * serialises the calls of a module that refused CKF_OS_LOCKING_OK. */
 #ifndef BRIDGE_CALL_H
 #define BRIDGE_CALL_H
 
@@ -11,7 +11,8 @@
 #include "token/module.h"
 
 #define P11_CALL(module, function, ...)                                                            \
-    (call_enter((module), #function), call_leave((module), (module)->functions->function(__VA_ARGS__)))
+    (call_enter((module), #function),                                                              \
+     call_leave((module), (module)->functions->function(__VA_ARGS__)))
 
 void call_enter(struct module *module, const char *function);
 CK_RV call_leave(struct module *module, CK_RV rv);

@@ -14,8 +14,14 @@
 #define CKR_KEY_EXHAUSTED 0x203UL
 #endif
 
-#define ROW(value, repair, advice) { value, #value, repair, advice }
-#define OWN(value, advice)         { value, NULL, REPAIR_NOTHING, advice }
+#define ROW(value, repair, advice)                                                                 \
+    {                                                                                              \
+        value, #value, repair, advice                                                              \
+    }
+#define OWN(value, advice)                                                                         \
+    {                                                                                              \
+        value, NULL, REPAIR_NOTHING, advice                                                        \
+    }
 
 /* PKCS#11 v3.1 §5.1 */
 static const struct ckr ckrs[] = {
@@ -117,17 +123,20 @@ static const struct ckr ckrs[] = {
 
     OWN(RV_PIN_MISSING, "the token needs a PIN and none was given: set pkcs11-module-token-pin, or "
                         "put pin-source=file:/path in the URI"),
-    OWN(RV_PIN_REFUSED_BEFORE, "the token refused this PIN before, and it is not tried again so that "
-                               "the token does not lock; correct the PIN where it is set"),
-    OWN(RV_PIN_FINAL_TRY, "the token allows one more wrong PIN before it locks, so no PIN is tried; "
-                          "log in once with the token's own tool to clear this"),
+    OWN(RV_PIN_REFUSED_BEFORE,
+        "the token refused this PIN before, and it is not tried again so that "
+        "the token does not lock; correct the PIN where it is set"),
+    OWN(RV_PIN_FINAL_TRY,
+        "the token allows one more wrong PIN before it locks, so no PIN is tried; "
+        "log in once with the token's own tool to clear this"),
     OWN(RV_PIN_SOURCE, "the PIN could not be read"),
     OWN(RV_KEY_REPLACED, "the key was replaced: the token now has another key there; load it again "
                          "if that is intended"),
     OWN(RV_KEY_GONE, "the key is no longer on the token"),
     OWN(RV_TOKEN_GONE, "the token is no longer in any slot"),
-    OWN(RV_TOKEN_UNINITIALIZED, "the token is not initialised: give it a label and PINs with its own "
-                                "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
+    OWN(RV_TOKEN_UNINITIALIZED,
+        "the token is not initialised: give it a label and PINs with its own "
+        "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
     OWN(RV_RECURSION, "the PKCS#11 module called back into this provider"),
 };
 

@@ -5,7 +5,8 @@
 
 #include "token/cryptoki.h"
 
-/* What is wrong, so far as the value tells: each leads to a different repair before the next try. */
+/* What is wrong, so far as the value tells: each leads to a different repair before the next try.
+ */
 enum repair {
     REPAIR_NOTHING, /* give up: trying again would end the same way */
     REPAIR_SESSION, /* this session is spoilt: drop it, take another */

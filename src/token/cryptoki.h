@@ -1,5 +1,5 @@
-/* PKCS#11 as p11-kit's header has it, and the constants that are newer than the oldest p11-kit that we
- * build with (PKCS#11 v3.0 and v3.1, and CKR values of our own). */
+/* PKCS#11 as p11-kit's header has it, and the constants that are newer than the oldest p11-kit that
+ * we build with (PKCS#11 v3.0 and v3.1, and CKR values of our own). */
 #ifndef BRIDGE_CRYPTOKI_H
 #define BRIDGE_CRYPTOKI_H
 

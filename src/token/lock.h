@@ -14,8 +14,9 @@ void lock_release(void);
 /* Waits on condition with the lock released meanwhile. */
 void lock_wait(pthread_cond_t *condition);
 
-/* The number of forks between the process that loaded this module and this one. What was set up under
- * another number belongs to an ancestor: it must be left alone and set up anew. Read under the lock. */
+/* The number of forks between the process that loaded this module and this one. What was set up
+ * under another number belongs to an ancestor: it must be left alone and set up anew. Read under
+ * the lock. */
 unsigned lock_generation(void);
 
 #endif

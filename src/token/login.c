@@ -47,7 +47,8 @@ static CK_RV pin_from_file(const char *path, struct secret **out)
     return *out != NULL ? CKR_OK : RV_PIN_SOURCE;
 }
 
-/* Already logged in, by the program or by an ancestor: the PIN stays untried, and the best there is. */
+/* Already logged in, by the program or by an ancestor: the PIN stays untried, and the best there
+ * is. */
 static bool accepts_pin(CK_RV rv)
 {
     return rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN;
@@ -96,7 +97,8 @@ static bool refuses_pin(CK_RV rv)
     return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE;
 }
 
-/* The token's flags say how near it is to locking. Those of before an earlier C_Login don't count. */
+/* The token's flags say how near it is to locking. Those of before an earlier C_Login don't count.
+ */
 static CK_RV flags_refresh(struct slot *slot, CK_FLAGS *flags)
 {
     CK_TOKEN_INFO info = { 0 };

@@ -18,8 +18,8 @@ struct pin_source {
     void *ask_arg;
 };
 
-/* Sees to it that the token of session is logged in, if it wants that: one thread calls C_Login, the
- * others wait for its outcome. The PIN that worked stays with the slot for later logins.
+/* Sees to it that the token of session is logged in, if it wants that: one thread calls C_Login,
+ * the others wait for its outcome. The PIN that worked stays with the slot for later logins.
  *
  * RV_PIN_MISSING, RV_PIN_SOURCE, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY, or what C_Login said. */
 CK_RV login_ensure(struct session *session, const struct pin_source *pins);

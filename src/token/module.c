@@ -62,9 +62,9 @@ static CK_FUNCTION_LIST *load(const char *path, char *why, size_t size)
     void *library;
 
     if (path[0] != '/') {
-        (void)snprintf(why, size,
-                       "cannot load the PKCS#11 module %s: pkcs11-module-path must be an absolute path",
-                       path);
+        (void)snprintf(
+            why, size,
+            "cannot load the PKCS#11 module %s: pkcs11-module-path must be an absolute path", path);
         return NULL;
     }
     library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -76,8 +76,8 @@ static CK_FUNCTION_LIST *load(const char *path, char *why, size_t size)
     call_named("C_GetFunctionList");
     *(void **)&get_function_list = dlsym(library, "C_GetFunctionList");
     if (get_function_list == NULL || get_function_list(&functions) != CKR_OK || functions == NULL) {
-        (void)snprintf(why, size, "cannot use %s: it is not a PKCS#11 module (no C_GetFunctionList)",
-                       path);
+        (void)snprintf(why, size,
+                       "cannot use %s: it is not a PKCS#11 module (no C_GetFunctionList)", path);
         (void)dlclose(library);
         return NULL;
     }
@@ -115,8 +115,10 @@ bool module_open(const char *path, const char *init_args, struct module **out, c
     *out = module_share(&fresh, functions);
     lock_release();
     if (!same_text((*out)->init_args, init_args)) {
-        (void)snprintf(why, size, "cannot use %s with other pkcs11-module-init-args than another "
-                                  "configuration in this process", path);
+        (void)snprintf(why, size,
+                       "cannot use %s with other pkcs11-module-init-args than another "
+                       "configuration in this process",
+                       path);
         module_close(*out, false);
         return false;
     }

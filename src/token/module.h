@@ -26,14 +26,15 @@ struct module {
     unsigned generation; /* lock_generation() when it was started */
     pthread_cond_t changed;
     struct slot *slots;
-    bool listed;          /* C_GetSlotList was answered since the start */
-    CK_INFO info;         /* C_GetInfo, once has_info is set */
+    bool listed;  /* C_GetSlotList was answered since the start */
+    CK_INFO info; /* C_GetInfo, once has_info is set */
     bool has_info;
 };
 
 /* Loads the library at path (absolute) or finds it loaded, and counts a user. Makes no C_* call but
  * C_GetFunctionList. False with a sentence in why (size bytes) when that fails. */
-bool module_open(const char *path, const char *init_args, struct module **out, char *why, size_t size);
+bool module_open(const char *path, const char *init_args, struct module **out, char *why,
+                 size_t size);
 
 /* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. */
 CK_RV module_start(struct module *module);

@@ -48,7 +48,8 @@ static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
     return 0;
 }
 
-static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types, CK_ULONG count)
+static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types,
+                               CK_ULONG count)
 {
     out->count = count;
     out->used = 0;

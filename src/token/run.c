@@ -24,7 +24,8 @@ static void token_restart(struct slot *slot, unsigned long epoch)
         sessions_free(slot_forget(slot));
 }
 
-/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is mended. */
+/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is
+ * mended. */
 static void repair_locked(const struct work *work, enum repair repair, unsigned long epoch)
 {
     switch (repair) {
@@ -100,12 +101,15 @@ static CK_RV run(const struct work *work)
 CK_RV run_on_slot(struct slot *slot, bool login, const struct pin_source *pins, session_task *task,
                   void *arg)
 {
-    struct work work = { .slot = slot, .login = login, .pins = pins, .on_session = task, .arg = arg };
+    struct work work = {
+        .slot = slot, .login = login, .pins = pins, .on_session = task, .arg = arg
+    };
 
     return run(&work);
 }
 
-CK_RV run_on_object(struct object *object, const struct pin_source *pins, object_task *task, void *arg)
+CK_RV run_on_object(struct object *object, const struct pin_source *pins, object_task *task,
+                    void *arg)
 {
     struct work work = { .slot = object->slot,
                          .login = object->private,

@@ -1,5 +1,5 @@
-/* Walking the tokens that a URI may mean, one at a time, with no more calls than it takes to find the
- * next one. Tokens that were seen before come first, without a call. */
+/* Walking the tokens that a URI may mean, one at a time, with no more calls than it takes to find
+ * the next one. Tokens that were seen before come first, without a call. */
 #ifndef BRIDGE_SCAN_H
 #define BRIDGE_SCAN_H
 
@@ -14,11 +14,11 @@ struct scan {
     const struct pool_limits *limits;
 
     enum { SCAN_BEGIN, SCAN_KNOWN, SCAN_LISTED, SCAN_DONE } stage;
-    struct slot *known;     /* SCAN_KNOWN: the next one to look at */
-    CK_SLOT_ID *ids;        /* SCAN_LISTED */
+    struct slot *known; /* SCAN_KNOWN: the next one to look at */
+    CK_SLOT_ID *ids;    /* SCAN_LISTED */
     CK_ULONG count, next;
-    unsigned matched;       /* tokens given out */
-    bool uninitialized;     /* a token that fits is not initialised */
+    unsigned matched;         /* tokens given out */
+    bool uninitialized;       /* a token that fits is not initialised */
     char seen[SCAN_SEEN_MAX]; /* the labels of the tokens that were looked at: "'a', 'b'" */
 };
 

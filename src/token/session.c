@@ -137,13 +137,13 @@ CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
     return rv;
 }
 
-/* Under the lock: keeps the session for the next taker, or says that it must be closed. The last one
- * of a logged-in token stays whatever the settings: closing it would log out. */
+/* Under the lock: keeps the session for the next taker, or says that it must be closed. The last
+ * one of a logged-in token stays whatever the settings: closing it would log out. */
 static bool session_keep(struct session *session)
 {
     struct slot *slot = session->slot;
-    bool wanted = slot->idle_count < slot->keep_idle ||
-                  (slot->login == LOGIN_IN && slot->open == 1);
+    bool wanted =
+        slot->idle_count < slot->keep_idle || (slot->login == LOGIN_IN && slot->open == 1);
 
     if (session->spoilt || session->epoch != slot->epoch || !wanted || slot->open > slot->limit)
         return false;

@@ -15,8 +15,9 @@ struct session {
     bool spoilt;         /* not to be used again */
 };
 
-/* Takes an idle session of the slot, opens one, or waits for one to come back, in this order, and logs
- * in on it where login is set and the token wants it. The caller gives it back with session_return. */
+/* Takes an idle session of the slot, opens one, or waits for one to come back, in this order, and
+ * logs in on it where login is set and the token wants it. The caller gives it back with
+ * session_return. */
 CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
                    struct session **out);
 

@@ -1,5 +1,5 @@
-/* A token in a slot: its identity, its pool of sessions, its login. Made when first seen and kept until
- * the process ends, since keys point to it. */
+/* A token in a slot: its identity, its pool of sessions, its login. Made when first seen and kept
+ * until the process ends, since keys point to it. */
 #ifndef BRIDGE_SLOT_H
 #define BRIDGE_SLOT_H
 
@@ -28,16 +28,16 @@ struct slot {
 
     /* under the lock (token/lock.h) */
     CK_SLOT_ID id;
-    CK_FLAGS flags;     /* of the token */
-    bool flags_fresh;   /* asked since the last C_Login */
-    CK_SLOT_INFO info;  /* C_GetSlotInfo, once has_info is set */
+    CK_FLAGS flags;    /* of the token */
+    bool flags_fresh;  /* asked since the last C_Login */
+    CK_SLOT_INFO info; /* C_GetSlotInfo, once has_info is set */
     bool has_info;
     unsigned long epoch; /* counts the restarts: sessions and handles of another epoch are void */
     enum login_state login;
-    struct secret *pin;           /* the one that the token took */
+    struct secret *pin; /* the one that the token took */
     struct mechanism_seen *mechanisms;
     struct session *idle;
-    unsigned open;      /* sessions, idle or taken or being opened */
+    unsigned open; /* sessions, idle or taken or being opened */
     unsigned idle_count;
     unsigned limit;     /* of open: what the configuration and the token allow */
     unsigned keep_idle; /* sessions that stay open without work */
@@ -45,7 +45,8 @@ struct slot {
 };
 
 /* How many sessions slots of this module may have (pkcs11-sessions-max) and keep without work
- * (pkcs11-module-cache-sessions). Set before the first use; the largest of several settings wins. */
+ * (pkcs11-module-cache-sessions). Set before the first use; the largest of several settings wins.
+ */
 struct pool_limits {
     unsigned sessions_max;
     unsigned sessions_idle;
@@ -59,18 +60,21 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
 /* The ids of the slots with a token, in memory that the caller frees with OPENSSL_free. */
 CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
 
-/* Whether the token lists mechanism with all of the flags (CKF_SIGN, ...). Asked once, remembered. */
+/* Whether the token lists mechanism with all of the flags (CKF_SIGN, ...). Asked once, remembered.
+ */
 bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
 
 /* Under the lock: nothing that was open or known by handle is valid any more. close: the sessions
- * belong to this process and C_CloseSession may be called on them (they are handed back for that). */
+ * belong to this process and C_CloseSession may be called on them (they are handed back for that).
+ */
 struct session *slot_forget(struct slot *slot);
 
 /* The token's flags as last heard, and the slot's id. */
 CK_FLAGS slot_flags(struct slot *slot);
 CK_SLOT_ID slot_id(struct slot *slot);
 
-/* Looks for the token again, whose slot may have another id by now. RV_TOKEN_GONE: it is nowhere. */
+/* Looks for the token again, whose slot may have another id by now. RV_TOKEN_GONE: it is nowhere.
+ */
 CK_RV slot_locate(struct slot *slot);
 
 #endif

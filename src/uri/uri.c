@@ -122,8 +122,10 @@ static bool take_module(struct parse *parse, const struct attribute *attribute, 
     char path[URI_MAX];
 
     if (!parse->allow_module)
-        return fail(parse, "%s is refused in a URI unless pkcs11-allow-uri-module = yes, because it "
-                           "loads code", attribute->name);
+        return fail(parse,
+                    "%s is refused in a URI unless pkcs11-allow-uri-module = yes, because it "
+                    "loads code",
+                    attribute->name);
     if (strcmp(attribute->name, "module-path") != 0)
         return fail(parse, "%s is not supported: use module-path", attribute->name);
     if (percent_decode(value, path, sizeof(path)) <= 0 || path[0] != '/')
@@ -195,7 +197,8 @@ static bool impossible(struct parse *parse, const char *name, size_t len, const 
 
     if (parse->uri->impossible != NULL)
         return true;
-    (void)snprintf(text, sizeof(text), "the attribute %.*s %s", (int)(len < 64 ? len : 64), name, why);
+    (void)snprintf(text, sizeof(text), "the attribute %.*s %s", (int)(len < 64 ? len : 64), name,
+                   why);
     parse->uri->impossible = OPENSSL_strdup(text);
     return parse->uri->impossible != NULL || fail(parse, "out of memory");
 }
@@ -217,8 +220,9 @@ static bool attribute_check(struct parse *parse, const struct attribute *known, 
         return fail(parse, "the attribute %s=%.*s is malformed: %s", known->name, (int)value.len,
                     value.start, p11_kit_uri_message(rv));
     if (unrecognized && strstr(known->name, "type") != NULL)
-        return fail(parse, "the attribute %s=%.*s is malformed: it may be cert, public, private, "
-                           "secret-key or data",
+        return fail(parse,
+                    "the attribute %s=%.*s is malformed: it may be cert, public, private, "
+                    "secret-key or data",
                     known->name, (int)value.len, value.start);
     return !unrecognized || impossible(parse, known->name, strlen(known->name), "is too long");
 }
@@ -238,8 +242,8 @@ static bool attribute_known(struct parse *parse, const struct attribute *known, 
     return attribute_check(parse, known, value) && normal_add_attribute(parse, whole);
 }
 
-/* RFC 7512 leaves room for vendors: an unknown path attribute makes the URI match nothing, an unknown
- * query attribute is nothing to us. */
+/* RFC 7512 leaves room for vendors: an unknown path attribute makes the URI match nothing, an
+ * unknown query attribute is nothing to us. */
 static bool attribute_unknown(struct parse *parse, struct span name, enum place place)
 {
     return place == IN_QUERY || impossible(parse, name.start, name.len, "is unknown");

@@ -14,23 +14,24 @@
 #define URI_MAX 8192
 
 struct uri {
-    P11KitUri *p11;        /* all of it but the PIN and the module */
-    char *text;            /* the URI as it was given, without the PIN: for messages */
-    struct secret *pin;    /* pin-value, or NULL */
-    char *pin_file;        /* the path that pin-source names, or NULL */
-    char *module_path;     /* or NULL */
-    bool names_token;      /* an attribute of the token is given */
-    bool names_slot;       /* C_GetSlotInfo is needed to match: slot-description, -manufacturer */
-    bool names_library;    /* C_GetInfo is needed to match: library-* */
-    bool names_object;     /* object or id is given */
-    char *impossible;      /* why the URI, though well formed, can match nothing; or NULL */
+    P11KitUri *p11;     /* all of it but the PIN and the module */
+    char *text;         /* the URI as it was given, without the PIN: for messages */
+    struct secret *pin; /* pin-value, or NULL */
+    char *pin_file;     /* the path that pin-source names, or NULL */
+    char *module_path;  /* or NULL */
+    bool names_token;   /* an attribute of the token is given */
+    bool names_slot;    /* C_GetSlotInfo is needed to match: slot-description, -manufacturer */
+    bool names_library; /* C_GetInfo is needed to match: library-* */
+    bool names_object;  /* object or id is given */
+    char *impossible;   /* why the URI, though well formed, can match nothing; or NULL */
 };
 
 /* Parses text, NUL-terminated. Beside RFC 7512 it takes pin-value and pin-source among the path
- * attributes, as older tools write them. module-path and module-name are refused unless allow_module.
+ * attributes, as older tools write them. module-path and module-name are refused unless
+ * allow_module.
  *
- * On failure: false, with a sentence in why (size bytes) that names the attribute but quotes no PIN;
- * *out then holds nothing. */
+ * On failure: false, with a sentence in why (size bytes) that names the attribute but quotes no
+ * PIN; *out then holds nothing. */
 bool uri_parse(const char *text, bool allow_module, struct uri *out, char *why, size_t size);
 
 /* Frees what uri holds; for _cleanup_(uri_clear). */
@@ -41,7 +42,8 @@ bool uri_matches_token(const struct uri *uri, CK_SLOT_ID id, const CK_TOKEN_INFO
 bool uri_matches_slot(const struct uri *uri, const CK_SLOT_INFO *slot);
 bool uri_matches_library(const struct uri *uri, const CK_INFO *library);
 
-/* The attributes to search objects by (CKA_ID, CKA_LABEL), without CKA_CLASS. They belong to uri. */
+/* The attributes to search objects by (CKA_ID, CKA_LABEL), without CKA_CLASS. They belong to uri.
+ */
 const CK_ATTRIBUTE *uri_id(const struct uri *uri);
 const CK_ATTRIBUTE *uri_label(const struct uri *uri);
 
@@ -49,8 +51,8 @@ const CK_ATTRIBUTE *uri_label(const struct uri *uri);
 bool uri_class(const struct uri *uri, CK_OBJECT_CLASS *class);
 
 /* The URI that names exactly one object: its token by label, manufacturer, model and serial number,
- * and its id, label and class. id and label may be empty. NULL when memory is short; the caller frees
- * it with free(). */
+ * and its id, label and class. id and label may be empty. NULL when memory is short; the caller
+ * frees it with free(). */
 char *uri_format(const CK_TOKEN_INFO *token, CK_OBJECT_CLASS class, const void *id, size_t id_len,
                  const void *label, size_t label_len);
 

@@ -1,7 +1,7 @@
 /* A PKCS#11 module that forwards every call to the one that COUNT_MODULE names, and counts them.
  *
- * A test in the same process opens it with dlopen and asks count_calls; of another process, the file
- * that COUNT_FILE names says at its end "NAME NUMBER" for each function that was called. */
+ * A test in the same process opens it with dlopen and asks count_calls; of another process, the
+ * file that COUNT_FILE names says at its end "NAME NUMBER" for each function that was called. */
 #define CRYPTOKI_GNU
 #include <dlfcn.h>
 #include <stdatomic.h>

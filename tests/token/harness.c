@@ -24,12 +24,14 @@ static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
     OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
 
     assert_non_null(file);
-    fprintf(file,
-            "openssl_conf = init\n[init]\nproviders = providers\n[providers]\ndefault = default_section\n"
-            "pkcs11 = pkcs11_section\n[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
-            "pkcs11-module-path = %s\n%s%sactivate = 1\n",
-            environment("BRIDGE_PROVIDER"), module,
-            strstr(settings, "token-pin") == NULL ? "pkcs11-module-token-pin = 1234\n" : "", settings);
+    fprintf(
+        file,
+        "openssl_conf = init\n[init]\nproviders = providers\n[providers]\ndefault = "
+        "default_section\n"
+        "pkcs11 = pkcs11_section\n[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
+        "pkcs11-module-path = %s\n%s%sactivate = 1\n",
+        environment("BRIDGE_PROVIDER"), module,
+        strstr(settings, "token-pin") == NULL ? "pkcs11-module-token-pin = 1234\n" : "", settings);
     fclose(file);
     if (OSSL_LIB_CTX_load_config(libctx, path) != 1) {
         ERR_print_errors_fp(stderr);

@@ -1,4 +1,5 @@
-/* What the programs of this directory share: library contexts with the provider in them, keys by URI. */
+/* What the programs of this directory share: library contexts with the provider in them, keys by
+ * URI. */
 #ifndef BRIDGE_HARNESS_H
 #define BRIDGE_HARNESS_H
 

@@ -52,8 +52,10 @@ static void test_keys_as_software(void **state)
                                            OSSL_PKEY_PARAM_EC_PUB_X, OSSL_PKEY_PARAM_EC_PUB_Y };
     static const char *const texts[] = { OSSL_PKEY_PARAM_GROUP_NAME, OSSL_PKEY_PARAM_DEFAULT_DIGEST,
                                          OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
-                                         OSSL_PKEY_PARAM_EC_ENCODING, OSSL_PKEY_PARAM_EC_FIELD_TYPE };
-    static const char *const octets[] = { OSSL_PKEY_PARAM_PUB_KEY, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY };
+                                         OSSL_PKEY_PARAM_EC_ENCODING,
+                                         OSSL_PKEY_PARAM_EC_FIELD_TYPE };
+    static const char *const octets[] = { OSSL_PKEY_PARAM_PUB_KEY,
+                                          OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY };
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
 
     (void)state;
@@ -90,7 +92,8 @@ static void test_keys_as_software(void **state)
 static void test_keys_of_another_size_differ(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new("");
-    EVP_PKEY *keys[] = { key_load(libctx, "rsa2048", "private"), key_load(libctx, "rsa3072", "private"),
+    EVP_PKEY *keys[] = { key_load(libctx, "rsa2048", "private"),
+                         key_load(libctx, "rsa3072", "private"),
                          key_load(libctx, "p256", "private"), key_load(libctx, "k256", "private") };
 
     (void)state;
@@ -243,7 +246,8 @@ static void test_keys_store_expect(void **state)
         { "pkcs11:token=soft;type=public", 0, 11, OSSL_STORE_INFO_PUBKEY },
         { "pkcs11:token=soft;object=p256", 0, 2, OSSL_STORE_INFO_PKEY },
         { "pkcs11:token=soft;id=%05", 0, 2, OSSL_STORE_INFO_PKEY },
-        { "pkcs11:token=soft;object=p256;id=%05", OSSL_STORE_INFO_PUBKEY, 1, OSSL_STORE_INFO_PUBKEY },
+        { "pkcs11:token=soft;object=p256;id=%05", OSSL_STORE_INFO_PUBKEY, 1,
+          OSSL_STORE_INFO_PUBKEY },
         { "pkcs11:token=soft;object=p256;id=%06", 0, 0, 0 },
         { "pkcs11:token=soft;object=p256;type=private", OSSL_STORE_INFO_PUBKEY, 1,
           OSSL_STORE_INFO_PUBKEY },
@@ -259,8 +263,8 @@ static void test_keys_store_expect(void **state)
             unsigned count = store_count(libctx, cases[i].uri, cases[i].expect, &first);
 
             if (count != cases[i].count || first != cases[i].first)
-                fail_msg("%s, expect %d: %u objects, the first is %d", cases[i].uri, cases[i].expect,
-                         count, first);
+                fail_msg("%s, expect %d: %u objects, the first is %d", cases[i].uri,
+                         cases[i].expect, count, first);
         }
     ERR_clear_error();
     OSSL_LIB_CTX_free(libctx);

@@ -21,7 +21,8 @@ static bool sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 
 static void test_lifetimes_two_contexts_share_the_module(void **state)
 {
-    OSSL_LIB_CTX *a = libctx_new_counting(""), *b = libctx_new_counting("pkcs11-sessions-max = 3\n");
+    OSSL_LIB_CTX *a = libctx_new_counting(""),
+                 *b = libctx_new_counting("pkcs11-sessions-max = 3\n");
     EVP_PKEY *key_a, *key_b;
 
     (void)state;

@@ -1,5 +1,5 @@
-/* Every key × digest × padding × way to sign × pkcs11-digest: verified by the default provider with the
- * public half, and by this provider. */
+/* Every key × digest × padding × way to sign × pkcs11-digest: verified by the default provider with
+ * the public half, and by this provider. */
 #include "harness.h"
 
 #include <openssl/core_names.h>
@@ -8,8 +8,8 @@
 
 static const char *const rsa_keys[] = { "rsa1024", "rsa2048", "rsa3072", "rsa4096" };
 static const char *const ec_keys[] = { "p256", "p384", "p521", "k256", "bp256", "bp384", "bp512" };
-static const char *const digest_names[] = { "SHA1",     "SHA224",   "SHA256",   "SHA384",
-                                            "SHA512",   "SHA3-224", "SHA3-256", "SHA3-384",
+static const char *const digest_names[] = { "SHA1",     "SHA224",    "SHA256",   "SHA384",
+                                            "SHA512",   "SHA3-224",  "SHA3-256", "SHA3-384",
                                             "SHA3-512", "SHA512-256" };
 static const char *const digest_settings[] = { "pkcs11-digest = auto\n", "pkcs11-digest = token\n",
                                                "pkcs11-digest = host\n" };
@@ -53,7 +53,8 @@ static bool sign_digest(const struct job *job, size_t len, unsigned char *sig, s
     return ok;
 }
 
-static bool sign_streamed(EVP_MD_CTX **ctx, size_t len, bool copy, unsigned char *sig, size_t *sig_len)
+static bool sign_streamed(EVP_MD_CTX **ctx, size_t len, bool copy, unsigned char *sig,
+                          size_t *sig_len)
 {
     size_t half = len / 2;
 
@@ -72,7 +73,8 @@ static bool sign_streamed(EVP_MD_CTX **ctx, size_t len, bool copy, unsigned char
            EVP_DigestSignFinal(*ctx, sig, sig_len) == 1;
 }
 
-static bool sign(const struct job *job, enum way way, size_t len, unsigned char *sig, size_t *sig_len)
+static bool sign(const struct job *job, enum way way, size_t len, unsigned char *sig,
+                 size_t *sig_len)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pctx = NULL;
@@ -194,8 +196,8 @@ static void test_signatures_rsa_pkcs1(void **state)
 /* SoftHSM 2.6 has PSS with SHA-1 and SHA-2 and with an MGF1 of the same hash. */
 static void test_signatures_rsa_pss(void **state)
 {
-    static const int salts[] = { RSA_PSS_SALTLEN_DIGEST, RSA_PSS_SALTLEN_MAX, RSA_PSS_SALTLEN_AUTO, 0,
-                                 17 };
+    static const int salts[] = { RSA_PSS_SALTLEN_DIGEST, RSA_PSS_SALTLEN_MAX, RSA_PSS_SALTLEN_AUTO,
+                                 0, 17 };
 
     (void)state;
     for (size_t s = 0; s < COUNT_OF(digest_settings); s++)
@@ -260,7 +262,8 @@ static void test_signatures_rsa_no_digest(void **state)
         memset(data, 0x11, sizeof(data));
         assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
         assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(ctx, cases[i].padding), 1);
-        assert_int_equal(EVP_PKEY_sign(ctx, sig, &sig_len, data, cases[i].len) == 1, cases[i].works);
+        assert_int_equal(EVP_PKEY_sign(ctx, sig, &sig_len, data, cases[i].len) == 1,
+                         cases[i].works);
         if (cases[i].works) {
             assert_int_equal(EVP_PKEY_verify_recover_init(recover), 1);
             assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(recover, cases[i].padding), 1);

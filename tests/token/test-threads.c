@@ -19,10 +19,11 @@ static bool sign_and_verify(const struct shared *shared, unsigned n)
     size_t len = sizeof(sig);
     int message_len = snprintf(message, sizeof(message), "message %u", n);
     bool ok =
-        EVP_DigestSignInit_ex(signer, NULL, "SHA256", shared->libctx, NULL, shared->key, NULL) == 1 &&
-        EVP_DigestSign(signer, sig, &len, (unsigned char *)message, (size_t)message_len) == 1 &&
-        EVP_DigestVerifyInit_ex(verifier, NULL, "SHA256", shared->plain, NULL, shared->public, NULL) ==
+        EVP_DigestSignInit_ex(signer, NULL, "SHA256", shared->libctx, NULL, shared->key, NULL) ==
             1 &&
+        EVP_DigestSign(signer, sig, &len, (unsigned char *)message, (size_t)message_len) == 1 &&
+        EVP_DigestVerifyInit_ex(verifier, NULL, "SHA256", shared->plain, NULL, shared->public,
+                                NULL) == 1 &&
         EVP_DigestVerify(verifier, sig, len, (unsigned char *)message, (size_t)message_len) == 1;
 
     EVP_MD_CTX_free(signer);

@@ -36,8 +36,8 @@ static void test_digest_info_every_digest(void **state)
         X509_ALGOR_set0(algorithm, OBJ_nid2obj(EVP_MD_get_type(md)), V_ASN1_NULL, NULL);
         ASN1_OCTET_STRING_set(digest, value, EVP_MD_get_size(md));
         len = (size_t)i2d_X509_SIG(sig, &expected);
-        assert_int_equal(digest_info_write(digests[i].oid, (struct view){ value, digests[i].size }, der,
-                                           sizeof(der)),
+        assert_int_equal(digest_info_write(digests[i].oid, (struct view){ value, digests[i].size },
+                                           der, sizeof(der)),
                          len);
         assert_memory_equal(der, expected, len);
         OPENSSL_free(expected);
@@ -58,7 +58,8 @@ static void test_algorithm_write(void **state)
     (void)state;
     assert_int_equal(algorithm_write(VIEW(ecdsa_sha256), false, der, sizeof(der)), sizeof(plain));
     assert_memory_equal(der, plain, sizeof(plain));
-    assert_int_equal(algorithm_write(VIEW(ecdsa_sha256), true, der, sizeof(der)), sizeof(with_null));
+    assert_int_equal(algorithm_write(VIEW(ecdsa_sha256), true, der, sizeof(der)),
+                     sizeof(with_null));
     assert_memory_equal(der, with_null, sizeof(with_null));
     assert_int_equal(algorithm_write(VIEW(ecdsa_sha256), true, der, sizeof(with_null) - 1), 0);
 }
@@ -73,8 +74,8 @@ static void test_algorithm_pss(void **state)
         for (size_t m = 0; m < DIGESTS - 1; m++)
             for (size_t s = 0; s < COUNT_OF(salts); s++) {
                 uint8_t der[ALGORITHM_IDENTIFIER_MAX];
-                size_t len = algorithm_write_pss(digests[d].oid, digests[m].oid, salts[s], der,
-                                                 sizeof(der));
+                size_t len =
+                    algorithm_write_pss(digests[d].oid, digests[m].oid, salts[s], der, sizeof(der));
                 const unsigned char *p = der;
                 X509_ALGOR *algorithm = d2i_X509_ALGOR(NULL, &p, (long)len);
                 const ASN1_OBJECT *object;
@@ -88,8 +89,8 @@ static void test_algorithm_pss(void **state)
                 assert_ptr_equal(p, der + len);
                 X509_ALGOR_get0(&object, &type, &value, algorithm);
                 assert_int_equal(OBJ_obj2nid(object), NID_rsassaPss);
-                pss = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS),
-                                                algorithm->parameter);
+                pss =
+                    ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), algorithm->parameter);
                 assert_non_null(pss);
                 assert_int_equal(pss->saltLength != NULL ? ASN1_INTEGER_get(pss->saltLength) : 20,
                                  salts[s]);

@@ -81,8 +81,8 @@ static void test_config_every_key(void **state)
     assert_int_equal(config.limits.sessions_idle, 0);
     assert_int_equal(config.limits.sessions_max, 1024);
     assert_false(config.allow_export);
-    assert_int_equal(config.blocked, 1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE |
-                                         1UL << OSSL_OP_SIGNATURE);
+    assert_int_equal(config.blocked,
+                     1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE | 1UL << OSSL_OP_SIGNATURE);
     assert_true(config.no_deinit);
     assert_int_equal(config.digest, DIGEST_HOST);
     assert_true(config.allow_uri_module);
@@ -173,12 +173,9 @@ static void test_config_environment_overrides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_defaults),
-        cmocka_unit_test(test_config_every_key),
-        cmocka_unit_test(test_config_pin_file),
-        cmocka_unit_test(test_config_bad_values),
-        cmocka_unit_test(test_config_bad_pins),
-        cmocka_unit_test(test_config_environment_overrides),
+        cmocka_unit_test(test_config_defaults), cmocka_unit_test(test_config_every_key),
+        cmocka_unit_test(test_config_pin_file), cmocka_unit_test(test_config_bad_values),
+        cmocka_unit_test(test_config_bad_pins), cmocka_unit_test(test_config_environment_overrides),
     };
 
     unsetenv(PKCS11_BRIDGE_ENV_MODULE);

@@ -26,7 +26,8 @@ static void test_curve_agrees_with_libcrypto(void **state)
         EVP_PKEY_get_group_name(key, group, sizeof(group), &len);
         check_text(curve_name(curve, name, sizeof(name)), group, names[i]);
         check_case(curve->order_bits == (unsigned)EVP_PKEY_get_bits(key), names[i]);
-        check_case(curve_security_bits(curve) == (unsigned)EVP_PKEY_get_security_bits(key), names[i]);
+        check_case(curve_security_bits(curve) == (unsigned)EVP_PKEY_get_security_bits(key),
+                   names[i]);
         check_case(curve_signature_max(curve) == (size_t)EVP_PKEY_get_size(key), names[i]);
         EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0, &len);
         check_case(len == 1 + 2 * curve_field_bytes(curve) && len <= EC_POINT_MAX, names[i]);
@@ -51,10 +52,11 @@ static void test_curve_by_params(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        const struct curve *expected = cases[i].curve != NULL ? curve_by_name(cases[i].curve) : NULL;
+        const struct curve *expected =
+            cases[i].curve != NULL ? curve_by_name(cases[i].curve) : NULL;
 
-        check_case(curve_by_params((struct view){ (const uint8_t *)cases[i].params, cases[i].len }) ==
-                       expected,
+        check_case(curve_by_params(
+                       (struct view){ (const uint8_t *)cases[i].params, cases[i].len }) == expected,
                    cases[i].name);
     }
 }

@@ -103,7 +103,9 @@ static void test_der_read_refuses(void **state)
 
 static void test_der_wrap(void **state)
 {
-    static const uint8_t expected[] = { 0x30, 0x08, 0x02, 0x01, 0x05, 0xa1, 0x03, 0x02, 0x01, 0x06 };
+    static const uint8_t expected[] = {
+        0x30, 0x08, 0x02, 0x01, 0x05, 0xa1, 0x03, 0x02, 0x01, 0x06
+    };
     uint8_t der[32];
     struct der_writer writer = der_begin(der, sizeof(der));
     const uint8_t *end = der_mark(&writer);

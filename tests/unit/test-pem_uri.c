@@ -45,7 +45,8 @@ static void test_pem_uri_read_refuses(void **state)
     } cases[] = {
         { "nothing", "", 0 },
         { "another description", "\x30\x25\x1a\x19PKCS#11 Provider URI v2.0\x0c\x08pkcs11:a", 39 },
-        { "something behind", "\x30\x25\x1a\x19PKCS#11 Provider URI v1.0\x0c\x08pkcs11:a\x05\x00", 41 },
+        { "something behind", "\x30\x25\x1a\x19PKCS#11 Provider URI v1.0\x0c\x08pkcs11:a\x05\x00",
+          41 },
         { "something more inside",
           "\x30\x27\x1a\x19PKCS#11 Provider URI v1.0\x0c\x08pkcs11:a\x05\x00", 41 },
         { "cut off", "\x30\x25\x1a\x19PKCS#11 Provider URI v1.0\x0c\x08pkcs11:", 38 },
@@ -57,8 +58,9 @@ static void test_pem_uri_read_refuses(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct view uri;
 
-        check_case(!pem_uri_read((struct view){ (const uint8_t *)cases[i].der, cases[i].len }, &uri),
-                   cases[i].name);
+        check_case(
+            !pem_uri_read((struct view){ (const uint8_t *)cases[i].der, cases[i].len }, &uri),
+            cases[i].name);
     }
 }
 

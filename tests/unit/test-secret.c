@@ -25,10 +25,8 @@ static void test_secret_from_file(void **state)
     static const struct {
         const char *text, *secret;
     } cases[] = {
-        { "1234", "1234" },
-        { "1234\n", "1234" },
-        { "1234\r\n", "1234" },
-        { "1234\nsecond line\n", "1234" },
+        { "1234", "1234" },         { "1234\n", "1234" },
+        { "1234\r\n", "1234" },     { "1234\nsecond line\n", "1234" },
         { " 12 34 \n", " 12 34 " },
     };
 
@@ -62,8 +60,8 @@ static void test_secret_from_bad_file(void **state)
 
 static void test_secret_equal(void **state)
 {
-    struct secret *a = secret_new("1234", 4), *b = secret_new("1234", 4), *c = secret_new("1235", 4),
-                  *d = secret_new("123", 3), *e = secret_new("", 0);
+    struct secret *a = secret_new("1234", 4), *b = secret_new("1234", 4),
+                  *c = secret_new("1235", 4), *d = secret_new("123", 3), *e = secret_new("", 0);
 
     (void)state;
     assert_true(secret_equal(a, b));
@@ -97,7 +95,8 @@ static void test_secret_is_locked_and_not_dumped(void **state)
             inside = from <= address && address < to;
         if (inside && strncmp(line, "VmFlags:", 8) == 0) {
             assert_non_null(strstr(line, " dd"));
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they make mlock do nothing */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they make mlock do nothing  \
+                                                                     */
             assert_non_null(strstr(line, " lo"));
 #endif
             checked = true;

@@ -7,8 +7,10 @@
 #include "der/algorithm.h"
 #include "mech/sign.h"
 
-static const char *const schemes[] = { [SIGN_RSA_PKCS1] = "PKCS#1", [SIGN_RSA_PSS] = "PSS",
-                                       [SIGN_RSA_RAW] = "raw", [SIGN_ECDSA] = "ECDSA" };
+static const char *const schemes[] = { [SIGN_RSA_PKCS1] = "PKCS#1",
+                                       [SIGN_RSA_PSS] = "PSS",
+                                       [SIGN_RSA_RAW] = "raw",
+                                       [SIGN_ECDSA] = "ECDSA" };
 
 static struct sign_request request(enum sign_scheme scheme, const char *digest)
 {
@@ -104,7 +106,8 @@ static void test_sign_input(void **state)
 }
 
 /* The AlgorithmIdentifier that libcrypto's own implementation gives for the same request. */
-static size_t libcrypto_algorithm(EVP_PKEY *key, const struct sign_request *r, uint8_t *out, size_t size)
+static size_t libcrypto_algorithm(EVP_PKEY *key, const struct sign_request *r, uint8_t *out,
+                                  size_t size)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pctx = NULL;

@@ -39,13 +39,14 @@ static void test_uri_rfc7512_examples(void **state)
         { "pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil,%20Inc.;"
           "model=1.0;object=my-certificate;type=cert;id=%69%95%3E%5C%F4%BD%EC%91;serial="
           "?pin-source=file:/etc/token_pin",
-          "my-certificate", "\x69\x95\x3e\x5c\xf4\xbd\xec\x91", 8, CKO_CERTIFICATE, "/etc/token_pin",
-          NULL, true, false, false },
+          "my-certificate", "\x69\x95\x3e\x5c\xf4\xbd\xec\x91", 8, CKO_CERTIFICATE,
+          "/etc/token_pin", NULL, true, false, false },
         { "pkcs11:object=my-sign-key;type=private?pin-source=file:/etc/token_pin", "my-sign-key",
           NULL, 0, CKO_PRIVATE_KEY, "/etc/token_pin", NULL, false, false, false },
         { "pkcs11:slot-description=Sun%20Metaslot", NULL, NULL, 0, -1, NULL, NULL, false, true,
           false },
-        { "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%20Library"
+        { "pkcs11:library-manufacturer=Snake%20Oil,%20Inc.;library-description=Soft%20Token%"
+          "20Library"
           ";library-version=1.23",
           NULL, NULL, 0, -1, NULL, NULL, false, false, true },
         { "pkcs11:token=My%20token%25%20created%20by%20Joe;library-version=3;"
@@ -57,11 +58,11 @@ static void test_uri_rfc7512_examples(void **state)
           "type=cert",
           "my-certificate", NULL, 0, CKO_CERTIFICATE, NULL, "the attribute token is too long", true,
           false, false },
-        { "pkcs11:token=my-token;\n    object=my-certificate;\n    type=cert;\n    vendor-aaa=value-a\n"
+        { "pkcs11:token=my-token;\n    object=my-certificate;\n    type=cert;\n    "
+          "vendor-aaa=value-a\n"
           "    ?pin-source=file:/etc/token_pin\n    &vendor-bbb=value-b",
           "my-certificate", NULL, 0, CKO_CERTIFICATE, "/etc/token_pin",
-          "the attribute vendor-aaa is unknown", true, false,
-          false },
+          "the attribute vendor-aaa is unknown", true, false, false },
     };
 
     (void)state;
@@ -75,9 +76,10 @@ static void test_uri_rfc7512_examples(void **state)
             fail_msg("%s: %s", name, why);
         check_case((uri_label(&uri) != NULL) == (cases[i].label != NULL), name);
         if (cases[i].label != NULL)
-            check_case(uri_label(&uri)->ulValueLen == strlen(cases[i].label) &&
-                           memcmp(uri_label(&uri)->pValue, cases[i].label, strlen(cases[i].label)) == 0,
-                       name);
+            check_case(
+                uri_label(&uri)->ulValueLen == strlen(cases[i].label) &&
+                    memcmp(uri_label(&uri)->pValue, cases[i].label, strlen(cases[i].label)) == 0,
+                name);
         check_case((uri_id(&uri) != NULL) == (cases[i].id != NULL), name);
         if (cases[i].id != NULL)
             check_case(uri_id(&uri)->ulValueLen == cases[i].id_len &&
