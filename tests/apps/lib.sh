@@ -50,6 +50,8 @@ distinguished_name = req_dn
 [req_dn]
 [ca_ext]
 basicConstraints = critical, CA:true
+[leaf_ext]
+basicConstraints = CA:false
 CNF
 }
 
