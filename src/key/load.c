@@ -308,6 +308,10 @@ static void raise_nothing(const struct load *load)
 static enum load_result load_finish(struct load *load, CK_RV rv)
 {
     load->slot = NULL;
+    if (load->failure == CKR_OK) {
+        load->failure = load->scan.failure;
+        load->failed_call = load->scan.failed_call;
+    }
     if (rv != CKR_OK) {
         error_raise_ckr(&load->provider->core, REASON_TOKEN, rv, "open %s", load->uri.text);
         return LOAD_FAILED;

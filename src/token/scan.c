@@ -118,20 +118,29 @@ static CK_RV next_known(struct scan *scan, struct slot **out)
     return rv;
 }
 
-static CK_RV next_listed(struct scan *scan, struct slot **out)
+/* A slot that cannot be looked at must not hide the others. */
+static void note_failure(struct scan *scan, CK_RV rv)
 {
-    *out = NULL;
-    while (scan->next < scan->count) {
-        bool fits = false;
-        CK_RV rv = slot_at(scan->module, scan->ids[scan->next++], scan->limits, out);
+    if (rv == CKR_OK || scan->failure != CKR_OK)
+        return;
+    scan->failure = rv;
+    scan->failed_call = call_name();
+}
 
-        if (rv == CKR_OK && *out != NULL)
-            rv = scan_consider(scan, *out, &fits);
-        if (rv != CKR_OK || fits)
-            return rv;
-        *out = NULL;
+static struct slot *next_listed(struct scan *scan)
+{
+    while (scan->next < scan->count) {
+        struct slot *slot = NULL;
+        bool fits = false;
+        CK_RV rv = slot_at(scan->module, scan->ids[scan->next++], scan->limits, &slot);
+
+        if (rv == CKR_OK && slot != NULL)
+            rv = scan_consider(scan, slot, &fits);
+        if (rv == CKR_OK && fits)
+            return slot;
+        note_failure(scan, rv);
     }
-    return CKR_OK;
+    return NULL;
 }
 
 static CK_RV list(struct scan *scan)
@@ -191,7 +200,7 @@ CK_RV scan_next(struct scan *scan, struct slot **out)
             rv = list(scan);
     }
     if (rv == CKR_OK && *out == NULL && scan->stage == SCAN_LISTED)
-        rv = next_listed(scan, out);
+        *out = next_listed(scan);
     return rv;
 }
 

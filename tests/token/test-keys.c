@@ -253,6 +253,14 @@ static void test_keys_store_expect(void **state)
           OSSL_STORE_INFO_PUBKEY },
         { "pkcs11:token=soft;object=p256;type=public", OSSL_STORE_INFO_PKEY, 0, 0 },
         { "pkcs11:token=soft", OSSL_STORE_INFO_CRL, 0, 0 },
+        { "pkcs11:manufacturer=SoftHSM%20project;model=SoftHSM%20v2;object=p256", 0, 2,
+          OSSL_STORE_INFO_PKEY },
+        { "pkcs11:slot-manufacturer=SoftHSM%20project;object=p256", 0, 2, OSSL_STORE_INFO_PKEY },
+        { "pkcs11:slot-manufacturer=somebody;object=p256", 0, 0, 0 },
+        { "pkcs11:library-manufacturer=SoftHSM;library-version=2.6;object=p256", 0, 2,
+          OSSL_STORE_INFO_PKEY },
+        { "pkcs11:library-manufacturer=SoftHSM;library-version=9.9;object=p256", 0, 0, 0 },
+        { "pkcs11:model=another", 0, 0, 0 },
     };
     OSSL_LIB_CTX *libctx = libctx_new("");
 
