@@ -164,9 +164,12 @@ static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *
         int operation;
         const OSSL_ALGORITHM *algorithms;
     } tables[] = {
-        { OSSL_OP_STORE, store_algorithms },         { OSSL_OP_DECODER, decoder_algorithms },
-        { OSSL_OP_ENCODER, encoder_algorithms },     { OSSL_OP_KEYMGMT, keymgmt_algorithms },
+        { OSSL_OP_STORE, store_algorithms },
+        { OSSL_OP_DECODER, decoder_algorithms },
+        { OSSL_OP_ENCODER, encoder_algorithms },
+        { OSSL_OP_KEYMGMT, keymgmt_algorithms },
         { OSSL_OP_SIGNATURE, signature_algorithms },
+        { OSSL_OP_ASYM_CIPHER, asym_cipher_algorithms },
     };
     const struct provider *provider = provctx;
 

@@ -42,6 +42,7 @@ void key_free(struct key *key)
         object_clear(key->object);
     OPENSSL_free(key->object);
     EVP_PKEY_free(atomic_load(&key->host));
+    secret_free(atomic_load(&key->rejection));
     OPENSSL_free(key);
 }
 
@@ -170,6 +171,13 @@ EVP_PKEY *key_host(struct key *key)
         return host;
     EVP_PKEY_free(host);
     return none;
+}
+
+struct pin_source key_pins(const struct key *key)
+{
+    const struct config *config = &key->provider->config;
+
+    return (struct pin_source){ .config = config->pin, .config_file = config->pin_file };
 }
 
 const char *key_describe(const struct key *key, char *buf, size_t size)

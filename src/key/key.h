@@ -9,6 +9,7 @@
 
 #include "bytes.h"
 #include "der/der.h"
+#include "mech/cipher.h"
 #include "mech/curve.h"
 #include "mech/sign.h"
 #include "provider.h"
@@ -16,16 +17,17 @@
 
 enum key_type { KEY_RSA, KEY_EC };
 
-/* Never changed once others can see it, but for host. */
+/* Never changed once others can see it, but for what is made at the first need. */
 struct key {
     atomic_uint holders;
     struct provider *provider;
     enum key_type type;
-    struct bytes n, e;         /* KEY_RSA: big-endian, no leading zeros */
-    const struct curve *curve; /* KEY_EC; NULL while empty */
-    struct bytes point;        /* KEY_EC: 0x04 X Y */
-    struct object *object;     /* the private half; NULL for a public key */
-    _Atomic(EVP_PKEY *) host;  /* the public half in software, made at the first need */
+    struct bytes n, e;                  /* KEY_RSA: big-endian, no leading zeros */
+    const struct curve *curve;          /* KEY_EC; NULL while empty */
+    struct bytes point;                 /* KEY_EC: 0x04 X Y */
+    struct object *object;              /* the private half; NULL for a public key */
+    _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
+    _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };
 
 struct key *key_new(struct provider *provider, enum key_type type);
@@ -69,6 +71,16 @@ bool key_token_hashes(struct key *key, const struct sign_request *request);
  * OpenSSL wants it (ECDSA as DER); *len is set. False with an error raised. */
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len);
+
+/* Decrypts in, which must be as long as the modulus. out: key_signature_max bytes, or the 48 of a
+ * premaster secret for CIPHER_TLS; *len is set. False with an error raised. Wrong PKCS#1 v1.5
+ * padding is no error with implicit rejection and with CIPHER_TLS, and cannot be told from a right
+ * one. */
+bool key_decrypt(struct key *key, const struct cipher_request *request, struct view in,
+                 uint8_t *out, size_t *len);
+
+/* Where the PIN for a later login comes from, when the token forgot the first. */
+struct pin_source key_pins(const struct key *key);
 
 static inline struct view view_bytes(const struct bytes *bytes)
 {

@@ -2,6 +2,7 @@
 
 #include "der/ecdsa.h"
 #include "key/key.h"
+#include "mech/names.h"
 #include "scope.h"
 #include "token/call.h"
 #include "token/run.h"
@@ -66,7 +67,7 @@ static bool sign_failed(const struct key *key, const struct sign_task *task, CK_
     char uri[512];
 
     error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "sign (%s) with %s",
-                    sign_mechanism_name(task->mechanism.ck.mechanism),
+                    mechanism_name(task->mechanism.ck.mechanism),
                     key_describe(key, uri, sizeof(uri)));
     return false;
 }
@@ -106,8 +107,7 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
               struct view data, uint8_t *signature, size_t *len)
 {
     uint8_t input[SIGN_INPUT_MAX], rs[EC_POINT_MAX];
-    const struct config *config = &key->provider->config;
-    struct pin_source pins = { .config = config->pin, .config_file = config->pin_file };
+    struct pin_source pins = key_pins(key);
     struct sign_task task = { .data = data };
     CK_RV rv;
 

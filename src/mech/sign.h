@@ -40,7 +40,4 @@ size_t sign_input(const struct sign_request *request, const struct curve *curve,
  * is none. */
 size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size);
 
-/* The CKM_ name for messages. */
-const char *sign_mechanism_name(CK_MECHANISM_TYPE mechanism);
-
 #endif

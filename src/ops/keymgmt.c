@@ -380,7 +380,14 @@ static const OSSL_PARAM *ec_gettable_params(void *provctx)
 
 static const char *operation_name(enum key_type type, int operation)
 {
-    return operation == OSSL_OP_SIGNATURE ? key_names[type].signature : NULL;
+    switch (operation) {
+    case OSSL_OP_SIGNATURE:
+        return key_names[type].signature;
+    case OSSL_OP_ASYM_CIPHER:
+        return key_names[type].asym_cipher;
+    default:
+        return NULL;
+    }
 }
 
 static const char *rsa_operation_name(int operation)

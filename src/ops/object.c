@@ -13,8 +13,8 @@
  * software keys never come here, even when this provider is listed first or preferred by a
  * property; docs/adr/0002-names-of-operations.md. */
 const struct key_names key_names[] = {
-    [KEY_RSA] = { "RSA", "PKCS11-RSA" },
-    [KEY_EC] = { "EC", "PKCS11-ECDSA" },
+    [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA" },
+    [KEY_EC] = { "EC", "PKCS11-ECDSA", NULL },
 };
 
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg)

@@ -9,8 +9,10 @@
 
 /* The names of the key types, by enum key_type. */
 struct key_names {
-    const char *type;      /* as the keymgmt and EVP_PKEY_is_a have it */
-    const char *signature; /* the operation that the keymgmt leads to */
+    const char *type; /* as the keymgmt and EVP_PKEY_is_a have it */
+    /* the operations that the keymgmt leads to; NULL where there is none */
+    const char *signature;
+    const char *asym_cipher;
 };
 
 extern const struct key_names key_names[];

@@ -1,7 +1,5 @@
 /* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
  * is done on the host with the public half. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,6 +10,7 @@
 
 #include "der/algorithm.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "scope.h"
 
 static OSSL_FUNC_signature_newctx_fn signature_newctx;
@@ -121,12 +120,6 @@ static int refuse(const struct signature *ctx, const char *what, const char *val
     return 0;
 }
 
-/* The names of paddings and salt lengths, and the numbers that older programs pass. */
-struct named_number {
-    const char *name;
-    int number;
-};
-
 static const struct named_number paddings[] = {
     { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
     { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
@@ -144,39 +137,11 @@ static const struct named_number salts[] = {
     { NULL, 0 },
 };
 
-static const char *number_name(const struct named_number *names, int number)
-{
-    while (names->name != NULL && names->number != number)
-        names++;
-    return names->name;
-}
-
-/* Reads a parameter that is a number or the name of one. */
-static bool get_named(const OSSL_PARAM *p, const struct named_number *names, int *out)
-{
-    const char *text = NULL;
-    char *end;
-    long number;
-
-    if (p->data_type != OSSL_PARAM_UTF8_STRING)
-        return OSSL_PARAM_get_int(p, out);
-    if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
-        return false;
-    for (; names->name != NULL; names++)
-        if (strcmp(names->name, text) == 0) {
-            *out = names->number;
-            return true;
-        }
-    number = strtol(text, &end, 10);
-    *out = (int)number;
-    return end != text && *end == '\0' && number >= 0 && number <= 65536;
-}
-
 static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
 {
     int padding = 0;
 
-    if (!get_named(p, paddings, &padding) || number_name(paddings, padding) == NULL)
+    if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
         return refuse(
             ctx, "the padding is not supported for signatures:", "allowed are pkcs1, pss, none");
     ctx->padding = padding;
@@ -187,7 +152,7 @@ static int set_salt(struct signature *ctx, const OSSL_PARAM *p)
 {
     int salt = 0;
 
-    if (!get_named(p, salts, &salt) || salt < SALT_AUTO_DIGEST_MAX)
+    if (!named_number_get(p, salts, &salt) || salt < SALT_AUTO_DIGEST_MAX)
         return refuse(ctx, "the PSS salt length is not valid:",
                       "allowed are digest, max, auto, auto-digestmax or a number of bytes");
     if (ctx->padding != RSA_PKCS1_PSS_PADDING)
@@ -344,26 +309,14 @@ static int get_digest(const struct signature *ctx, OSSL_PARAM *p)
         p, ctx->digest != NULL ? digest_name(ctx->digest, name, sizeof(name)) : name);
 }
 
-static int set_named(OSSL_PARAM *p, const struct named_number *names, int number)
-{
-    char text[16];
-
-    if (p->data_type != OSSL_PARAM_UTF8_STRING)
-        return OSSL_PARAM_set_int(p, number);
-    if (number_name(names, number) != NULL)
-        return OSSL_PARAM_set_utf8_string(p, number_name(names, number));
-    (void)snprintf(text, sizeof(text), "%d", number);
-    return OSSL_PARAM_set_utf8_string(p, text);
-}
-
 static int get_padding(const struct signature *ctx, OSSL_PARAM *p)
 {
-    return set_named(p, paddings, ctx->padding);
+    return named_number_set(p, paddings, ctx->padding);
 }
 
 static int get_salt(const struct signature *ctx, OSSL_PARAM *p)
 {
-    return set_named(p, salts, ctx->salt);
+    return named_number_set(p, salts, ctx->salt);
 }
 
 static int get_mgf1(const struct signature *ctx, OSSL_PARAM *p)

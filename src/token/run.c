@@ -1,5 +1,7 @@
 #include "token/run.h"
 
+#include <string.h>
+
 #include "scope.h"
 #include "token/call.h"
 #include "token/ckr.h"
@@ -75,6 +77,17 @@ static CK_RV attempt(const struct work *work, struct session *session)
     return rv == CKR_OK ? work->on_object(session, handle, work->arg) : rv;
 }
 
+/* Whether a failed task may have left an operation active: one that was refused at the start did
+ * not. */
+static bool leaves_operation(CK_RV rv)
+{
+    const char *name = call_name();
+    size_t len = strlen(name);
+
+    return rv != CKR_OK && (ckr_describe(rv)->repair != REPAIR_NOTHING || len < 4 ||
+                            strcmp(name + len - 4, "Init") != 0);
+}
+
 static CK_RV run(const struct work *work)
 {
     CK_RV rv = CKR_OK;
@@ -90,7 +103,7 @@ static CK_RV run(const struct work *work)
         if (rv == CKR_OK) {
             epoch = session->epoch;
             rv = attempt(work, session);
-            session->spoilt = rv != CKR_OK;
+            session->spoilt = leaves_operation(rv);
         }
         if (rv == CKR_OK || !repair(work, rv, epoch))
             return rv;

@@ -7,7 +7,8 @@
 #include "token/session.h"
 
 /* One piece of work: C_* calls on one session that may be made again from the start. A task that
- * fails may leave an operation active: its session is not used again. */
+ * fails may leave an operation active: its session is not used again, unless the
+ * token refused to begin it. */
 typedef CK_RV session_task(struct session *session, void *arg);
 typedef CK_RV object_task(struct session *session, CK_OBJECT_HANDLE handle, void *arg);
 

@@ -40,8 +40,8 @@ static void slot_release_place(struct slot *slot, unsigned long epoch)
     if (epoch != slot->epoch)
         return; /* slot_forget has settled that account */
     slot->open--;
-    if (slot->open == 0)
-        slot->login = LOGIN_OUT; /* closing the last session logs out (PKCS#11 v3.1 §5.6.8) */
+    if (slot->open == 0) /* the token logs out, and private handles die (PKCS#11 v3.1 §5.6.2) */
+        (void)slot_forget(slot);
     (void)pthread_cond_broadcast(&slot->changed);
 }
 

@@ -147,23 +147,47 @@ static const struct mechanism_seen *mechanism_find(const struct slot *slot, CK_M
     return seen;
 }
 
-static CK_FLAGS mechanism_ask(struct slot *slot, CK_MECHANISM_TYPE type)
+static void mechanism_remember(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLAGS flags)
 {
-    CK_MECHANISM_INFO info = { 0 };
     struct mechanism_seen *seen = OPENSSL_zalloc(sizeof(*seen));
-    CK_RV rv = P11_CALL(slot->module, C_GetMechanismInfo, slot_id(slot), type, &info);
 
-    if (seen == NULL || (rv != CKR_OK && rv != CKR_MECHANISM_INVALID)) {
-        OPENSSL_free(seen); /* no answer: ask again next time */
-        return 0;
-    }
+    if (seen == NULL)
+        return;
     seen->type = type;
-    seen->flags = rv == CKR_OK ? info.flags : 0;
+    seen->flags = flags;
     lock_take();
     seen->next = slot->mechanisms;
     slot->mechanisms = seen;
     lock_release();
-    return seen->flags;
+}
+
+static CK_FLAGS mechanism_ask(struct slot *slot, CK_MECHANISM_TYPE type)
+{
+    CK_MECHANISM_INFO info = { 0 };
+    CK_RV rv = P11_CALL(slot->module, C_GetMechanismInfo, slot_id(slot), type, &info);
+
+    if (rv == CKR_MECHANISM_INVALID)
+        info.flags = 0;
+    else if (rv != CKR_OK)
+        return 0; /* no answer: ask again next time */
+    mechanism_remember(slot, type, info.flags);
+    return info.flags;
+}
+
+bool slot_lacks(struct slot *slot, CK_MECHANISM_TYPE variant)
+{
+    bool lacks;
+
+    lock_take();
+    lacks = mechanism_find(slot, variant) != NULL;
+    lock_release();
+    return lacks;
+}
+
+void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant)
+{
+    if (!slot_lacks(slot, variant))
+        mechanism_remember(slot, variant, 0);
 }
 
 bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags)

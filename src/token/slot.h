@@ -64,6 +64,11 @@ CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
  */
 bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
 
+/* A use of a mechanism, by a number that is no mechanism's own, that the token turned out not to
+ * have though it lists the mechanism. */
+bool slot_lacks(struct slot *slot, CK_MECHANISM_TYPE variant);
+void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant);
+
 /* Under the lock: nothing that was open or known by handle is valid any more. close: the sessions
  * belong to this process and C_CloseSession may be called on them (they are handed back for that).
  */

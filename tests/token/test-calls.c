@@ -1,6 +1,8 @@
 /* What things cost in C_* calls, exactly. */
 #include "harness.h"
 
+#include <openssl/rsa.h>
+
 static void sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -60,6 +62,56 @@ static void test_calls_two_per_signature(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static void decrypt(OSSL_LIB_CTX *libctx, EVP_PKEY *key, int padding, const char *digest)
+{
+    EVP_PKEY_CTX *encrypter = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned char encrypted[512], out[512];
+    size_t encrypted_len = sizeof(encrypted), len = sizeof(out);
+
+    assert_int_equal(EVP_PKEY_encrypt_init(encrypter), 1);
+    assert_int_equal(EVP_PKEY_decrypt_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(encrypter, padding), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(ctx, padding), 1);
+    if (digest != NULL) {
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_oaep_md_name(encrypter, digest, NULL), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, digest, NULL), 1);
+    }
+    assert_int_equal(
+        EVP_PKEY_encrypt(encrypter, encrypted, &encrypted_len, (const unsigned char *)"message", 7),
+        1);
+    assert_int_equal(EVP_PKEY_decrypt(ctx, out, &len, encrypted, encrypted_len), 1);
+    assert_int_equal(len, 7);
+    EVP_PKEY_CTX_free(encrypter);
+    EVP_PKEY_CTX_free(ctx);
+}
+
+/* With the padding taken off by the token (OAEP with SHA-1) or on the host (the others). */
+static void test_calls_two_per_decryption(void **state)
+{
+    static const struct {
+        int padding;
+        const char *digest;
+    } cases[] = { { RSA_PKCS1_PADDING, NULL },
+                  { RSA_PKCS1_OAEP_PADDING, "SHA1" },
+                  { RSA_PKCS1_OAEP_PADDING, "SHA256" } };
+    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+    EVP_PKEY *key = key_load(libctx, "rsa2048", "private");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        decrypt(libctx, key, cases[i].padding, cases[i].digest); /* it learns what the token has */
+        calls_reset();
+        for (int n = 0; n < 50; n++)
+            decrypt(libctx, key, cases[i].padding, cases[i].digest);
+        assert_int_equal(calls("C_DecryptInit"), 50);
+        assert_int_equal(calls("C_Decrypt"), 50);
+        assert_int_equal(calls(NULL), 100);
+    }
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* One C_Initialize and one C_Login, whatever the number of keys. */
 static void test_calls_one_login(void **state)
 {
@@ -86,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls_none_before_use),
         cmocka_unit_test(test_calls_two_per_signature),
+        cmocka_unit_test(test_calls_two_per_decryption),
         cmocka_unit_test(test_calls_one_login),
     };
 

@@ -1,0 +1,336 @@
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include "key/key.h"
+#include "mech/names.h"
+#include "mech/unpad.h"
+#include "scope.h"
+#include "token/call.h"
+#include "token/run.h"
+
+struct decrypt_task {
+    struct cipher_mechanism mechanism;
+    struct view in;
+    uint8_t *out;
+    CK_ULONG out_size, out_len;
+    bool refused; /* by C_DecryptInit: the mechanism, not the data, is what it does not like */
+};
+
+static CK_RV decrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+{
+    struct decrypt_task *task = arg;
+    struct module *module = session->slot->module;
+    CK_RV rv = P11_CALL(module, C_DecryptInit, session->handle, &task->mechanism.ck, handle);
+
+    task->refused = rv != CKR_OK;
+    if (rv != CKR_OK)
+        return rv;
+    task->out_len = task->out_size;
+    return P11_CALL(module, C_Decrypt, session->handle, (CK_BYTE *)(uintptr_t)task->in.data,
+                    task->in.len, task->out, &task->out_len);
+}
+
+static CK_RV run_decrypt(struct key *key, struct decrypt_task *task)
+{
+    struct pin_source pins = key_pins(key);
+
+    return run_on_object(key->object, &pins, decrypt, task);
+}
+
+static bool decrypt_failed(const struct key *key, const struct decrypt_task *task, CK_RV rv)
+{
+    char uri[512];
+
+    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "decrypt (%s) with %s",
+                    mechanism_name(task->mechanism.ck.mechanism),
+                    key_describe(key, uri, sizeof(uri)));
+    return false;
+}
+
+/* The block with its padding: as long as the modulus, whatever the token cuts off. */
+static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct decrypt_task *task)
+{
+    size_t size = key_signature_max(key);
+    CK_RV rv;
+
+    cipher_mechanism_raw(&task->mechanism);
+    task->in = in;
+    task->out = block;
+    task->out_size = size;
+    rv = run_decrypt(key, task);
+    if (rv == CKR_OK && task->out_len < size) {
+        memmove(block + size - task->out_len, block, task->out_len);
+        memset(block, 0, size - task->out_len);
+    }
+    return rv;
+}
+
+static bool has_raw(struct key *key)
+{
+    return slot_has_mechanism(key->object->slot, CKM_RSA_X_509, CKF_DECRYPT);
+}
+
+#define REJECTION_LEN 32
+
+static bool sha256(struct key *key, const uint8_t *data, size_t len, uint8_t *hash)
+{
+    size_t hash_len = 0;
+
+    return EVP_Q_digest(key->provider->host.libctx, "SHA256", NULL, data, len, hash, &hash_len) ==
+           1;
+}
+
+/* A block that everybody may know, whose private operation nobody can do without the key. */
+static bool rejection_block(struct key *key, uint8_t *block, size_t size)
+{
+    static const char text[] = "pkcs11-bridge: secret for implicit rejection";
+    uint8_t hash[REJECTION_LEN];
+
+    for (size_t done = 0; done < size; done += sizeof(hash)) {
+        uint8_t input[sizeof(text) + 1];
+        size_t part = size - done < sizeof(hash) ? size - done : sizeof(hash);
+
+        memcpy(input, text, sizeof(text));
+        input[sizeof(text)] = (uint8_t)(done / sizeof(hash));
+        if (!sha256(key, input, sizeof(input), hash))
+            return false;
+        memcpy(block + done, hash, part);
+    }
+    block[0] = 0; /* below every modulus of this length */
+    return true;
+}
+
+/* The secret behind implicit rejection: from the private key where the token does raw operations,
+ * so that it is the same after a restart; else random. */
+static struct secret *rejection_make(struct key *key)
+{
+    uint8_t block[UNPAD_MAX], out[UNPAD_MAX], hash[REJECTION_LEN];
+    struct decrypt_task task = { .refused = false };
+    size_t size = key_signature_max(key);
+    struct secret *secret = NULL;
+    bool ok = rejection_block(key, block, size);
+
+    if (!ok)
+        return NULL;
+    if (has_raw(key) && decrypt_raw(key, (struct view){ block, size }, out, &task) == CKR_OK)
+        ok = sha256(key, out, size, hash);
+    else
+        ok = RAND_priv_bytes_ex(key->provider->host.libctx, hash, sizeof(hash), 0) == 1;
+    if (ok)
+        secret = secret_new(hash, sizeof(hash));
+    OPENSSL_cleanse(out, size);
+    OPENSSL_cleanse(hash, sizeof(hash));
+    return secret;
+}
+
+static const uint8_t *rejection_secret(struct key *key)
+{
+    struct secret *secret = atomic_load(&key->rejection), *none = NULL;
+
+    if (secret == NULL) {
+        secret = rejection_make(key);
+        if (secret != NULL && !atomic_compare_exchange_strong(&key->rejection, &none, secret)) {
+            secret_free(secret);
+            secret = none;
+        }
+    }
+    return secret != NULL ? (const uint8_t *)secret_data(secret) : NULL;
+}
+
+/* The result of a decryption, with good in all ones or all zeros: what stands for a wrong one takes
+ * its place, without a trace of which it is. */
+static bool reject_implicitly(struct key *key, struct view in, ct_mask good, uint8_t *out,
+                              size_t *len)
+{
+    size_t size = key_signature_max(key), substitute_len = 0;
+    const uint8_t *secret = rejection_secret(key);
+    uint8_t substitute[UNPAD_MAX];
+
+    if (secret == NULL || !unpad_substitute(key->provider->host.libctx, secret, in, substitute,
+                                            &substitute_len, size))
+        return false;
+    unpad_choose(good, out, len, substitute, substitute_len, size);
+    OPENSSL_cleanse(substitute, size);
+    return true;
+}
+
+/* What tokens say of a ciphertext whose padding is wrong. */
+static bool is_padding_error(const struct decrypt_task *task, CK_RV rv)
+{
+    return !task->refused && (rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_DATA_INVALID ||
+                              rv == CKR_ENCRYPTED_DATA_LEN_RANGE || rv == CKR_DATA_LEN_RANGE ||
+                              rv == CKR_FUNCTION_FAILED || rv == CKR_GENERAL_ERROR);
+}
+
+static bool padding_wrong(const struct key *key)
+{
+    error_raise(&key->provider->core, REASON_OPERATION, "cannot decrypt: the padding is wrong");
+    return false;
+}
+
+static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request, struct view in,
+                          uint8_t *out, size_t *len)
+{
+    uint8_t block[UNPAD_MAX];
+    size_t size = key_signature_max(key);
+    struct decrypt_task task = { .in = in, .out = out, .out_size = size };
+    bool raw = has_raw(key);
+    ct_mask good;
+    CK_RV rv;
+
+    if (raw) {
+        rv = decrypt_raw(key, in, block, &task);
+    } else {
+        (void)cipher_mechanism(request, &task.mechanism);
+        rv = run_decrypt(key, &task);
+    }
+    if (rv != CKR_OK && (raw || !is_padding_error(&task, rv)))
+        return decrypt_failed(key, &task, rv);
+    if (raw)
+        good = unpad_pkcs1((struct view){ block, size }, out, len);
+    else
+        good = rv == CKR_OK ? ~(ct_mask)0 : 0;
+    if (!raw)
+        *len = task.out_len;
+    OPENSSL_cleanse(block, size);
+    if (request->implicit_rejection)
+        return reject_implicitly(key, in, good, out, len);
+    return good != 0 || padding_wrong(key);
+}
+
+/* Never says whether the padding was right: a wrong one yields a random premaster secret. */
+static bool decrypt_tls(struct key *key, const struct cipher_request *request, struct view in,
+                        uint8_t *out, size_t *len)
+{
+    uint8_t block[UNPAD_MAX];
+    size_t size = key_signature_max(key);
+    struct decrypt_task task = { .refused = false };
+    CK_RV rv;
+
+    if (!has_raw(key)) {
+        error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                    "TLS with RSA key exchange needs CKM_RSA_X_509, which the token does not have");
+        return false;
+    }
+    if (RAND_priv_bytes_ex(key->provider->host.libctx, out, PREMASTER_LEN, 0) != 1)
+        return false;
+    rv = decrypt_raw(key, in, block, &task);
+    if (rv != CKR_OK)
+        return decrypt_failed(key, &task, rv);
+    unpad_tls((struct view){ block, size }, request->client_version, request->alt_version, out);
+    OPENSSL_cleanse(block, size);
+    *len = PREMASTER_LEN;
+    return true;
+}
+
+/* Whether C_DecryptInit says that it does not have OAEP with these parameters. */
+static bool lacks_oaep(const struct decrypt_task *task, CK_RV rv)
+{
+    return task->refused && (rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
+                             rv == CKR_ARGUMENTS_BAD);
+}
+
+static EVP_MD *request_md(struct key *key, const struct digest *digest)
+{
+    return host_md(&key->provider->host, digest, NULL);
+}
+
+static void md_scoped(EVP_MD **md)
+{
+    EVP_MD_free(*md);
+}
+
+static bool decrypt_oaep_host(struct key *key, const struct cipher_request *request, struct view in,
+                              uint8_t *out, size_t *len)
+{
+    _cleanup_(md_scoped) EVP_MD *md = request_md(key, request->digest);
+    _cleanup_(md_scoped) EVP_MD *mgf1 = request_md(key, request->mgf1);
+    uint8_t block[UNPAD_MAX];
+    size_t size = key_signature_max(key);
+    struct decrypt_task task = { .refused = false };
+    ct_mask good = 0;
+    CK_RV rv;
+    bool ok;
+
+    if (md == NULL || mgf1 == NULL)
+        return false;
+    rv = decrypt_raw(key, in, block, &task);
+    if (rv != CKR_OK)
+        return decrypt_failed(key, &task, rv);
+    ok = unpad_oaep((struct view){ block, size }, md, mgf1, request->label, out, len, &good);
+    OPENSSL_cleanse(block, size);
+    return (ok && good != 0) || padding_wrong(key);
+}
+
+/* The token took the parameters and says that the padding is wrong. Some tokens (SoftHSM 2.6)
+ * ignore the label; then the host finds it right, and gets the next one at once. */
+static bool oaep_second_opinion(struct key *key, const struct cipher_request *request,
+                                struct view in, uint8_t *out, size_t *len)
+{
+    if (request->label.len == 0 || !has_raw(key))
+        return padding_wrong(key);
+    if (!decrypt_oaep_host(key, request, in, out, len))
+        return false;
+    slot_learn_lack(key->object->slot, cipher_oaep_variant(request));
+    return true;
+}
+
+/* On the token, where it has this variant of OAEP; what it lacks is remembered. */
+static bool decrypt_oaep(struct key *key, const struct cipher_request *request, struct view in,
+                         uint8_t *out, size_t *len)
+{
+    struct slot *slot = key->object->slot;
+    CK_MECHANISM_TYPE variant = cipher_oaep_variant(request);
+    struct decrypt_task task = { .in = in, .out = out, .out_size = key_signature_max(key) };
+    CK_RV rv = CKR_MECHANISM_INVALID;
+
+    task.refused = true;
+    if (cipher_mechanism(request, &task.mechanism) && !slot_lacks(slot, variant))
+        rv = run_decrypt(key, &task);
+    if (lacks_oaep(&task, rv)) {
+        slot_learn_lack(slot, variant);
+        return has_raw(key) ? decrypt_oaep_host(key, request, in, out, len)
+                            : decrypt_failed(key, &task, rv);
+    }
+    *len = task.out_len;
+    if (is_padding_error(&task, rv))
+        return oaep_second_opinion(key, request, in, out, len);
+    return rv == CKR_OK || decrypt_failed(key, &task, rv);
+}
+
+static bool decrypt_none(struct key *key, const struct cipher_request *request, struct view in,
+                         uint8_t *out, size_t *len)
+{
+    struct decrypt_task task = { .refused = false };
+    CK_RV rv = decrypt_raw(key, in, out, &task);
+
+    (void)request;
+    *len = key_signature_max(key);
+    return rv == CKR_OK || decrypt_failed(key, &task, rv);
+}
+
+bool key_decrypt(struct key *key, const struct cipher_request *request, struct view in,
+                 uint8_t *out, size_t *len)
+{
+    static bool (*const by_padding[])(struct key * key, const struct cipher_request *request,
+                                      struct view in, uint8_t *out, size_t *len) = {
+        [CIPHER_PKCS1] = decrypt_pkcs1,
+        [CIPHER_TLS] = decrypt_tls,
+        [CIPHER_OAEP] = decrypt_oaep,
+        [CIPHER_RAW] = decrypt_none,
+    };
+
+    if (key->object == NULL) {
+        error_raise(&key->provider->core, REASON_KEY, "cannot decrypt with a public key");
+        return false;
+    }
+    if (in.len != key_signature_max(key)) {
+        error_raise(&key->provider->core, REASON_PARAMETER,
+                    "cannot decrypt: the ciphertext has %zu bytes, the modulus %zu", in.len,
+                    key_signature_max(key));
+        return false;
+    }
+    return by_padding[request->padding](key, request, in, out, len);
+}

@@ -1,0 +1,56 @@
+#include "mech/names.h"
+
+#include <stddef.h>
+
+#include "scope.h"
+
+#define NAME(mechanism)                                                                            \
+    {                                                                                              \
+        mechanism, #mechanism                                                                      \
+    }
+
+const char *mechanism_name(CK_MECHANISM_TYPE mechanism)
+{
+    static const struct {
+        CK_MECHANISM_TYPE mechanism;
+        const char *name;
+    } names[] = {
+        NAME(CKM_RSA_PKCS),
+        NAME(CKM_RSA_PKCS_PSS),
+        NAME(CKM_RSA_X_509),
+        NAME(CKM_ECDSA),
+        NAME(CKM_RSA_PKCS_OAEP),
+        NAME(CKM_SHA1_RSA_PKCS),
+        NAME(CKM_SHA224_RSA_PKCS),
+        NAME(CKM_SHA256_RSA_PKCS),
+        NAME(CKM_SHA384_RSA_PKCS),
+        NAME(CKM_SHA512_RSA_PKCS),
+        NAME(CKM_SHA3_224_RSA_PKCS),
+        NAME(CKM_SHA3_256_RSA_PKCS),
+        NAME(CKM_SHA3_384_RSA_PKCS),
+        NAME(CKM_SHA3_512_RSA_PKCS),
+        NAME(CKM_SHA1_RSA_PKCS_PSS),
+        NAME(CKM_SHA224_RSA_PKCS_PSS),
+        NAME(CKM_SHA256_RSA_PKCS_PSS),
+        NAME(CKM_SHA384_RSA_PKCS_PSS),
+        NAME(CKM_SHA512_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_224_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_256_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_384_RSA_PKCS_PSS),
+        NAME(CKM_SHA3_512_RSA_PKCS_PSS),
+        NAME(CKM_ECDSA_SHA1),
+        NAME(CKM_ECDSA_SHA224),
+        NAME(CKM_ECDSA_SHA256),
+        NAME(CKM_ECDSA_SHA384),
+        NAME(CKM_ECDSA_SHA512),
+        NAME(CKM_ECDSA_SHA3_224),
+        NAME(CKM_ECDSA_SHA3_256),
+        NAME(CKM_ECDSA_SHA3_384),
+        NAME(CKM_ECDSA_SHA3_512),
+    };
+
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (names[i].mechanism == mechanism)
+            return names[i].name;
+    return "unknown mechanism";
+}

@@ -1,0 +1,397 @@
+/* RSA encryption (provider-asym_cipher(7)). Decryption goes to the token, encryption is done on the
+ * host with the public half. */
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <openssl/rsa.h>
+#include <openssl/ssl3.h>
+
+#include "mech/unpad.h"
+#include "ops/ops.h"
+#include "ops/params.h"
+#include "scope.h"
+
+static OSSL_FUNC_asym_cipher_newctx_fn cipher_newctx;
+static OSSL_FUNC_asym_cipher_freectx_fn cipher_freectx;
+static OSSL_FUNC_asym_cipher_dupctx_fn cipher_dupctx;
+static OSSL_FUNC_asym_cipher_encrypt_init_fn cipher_encrypt_init;
+static OSSL_FUNC_asym_cipher_encrypt_fn cipher_encrypt;
+static OSSL_FUNC_asym_cipher_decrypt_init_fn cipher_decrypt_init;
+static OSSL_FUNC_asym_cipher_decrypt_fn cipher_decrypt;
+static OSSL_FUNC_asym_cipher_get_ctx_params_fn cipher_get_ctx_params;
+static OSSL_FUNC_asym_cipher_gettable_ctx_params_fn cipher_gettable_ctx_params;
+static OSSL_FUNC_asym_cipher_set_ctx_params_fn cipher_set_ctx_params;
+static OSSL_FUNC_asym_cipher_settable_ctx_params_fn cipher_settable_ctx_params;
+
+#define IMPLICIT_REJECTION                                                                         \
+    "implicit-rejection" /* OSSL_PKEY_PARAM_IMPLICIT_REJECTION of OpenSSL 3.2 */
+
+struct cipher {
+    struct provider *provider;
+    struct key *key;
+    int padding; /* RSA_*_PADDING */
+    const struct digest *digest, *mgf1;
+    struct bytes label;
+    unsigned client_version, alt_version;
+    unsigned implicit_rejection;
+};
+
+static void *cipher_newctx(void *provctx)
+{
+    struct cipher *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    if (ctx != NULL)
+        ctx->provider = provctx;
+    return ctx;
+}
+
+static void cipher_freectx(void *vctx)
+{
+    struct cipher *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    key_free(ctx->key);
+    bytes_clear(&ctx->label);
+    OPENSSL_free(ctx);
+}
+
+static void *cipher_dupctx(void *vctx)
+{
+    const struct cipher *ctx = vctx;
+    struct cipher *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+
+    if (copy == NULL)
+        return NULL;
+    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    copy->label = (struct bytes){ NULL, 0 };
+    if (ctx->label.data == NULL || bytes_set(&copy->label, ctx->label.data, ctx->label.len))
+        return copy;
+    cipher_freectx(copy);
+    return NULL;
+}
+
+static int refuse(const struct cipher *ctx, const char *what, const char *value)
+{
+    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s %s", what, value);
+    return 0;
+}
+
+static const struct named_number paddings[] = {
+    { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
+    { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
+    { OSSL_PKEY_RSA_PAD_MODE_OAEP, RSA_PKCS1_OAEP_PADDING },
+    { "oeap", RSA_PKCS1_OAEP_PADDING }, /* as OpenSSL 1 spelt it */
+    { "tls", RSA_PKCS1_WITH_TLS_PADDING },
+    { NULL, 0 },
+};
+
+static int set_padding(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    int padding = 0;
+
+    if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
+        return refuse(
+            ctx, "the padding is not supported for encryption:", "allowed are pkcs1, oaep, none");
+    ctx->padding = padding;
+    return 1;
+}
+
+static const struct digest *named_digest(const struct cipher *ctx, const OSSL_PARAM *p)
+{
+    const struct digest *digest = NULL;
+    const char *name = NULL;
+
+    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+        digest = digest_find(name);
+    if (digest != NULL && digest->oid.len != 0)
+        return digest;
+    (void)refuse(ctx, "the digest is not supported for OAEP:", name != NULL ? name : "");
+    return NULL;
+}
+
+static int set_digest(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    ctx->digest = named_digest(ctx, p);
+    return ctx->digest != NULL;
+}
+
+static int set_mgf1(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    ctx->mgf1 = named_digest(ctx, p);
+    return ctx->mgf1 != NULL;
+}
+
+static int set_label(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    const void *label = NULL;
+    size_t len = 0;
+
+    bytes_clear(&ctx->label);
+    return OSSL_PARAM_get_octet_string_ptr(p, &label, &len) && bytes_set(&ctx->label, label, len);
+}
+
+static int set_client_version(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_uint(p, &ctx->client_version);
+}
+
+static int set_alt_version(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_uint(p, &ctx->alt_version);
+}
+
+static int set_implicit_rejection(struct cipher *ctx, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_uint(p, &ctx->implicit_rejection);
+}
+
+static int cipher_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*set)(struct cipher *ctx, const OSSL_PARAM *p);
+    } setters[] = {
+        { OSSL_ASYM_CIPHER_PARAM_PAD_MODE, set_padding },
+        { OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, set_digest },
+        { OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, set_mgf1 },
+        { OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, set_label },
+        { OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, set_client_version },
+        { OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, set_alt_version },
+        { IMPLICIT_REJECTION, set_implicit_rejection },
+    };
+
+    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
+
+        if (p != NULL && !setters[i].set(vctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+static const OSSL_PARAM *cipher_settable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST_PROPS, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST_PROPS, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, NULL, 0),
+        OSSL_PARAM_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, NULL),
+        OSSL_PARAM_uint(OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, NULL),
+        OSSL_PARAM_uint(IMPLICIT_REJECTION, NULL),
+        OSSL_PARAM_END,
+    };
+
+    (void)vctx;
+    (void)provctx;
+    return params;
+}
+
+static int set_name(OSSL_PARAM *p, const struct digest *digest)
+{
+    char name[32] = "";
+
+    return OSSL_PARAM_set_utf8_string(p, digest != NULL ? digest_name(digest, name, sizeof(name))
+                                                        : name);
+}
+
+static int get_padding(const struct cipher *ctx, OSSL_PARAM *p)
+{
+    return named_number_set(p, paddings, ctx->padding);
+}
+
+static int get_digest(const struct cipher *ctx, OSSL_PARAM *p)
+{
+    return set_name(p, ctx->digest);
+}
+
+static int get_mgf1(const struct cipher *ctx, OSSL_PARAM *p)
+{
+    return set_name(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
+}
+
+static int get_label(const struct cipher *ctx, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_octet_ptr(p, ctx->label.data, ctx->label.len);
+}
+
+static int get_implicit_rejection(const struct cipher *ctx, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_uint(p, ctx->implicit_rejection);
+}
+
+static int cipher_get_ctx_params(void *vctx, OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*get)(const struct cipher *ctx, OSSL_PARAM *p);
+    } getters[] = {
+        { OSSL_ASYM_CIPHER_PARAM_PAD_MODE, get_padding },
+        { OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, get_digest },
+        { OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, get_mgf1 },
+        { OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, get_label },
+        { IMPLICIT_REJECTION, get_implicit_rejection },
+    };
+
+    for (size_t i = 0; i < COUNT(getters); i++) {
+        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters[i].name);
+
+        if (p != NULL && !getters[i].get(vctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+static const OSSL_PARAM *cipher_gettable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, NULL, 0),
+        OSSL_PARAM_octet_ptr(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, NULL, 0),
+        OSSL_PARAM_uint(IMPLICIT_REJECTION, NULL),
+        OSSL_PARAM_END,
+    };
+
+    (void)vctx;
+    (void)provctx;
+    return params;
+}
+
+static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[])
+{
+    if (key == NULL && ctx->key == NULL)
+        return refuse(ctx, "cannot begin:", "no key is set");
+    if (key != NULL) {
+        key_free(ctx->key);
+        ctx->key = key_ref(key);
+        ctx->padding = RSA_PKCS1_PADDING;
+        ctx->digest = ctx->mgf1 = NULL;
+        ctx->client_version = ctx->alt_version = 0;
+        ctx->implicit_rejection = 1;
+        bytes_clear(&ctx->label);
+    }
+    return cipher_set_ctx_params(ctx, params);
+}
+
+static int cipher_encrypt_init(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    return begin(vctx, key, params);
+}
+
+static int cipher_decrypt_init(void *vctx, void *vkey, const OSSL_PARAM params[])
+{
+    const struct key *key = vkey;
+
+    if (key != NULL && !key_is_private(key))
+        return refuse(vctx, "cannot decrypt:", "this is a public key");
+    return begin(vctx, vkey, params);
+}
+
+static void request_make(const struct cipher *ctx, struct cipher_request *request)
+{
+    *request = (struct cipher_request){
+        .padding = ctx->padding == RSA_PKCS1_OAEP_PADDING       ? CIPHER_OAEP
+                   : ctx->padding == RSA_PKCS1_WITH_TLS_PADDING ? CIPHER_TLS
+                   : ctx->padding == RSA_NO_PADDING             ? CIPHER_RAW
+                                                                : CIPHER_PKCS1,
+        .digest = ctx->digest != NULL ? ctx->digest : digest_find("SHA1"),
+        .label = view_bytes(&ctx->label),
+        .client_version = ctx->client_version,
+        .alt_version = ctx->alt_version,
+        .implicit_rejection = ctx->implicit_rejection != 0,
+    };
+    request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : request->digest;
+}
+
+static int cipher_decrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                          const unsigned char *in, size_t in_len)
+{
+    struct cipher *ctx = vctx;
+    bool tls = ctx->padding == RSA_PKCS1_WITH_TLS_PADDING;
+    size_t size = tls ? PREMASTER_LEN : key_signature_max(ctx->key);
+    struct cipher_request request;
+
+    if (out == NULL) {
+        *out_len = size;
+        return 1;
+    }
+    if (out_size < size)
+        return refuse(ctx, "cannot decrypt:", "the buffer is too small");
+    if (tls && ctx->client_version == 0)
+        return refuse(ctx, "cannot decrypt:", "the client's TLS version is not set");
+    request_make(ctx, &request);
+    return key_decrypt(ctx->key, &request, (struct view){ in, in_len }, out, out_len);
+}
+
+static void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
+{
+    EVP_PKEY_CTX_free(*ctx);
+}
+
+/* Gives the host's context for the same key the same parameters. */
+static bool host_params(const struct cipher *ctx, EVP_PKEY_CTX *host)
+{
+    char digest[32], mgf1[32];
+    int padding = ctx->padding;
+    bool oaep = padding == RSA_PKCS1_OAEP_PADDING;
+    OSSL_PARAM params[5];
+    size_t count = 0;
+
+    params[count++] = OSSL_PARAM_construct_int(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, &padding);
+    if (oaep && ctx->digest != NULL)
+        params[count++] = OSSL_PARAM_construct_utf8_string(
+            OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST,
+            (char *)(uintptr_t)digest_name(ctx->digest, digest, sizeof(digest)), 0);
+    if (oaep && ctx->mgf1 != NULL)
+        params[count++] = OSSL_PARAM_construct_utf8_string(
+            OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST,
+            (char *)(uintptr_t)digest_name(ctx->mgf1, mgf1, sizeof(mgf1)), 0);
+    if (oaep && ctx->label.data != NULL)
+        params[count++] = OSSL_PARAM_construct_octet_string(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL,
+                                                            ctx->label.data, ctx->label.len);
+    params[count] = OSSL_PARAM_construct_end();
+    return EVP_PKEY_CTX_set_params(host, params) == 1;
+}
+
+static int cipher_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                          const unsigned char *in, size_t in_len)
+{
+    const struct cipher *ctx = vctx;
+    EVP_PKEY *key = key_host(ctx->key);
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = NULL;
+
+    if (out == NULL) {
+        *out_len = key_signature_max(ctx->key);
+        return 1;
+    }
+    *out_len = out_size;
+    if (key != NULL)
+        host = EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, key, HOST_PROPERTIES);
+    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host) &&
+           EVP_PKEY_encrypt(host, out, out_len, in, in_len) == 1;
+}
+
+static const OSSL_DISPATCH cipher_functions[] = {
+    { OSSL_FUNC_ASYM_CIPHER_NEWCTX, (void (*)(void))cipher_newctx },
+    { OSSL_FUNC_ASYM_CIPHER_FREECTX, (void (*)(void))cipher_freectx },
+    { OSSL_FUNC_ASYM_CIPHER_DUPCTX, (void (*)(void))cipher_dupctx },
+    { OSSL_FUNC_ASYM_CIPHER_ENCRYPT_INIT, (void (*)(void))cipher_encrypt_init },
+    { OSSL_FUNC_ASYM_CIPHER_ENCRYPT, (void (*)(void))cipher_encrypt },
+    { OSSL_FUNC_ASYM_CIPHER_DECRYPT_INIT, (void (*)(void))cipher_decrypt_init },
+    { OSSL_FUNC_ASYM_CIPHER_DECRYPT, (void (*)(void))cipher_decrypt },
+    { OSSL_FUNC_ASYM_CIPHER_GET_CTX_PARAMS, (void (*)(void))cipher_get_ctx_params },
+    { OSSL_FUNC_ASYM_CIPHER_GETTABLE_CTX_PARAMS, (void (*)(void))cipher_gettable_ctx_params },
+    { OSSL_FUNC_ASYM_CIPHER_SET_CTX_PARAMS, (void (*)(void))cipher_set_ctx_params },
+    { OSSL_FUNC_ASYM_CIPHER_SETTABLE_CTX_PARAMS, (void (*)(void))cipher_settable_ctx_params },
+    { 0, NULL },
+};
+
+const OSSL_ALGORITHM asym_cipher_algorithms[] = {
+    { "PKCS11-RSA", PROPERTIES, cipher_functions, "RSA decryption on tokens" },
+    { NULL, NULL, NULL, NULL },
+};
