@@ -12,15 +12,30 @@ static void wrap_bit_string(struct der_writer *writer, const uint8_t *mark)
     der_wrap(writer, DER_BIT_STRING, mark);
 }
 
+static void write_pkcs1(struct der_writer *writer, struct view n, struct view e)
+{
+    const uint8_t *end = der_mark(writer);
+
+    der_unsigned(writer, e);
+    der_unsigned(writer, n);
+    der_wrap(writer, DER_SEQUENCE, end);
+}
+
+size_t pkcs1_write(struct view n, struct view e, uint8_t *der, size_t size)
+{
+    struct der_writer writer = der_begin(der, size);
+
+    write_pkcs1(&writer, n, e);
+    return der_done(&writer);
+}
+
 size_t spki_write_rsa(struct view n, struct view e, uint8_t *der, size_t size)
 {
     struct der_writer writer = der_begin(der, size);
     const uint8_t *end = der_mark(&writer);
     const uint8_t *algorithm;
 
-    der_unsigned(&writer, e);
-    der_unsigned(&writer, n);
-    der_wrap(&writer, DER_SEQUENCE, end);
+    write_pkcs1(&writer, n, e);
     wrap_bit_string(&writer, end);
     algorithm = der_mark(&writer);
     der_value(&writer, DER_NULL, (struct view){ NULL, 0 });

@@ -11,6 +11,9 @@
  * are enough. The length written, 0 when size is too small. */
 size_t spki_write_rsa(struct view n, struct view e, uint8_t *der, size_t size);
 
+/* RSAPublicKey, RFC 8017 appendix A.1.1; n.len + e.len + SPKI_OVERHEAD bytes are enough. */
+size_t pkcs1_write(struct view n, struct view e, uint8_t *der, size_t size);
+
 /* id-ecPublicKey with a named curve, RFC 5480 §2.1. curve: the content of the curve's OID; point:
  * the ECPoint (0x04 X Y). der: point.len + curve.len + SPKI_OVERHEAD bytes are enough. */
 size_t spki_write_ec(struct view curve, struct view point, uint8_t *der, size_t size);

@@ -1,16 +1,25 @@
-/* Encoders: a key's public half as SubjectPublicKeyInfo (provider-encoder(7)). */
+/* Encoders (provider-encoder(7)): the public half as SubjectPublicKeyInfo and PKCS#1, a private key as
+ * the URI that leads to it, and either as text. */
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/bio.h>
 #include <openssl/core_names.h>
 
+#include "der/pem_uri.h"
+#include "der/spki.h"
 #include "ops/corebio.h"
 #include "ops/ops.h"
+#include "pkcs11_bridge.h"
 #include "scope.h"
 
 static OSSL_FUNC_encoder_newctx_fn encoder_newctx;
 static OSSL_FUNC_encoder_freectx_fn encoder_freectx;
-static OSSL_FUNC_encoder_does_selection_fn spki_does_selection;
-static OSSL_FUNC_encoder_encode_fn spki_encode_der;
-static OSSL_FUNC_encoder_encode_fn spki_encode_pem;
+static OSSL_FUNC_encoder_does_selection_fn public_does_selection;
+static OSSL_FUNC_encoder_does_selection_fn private_does_selection;
+static OSSL_FUNC_encoder_does_selection_fn text_does_selection;
 
+/* There is no state between calls: the context is the provider. */
 static void *encoder_newctx(void *provctx)
 {
     return provctx;
@@ -21,68 +30,152 @@ static void encoder_freectx(void *ctx)
     (void)ctx;
 }
 
-static int spki_does_selection(void *provctx, int selection)
+static int public_does_selection(void *provctx, int selection)
 {
     (void)provctx;
     return (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 &&
            (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
 }
 
-static int spki_encode(struct provider *provider, OSSL_CORE_BIO *out, const struct key *key,
-                       int selection, bool pem)
+static int private_does_selection(void *provctx, int selection)
+{
+    (void)provctx;
+    return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
+}
+
+static int text_does_selection(void *provctx, int selection)
+{
+    (void)provctx;
+    return (selection & OSSL_KEYMGMT_SELECT_ALL) != 0;
+}
+
+/* What is encoded, and how: der returns memory of OPENSSL_malloc, or NULL. */
+struct form {
+    uint8_t *(*der)(const struct key *key, size_t *len);
+    const char *pem_label; /* NULL: as DER */
+};
+
+static uint8_t *pkcs1_der(const struct key *key, size_t *len)
+{
+    size_t room = key->n.len + key->e.len + SPKI_OVERHEAD;
+    _cleanup_(free_scoped) uint8_t *der = key->n.data != NULL ? OPENSSL_malloc(room) : NULL;
+
+    if (der == NULL)
+        return NULL;
+    *len = pkcs1_write(view_bytes(&key->n), view_bytes(&key->e), der, room);
+    return *len != 0 ? MOVE(der) : NULL;
+}
+
+static uint8_t *uri_der(const struct key *key, size_t *len)
+{
+    char uri[URI_MAX];
+    size_t room = sizeof(uri) + PEM_URI_OVERHEAD;
+    _cleanup_(free_scoped) uint8_t *der = key_is_private(key) ? OPENSSL_malloc(room) : NULL;
+
+    if (der == NULL)
+        return NULL;
+    (void)key_describe(key, uri, sizeof(uri));
+    *len = pem_uri_write((struct view){ (const uint8_t *)uri, strlen(uri) }, der, room);
+    return *len != 0 ? MOVE(der) : NULL;
+}
+
+static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct key *key,
+                  const OSSL_PARAM *abstract, const struct form *form)
 {
     size_t len = 0;
-    _cleanup_(free_scoped) uint8_t *der = key != NULL ? key_spki(key, &len) : NULL;
+    _cleanup_(free_scoped) uint8_t *der = NULL;
 
-    if (der == NULL || !spki_does_selection(provider, selection))
+    if (abstract != NULL || key == NULL)
         return 0;
-    return pem ? corebio_write_pem(provider, out, "PUBLIC KEY", der, len)
+    der = form->der(key, &len);
+    if (der == NULL)
+        return 0;
+    return form->pem_label != NULL
+               ? corebio_write_pem(provider, out, form->pem_label, der, len)
                : corebio_write(provider, out, der, len);
 }
 
-static int spki_encode_der(void *ctx, OSSL_CORE_BIO *out, const void *key,
-                           const OSSL_PARAM abstract[], int selection, OSSL_PASSPHRASE_CALLBACK *cb,
-                           void *arg)
+static void bio_scoped(BIO **bio)
 {
-    (void)abstract;
-    (void)cb;
-    (void)arg;
-    return spki_encode(ctx, out, key, selection, false);
+    BIO_free(*bio);
 }
 
-static int spki_encode_pem(void *ctx, OSSL_CORE_BIO *out, const void *key,
-                           const OSSL_PARAM abstract[], int selection, OSSL_PASSPHRASE_CALLBACK *cb,
-                           void *arg)
+/* "Private key on the token soft", the URI, and the public values as libcrypto prints them. */
+static int encode_text(void *ctx, OSSL_CORE_BIO *out, const void *vkey, const OSSL_PARAM abstract[],
+                       int selection, OSSL_PASSPHRASE_CALLBACK *cb, void *arg)
 {
-    (void)abstract;
+    struct key *key = (struct key *)(uintptr_t)vkey;
+    _cleanup_(bio_scoped) BIO *memory = BIO_new(BIO_s_mem());
+    EVP_PKEY *host = key != NULL ? key_host(key) : NULL;
+    char uri[URI_MAX], *text = NULL;
+    long len;
+
+    (void)selection;
     (void)cb;
     (void)arg;
-    return spki_encode(ctx, out, key, selection, true);
+    if (abstract != NULL || memory == NULL || host == NULL)
+        return 0;
+    if (key_is_private(key))
+        (void)BIO_printf(memory, "Private key on the token %s\nURI: %s\n", key->object->slot->label,
+                         key_describe(key, uri, sizeof(uri)));
+    if (EVP_PKEY_print_public(memory, host, 0, NULL) != 1)
+        return 0;
+    len = BIO_get_mem_data(memory, &text);
+    return len > 0 && corebio_write(ctx, out, text, (size_t)len);
 }
 
-static const OSSL_DISPATCH spki_der_functions[] = {
-    { OSSL_FUNC_ENCODER_NEWCTX, (void (*)(void))encoder_newctx },
-    { OSSL_FUNC_ENCODER_FREECTX, (void (*)(void))encoder_freectx },
-    { OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))spki_does_selection },
-    { OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))spki_encode_der },
-    { 0, NULL },
-};
+#define ENCODER(name, der, pem_label)                                                              \
+    static int name(void *ctx, OSSL_CORE_BIO *out, const void *key, const OSSL_PARAM abstract[],   \
+                    int selection, OSSL_PASSPHRASE_CALLBACK *cb, void *arg)                        \
+    {                                                                                              \
+        static const struct form form = { der, pem_label };                                        \
+                                                                                                   \
+        (void)selection;                                                                           \
+        (void)cb;                                                                                  \
+        (void)arg;                                                                                 \
+        return encode(ctx, out, key, abstract, &form);                                             \
+    }
 
-static const OSSL_DISPATCH spki_pem_functions[] = {
-    { OSSL_FUNC_ENCODER_NEWCTX, (void (*)(void))encoder_newctx },
-    { OSSL_FUNC_ENCODER_FREECTX, (void (*)(void))encoder_freectx },
-    { OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))spki_does_selection },
-    { OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))spki_encode_pem },
-    { 0, NULL },
-};
+ENCODER(spki_to_der, key_spki, NULL)
+ENCODER(spki_to_pem, key_spki, "PUBLIC KEY")
+ENCODER(pkcs1_to_der, pkcs1_der, NULL)
+ENCODER(pkcs1_to_pem, pkcs1_der, "RSA PUBLIC KEY")
+ENCODER(uri_to_pem, uri_der, PKCS11_BRIDGE_PEM_LABEL)
 
-#define SPKI_DER PROPERTIES ",output=der,structure=SubjectPublicKeyInfo"
-#define SPKI_PEM PROPERTIES ",output=pem,structure=SubjectPublicKeyInfo"
+#define FUNCTIONS(name, selects, encodes)                                                          \
+    static const OSSL_DISPATCH name[] = {                                                          \
+        { OSSL_FUNC_ENCODER_NEWCTX, (void (*)(void))encoder_newctx },                              \
+        { OSSL_FUNC_ENCODER_FREECTX, (void (*)(void))encoder_freectx },                            \
+        { OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))selects },                             \
+        { OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))encodes },                                     \
+        { 0, NULL },                                                                               \
+    }
+
+FUNCTIONS(spki_der, public_does_selection, spki_to_der);
+FUNCTIONS(spki_pem, public_does_selection, spki_to_pem);
+FUNCTIONS(pkcs1_public_der, public_does_selection, pkcs1_to_der);
+FUNCTIONS(pkcs1_public_pem, public_does_selection, pkcs1_to_pem);
+FUNCTIONS(uri_pem, private_does_selection, uri_to_pem);
+FUNCTIONS(text, text_does_selection, encode_text);
+
+#define AS(output, structure) PROPERTIES ",output=" output ",structure=" structure
+
+/* The forms that all types of key have. */
+#define EVERY(type)                                                                                \
+    { type, AS("der", "SubjectPublicKeyInfo"), spki_der, "public half" },                          \
+        { type, AS("pem", "SubjectPublicKeyInfo"), spki_pem, "public half" },                      \
+        { type, AS("pem", "PrivateKeyInfo"), uri_pem, "URI of a private key" },                    \
+        { type, AS("pem", "type-specific"), uri_pem, "URI of a private key" },                     \
+    {                                                                                              \
+        type, PROPERTIES ",output=text", text, "for people"                                        \
+    }
 
 const OSSL_ALGORITHM encoder_algorithms[] = {
-    { "RSA", SPKI_DER, spki_der_functions, "public half of an RSA key on a token" },
-    { "RSA", SPKI_PEM, spki_pem_functions, "public half of an RSA key on a token" },
-    { "EC", SPKI_DER, spki_der_functions, "public half of an EC key on a token" },
-    { "EC", SPKI_PEM, spki_pem_functions, "public half of an EC key on a token" },
+    EVERY("RSA"),
+    { "RSA", AS("der", "pkcs1"), pkcs1_public_der, "public half" },
+    { "RSA", AS("pem", "pkcs1"), pkcs1_public_pem, "public half" },
+    { "RSA", AS("der", "type-specific"), pkcs1_public_der, "public half" },
+    { "RSA", AS("pem", "type-specific"), pkcs1_public_pem, "public half" },
+    EVERY("EC"),
     { NULL, NULL, NULL, NULL },
 };

@@ -6,6 +6,7 @@
 #include <openssl/core_dispatch.h>
 
 #include "key/key.h"
+#include "uri/uri.h"
 
 /* The names of the key types, by enum key_type. */
 struct key_names {
