@@ -38,6 +38,7 @@ extern const OSSL_ALGORITHM encoder_algorithms[];
 extern const OSSL_ALGORITHM keymgmt_algorithms[];
 extern const OSSL_ALGORITHM signature_algorithms[];
 extern const OSSL_ALGORITHM asym_cipher_algorithms[];
+extern const OSSL_ALGORITHM keyexch_algorithms[];
 
 #define PROPERTIES "provider=pkcs11"
 

@@ -60,3 +60,18 @@ size_t spki_write_ec(struct view curve, struct view point, uint8_t *der, size_t 
     der_wrap(&writer, DER_SEQUENCE, end);
     return der_done(&writer);
 }
+
+size_t spki_write_raw(struct view algorithm, struct view key, uint8_t *der, size_t size)
+{
+    struct der_writer writer = der_begin(der, size);
+    const uint8_t *end = der_mark(&writer);
+    const uint8_t *identifier;
+
+    der_bytes(&writer, key);
+    wrap_bit_string(&writer, end);
+    identifier = der_mark(&writer);
+    der_value(&writer, DER_OID, algorithm);
+    der_wrap(&writer, DER_SEQUENCE, identifier);
+    der_wrap(&writer, DER_SEQUENCE, end);
+    return der_done(&writer);
+}

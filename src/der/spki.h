@@ -18,4 +18,7 @@ size_t pkcs1_write(struct view n, struct view e, uint8_t *der, size_t size);
  * the ECPoint (0x04 X Y). der: point.len + curve.len + SPKI_OVERHEAD bytes are enough. */
 size_t spki_write_ec(struct view curve, struct view point, uint8_t *der, size_t size);
 
+/* Ed25519, Ed448, X25519, X448: the algorithm's OID and the key as it is, RFC 8410 §4. */
+size_t spki_write_raw(struct view algorithm, struct view key, uint8_t *der, size_t size);
+
 #endif

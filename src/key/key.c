@@ -60,12 +60,26 @@ bool key_set_rsa(struct key *key, struct view n, struct view e)
            bytes_set(&key->e, e.data, e.len);
 }
 
+enum key_type key_type_of(const struct curve *curve)
+{
+    return (enum key_type)(KEY_EC + (int)curve->kind);
+}
+
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
 {
-    if (key->type != KEY_EC || key->point.data != NULL || curve == NULL ||
+    if (curve == NULL || key->type != key_type_of(curve) || key->point.data != NULL ||
         !curve_point_fits(curve, point))
         return false;
     key->curve = curve;
+    return bytes_set(&key->point, point.data, point.len);
+}
+
+bool key_replace_point(struct key *key, struct view point)
+{
+    if (key->object != NULL || key->curve == NULL || !curve_point_fits(key->curve, point))
+        return false;
+    bytes_clear(&key->point);
+    EVP_PKEY_free(atomic_exchange(&key->host, NULL));
     return bytes_set(&key->point, point.data, point.len);
 }
 
@@ -144,9 +158,12 @@ uint8_t *key_spki(const struct key *key, size_t *len)
 
     if (der == NULL)
         return NULL;
-    *len = key->type == KEY_RSA
-               ? spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), der, room)
-               : spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
+    if (key->type == KEY_RSA)
+        *len = spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), der, room);
+    else if (key->type == KEY_EC)
+        *len = spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
+    else
+        *len = spki_write_raw(key->curve->oid, view_bytes(&key->point), der, room);
     return *len != 0 ? MOVE(der) : NULL;
 }
 

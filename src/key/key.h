@@ -15,7 +15,8 @@
 #include "provider.h"
 #include "token/object.h"
 
-enum key_type { KEY_RSA, KEY_EC };
+/* From KEY_EC on in the order of enum curve_kind. */
+enum key_type { KEY_RSA, KEY_EC, KEY_ED25519, KEY_ED448, KEY_X25519, KEY_X448, KEY_TYPES };
 
 /* Never changed once others can see it, but for what is made at the first need. */
 struct key {
@@ -23,8 +24,8 @@ struct key {
     struct provider *provider;
     enum key_type type;
     struct bytes n, e;                  /* KEY_RSA: big-endian, no leading zeros */
-    const struct curve *curve;          /* KEY_EC; NULL while empty */
-    struct bytes point;                 /* KEY_EC: 0x04 X Y */
+        const struct curve *curve; /* but for KEY_RSA; NULL while empty */
+    struct bytes point;        /* KEY_EC: 0x04 X Y; else the key's bytes */
     struct object *object;              /* the private half; NULL for a public key */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
@@ -38,6 +39,10 @@ void key_scoped(struct key **key);
 /* Fill an empty key; false when memory is short or the values cannot be a key's. */
 bool key_set_rsa(struct key *key, struct view n, struct view e);
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point);
+
+/* Gives a public key another point on the curve that it has; false for a private key and for what is no
+ * point. Only for a key that nobody else uses meanwhile. */
+bool key_replace_point(struct key *key, struct view point);
 
 bool key_has_public(const struct key *key);
 bool key_is_private(const struct key *key);
@@ -66,6 +71,13 @@ enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
 /* Whether the token hashes for this request: its mechanism is listed for signing. One call at most.
  */
 bool key_token_hashes(struct key *key, const struct sign_request *request);
+
+/* The key type of a curve. */
+enum key_type key_type_of(const struct curve *curve);
+
+/* The secret that key and peer, a public key of the same type, share: the x coordinate on EC curves.
+ * out: curve_field_bytes bytes; *len is set. False with an error raised. */
+bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
 /* Signs data, a message or a digest as column says. signature: key_signature_max bytes, filled as
  * OpenSSL wants it (ECDSA as DER); *len is set. False with an error raised. */

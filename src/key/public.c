@@ -13,11 +13,6 @@ static const CK_ATTRIBUTE_TYPE public_attributes[] = {
     CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
 };
 
-static const struct {
-    CK_KEY_TYPE ck;
-    enum key_type type;
-} key_types[] = { { CKK_RSA, KEY_RSA }, { CKK_EC, KEY_EC } };
-
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
 {
     const CK_ATTRIBUTE *one = attribute(attributes, type);
@@ -62,12 +57,10 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
         return key_set_rsa(key, n, e) ? HALF_READ : HALF_UNUSABLE;
     }
     curve = curve_by_params(params);
-    if (curve == NULL) {
-        *unusable = "its curve (CKA_EC_PARAMS) is not one that this provider knows by its OID";
-        return HALF_UNUSABLE;
-    }
     if (point.len == 0)
         return HALF_ABSENT;
+    if (curve == NULL || key_type_of(curve) != key->type)
+        return HALF_UNUSABLE;
     return key_set_ec(key, curve, ec_point(curve, point)) ? HALF_READ : HALF_UNUSABLE;
 }
 
@@ -127,6 +120,28 @@ static CK_RV half_find(struct key *key, struct session *session,
     return CKR_OK;
 }
 
+/* Modules differ in which CKA_KEY_TYPE Edwards and Montgomery keys have: the curve decides. */
+static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, enum key_type *out,
+                      const char **unusable)
+{
+    const struct curve *curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
+
+    if (ck_type == CKK_RSA) {
+        *out = KEY_RSA;
+        return true;
+    }
+    if (ck_type != CKK_EC && ck_type != CKK_EC_EDWARDS && ck_type != CKK_EC_MONTGOMERY) {
+        *unusable = "its CKA_KEY_TYPE is not supported";
+        return false;
+    }
+    if (curve == NULL) {
+        *unusable = "its curve (CKA_EC_PARAMS) is not one that this provider knows";
+        return false;
+    }
+    *out = key_type_of(curve);
+    return true;
+}
+
 static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
                       CK_OBJECT_CLASS class, struct attributes *attributes, struct key **out,
                       const char **unusable)
@@ -134,8 +149,8 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
     bool private = class == CKO_PRIVATE_KEY;
     _cleanup_(key_scoped) struct key *key = NULL;
     bool read = false;
-    size_t i = 0;
-    CK_KEY_TYPE type;
+    enum key_type type;
+    CK_KEY_TYPE ck_type;
     CK_RV rv =
         attributes_read(session, handle, private ? private_attributes : public_attributes,
                         private ? COUNT(private_attributes) : COUNT(public_attributes), attributes);
@@ -143,17 +158,13 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
     *out = NULL;
     if (rv != CKR_OK)
         return rv;
-    type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
-    while (i < COUNT(key_types) && key_types[i].ck != type)
-        i++;
-    if (i == COUNT(key_types)) {
-        *unusable = "its CKA_KEY_TYPE is not supported";
+    ck_type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+    if (!type_find(ck_type, attributes, &type, unusable))
         return CKR_OK;
-    }
-    key = key_new(provider, key_types[i].type);
+    key = key_new(provider, type);
     if (key == NULL)
         return CKR_HOST_MEMORY;
-    rv = half_find(key, session, attributes, class, type, unusable, &read);
+    rv = half_find(key, session, attributes, class, ck_type, unusable, &read);
     if (rv == CKR_OK && read)
         *out = MOVE(key);
     return rv;

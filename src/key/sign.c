@@ -7,7 +7,8 @@
 #include "token/call.h"
 #include "token/run.h"
 
-/* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size. */
+/* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size, but
+ * for EdDSA, which needs the message whole. */
 #define SIGN_SINGLE_MAX (64UL * 1024)
 
 struct sign_task {
@@ -48,7 +49,7 @@ static CK_RV sign(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
     if (rv != CKR_OK)
         return rv;
     task->out_len = task->out_size;
-    if (task->data.len > SIGN_SINGLE_MAX)
+    if (task->data.len > SIGN_SINGLE_MAX && task->mechanism.ck.mechanism != CKM_EDDSA)
         return sign_in_pieces(session, task);
     return P11_CALL(module, C_Sign, session->handle, unconst(task->data.data), task->data.len,
                     task->out, &task->out_len);

@@ -14,23 +14,32 @@
 #define BRAINPOOL(n) OID(0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, (n))
 
 /* RFC 5480 §2.1.1.1, SEC 2, RFC 5639 */
+#define RFC8410(n) OID(0x2b, 0x65, (n))
+
 static const struct curve curves[] = {
-    { "prime192v1:P-192:secp192r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01), 192, 192 },
-    { "secp224r1:P-224", OID(0x2b, 0x81, 0x04, 0x00, 0x21), 224, 224 },
-    { "prime256v1:P-256:secp256r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07), 256, 256 },
-    { "secp384r1:P-384", OID(0x2b, 0x81, 0x04, 0x00, 0x22), 384, 384 },
-    { "secp521r1:P-521", OID(0x2b, 0x81, 0x04, 0x00, 0x23), 521, 521 },
-    { "secp256k1", OID(0x2b, 0x81, 0x04, 0x00, 0x0a), 256, 256 },
-    { "brainpoolP192r1", BRAINPOOL(3), 192, 192 },
-    { "brainpoolP224r1", BRAINPOOL(5), 224, 224 },
-    { "brainpoolP256r1", BRAINPOOL(7), 256, 256 },
-    { "brainpoolP256t1", BRAINPOOL(8), 256, 256 },
-    { "brainpoolP320r1", BRAINPOOL(9), 320, 320 },
-    { "brainpoolP320t1", BRAINPOOL(10), 320, 320 },
-    { "brainpoolP384r1", BRAINPOOL(11), 384, 384 },
-    { "brainpoolP384t1", BRAINPOOL(12), 384, 384 },
-    { "brainpoolP512r1", BRAINPOOL(13), 512, 512 },
-    { "brainpoolP512t1", BRAINPOOL(14), 512, 512 },
+    { "ED25519", RFC8410(0x70), 256, 256, CURVE_ED25519, "edwards25519:Ed25519",
+      OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01) },
+    { "ED448", RFC8410(0x71), 456, 456, CURVE_ED448, "edwards448:Ed448", { NULL, 0 } },
+    { "X25519", RFC8410(0x6e), 256, 253, CURVE_X25519, "curve25519:X25519",
+      OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01) },
+    { "X448", RFC8410(0x6f), 448, 448, CURVE_X448, "curve448:X448", { NULL, 0 } },
+
+    { "prime192v1:P-192:secp192r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01), 192, 192, CURVE_EC, NULL, { NULL, 0 } },
+    { "secp224r1:P-224", OID(0x2b, 0x81, 0x04, 0x00, 0x21), 224, 224, CURVE_EC, NULL, { NULL, 0 } },
+    { "prime256v1:P-256:secp256r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
+    { "secp384r1:P-384", OID(0x2b, 0x81, 0x04, 0x00, 0x22), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
+    { "secp521r1:P-521", OID(0x2b, 0x81, 0x04, 0x00, 0x23), 521, 521, CURVE_EC, NULL, { NULL, 0 } },
+    { "secp256k1", OID(0x2b, 0x81, 0x04, 0x00, 0x0a), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP192r1", BRAINPOOL(3), 192, 192, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP224r1", BRAINPOOL(5), 224, 224, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP256r1", BRAINPOOL(7), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP256t1", BRAINPOOL(8), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP320r1", BRAINPOOL(9), 320, 320, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP320t1", BRAINPOOL(10), 320, 320, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP384r1", BRAINPOOL(11), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP384t1", BRAINPOOL(12), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP512r1", BRAINPOOL(13), 512, 512, CURVE_EC, NULL, { NULL, 0 } },
+    { "brainpoolP512t1", BRAINPOOL(14), 512, 512, CURVE_EC, NULL, { NULL, 0 } },
 };
 
 const struct curve *curve_by_name(const char *name)
@@ -44,16 +53,35 @@ const struct curve *curve_by_name(const char *name)
 const struct curve *curve_by_oid(struct view oid)
 {
     for (size_t i = 0; i < COUNT(curves); i++)
-        if (view_equal(curves[i].oid, oid))
+        if (view_equal(curves[i].oid, oid) ||
+            (oid.len != 0 && view_equal(curves[i].old_oid, oid)))
+            return &curves[i];
+    return NULL;
+}
+
+static const struct curve *curve_by_printable(struct view text)
+{
+    char name[32];
+
+    if (text.len >= sizeof(name))
+        return NULL;
+    memcpy(name, text.data, text.len);
+    name[text.len] = '\0';
+    for (size_t i = 0; i < COUNT(curves); i++)
+        if (curves[i].printable != NULL && names_have(curves[i].printable, name))
             return &curves[i];
     return NULL;
 }
 
 const struct curve *curve_by_params(struct view params)
 {
-    struct view oid;
+    struct view content;
 
-    return der_read(&params, DER_OID, &oid) && params.len == 0 ? curve_by_oid(oid) : NULL;
+    if (der_read(&params, DER_OID, &content))
+        return params.len == 0 ? curve_by_oid(content) : NULL;
+    if (der_read(&params, DER_PRINTABLE_STRING, &content))
+        return params.len == 0 ? curve_by_printable(content) : NULL;
+    return NULL;
 }
 
 const char *curve_name(const struct curve *curve, char *buf, size_t size)
@@ -65,6 +93,11 @@ const char *curve_name(const struct curve *curve, char *buf, size_t size)
 size_t curve_field_bytes(const struct curve *curve)
 {
     return (curve->field_bits + 7) / 8;
+}
+
+size_t curve_point_bytes(const struct curve *curve)
+{
+    return curve->kind == CURVE_EC ? 1 + 2 * curve_field_bytes(curve) : curve_field_bytes(curve);
 }
 
 size_t curve_order_bytes(const struct curve *curve)
@@ -79,6 +112,10 @@ unsigned curve_security_bits(const struct curve *curve)
         unsigned order_bits, security_bits;
     } steps[] = { { 512, 256 }, { 384, 192 }, { 256, 128 }, { 224, 112 }, { 160, 80 } };
 
+    if (curve->kind == CURVE_ED25519 || curve->kind == CURVE_X25519)
+        return 128;
+    if (curve->kind == CURVE_ED448 || curve->kind == CURVE_X448)
+        return 224;
     for (size_t i = 0; i < COUNT(steps); i++)
         if (curve->order_bits >= steps[i].order_bits)
             return steps[i].security_bits;
@@ -90,10 +127,15 @@ size_t curve_signature_max(const struct curve *curve)
     size_t integer = curve->order_bits / 8 + 1; /* with the zero that keeps it positive */
     size_t content = 2 * (2 + integer);
 
+    if (curve->kind == CURVE_ED25519 || curve->kind == CURVE_ED448)
+        return 2 * curve_point_bytes(curve);
+    if (curve->kind != CURVE_EC)
+        return curve_point_bytes(curve);
     return content + (content < 0x80 ? 2 : 3);
 }
 
 bool curve_point_fits(const struct curve *curve, struct view point)
 {
-    return point.len == 1 + 2 * curve_field_bytes(curve) && point.data[0] == 0x04;
+    return point.len == curve_point_bytes(curve) &&
+           (curve->kind != CURVE_EC || point.data[0] == 0x04);
 }

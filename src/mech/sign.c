@@ -75,6 +75,7 @@ static const CK_MECHANISM_TYPE hashed_before[] = {
     [SIGN_RSA_PSS] = CKM_RSA_PKCS_PSS,
     [SIGN_RSA_RAW] = CKM_RSA_X_509,
     [SIGN_ECDSA] = CKM_ECDSA,
+    [SIGN_EDDSA] = CKM_EDDSA,
 };
 
 static size_t row_find(const struct sign_request *request)
@@ -106,6 +107,10 @@ bool sign_mechanism_token(const struct sign_request *request, struct sign_mechan
 {
     size_t i = row_find(request);
 
+    if (request->scheme == SIGN_EDDSA) {
+        mechanism_set(request, CKM_EDDSA, out);
+        return true;
+    }
     if (i == COUNT(rows) || rows[i].token_hashes == NO_MECHANISM)
         return false;
     mechanism_set(request, rows[i].token_hashes, out);

@@ -5,7 +5,7 @@
 #include "mech/curve.h"
 #include "mech/digest.h"
 
-enum sign_scheme { SIGN_RSA_PKCS1, SIGN_RSA_PSS, SIGN_RSA_RAW, SIGN_ECDSA };
+enum sign_scheme { SIGN_RSA_PKCS1, SIGN_RSA_PSS, SIGN_RSA_RAW, SIGN_ECDSA, SIGN_EDDSA };
 
 /* What the application asked for. */
 struct sign_request {
@@ -24,7 +24,7 @@ struct sign_mechanism {
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
 #define SIGN_INPUT_MAX 2048
 
-/* The mechanism that hashes on the token. False where PKCS#11 has none. */
+/* The mechanism that hashes on the token (for EdDSA, the only one). False where PKCS#11 has none. */
 bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out);
 
 /* The mechanism for a digest that was made before. */

@@ -127,5 +127,9 @@ const OSSL_ALGORITHM decoder_algorithms[] = {
     { "DER", PEM_PROPERTIES, pem_functions, "PEM with a pkcs11: URI" },
     { "RSA", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA key" },
     { "EC", URI_PROPERTIES, uri_functions, "pkcs11: URI of an EC key" },
+    { "ED25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed25519 key" },
+    { "ED448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed448 key" },
+    { "X25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an X25519 key" },
+    { "X448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an X448 key" },
     { NULL, NULL, NULL, NULL },
 };

@@ -177,5 +177,9 @@ const OSSL_ALGORITHM encoder_algorithms[] = {
     { "RSA", AS("der", "type-specific"), pkcs1_public_der, "public half" },
     { "RSA", AS("pem", "type-specific"), pkcs1_public_pem, "public half" },
     EVERY("EC"),
+    EVERY("ED25519"),
+    EVERY("ED448"),
+    EVERY("X25519"),
+    EVERY("X448"),
     { NULL, NULL, NULL, NULL },
 };

@@ -12,6 +12,12 @@
 static OSSL_FUNC_keymgmt_new_fn rsa_new;
 static OSSL_FUNC_keymgmt_new_fn ec_new;
 static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
+static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
+static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
+static OSSL_FUNC_keymgmt_import_fn raw_import;
+static OSSL_FUNC_keymgmt_import_types_fn raw_types;
+static OSSL_FUNC_keymgmt_get_params_fn raw_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
 static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
 static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
 static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
@@ -97,17 +103,6 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
     return ok;
 }
 
-static int refuse_private(const struct key *key, int selection, const OSSL_PARAM params[],
-                          const char *private_name)
-{
-    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 ||
-        OSSL_PARAM_locate_const(params, private_name) == NULL)
-        return 0;
-    error_raise(&key->provider->core, REASON_UNSUPPORTED,
-                "cannot import a private key: it would have to leave software for a token");
-    return 1;
-}
-
 static void bn_scoped(BIGNUM **bn)
 {
     BN_clear_free(*bn);
@@ -125,6 +120,8 @@ static size_t param_number(const OSSL_PARAM params[], const char *name, uint8_t 
     return (size_t)BN_bn2bin(bn, buf);
 }
 
+/* Imports take the public half and leave a private one where it is: libcrypto offers both when a
+ * program passes a software key pair as the peer of a key exchange. */
 static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
 {
     struct key *key = keydata;
@@ -132,8 +129,7 @@ static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
     size_t n_len = param_number(params, OSSL_PKEY_PARAM_RSA_N, n, sizeof(n));
     size_t e_len = param_number(params, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e));
 
-    if (refuse_private(key, selection, params, OSSL_PKEY_PARAM_RSA_D))
-        return 0;
+    (void)selection;
     return key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
 }
 
@@ -146,14 +142,36 @@ static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
     const void *point = NULL;
     size_t len = 0;
 
-    if (refuse_private(key, selection, params, OSSL_PKEY_PARAM_PRIV_KEY) || group == NULL ||
-        !OSSL_PARAM_get_utf8_string_ptr(group, &name))
+    if (group == NULL || !OSSL_PARAM_get_utf8_string_ptr(group, &name))
         return 0;
     key->curve = curve_by_name(name);
     if (key->curve == NULL || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) == 0 || pub == NULL)
         return key->curve != NULL;
     return OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
            key_set_ec(key, key->curve, (struct view){ point, len });
+}
+
+/* Ed25519, Ed448, X25519, X448: the type is the curve. */
+static int raw_import(void *keydata, int selection, const OSSL_PARAM params[])
+{
+    struct key *key = keydata;
+    const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
+    const void *point = NULL;
+    size_t len = 0;
+
+    (void)selection;
+    return pub != NULL && OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
+           key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len });
+}
+
+static const OSSL_PARAM *raw_types(int selection)
+{
+    static const OSSL_PARAM types[] = {
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    return (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 ? types : NULL;
 }
 
 static const OSSL_PARAM *rsa_types(int selection)
@@ -293,6 +311,22 @@ static int get_field_type(const struct key *key, OSSL_PARAM *p)
     return OSSL_PARAM_set_utf8_string(p, SN_X9_62_prime_field);
 }
 
+/* Nothing to choose: EdDSA hashes by itself. */
+static int get_no_digest(const struct key *key, OSSL_PARAM *p)
+{
+    return key->type == KEY_X25519 || key->type == KEY_X448 || OSSL_PARAM_set_utf8_string(p, "");
+}
+
+static const struct getter raw_getters[] = {
+    { OSSL_PKEY_PARAM_BITS, get_bits },
+    { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
+    { OSSL_PKEY_PARAM_MAX_SIZE, get_max_size },
+    { OSSL_PKEY_PARAM_MANDATORY_DIGEST, get_no_digest },
+    { OSSL_PKEY_PARAM_PUB_KEY, get_point },
+    { OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, get_point },
+    { NULL, NULL },
+};
+
 static const struct getter rsa_getters[] = {
     { OSSL_PKEY_PARAM_BITS, get_bits },
     { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
@@ -340,6 +374,27 @@ static int ec_get_params(void *keydata, OSSL_PARAM params[])
     return get_params(ec_getters, keydata, params);
 }
 
+static int raw_get_params(void *keydata, OSSL_PARAM params[])
+{
+    return get_params(raw_getters, keydata, params);
+}
+
+static const OSSL_PARAM *raw_gettable_params(void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_MANDATORY_DIGEST, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)provctx;
+    return params;
+}
+
 static const OSSL_PARAM *rsa_gettable_params(void *provctx)
 {
     static const OSSL_PARAM params[] = {
@@ -378,6 +433,28 @@ static const OSSL_PARAM *ec_gettable_params(void *provctx)
     return params;
 }
 
+/* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
+static int point_set_params(void *keydata, const OSSL_PARAM params[])
+{
+    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY);
+    const void *point = NULL;
+    size_t len = 0;
+
+    return p == NULL || (OSSL_PARAM_get_octet_string_ptr(p, &point, &len) &&
+                         key_replace_point(keydata, (struct view){ point, len }));
+}
+
+static const OSSL_PARAM *point_settable_params(void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)provctx;
+    return params;
+}
+
 static const char *operation_name(enum key_type type, int operation)
 {
     switch (operation) {
@@ -385,6 +462,8 @@ static const char *operation_name(enum key_type type, int operation)
         return key_names[type].signature;
     case OSSL_OP_ASYM_CIPHER:
         return key_names[type].asym_cipher;
+    case OSSL_OP_KEYEXCH:
+        return key_names[type].keyexch;
     default:
         return NULL;
     }
@@ -431,12 +510,46 @@ static const OSSL_DISPATCH ec_functions[] = {
     { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))ec_get_params },
     { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))ec_gettable_params },
+    { OSSL_FUNC_KEYMGMT_SET_PARAMS, (void (*)(void))point_set_params },
+    { OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, (void (*)(void))point_settable_params },
     { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))ec_operation_name },
     { 0, NULL },
 };
 
+#define RAW_TYPE(name, key_type)                                                                   \
+    static void *name##_new(void *provctx)                                                         \
+    {                                                                                              \
+        return key_new(provctx, key_type);                                                         \
+    }                                                                                              \
+    static const char *name##_operation_name(int operation)                                        \
+    {                                                                                              \
+        return operation_name(key_type, operation);                                                \
+    }                                                                                              \
+    static const OSSL_DISPATCH name##_functions[] = {                                              \
+        SHARED,                                                                                    \
+        { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
+        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))raw_import },                                  \
+        { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))raw_types },                             \
+        { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))raw_types },                             \
+        { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))raw_get_params },                          \
+        { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))raw_gettable_params },                \
+        { OSSL_FUNC_KEYMGMT_SET_PARAMS, (void (*)(void))point_set_params },                        \
+        { OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, (void (*)(void))point_settable_params },              \
+        { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))name##_operation_name },         \
+        { 0, NULL },                                                                               \
+    }
+
+RAW_TYPE(ed25519, KEY_ED25519);
+RAW_TYPE(ed448, KEY_ED448);
+RAW_TYPE(x25519, KEY_X25519);
+RAW_TYPE(x448, KEY_X448);
+
 const OSSL_ALGORITHM keymgmt_algorithms[] = {
     { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, rsa_functions, "RSA keys on tokens" },
     { "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, ec_functions, "EC keys on tokens" },
+    { "ED25519:1.3.101.112", PROPERTIES, ed25519_functions, "Ed25519 keys on tokens" },
+    { "ED448:1.3.101.113", PROPERTIES, ed448_functions, "Ed448 keys on tokens" },
+    { "X25519:1.3.101.110", PROPERTIES, x25519_functions, "X25519 keys on tokens" },
+    { "X448:1.3.101.111", PROPERTIES, x448_functions, "X448 keys on tokens" },
     { NULL, NULL, NULL, NULL },
 };

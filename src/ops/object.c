@@ -12,9 +12,13 @@
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * software keys never come here, even when this provider is listed first or preferred by a
  * property; docs/adr/0002-names-of-operations.md. */
-const struct key_names key_names[] = {
-    [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA" },
-    [KEY_EC] = { "EC", "PKCS11-ECDSA", NULL },
+const struct key_names key_names[KEY_TYPES] = {
+    [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA", NULL },
+    [KEY_EC] = { "EC", "PKCS11-ECDSA", NULL, "PKCS11-ECDH" },
+    [KEY_ED25519] = { "ED25519", "PKCS11-EDDSA", NULL, NULL },
+    [KEY_ED448] = { "ED448", "PKCS11-EDDSA", NULL, NULL },
+    [KEY_X25519] = { "X25519", NULL, NULL, "PKCS11-ECDH" },
+    [KEY_X448] = { "X448", NULL, NULL, "PKCS11-ECDH" },
 };
 
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg)
@@ -71,6 +75,16 @@ static int export_rsa(const struct key *key, OSSL_CALLBACK *callback, void *arg)
     return params != NULL && callback(params, arg);
 }
 
+static int export_raw(const struct key *key, OSSL_CALLBACK *callback, void *arg)
+{
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, key->point.data, key->point.len),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return callback(params, arg);
+}
+
 static int export_ec(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
 {
     char group[32];
@@ -91,8 +105,10 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
     if (!key->provider->config.allow_export || !key_has_public(key) ||
         (key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
         return 0;
-    return key->type == KEY_RSA ? export_rsa(key, callback, arg)
-                                : export_ec(key, selection, callback, arg);
+    if (key->type == KEY_RSA)
+        return export_rsa(key, callback, arg);
+    return key->type == KEY_EC ? export_ec(key, selection, callback, arg)
+                               : export_raw(key, callback, arg);
 }
 
 struct secret *passphrase_ask(void *arg, const CK_TOKEN_INFO *token)

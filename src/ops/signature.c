@@ -661,5 +661,6 @@ static const OSSL_DISPATCH ec_functions[] = {
 const OSSL_ALGORITHM signature_algorithms[] = {
     { "PKCS11-RSA", PROPERTIES, rsa_functions, "RSA PKCS#1 v1.5 and PSS on tokens" },
     { "PKCS11-ECDSA", PROPERTIES, ec_functions, "ECDSA on tokens" },
+    { "PKCS11-EDDSA", PROPERTIES, eddsa_functions, "Ed25519 and Ed448 on tokens" },
     { NULL, NULL, NULL, NULL },
 };

@@ -41,6 +41,11 @@
 #define CKG_MGF1_SHA3_512 0x9UL
 #endif
 
+/* PKCS#11 v3.0 §2.3: Montgomery keys */
+#ifndef CKK_EC_MONTGOMERY
+#define CKK_EC_MONTGOMERY 0x41UL
+#endif
+
 /* Outcomes of this library's own, beside the module's: no C_* call returned them. */
 #define RV_OWN(n)              (CKR_VENDOR_DEFINED | 0x50313100UL | (n))
 #define RV_PIN_MISSING         RV_OWN(1) /* a login is needed and nobody has a PIN */

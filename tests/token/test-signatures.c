@@ -166,6 +166,40 @@ static void test_signatures_ecdsa(void **state)
         }
 }
 
+/* Ed25519 takes messages whole, of any length, and no digest. */
+static void test_signatures_ed25519(void **state)
+{
+    static const size_t lengths[] = { 0, 1, 1000, sizeof(message) };
+    struct job job = job_new("", "ed25519");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+        EVP_MD_CTX *signer = EVP_MD_CTX_new(), *verifier = EVP_MD_CTX_new();
+        unsigned char sig[64];
+        size_t len = sizeof(sig);
+
+        assert_int_equal(
+            EVP_DigestSignInit_ex(signer, NULL, NULL, job.libctx, NULL, job.key, NULL), 1);
+        assert_int_equal(EVP_DigestSign(signer, sig, &len, message, lengths[i]), 1);
+        assert_int_equal(
+            EVP_DigestVerifyInit_ex(verifier, NULL, NULL, job.plain, NULL, job.public, NULL), 1);
+        assert_int_equal(EVP_DigestVerify(verifier, sig, len, message, lengths[i]), 1);
+        EVP_MD_CTX_reset(verifier);
+        assert_int_equal(
+            EVP_DigestVerifyInit_ex(verifier, NULL, NULL, job.libctx, NULL, job.key, NULL), 1);
+        assert_int_equal(EVP_DigestVerify(verifier, sig, len, message, lengths[i]), 1);
+        sig[0] ^= 1;
+        assert_int_not_equal(EVP_DigestVerify(verifier, sig, len, message, lengths[i]), 1);
+        EVP_MD_CTX_reset(signer);
+        assert_int_not_equal(
+            EVP_DigestSignInit_ex(signer, NULL, "SHA256", job.libctx, NULL, job.key, NULL), 1);
+        EVP_MD_CTX_free(signer);
+        EVP_MD_CTX_free(verifier);
+    }
+    ERR_clear_error();
+    job_free(&job);
+}
+
 /* A 1024-bit key has no room for the DigestInfo of every digest, nor for every salt. */
 static bool pkcs1_fits(EVP_PKEY *key, const char *digest)
 {
@@ -355,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signatures_ecdsa),
+        cmocka_unit_test(test_signatures_ed25519),
         cmocka_unit_test(test_signatures_rsa_pkcs1),
         cmocka_unit_test(test_signatures_rsa_pss),
         cmocka_unit_test(test_signatures_missing_mechanism),

@@ -47,6 +47,11 @@ static void test_curve_by_params(void **state)
         { "explicit parameters", "\x30\x03\x02\x01\x01", 5, NULL },
         { "a curve's name", "\x13\x05P-256", 7, NULL },
         { "an unknown OID", "\x06\x03\x2a\x03\x04", 5, NULL },
+        { "Ed25519", "\x06\x03\x2b\x65\x70", 5, "ED25519" },
+        { "Ed25519 by name", "\x13\x0c\x65\x64wards25519", 14, "ED25519" },
+        { "Ed25519 by its old OID", "\x06\x09\x2b\x06\x01\x04\x01\xda\x47\x0f\x01", 11, "ED25519" },
+        { "X25519 by name", "\x13\x0a\x63urve25519", 12, "X25519" },
+        { "a name that is too long", "\x13\x28" "0123456789012345678901234567890123456789", 42, NULL },
         { "nothing", "", 0, NULL },
     };
 
@@ -58,6 +63,28 @@ static void test_curve_by_params(void **state)
         check_case(curve_by_params(
                        (struct view){ (const uint8_t *)cases[i].params, cases[i].len }) == expected,
                    cases[i].name);
+    }
+}
+
+static void test_curve_raw_agrees_with_libcrypto(void **state)
+{
+    static const char *const names[] = { "ED25519", "ED448", "X25519", "X448" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, names[i]);
+        const struct curve *curve = curve_by_name(names[i]);
+        unsigned char public[64];
+        size_t len = sizeof(public);
+
+        check_case(key != NULL && curve != NULL, names[i]);
+        check_case(curve->order_bits == (unsigned)EVP_PKEY_get_bits(key), names[i]);
+        check_case(curve_security_bits(curve) == (unsigned)EVP_PKEY_get_security_bits(key), names[i]);
+        check_case(curve_signature_max(curve) == (size_t)EVP_PKEY_get_size(key), names[i]);
+        check_case(EVP_PKEY_get_raw_public_key(key, public, &len) == 1, names[i]);
+        check_case(curve_point_fits(curve, (struct view){ public, len }), names[i]);
+        check_case(!curve_point_fits(curve, (struct view){ public, len - 1 }), names[i]);
+        EVP_PKEY_free(key);
     }
 }
 
@@ -81,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_curve_agrees_with_libcrypto),
         cmocka_unit_test(test_curve_by_params),
+        cmocka_unit_test(test_curve_raw_agrees_with_libcrypto),
         cmocka_unit_test(test_curve_point_fits),
     };
 

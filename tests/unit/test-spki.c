@@ -93,11 +93,31 @@ static void test_spki_ec_every_curve(void **state)
     }
 }
 
+static void test_spki_raw(void **state)
+{
+    static const char *const types[] = { "ED25519", "ED448", "X25519", "X448" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, types[i]);
+        const struct curve *curve = curve_by_name(types[i]);
+        uint8_t public[64], der[64 + SPKI_OVERHEAD];
+        size_t public_len = sizeof(public), len;
+
+        check_case(key != NULL && curve != NULL, types[i]);
+        check_case(EVP_PKEY_get_raw_public_key(key, public, &public_len) == 1, types[i]);
+        len = spki_write_raw(curve->oid, (struct view){ public, public_len }, der, sizeof(der));
+        compare(key, der, len, types[i]);
+        EVP_PKEY_free(key);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spki_rsa_every_size),
         cmocka_unit_test(test_spki_ec_every_curve),
+        cmocka_unit_test(test_spki_raw),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

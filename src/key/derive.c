@@ -1,0 +1,77 @@
+#include <openssl/crypto.h>
+
+#include "key/key.h"
+#include "mech/names.h"
+#include "scope.h"
+#include "token/call.h"
+#include "token/run.h"
+
+struct derive_task {
+    CK_MECHANISM mechanism;
+    uint8_t *out;
+    CK_ULONG out_size, out_len;
+};
+
+/* The secret is a session object for as long as it takes to read it. */
+static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+{
+    struct derive_task *task = arg;
+    struct module *module = session->slot->module;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_ATTRIBUTE template[] = {
+        { CKA_CLASS, &class, sizeof(class) },
+        { CKA_KEY_TYPE, &type, sizeof(type) },
+        { CKA_TOKEN, &no, sizeof(no) },
+        { CKA_SENSITIVE, &no, sizeof(no) },
+        { CKA_EXTRACTABLE, &yes, sizeof(yes) },
+        { CKA_VALUE_LEN, &task->out_size, sizeof(task->out_size) },
+    };
+    CK_ATTRIBUTE value = { CKA_VALUE, task->out, task->out_size };
+    CK_OBJECT_HANDLE secret = CK_INVALID_HANDLE;
+    CK_RV rv = P11_CALL(module, C_DeriveKey, session->handle, &task->mechanism, handle, template,
+                        COUNT(template), &secret);
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = P11_CALL(module, C_GetAttributeValue, session->handle, secret, &value, 1);
+    task->out_len = value.ulValueLen;
+    if (rv != CKR_OK)
+        return rv; /* the session is closed, and the object with it */
+    return P11_CALL(module, C_DestroyObject, session->handle, secret);
+}
+
+static bool derive_failed(const struct key *key, const struct derive_task *task, CK_RV rv)
+{
+    char uri[512];
+
+    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "derive (%s) with %s",
+                    mechanism_name(task->mechanism.mechanism), key_describe(key, uri, sizeof(uri)));
+    return false;
+}
+
+bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len)
+{
+    struct pin_source pins = key_pins(key);
+    CK_ECDH1_DERIVE_PARAMS params = { .kdf = CKD_NULL,
+                                      .pPublicData = peer->point.data,
+                                      .ulPublicDataLen = peer->point.len };
+    struct derive_task task = {
+        .mechanism = { cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE, &params,
+                       sizeof(params) },
+        .out = out,
+        .out_size = curve_field_bytes(key->curve),
+    };
+    CK_RV rv = run_on_object(key->object, &pins, derive, &task);
+
+    if (rv != CKR_OK)
+        return derive_failed(key, &task, rv);
+    *len = task.out_len;
+    if (*len == task.out_size)
+        return true;
+    error_raise(&key->provider->core, REASON_OPERATION,
+                "the token derived a secret of %zu bytes, where the curve has %lu", *len,
+                (unsigned long)task.out_size);
+    return false;
+}

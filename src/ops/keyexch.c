@@ -1,0 +1,317 @@
+/* ECDH, X25519 and X448 (provider-keyexch(7)): the token derives the shared secret, X9.63's key
+ * derivation function runs on the host. */
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
+#include "ops/ops.h"
+#include "scope.h"
+
+static OSSL_FUNC_keyexch_newctx_fn exchange_newctx;
+static OSSL_FUNC_keyexch_freectx_fn exchange_freectx;
+static OSSL_FUNC_keyexch_dupctx_fn exchange_dupctx;
+static OSSL_FUNC_keyexch_init_fn exchange_init;
+static OSSL_FUNC_keyexch_set_peer_fn exchange_set_peer;
+static OSSL_FUNC_keyexch_derive_fn exchange_derive;
+static OSSL_FUNC_keyexch_get_ctx_params_fn exchange_get_ctx_params;
+static OSSL_FUNC_keyexch_gettable_ctx_params_fn exchange_gettable_ctx_params;
+static OSSL_FUNC_keyexch_set_ctx_params_fn exchange_set_ctx_params;
+static OSSL_FUNC_keyexch_settable_ctx_params_fn exchange_settable_ctx_params;
+
+#define SECRET_LEN_MAX 66
+
+struct exchange {
+    struct provider *provider;
+    struct key *key, *peer;
+    int cofactor; /* -1: as the key has it, which is no; 0; 1 */
+    bool kdf;     /* X9.63 */
+    const struct digest *digest;
+    struct bytes ukm;
+    size_t out_len;
+};
+
+static void *exchange_newctx(void *provctx)
+{
+    struct exchange *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    if (ctx != NULL) {
+        ctx->provider = provctx;
+        ctx->cofactor = -1;
+    }
+    return ctx;
+}
+
+static void exchange_freectx(void *vctx)
+{
+    struct exchange *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    key_free(ctx->key);
+    key_free(ctx->peer);
+    bytes_clear(&ctx->ukm);
+    OPENSSL_free(ctx);
+}
+
+static void *exchange_dupctx(void *vctx)
+{
+    const struct exchange *ctx = vctx;
+    struct exchange *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+
+    if (copy == NULL)
+        return NULL;
+    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    copy->peer = ctx->peer != NULL ? key_ref(ctx->peer) : NULL;
+    copy->ukm = (struct bytes){ NULL, 0 };
+    if (ctx->ukm.data == NULL || bytes_set(&copy->ukm, ctx->ukm.data, ctx->ukm.len))
+        return copy;
+    exchange_freectx(copy);
+    return NULL;
+}
+
+static int refuse(const struct exchange *ctx, const char *what, const char *value)
+{
+    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s %s", what, value);
+    return 0;
+}
+
+static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
+{
+    struct exchange *ctx = vctx;
+    struct key *key = vkey;
+
+    if (!key_is_private(key))
+        return refuse(ctx, "cannot derive:", "this is a public key");
+    key_free(ctx->key);
+    ctx->key = key_ref(key);
+    return exchange_set_ctx_params(ctx, params);
+}
+
+static int exchange_set_peer(void *vctx, void *vpeer)
+{
+    struct exchange *ctx = vctx;
+    struct key *peer = vpeer;
+
+    if (ctx->key == NULL || peer->curve != ctx->key->curve || !key_has_public(peer))
+        return refuse(ctx, "cannot derive:", "the peer's key is on another curve, or none");
+    key_free(ctx->peer);
+    ctx->peer = key_ref(peer);
+    return 1;
+}
+
+static int set_cofactor(struct exchange *ctx, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_int(p, &ctx->cofactor) && ctx->cofactor >= -1 && ctx->cofactor <= 1;
+}
+
+static int set_kdf(struct exchange *ctx, const OSSL_PARAM *p)
+{
+    const char *name = NULL;
+
+    if (!OSSL_PARAM_get_utf8_string_ptr(p, &name))
+        return 0;
+    ctx->kdf = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
+    return ctx->kdf || name[0] == '\0' || refuse(ctx, "the KDF is not supported:", name);
+}
+
+static int set_digest(struct exchange *ctx, const OSSL_PARAM *p)
+{
+    const char *name = NULL;
+
+    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+        ctx->digest = digest_find(name);
+    return ctx->digest != NULL ||
+           refuse(ctx, "the digest is not supported for a KDF:", name != NULL ? name : "");
+}
+
+static int set_out_len(struct exchange *ctx, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_size_t(p, &ctx->out_len);
+}
+
+static int set_ukm(struct exchange *ctx, const OSSL_PARAM *p)
+{
+    const void *ukm = NULL;
+    size_t len = 0;
+
+    bytes_clear(&ctx->ukm);
+    return OSSL_PARAM_get_octet_string_ptr(p, &ukm, &len) &&
+           (ukm == NULL || bytes_set(&ctx->ukm, ukm, len));
+}
+
+static int exchange_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*set)(struct exchange *ctx, const OSSL_PARAM *p);
+    } setters[] = {
+        { OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, set_cofactor },
+        { OSSL_EXCHANGE_PARAM_KDF_TYPE, set_kdf },
+        { OSSL_EXCHANGE_PARAM_KDF_DIGEST, set_digest },
+        { OSSL_EXCHANGE_PARAM_KDF_OUTLEN, set_out_len },
+        { OSSL_EXCHANGE_PARAM_KDF_UKM, set_ukm },
+    };
+
+    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
+
+        if (p != NULL && !setters[i].set(vctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+static const OSSL_PARAM *exchange_settable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, NULL),
+        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST_PROPS, NULL, 0),
+        OSSL_PARAM_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, NULL),
+        OSSL_PARAM_octet_string(OSSL_EXCHANGE_PARAM_KDF_UKM, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)vctx;
+    (void)provctx;
+    return params;
+}
+
+static int get_cofactor(const struct exchange *ctx, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_int(p, ctx->cofactor == 1);
+}
+
+static int get_kdf(const struct exchange *ctx, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_utf8_string(p, ctx->kdf ? OSSL_KDF_NAME_X963KDF : "");
+}
+
+static int get_digest(const struct exchange *ctx, OSSL_PARAM *p)
+{
+    char name[32] = "";
+
+    return OSSL_PARAM_set_utf8_string(
+        p, ctx->digest != NULL ? digest_name(ctx->digest, name, sizeof(name)) : name);
+}
+
+static int get_out_len(const struct exchange *ctx, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_size_t(p, ctx->out_len);
+}
+
+static int get_ukm(const struct exchange *ctx, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_octet_ptr(p, ctx->ukm.data, ctx->ukm.len);
+}
+
+static int exchange_get_ctx_params(void *vctx, OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*get)(const struct exchange *ctx, OSSL_PARAM *p);
+    } getters[] = {
+        { OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, get_cofactor },
+        { OSSL_EXCHANGE_PARAM_KDF_TYPE, get_kdf },
+        { OSSL_EXCHANGE_PARAM_KDF_DIGEST, get_digest },
+        { OSSL_EXCHANGE_PARAM_KDF_OUTLEN, get_out_len },
+        { OSSL_EXCHANGE_PARAM_KDF_UKM, get_ukm },
+    };
+
+    for (size_t i = 0; i < COUNT(getters); i++) {
+        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters[i].name);
+
+        if (p != NULL && !getters[i].get(vctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+static const OSSL_PARAM *exchange_gettable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, NULL),
+        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST, NULL, 0),
+        OSSL_PARAM_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, NULL),
+        OSSL_PARAM_octet_ptr(OSSL_EXCHANGE_PARAM_KDF_UKM, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)vctx;
+    (void)provctx;
+    return params;
+}
+
+/* ANSI X9.63 with SHA-n, SEC 1 §3.6.1 */
+static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, unsigned char *out)
+{
+    EVP_KDF *x963 = EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_X963KDF, NULL);
+    EVP_KDF_CTX *kdf_ctx = x963 != NULL ? EVP_KDF_CTX_new(x963) : NULL;
+    char digest[32];
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(
+            OSSL_KDF_PARAM_DIGEST,
+            (char *)(uintptr_t)digest_name(ctx->digest, digest, sizeof(digest)), 0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, secret, secret_len),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, ctx->ukm.data, ctx->ukm.len),
+        OSSL_PARAM_construct_end(),
+    };
+    bool ok = kdf_ctx != NULL && EVP_KDF_derive(kdf_ctx, out, ctx->out_len, params) == 1;
+
+    EVP_KDF_CTX_free(kdf_ctx);
+    EVP_KDF_free(x963);
+    return ok;
+}
+
+static int exchange_derive(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
+{
+    struct exchange *ctx = vctx;
+    uint8_t secret[SECRET_LEN_MAX];
+    size_t secret_len = 0, size;
+    bool ok;
+
+    if (ctx->key == NULL || ctx->peer == NULL)
+        return refuse(ctx, "cannot derive:", "no key or no peer is set");
+    size = ctx->kdf ? ctx->out_len : curve_field_bytes(ctx->key->curve);
+    if (out == NULL) {
+        *out_len = size;
+        return 1;
+    }
+    if (ctx->kdf && ctx->digest == NULL)
+        return refuse(ctx, "cannot derive:", "the KDF has no digest");
+    if (ctx->kdf && out_size < size)
+        return refuse(ctx, "cannot derive:", "the buffer is too small");
+    if (!key_derive(ctx->key, ctx->peer, ctx->cofactor == 1, secret, &secret_len))
+        return 0;
+    if (!ctx->kdf) /* a smaller buffer gets the secret's beginning, as from the default provider */
+        size = secret_len < out_size ? secret_len : out_size;
+    ok = !ctx->kdf || kdf(ctx, secret, secret_len, out);
+    if (!ctx->kdf)
+        memcpy(out, secret, size);
+    OPENSSL_cleanse(secret, sizeof(secret));
+    *out_len = size;
+    return ok;
+}
+
+static const OSSL_DISPATCH exchange_functions[] = {
+    { OSSL_FUNC_KEYEXCH_NEWCTX, (void (*)(void))exchange_newctx },
+    { OSSL_FUNC_KEYEXCH_FREECTX, (void (*)(void))exchange_freectx },
+    { OSSL_FUNC_KEYEXCH_DUPCTX, (void (*)(void))exchange_dupctx },
+    { OSSL_FUNC_KEYEXCH_INIT, (void (*)(void))exchange_init },
+    { OSSL_FUNC_KEYEXCH_SET_PEER, (void (*)(void))exchange_set_peer },
+    { OSSL_FUNC_KEYEXCH_DERIVE, (void (*)(void))exchange_derive },
+    { OSSL_FUNC_KEYEXCH_GET_CTX_PARAMS, (void (*)(void))exchange_get_ctx_params },
+    { OSSL_FUNC_KEYEXCH_GETTABLE_CTX_PARAMS, (void (*)(void))exchange_gettable_ctx_params },
+    { OSSL_FUNC_KEYEXCH_SET_CTX_PARAMS, (void (*)(void))exchange_set_ctx_params },
+    { OSSL_FUNC_KEYEXCH_SETTABLE_CTX_PARAMS, (void (*)(void))exchange_settable_ctx_params },
+    { 0, NULL },
+};
+
+const OSSL_ALGORITHM keyexch_algorithms[] = {
+    { "PKCS11-ECDH", PROPERTIES, exchange_functions, "ECDH, X25519 and X448 on tokens" },
+    { NULL, NULL, NULL, NULL },
+};

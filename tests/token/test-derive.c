@@ -1,0 +1,164 @@
+/* Key agreement: the token's secret is the one that software computes from the other side. */
+#include "harness.h"
+
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+
+static const struct {
+    const char *label, *curve;
+} keys[] = { { "p256", "P-256" },
+             { "p384", "P-384" },
+             { "p521", "P-521" },
+             { "k256", "secp256k1" },
+             { "bp256", "brainpoolP256r1" },
+             { "bp512", "brainpoolP512r1" } };
+
+static bool set_kdf(EVP_PKEY_CTX *ctx, const char *digest, size_t *len)
+{
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE,
+                                         (char *)(uintptr_t)OSSL_KDF_NAME_X963KDF, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST, (char *)(uintptr_t)digest,
+                                         0),
+        OSSL_PARAM_construct_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, len),
+        OSSL_PARAM_construct_octet_string(OSSL_EXCHANGE_PARAM_KDF_UKM, (char *)(uintptr_t) "ukm", 3),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return EVP_PKEY_CTX_set_params(ctx, params) == 1;
+}
+
+static bool derive(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, const char *kdf_digest,
+                   int cofactor, unsigned char *out, size_t *len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    size_t asked = 0, kdf_len = 77;
+    bool ok = EVP_PKEY_derive_init(ctx) == 1 &&
+              (kdf_digest == NULL || set_kdf(ctx, kdf_digest, &kdf_len)) &&
+              (cofactor == 0 || EVP_PKEY_CTX_set_ecdh_cofactor_mode(ctx, cofactor) == 1) &&
+              EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
+              EVP_PKEY_derive(ctx, NULL, &asked) == 1 && asked <= *len &&
+              EVP_PKEY_derive(ctx, out, len) == 1 && *len == asked;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static void test_derive_as_software(void **state)
+{
+    static const char *const kdfs[] = { NULL, "SHA256", "SHA512" };
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+
+    (void)state;
+    for (size_t k = 0; k < COUNT_OF(keys); k++)
+        for (size_t d = 0; d < COUNT_OF(kdfs); d++)
+            for (int cofactor = 0; cofactor < 2; cofactor++) {
+                EVP_PKEY *key = key_load(libctx, keys[k].label, "private");
+                EVP_PKEY *own = key_public_copy(key, plain);
+                EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", keys[k].curve);
+                unsigned char a[128], b[128];
+                size_t a_len = sizeof(a), b_len = sizeof(b);
+                char error[512];
+
+                ERR_clear_error();
+                if (!derive(libctx, key, peer, kdfs[d], cofactor, a, &a_len)) {
+                    /* SoftHSM 2.6 does not have CKM_ECDH1_COFACTOR_DERIVE */
+                    (void)last_error(error, sizeof(error));
+                    if (cofactor == 0 || strstr(error, "CKM_ECDH1_COFACTOR_DERIVE") == NULL)
+                        fail_msg("%s: %s", keys[k].label, error);
+                } else {
+                    assert_true(derive(plain, peer, own, kdfs[d], cofactor, b, &b_len));
+                    assert_int_equal(a_len, b_len);
+                    assert_memory_equal(a, b, a_len);
+                }
+                EVP_PKEY_free(key);
+                EVP_PKEY_free(own);
+                EVP_PKEY_free(peer);
+            }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* Secrets with leading zeros keep them: some peer in a few hundred gives one. */
+static void test_derive_leading_zeros(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = key_load(libctx, "p256", "private"), *own = key_public_copy(key, plain);
+    bool seen = false;
+
+    (void)state;
+    for (unsigned n = 0; n < 5000 && !seen; n++) {
+        EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+        unsigned char a[32], b[32];
+        size_t a_len = sizeof(a), b_len = sizeof(b);
+
+        assert_true(derive(plain, peer, own, NULL, 0, b, &b_len));
+        if (b[0] == 0) {
+            assert_true(derive(libctx, key, peer, NULL, 0, a, &a_len));
+            assert_int_equal(a_len, 32);
+            assert_memory_equal(a, b, 32);
+            seen = true;
+        }
+        EVP_PKEY_free(peer);
+    }
+    assert_true(seen);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(own);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+static void test_derive_refuses_other_curves(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-384");
+    unsigned char out[64];
+    size_t len = sizeof(out);
+
+    (void)state;
+    assert_false(derive(libctx, key, peer, NULL, 0, out, &len));
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(peer);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* Three calls: derive, read, destroy. */
+static void test_derive_three_calls(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_counting(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+    unsigned char out[64];
+
+    (void)state;
+    calls_reset();
+    for (int n = 0; n < 50; n++) {
+        size_t len = sizeof(out);
+
+        assert_true(derive(libctx, key, peer, NULL, 0, out, &len));
+    }
+    assert_int_equal(calls("C_DeriveKey"), 50);
+    assert_int_equal(calls("C_DestroyObject"), 50);
+    assert_int_equal(calls(NULL), 150);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(peer);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_derive_as_software),
+        cmocka_unit_test(test_derive_leading_zeros),
+        cmocka_unit_test(test_derive_refuses_other_curves),
+        cmocka_unit_test(test_derive_three_calls),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
