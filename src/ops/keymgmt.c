@@ -6,11 +6,14 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
+#include "ops/keygen.h"
 #include "ops/ops.h"
 #include "scope.h"
 
 static OSSL_FUNC_keymgmt_new_fn rsa_new;
 static OSSL_FUNC_keymgmt_new_fn ec_new;
+static OSSL_FUNC_keymgmt_gen_init_fn rsa_gen_init;
+static OSSL_FUNC_keymgmt_gen_init_fn ec_gen_init;
 static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
 static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
 static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
@@ -43,6 +46,16 @@ static void *rsa_new(void *provctx)
 static void *ec_new(void *provctx)
 {
     return key_new(provctx, KEY_EC);
+}
+
+static void *rsa_gen_init(void *provctx, int selection, const OSSL_PARAM params[])
+{
+    return keygen_init(provctx, KEY_RSA, selection, params);
+}
+
+static void *ec_gen_init(void *provctx, int selection, const OSSL_PARAM params[])
+{
+    return keygen_init(provctx, KEY_EC, selection, params);
 }
 
 static void keymgmt_free(void *keydata)
@@ -486,13 +499,19 @@ static const char *ec_operation_name(int operation)
         { OSSL_FUNC_KEYMGMT_MATCH, (void (*)(void))keymgmt_match },                                \
         { OSSL_FUNC_KEYMGMT_VALIDATE, (void (*)(void))keymgmt_validate },                          \
         { OSSL_FUNC_KEYMGMT_EXPORT, (void (*)(void))keymgmt_export },                              \
+        { OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))keymgmt_dup },                                    \
+        { OSSL_FUNC_KEYMGMT_GEN_SET_TEMPLATE, (void (*)(void))keygen_set_template },               \
+        { OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, (void (*)(void))keygen_set_params },                   \
+        { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))keygen_settable_params },         \
+        { OSSL_FUNC_KEYMGMT_GEN, (void (*)(void))keygen_gen },                                     \
     {                                                                                              \
-        OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))keymgmt_dup                                         \
+        OSSL_FUNC_KEYMGMT_GEN_CLEANUP, (void (*)(void))keygen_cleanup                              \
     }
 
 static const OSSL_DISPATCH rsa_functions[] = {
     SHARED,
     { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))rsa_new },
+    { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))rsa_gen_init },
     { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))rsa_import },
     { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },
     { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },
@@ -505,6 +524,7 @@ static const OSSL_DISPATCH rsa_functions[] = {
 static const OSSL_DISPATCH ec_functions[] = {
     SHARED,
     { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))ec_new },
+    { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))ec_gen_init },
     { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))ec_import },
     { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))ec_types },
@@ -521,6 +541,10 @@ static const OSSL_DISPATCH ec_functions[] = {
     {                                                                                              \
         return key_new(provctx, key_type);                                                         \
     }                                                                                              \
+    static void *name##_gen_init(void *provctx, int selection, const OSSL_PARAM params[])          \
+    {                                                                                              \
+        return keygen_init(provctx, key_type, selection, params);                                  \
+    }                                                                                              \
     static const char *name##_operation_name(int operation)                                        \
     {                                                                                              \
         return operation_name(key_type, operation);                                                \
@@ -528,6 +552,7 @@ static const OSSL_DISPATCH ec_functions[] = {
     static const OSSL_DISPATCH name##_functions[] = {                                              \
         SHARED,                                                                                    \
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
+        { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
         { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))raw_import },                                  \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))raw_types },                             \

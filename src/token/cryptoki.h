@@ -41,6 +41,10 @@
 #define CKG_MGF1_SHA3_512 0x9UL
 #endif
 
+#ifndef CKM_EC_MONTGOMERY_KEY_PAIR_GEN
+#define CKM_EC_MONTGOMERY_KEY_PAIR_GEN 0x1056UL
+#endif
+
 /* PKCS#11 v3.0 §2.3: Montgomery keys */
 #ifndef CKK_EC_MONTGOMERY
 #define CKK_EC_MONTGOMERY 0x41UL

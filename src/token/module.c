@@ -146,6 +146,7 @@ static void module_disown(struct module *module)
         (void)pthread_cond_init(&slot->changed, NULL);
         sessions_free(slot_forget(slot));
         slot->open = 0;
+        slot->keeper_busy = false;
         slot->login = LOGIN_OUT;
     }
     module_down(module);

@@ -192,6 +192,8 @@ CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HA
     lock_release();
     if (valid)
         return CKR_OK;
+    if (object->session_object)
+        return RV_KEY_GONE;
     rv = object_find_again(object, session, handle);
     if (rv != CKR_OK)
         return rv;
@@ -202,8 +204,32 @@ CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HA
     return CKR_OK;
 }
 
+void object_own(struct object *object, CK_OBJECT_HANDLE public_handle)
+{
+    object->session_object = true;
+    object->public_handle = public_handle;
+}
+
+/* Nothing to do when the token forgot it with its session, or when it is an ancestor's. */
+static void object_destroy(struct object *object)
+{
+    struct module *module = object->slot->module;
+    _cleanup_(session_return) struct session *session = NULL;
+    bool there;
+
+    lock_take();
+    there = module_ready(module) && object->epoch == object->slot->epoch;
+    lock_release();
+    if (!there || session_take(object->slot, false, NULL, &session) != CKR_OK)
+        return;
+    (void)P11_CALL(module, C_DestroyObject, session->handle, object->handle);
+    (void)P11_CALL(module, C_DestroyObject, session->handle, object->public_handle);
+}
+
 void object_clear(struct object *object)
 {
+    if (object->session_object)
+        object_destroy(object);
     bytes_clear(&object->id);
     bytes_clear(&object->label);
 }

@@ -45,6 +45,9 @@ struct object {
     struct bytes label; /* CKA_LABEL as read; may be none */
     bool private;       /* seen after login only */
 
+    bool session_object;            /* destroyed with this struct; cannot be found again */
+    CK_OBJECT_HANDLE public_handle; /* of its public half, a session object as well */
+
     /* Whether the object at handle is still what it was, asked after it was found again: CKR_OK,
      * RV_KEY_REPLACED, or the failure of a call. */
     CK_RV (*confirm)(struct session *session, CK_OBJECT_HANDLE handle, void *arg);
@@ -58,7 +61,10 @@ struct object {
 /* The object's handle, found again on session where it went stale. RV_KEY_GONE, RV_KEY_REPLACED. */
 CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle);
 
-/* Frees what the identity holds, not the object itself. */
+/* The object is a session object of ours, and so is its public half: object_clear destroys both. */
+void object_own(struct object *object, CK_OBJECT_HANDLE public_handle);
+
+/* Frees what the identity holds, not the struct itself. */
 void object_clear(struct object *object);
 
 #endif

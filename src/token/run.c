@@ -133,3 +133,32 @@ CK_RV run_on_object(struct object *object, const struct pin_source *pins, object
 
     return run(&work);
 }
+
+CK_RV run_once_writing(struct slot *slot, const struct pin_source *pins, session_task *task,
+                       void *arg)
+{
+    _cleanup_(session_return) struct session *session = NULL;
+    CK_RV rv = session_take_writing(slot, pins, &session);
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = task(session, arg);
+    session->spoilt = leaves_operation(rv);
+    return rv;
+}
+
+CK_RV run_once_keeping(struct slot *slot, const struct pin_source *pins, session_task *task,
+                       void *arg)
+{
+    _cleanup_(session_return_keeper) struct session *session = NULL;
+    CK_RV rv = session_take_keeper(slot, pins, &session);
+
+    if (rv == CKR_OK)
+        rv = task(session, arg);
+    if (rv != CKR_OK && ckr_describe(rv)->repair == REPAIR_TOKEN) {
+        lock_take();
+        token_restart(slot, session != NULL ? session->epoch : slot->epoch);
+        lock_release();
+    }
+    return rv;
+}

@@ -20,4 +20,11 @@ CK_RV run_on_slot(struct slot *slot, bool login, const struct pin_source *pins, 
 CK_RV run_on_object(struct object *object, const struct pin_source *pins, object_task *task,
                     void *arg);
 
+/* Runs a task that must not be made twice, once: on a session that may write to the token, or on
+ * the one that keeps session objects alive. */
+CK_RV run_once_writing(struct slot *slot, const struct pin_source *pins, session_task *task,
+                       void *arg);
+CK_RV run_once_keeping(struct slot *slot, const struct pin_source *pins, session_task *task,
+                       void *arg);
+
 #endif

@@ -40,24 +40,28 @@ static void slot_release_place(struct slot *slot, unsigned long epoch)
     if (epoch != slot->epoch)
         return; /* slot_forget has settled that account */
     slot->open--;
-    if (slot->open == 0) /* the token logs out, and private handles die (PKCS#11 v3.1 §5.6.2) */
+    if (slot->open == 0 &&
+        slot->keeper ==
+            NULL) /* the token logs out, and private handles die (PKCS#11 v3.1 §5.6.2) */
         (void)slot_forget(slot);
     (void)pthread_cond_broadcast(&slot->changed);
 }
 
 /* Opens the session for which a place is reserved. On CKR_SESSION_COUNT the limit of the token is
  * learnt: no more sessions than are open now. */
-static CK_RV session_open(struct slot *slot, unsigned long epoch, struct session **out)
+static CK_RV session_open(struct slot *slot, unsigned long epoch, bool write, struct session **out)
 {
+    CK_FLAGS flags = CKF_SERIAL_SESSION | (write ? CKF_RW_SESSION : 0);
     struct session *session = OPENSSL_zalloc(sizeof(*session));
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (session != NULL)
-        rv = P11_CALL(slot->module, C_OpenSession, slot_id(slot), CKF_SERIAL_SESSION, NULL, NULL,
+        rv = P11_CALL(slot->module, C_OpenSession, slot_id(slot), flags, NULL, NULL,
                       &session->handle);
     if (rv == CKR_OK) {
         session->slot = slot;
         session->epoch = epoch;
+        session->write = write;
         *out = session;
         return CKR_OK;
     }
@@ -70,20 +74,53 @@ static CK_RV session_open(struct slot *slot, unsigned long epoch, struct session
     return rv;
 }
 
-/* Under the lock: an idle session, or NULL with a place reserved to open one, after waiting. */
-static struct session *slot_wait(struct slot *slot)
+/* Under the lock: takes one off the list of idle sessions, if there is one that may write where
+ * that is wanted. */
+static struct session *idle_pop(struct slot *slot, bool write)
 {
-    while (slot->idle == NULL && slot->open >= slot->limit)
+    struct session **position = &slot->idle;
+    struct session *session;
+
+    while (*position != NULL && write && !(*position)->write)
+        position = &(*position)->next;
+    session = *position;
+    if (session == NULL)
+        return NULL;
+    *position = session->next;
+    slot->idle_count--;
+    return session;
+}
+
+/* Under the lock: an idle session, or NULL with a place reserved to open one, after waiting.
+ * *in_the_way is one that only reads and must be closed first, to make that place. */
+static struct session *slot_wait(struct slot *slot, bool write, struct session **in_the_way)
+{
+    struct session *session;
+
+    *in_the_way = NULL;
+    while ((session = idle_pop(slot, write)) == NULL && slot->idle == NULL &&
+           slot->open >= slot->limit)
         lock_wait(&slot->changed);
-    if (slot->idle == NULL) {
+    if (session != NULL)
+        return session;
+    if (slot->open < slot->limit) {
         slot->open++;
         return NULL;
     }
-    struct session *session = slot->idle;
+    *in_the_way = idle_pop(slot, false);
+    if (slot->open == 1 && slot->keeper == NULL) { /* closing it logs out */
+        sessions_free(slot_forget(slot));
+        slot->open = 1;
+    }
+    return NULL;
+}
 
-    slot->idle = session->next;
-    slot->idle_count--;
-    return session;
+static void close_in_the_way(struct session *session)
+{
+    if (session == NULL)
+        return;
+    (void)P11_CALL(session->slot->module, C_CloseSession, session->handle);
+    OPENSSL_free(session);
 }
 
 static bool limit_learnt(struct slot *slot)
@@ -97,8 +134,9 @@ static bool limit_learnt(struct slot *slot)
 }
 
 /* An idle or new session, not logged in by this function. */
-static CK_RV session_get(struct slot *slot, struct session **out)
+static CK_RV session_get(struct slot *slot, bool write, struct session **out)
 {
+    struct session *in_the_way;
     unsigned long epoch;
     CK_RV rv;
 
@@ -111,30 +149,123 @@ static CK_RV session_get(struct slot *slot, struct session **out)
                 return rv;
             lock_take();
         }
-        *out = slot_wait(slot);
+        *out = slot_wait(slot, write, &in_the_way);
         epoch = slot->epoch;
         lock_release();
         if (*out != NULL)
             return CKR_OK;
-        rv = session_open(slot, epoch, out);
+        close_in_the_way(in_the_way);
+        rv = session_open(slot, epoch, write, out);
     } while (rv == CKR_SESSION_COUNT && limit_learnt(slot));
     return rv;
 }
 
-CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
-                   struct session **out)
+static CK_RV take(struct slot *slot, bool write, bool login, const struct pin_source *pins,
+                  struct session **out)
 {
     _cleanup_(session_return) struct session *session = NULL;
     CK_RV rv;
 
     if (call_inside())
         return RV_RECURSION;
-    rv = session_get(slot, &session);
+    rv = session_get(slot, write, &session);
     if (rv == CKR_OK && login)
         rv = login_ensure(session, pins);
     if (rv == CKR_OK)
         *out = MOVE(session);
     return rv;
+}
+
+CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
+                   struct session **out)
+{
+    return take(slot, false, login, pins, out);
+}
+
+CK_RV session_take_writing(struct slot *slot, const struct pin_source *pins, struct session **out)
+{
+    return take(slot, true, true, pins, out);
+}
+
+/* Under the lock: waits for the keeper; NULL when it has to be opened. */
+static struct session *keeper_claim(struct slot *slot)
+{
+    while (slot->keeper_busy)
+        lock_wait(&slot->changed);
+    slot->keeper_busy = true;
+    return slot->keeper;
+}
+
+/* Opens it beside the pool, not counted in it. */
+static CK_RV keeper_open(struct slot *slot, struct session **out)
+{
+    unsigned long epoch;
+    CK_RV rv;
+
+    lock_take();
+    epoch = slot->epoch;
+    slot->open++;
+    lock_release();
+    rv = session_open(slot, epoch, false, out);
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    if (epoch == slot->epoch) {
+        slot->keeper = *out;
+        slot_release_place(slot, epoch);
+    }
+    lock_release();
+    return CKR_OK;
+}
+
+CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, struct session **out)
+{
+    CK_RV rv = call_inside() ? RV_RECURSION : module_start(slot->module);
+
+    *out = NULL;
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    *out = keeper_claim(slot);
+    lock_release();
+    if (*out == NULL)
+        rv = keeper_open(slot, out);
+    if (rv == CKR_OK)
+        rv = login_ensure(*out, pins);
+    if (rv == CKR_OK)
+        return CKR_OK;
+    if (*out != NULL) {
+        session_return_keeper(out);
+        return rv;
+    }
+    lock_take();
+    slot->keeper_busy = false;
+    (void)pthread_cond_broadcast(&slot->changed);
+    lock_release();
+    return rv;
+}
+
+void session_return_keeper(struct session **held)
+{
+    struct session *session = *held;
+    const char *name = call_name();
+    struct slot *slot;
+    bool kept;
+
+    if (session == NULL)
+        return;
+    *held = NULL;
+    slot = session->slot;
+    lock_take();
+    kept = slot->keeper == session;
+    slot->keeper_busy = false;
+    (void)pthread_cond_broadcast(&slot->changed);
+    lock_release();
+    if (kept)
+        return;
+    (void)P11_CALL(slot->module, C_CloseSession, session->handle);
+    OPENSSL_free(session);
+    call_named(name);
 }
 
 /* Under the lock: keeps the session for the next taker, or says that it must be closed. The last

@@ -13,6 +13,7 @@ struct session {
     CK_SESSION_HANDLE handle;
     unsigned long epoch; /* of the slot when it was opened */
     bool spoilt;         /* not to be used again */
+    bool write;          /* opened with CKF_RW_SESSION */
 };
 
 /* Takes an idle session of the slot, opens one, or waits for one to come back, in this order, and
@@ -20,6 +21,14 @@ struct session {
  * session_return. */
 CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
                    struct session **out);
+
+/* The same with a session that may write to the token. */
+CK_RV session_take_writing(struct slot *slot, const struct pin_source *pins, struct session **out);
+
+/* The session that session objects are made on: they live as long as it does. It is one for each
+ * slot and taken by one thread at a time; session_return_keeper gives it back. */
+CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, struct session **out);
+void session_return_keeper(struct session **session);
 
 /* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
 void session_return(struct session **session);

@@ -206,6 +206,11 @@ struct session *slot_forget(struct slot *slot)
 {
     struct session *idle = slot->idle;
 
+    if (slot->keeper != NULL && !slot->keeper_busy) {
+        slot->keeper->next = idle;
+        idle = slot->keeper;
+    }
+    slot->keeper = NULL; /* a busy one is closed by who has it */
     slot->idle = NULL;
     slot->idle_count = 0;
     slot->open = 0;

@@ -37,7 +37,9 @@ struct slot {
     struct secret *pin; /* the one that the token took */
     struct mechanism_seen *mechanisms;
     struct session *idle;
-    unsigned open; /* sessions, idle or taken or being opened */
+    struct session *keeper; /* where session objects are made: open for as long as they live */
+    bool keeper_busy;
+    unsigned open; /* sessions, idle or taken or being opened; without the keeper */
     unsigned idle_count;
     unsigned limit;     /* of open: what the configuration and the token allow */
     unsigned keep_idle; /* sessions that stay open without work */

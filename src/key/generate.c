@@ -1,0 +1,340 @@
+#include "key/generate.h"
+
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "key/public.h"
+#include "mech/names.h"
+#include "scope.h"
+#include "token/call.h"
+#include "token/run.h"
+#include "token/scan.h"
+#include "uri/uri.h"
+
+#define ID_LEN 20
+
+struct work {
+    const struct generation *generation;
+    struct uri uri;
+    struct pin_source pins;
+    bool token_object;
+    CK_MECHANISM_TYPE mechanism; /* tried last, for messages */
+    const char *taken;           /* what another key has already: "label" or "id" */
+    struct key *key;
+};
+
+static bool uri_open(struct work *work)
+{
+    const struct generation *generation = work->generation;
+    const struct config *config = &generation->provider->config;
+    const char *text = generation->uri != NULL ? generation->uri : "pkcs11:";
+    char why[512];
+
+    if (!uri_parse(text, config->allow_uri_module, &work->uri, why, sizeof(why))) {
+        error_raise(&generation->provider->core, REASON_URI, "cannot use pkcs11_uri: %s", why);
+        return false;
+    }
+    work->pins = (struct pin_source){ .value = work->uri.pin,
+                                      .file = work->uri.pin_file,
+                                      .config = config->pin,
+                                      .config_file = config->pin_file };
+    return true;
+}
+
+static bool generate_failed(const struct work *work, CK_RV rv)
+{
+    error_raise_ckr(&work->generation->provider->core, REASON_OPERATION, rv,
+                    "generate a key (%s) for %s", mechanism_name(work->mechanism), work->uri.text);
+    return false;
+}
+
+/* The token that the URI names, or the first there is. */
+static struct slot *find_slot(struct work *work)
+{
+    struct provider *provider = work->generation->provider;
+    struct module *module = provider_module(provider, work->uri.module_path);
+    struct scan scan;
+    struct slot *slot = NULL;
+    CK_RV rv;
+
+    if (module == NULL)
+        return NULL;
+    scan_begin(&scan, module, &work->uri, &provider->config.limits);
+    rv = scan_next(&scan, &slot);
+    if (rv != CKR_OK)
+        (void)generate_failed(work, rv);
+    else if (slot == NULL)
+        error_raise(&provider->core, REASON_TOKEN, "no token matches %s: the tokens there are: %s",
+                    work->uri.text, scan.seen[0] != '\0' ? scan.seen : "none");
+    scan_end(&scan);
+    return slot;
+}
+
+static CK_RV look_for(struct session *session, CK_OBJECT_CLASS class, const CK_ATTRIBUTE *name,
+                      bool *found)
+{
+    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) }, *name };
+    CK_OBJECT_HANDLE handle;
+    CK_ULONG count = 0;
+    CK_RV rv = objects_find(session, template, COUNT(template), &handle, 1, &count);
+
+    *found = *found || count != 0;
+    return rv;
+}
+
+/* Whether a key has the label or the id already. */
+static CK_RV check_taken(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    const struct {
+        const char *what;
+        const CK_ATTRIBUTE *name;
+    } names[] = { { "label", uri_label(&work->uri) }, { "id", uri_id(&work->uri) } };
+    CK_RV rv = CKR_OK;
+
+    for (size_t i = 0; rv == CKR_OK && i < COUNT(names); i++) {
+        bool found = false;
+
+        if (names[i].name == NULL)
+            continue;
+        rv = look_for(session, CKO_PRIVATE_KEY, names[i].name, &found);
+        if (rv == CKR_OK)
+            rv = look_for(session, CKO_PUBLIC_KEY, names[i].name, &found);
+        if (found)
+            work->taken = names[i].what;
+    }
+    return rv;
+}
+
+struct templates {
+    CK_ATTRIBUTE private[16], public[16];
+    CK_ULONG private_count, public_count;
+    CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive;
+    CK_ULONG bits;
+    uint8_t params[64];
+    CK_ULONG params_len;
+};
+
+static void add(CK_ATTRIBUTE *list, CK_ULONG *count, CK_ATTRIBUTE_TYPE type, const void *value,
+                CK_ULONG len)
+{
+    list[(*count)++] = (CK_ATTRIBUTE){ type, (void *)(uintptr_t)value, len };
+}
+
+#define ADD_PRIVATE(t, type, value)                                                                \
+    add((t)->private, &(t)->private_count, type, &(value), sizeof(value))
+#define ADD_PUBLIC(t, type, value)                                                                 \
+    add((t)->public, &(t)->public_count, type, &(value), sizeof(value))
+
+static struct usage default_usage(enum key_type type)
+{
+    switch (type) {
+    case KEY_RSA:
+        return (struct usage){ .sign = true, .decrypt = true, .unwrap = true };
+    case KEY_EC:
+        return (struct usage){ .sign = true, .derive = true };
+    case KEY_X25519:
+    case KEY_X448:
+        return (struct usage){ .derive = true };
+    default:
+        return (struct usage){ .sign = true };
+    }
+}
+
+/* all: also the usages that make no sense for the type, as some tokens turn on what is not turned
+ * off. */
+static void templates_usage(const struct generation *generation, bool all, struct templates *t)
+{
+    struct usage usage =
+        generation->has_usage ? generation->usage : default_usage(generation->type);
+
+    t->sign = usage.sign;
+    t->decrypt = usage.decrypt;
+    t->unwrap = usage.unwrap;
+    t->derive = usage.derive;
+    ADD_PRIVATE(t, CKA_SIGN, t->sign);
+    ADD_PUBLIC(t, CKA_VERIFY, t->sign);
+    if (generation->type == KEY_RSA || all) {
+        ADD_PRIVATE(t, CKA_DECRYPT, t->decrypt);
+        ADD_PRIVATE(t, CKA_UNWRAP, t->unwrap);
+        ADD_PUBLIC(t, CKA_ENCRYPT, t->decrypt);
+        ADD_PUBLIC(t, CKA_WRAP, t->unwrap);
+    }
+    if (generation->type != KEY_RSA || all)
+        ADD_PRIVATE(t, CKA_DERIVE, t->derive);
+}
+
+static void templates_name(const struct work *work, struct templates *t)
+{
+    const CK_ATTRIBUTE *const names[] = { uri_label(&work->uri), uri_id(&work->uri) };
+
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (names[i] != NULL && work->token_object) {
+            t->private[t->private_count++] = *names[i];
+            t->public[t->public_count++] = *names[i];
+        }
+}
+
+static void templates_make(const struct work *work, const struct generate_row *row, bool all,
+                           struct templates *t)
+{
+    const struct generation *generation = work->generation;
+
+    *t = (struct templates){ .yes = CK_TRUE, .no = CK_FALSE, .token = work->token_object };
+    ADD_PRIVATE(t, CKA_TOKEN, t->token);
+    ADD_PRIVATE(t, CKA_PRIVATE, t->yes);
+    ADD_PRIVATE(t, CKA_SENSITIVE, t->yes);
+    ADD_PRIVATE(t, CKA_EXTRACTABLE, t->no);
+    ADD_PUBLIC(t, CKA_TOKEN, t->token);
+    ADD_PUBLIC(t, CKA_PRIVATE, t->no);
+    templates_usage(generation, all, t);
+    templates_name(work, t);
+    if (generation->type == KEY_RSA) {
+        t->bits = generation->bits;
+        ADD_PUBLIC(t, CKA_MODULUS_BITS, t->bits);
+        add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, generation->exponent.data,
+            generation->exponent.len);
+    } else {
+        t->params_len = generate_params(row, generation->curve, t->params, sizeof(t->params));
+        add(t->public, &t->public_count, CKA_EC_PARAMS, t->params, t->params_len);
+    }
+}
+
+struct pair {
+    CK_OBJECT_HANDLE private, public;
+};
+
+static CK_RV make_pair_once(struct session *session, struct work *work,
+                            const struct generate_row *row, bool all, struct pair *pair)
+{
+    CK_MECHANISM mechanism = { row->mechanism, NULL, 0 };
+    struct templates t;
+
+    templates_make(work, row, all, &t);
+    return P11_CALL(session->slot->module, C_GenerateKeyPair, session->handle, &mechanism, t.public,
+                    t.public_count, t.private, t.private_count, &pair->public, &pair->private);
+}
+
+static bool template_refused(CK_RV rv)
+{
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
+           rv == CKR_TEMPLATE_INCONSISTENT;
+}
+
+/* One way after the other, until the token has one. */
+static CK_RV make_pair(struct session *session, struct work *work, struct pair *pair)
+{
+    const struct generation *generation = work->generation;
+    bool rsa = generation->type == KEY_RSA;
+    enum curve_kind kind = rsa ? CURVE_EC : generation->curve->kind;
+    const struct generate_row *row = NULL;
+    CK_RV rv = CKR_MECHANISM_INVALID;
+
+    while (generate_not_supported(rv) && (row = generate_next(rsa, kind, row)) != NULL) {
+        if (!slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
+            continue;
+        work->mechanism = row->mechanism;
+        rv = make_pair_once(session, work, row, true, pair);
+        if (template_refused(rv))
+            rv = make_pair_once(session, work, row, false, pair);
+    }
+    return rv;
+}
+
+static void destroy_pair(struct session *session, const struct pair *pair)
+{
+    const char *name = call_name();
+
+    (void)P11_CALL(session->slot->module, C_DestroyObject, session->handle, pair->private);
+    (void)P11_CALL(session->slot->module, C_DestroyObject, session->handle, pair->public);
+    call_named(name);
+}
+
+/* The first bytes of the SHA-256 of the SubjectPublicKeyInfo. */
+static bool derive_id(const struct key *key, uint8_t *id)
+{
+    uint8_t hash[DIGEST_MAX];
+    size_t der_len = 0, hash_len = 0;
+    _cleanup_(free_scoped) uint8_t *der = key_spki(key, &der_len);
+
+    if (der == NULL || EVP_Q_digest(key->provider->host.libctx, "SHA256", NULL, der, der_len, hash,
+                                    &hash_len) != 1)
+        return false;
+    memcpy(id, hash, ID_LEN);
+    return true;
+}
+
+static CK_RV set_id(struct session *session, struct work *work, const struct pair *pair)
+{
+    _cleanup_(key_scoped) struct key *public = NULL;
+    struct module *module = session->slot->module;
+    uint8_t id[ID_LEN];
+    CK_ATTRIBUTE attribute = { CKA_ID, id, sizeof(id) };
+    const char *unusable = NULL;
+    CK_RV rv = public_read_key(work->generation->provider, session, pair->public, CKO_PUBLIC_KEY,
+                               &public, &unusable);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (public == NULL || !derive_id(public, id))
+        return CKR_GENERAL_ERROR;
+    rv = P11_CALL(module, C_SetAttributeValue, session->handle, pair->private, &attribute, 1);
+    if (rv != CKR_OK)
+        return rv;
+    return P11_CALL(module, C_SetAttributeValue, session->handle, pair->public, &attribute, 1);
+}
+
+static CK_RV generate(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    struct pair pair = { CK_INVALID_HANDLE, CK_INVALID_HANDLE };
+    const char *unusable = NULL;
+    CK_RV rv = make_pair(session, work, &pair);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (uri_id(&work->uri) == NULL || !work->token_object)
+        rv = set_id(session, work, &pair);
+    if (rv == CKR_OK)
+        rv = public_read_key(work->generation->provider, session, pair.private, CKO_PRIVATE_KEY,
+                             &work->key, &unusable);
+    if (rv == CKR_OK && work->key == NULL)
+        rv = CKR_GENERAL_ERROR;
+    if (rv != CKR_OK)
+        destroy_pair(session, &pair);
+    else if (!work->token_object)
+        object_own(work->key->object, pair.public);
+    return rv;
+}
+
+static bool generate_on(struct work *work, struct slot *slot)
+{
+    CK_RV rv = CKR_OK;
+
+    if (work->token_object)
+        rv = run_on_slot(slot, true, &work->pins, check_taken, work);
+    if (rv == CKR_OK && work->taken != NULL) {
+        error_raise(&work->generation->provider->core, REASON_OBJECT,
+                    "cannot generate a key for %s: a key on the token has this %s already",
+                    work->uri.text, work->taken);
+        return false;
+    }
+    if (rv == CKR_OK)
+        rv = work->token_object ? run_once_writing(slot, &work->pins, generate, work)
+                                : run_once_keeping(slot, &work->pins, generate, work);
+    return rv == CKR_OK || generate_failed(work, rv);
+}
+
+struct key *key_generate(const struct generation *generation)
+{
+    struct work work = { .generation = generation,
+                         .token_object = generation->uri != NULL && !generation->ephemeral,
+                         .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
+    struct slot *slot = uri_open(&work) ? find_slot(&work) : NULL;
+
+    if (slot != NULL)
+        (void)generate_on(&work, slot);
+    uri_clear(&work.uri);
+    return work.key;
+}

@@ -1,0 +1,27 @@
+/* Making key pairs on a token. */
+#ifndef BRIDGE_KEY_GENERATE_H
+#define BRIDGE_KEY_GENERATE_H
+
+#include "key/key.h"
+#include "mech/generate.h"
+
+struct generation {
+    struct provider *provider;
+    enum key_type type;
+    const struct curve *curve; /* but for RSA */
+    unsigned bits;             /* RSA */
+    struct bytes exponent;     /* RSA: big-endian */
+    const char *uri;           /* the token, and the label and id to give; NULL: a session key */
+    bool ephemeral;            /* a session key also with a URI */
+    bool has_usage;
+    struct usage usage;
+};
+
+/* Makes the pair: not extractable, sensitive, private; with the CKA_ID of the URI or one derived
+ * from the public key, the same on both halves. An id or a label that a key has already is an
+ * error, and a failure leaves nothing behind. NULL with an error raised; the caller frees the key.
+ *
+ * A session key is destroyed with the last holder of the struct key. */
+struct key *key_generate(const struct generation *generation);
+
+#endif

@@ -1,0 +1,273 @@
+/* Keys made on the token: used, looked at, and gone when they should be. */
+#include "harness.h"
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/store.h>
+
+#include "pkcs11_bridge.h"
+
+static const struct {
+    const char *type, *group;
+    unsigned bits;
+} types[] = { { "RSA", NULL, 2048 },  { "EC", "P-256", 0 }, { "EC", "P-521", 0 },
+              { "ED25519", NULL, 0 }, { "ED448", NULL, 0 }, { "X25519", NULL, 0 },
+              { "X448", NULL, 0 } };
+
+static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, size_t type, const char *uri, const char *usage,
+                          const char *ephemeral)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, types[type].type, "provider=pkcs11");
+    EVP_PKEY *key = NULL;
+    unsigned bits = types[type].bits;
+    OSSL_PARAM params[8];
+    size_t n = 0;
+
+    if (uri != NULL)
+        params[n++] =
+            OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, (char *)(uintptr_t)uri, 0);
+    if (usage != NULL)
+        params[n++] = OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_USAGE,
+                                                       (char *)(uintptr_t)usage, 0);
+    if (ephemeral != NULL)
+        params[n++] = OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL,
+                                                       (char *)(uintptr_t)ephemeral, 0);
+    if (types[type].group != NULL)
+        params[n++] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
+                                                       (char *)(uintptr_t)types[type].group, 0);
+    if (bits != 0)
+        params[n++] = OSSL_PARAM_construct_uint(OSSL_PKEY_PARAM_RSA_BITS, &bits);
+    params[n] = OSSL_PARAM_construct_end();
+    if (EVP_PKEY_keygen_init(ctx) != 1 || EVP_PKEY_CTX_set_params(ctx, params) != 1 ||
+        EVP_PKEY_generate(ctx, &key) != 1)
+        key = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static bool sign_and_verify(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain, EVP_PKEY *key)
+{
+    bool raw = EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448");
+    EVP_MD_CTX *signer = EVP_MD_CTX_new(), *verifier = EVP_MD_CTX_new();
+    EVP_PKEY *public = key_public_copy(key, plain);
+    unsigned char sig[512];
+    size_t len = sizeof(sig);
+    bool ok =
+        EVP_DigestSignInit_ex(signer, NULL, raw ? NULL : "SHA256", libctx, NULL, key, NULL) == 1 &&
+        EVP_DigestSign(signer, sig, &len, (const unsigned char *)"m", 1) == 1 &&
+        EVP_DigestVerifyInit_ex(verifier, NULL, raw ? NULL : "SHA256", plain, NULL, public, NULL) ==
+            1 &&
+        EVP_DigestVerify(verifier, sig, len, (const unsigned char *)"m", 1) == 1;
+
+    EVP_PKEY_free(public);
+    EVP_MD_CTX_free(signer);
+    EVP_MD_CTX_free(verifier);
+    return ok;
+}
+
+static bool agree(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain, EVP_PKEY *key)
+{
+    EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, EVP_PKEY_get0_type_name(key));
+    EVP_PKEY *own = key_public_copy(key, plain);
+    EVP_PKEY_CTX *a = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    EVP_PKEY_CTX *b = EVP_PKEY_CTX_new_from_pkey(plain, peer, NULL);
+    unsigned char x[64], y[64];
+    size_t x_len = sizeof(x), y_len = sizeof(y);
+    bool ok = EVP_PKEY_derive_init(a) == 1 && EVP_PKEY_derive_set_peer(a, peer) == 1 &&
+              EVP_PKEY_derive(a, x, &x_len) == 1 && EVP_PKEY_derive_init(b) == 1 &&
+              EVP_PKEY_derive_set_peer(b, own) == 1 && EVP_PKEY_derive(b, y, &y_len) == 1 &&
+              x_len == y_len && memcmp(x, y, x_len) == 0;
+
+    EVP_PKEY_CTX_free(a);
+    EVP_PKEY_CTX_free(b);
+    EVP_PKEY_free(peer);
+    EVP_PKEY_free(own);
+    return ok;
+}
+
+static bool use(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain, EVP_PKEY *key)
+{
+    return EVP_PKEY_is_a(key, "X25519") || EVP_PKEY_is_a(key, "X448")
+               ? agree(libctx, plain, key)
+               : sign_and_verify(libctx, plain, key);
+}
+
+static unsigned object_count(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    unsigned count = 0;
+
+    while (!OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        count += info != NULL;
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    ERR_clear_error();
+    return count;
+}
+
+static void test_generate_use_and_load_again(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+
+    (void)state;
+    for (size_t t = 0; t < COUNT_OF(types); t++) {
+        char uri[128], error[512];
+        EVP_PKEY *key, *again;
+
+        snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=made-%zu", t);
+        ERR_clear_error();
+        key = generate(libctx, t, uri, NULL, NULL);
+        if (key == NULL)
+            fail_msg("%s: %s", types[t].type, last_error(error, sizeof(error)));
+        if (!use(libctx, plain, key))
+            fail_msg("%s: %s", types[t].type, last_error(error, sizeof(error)));
+        assert_int_equal(object_count(libctx, uri), 2);
+        strcat(uri, ";type=private");
+        again = key_load_uri(libctx, uri);
+        assert_non_null(again);
+        assert_int_equal(EVP_PKEY_eq(key, again), 1);
+        assert_true(use(libctx, plain, again));
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(again);
+    }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+static void test_generate_refuses_what_is_taken(void **state)
+{
+    static const struct {
+        const char *uri, *what;
+    } cases[] = {
+        { "pkcs11:token=soft;object=p256", "label" },
+        { "pkcs11:token=soft;object=p256-new;id=%05", "id" },
+        { "pkcs11:token=soft;id=%05", "id" },
+    };
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    unsigned before = object_count(libctx, "pkcs11:token=soft");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char error[512];
+
+        ERR_clear_error();
+        assert_null(generate(libctx, 1, cases[i].uri, NULL, NULL));
+        (void)last_error(error, sizeof(error));
+        assert_non_null(strstr(error, cases[i].what));
+        assert_non_null(strstr(error, "already"));
+    }
+    assert_int_equal(object_count(libctx, "pkcs11:token=soft"), before);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+static void test_generate_bad_parameters(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    char error[512];
+
+    (void)state;
+    ERR_clear_error();
+    assert_null(generate(libctx, 1, "pkcs11:token=hard;object=x", NULL, NULL));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "the tokens there are: 'soft'"));
+    assert_null(generate(libctx, 1, "pkcs11:token=soft;id=%0", NULL, NULL));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "id=%0 is malformed"));
+    assert_null(generate(libctx, 1, "pkcs11:token=soft;object=x", "everything", NULL));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "everything"));
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A key that may only agree on keys does not sign. */
+static void test_generate_usage(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = generate(libctx, 1, "pkcs11:token=soft;object=agree", "keyAgreement", NULL);
+    char error[512];
+
+    (void)state;
+    assert_non_null(key);
+    ERR_clear_error();
+    assert_false(sign_and_verify(libctx, plain, key));
+    assert_non_null(
+        strstr(last_error(error, sizeof(error)), "C_SignInit: CKR_KEY_FUNCTION_NOT_PERMITTED"));
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* Without a URI, and with pkcs11_ephemeral: a session key, gone with its EVP_PKEY. */
+static void test_generate_session_keys(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_counting(""), *plain = libctx_new_plain();
+    unsigned before = object_count(libctx, "pkcs11:token=soft");
+
+    (void)state;
+    for (size_t t = 0; t < COUNT_OF(types); t++)
+        for (int with_uri = 0; with_uri < 2; with_uri++) {
+            EVP_PKEY *key = generate(libctx, t, with_uri ? "pkcs11:token=soft;object=short" : NULL,
+                                     NULL, with_uri ? "yes" : NULL);
+
+            assert_non_null(key);
+            assert_true(use(libctx, plain, key));
+            calls_reset();
+            EVP_PKEY_free(key);
+            assert_int_equal(calls("C_DestroyObject"), 2);
+        }
+    assert_int_equal(object_count(libctx, "pkcs11:token=soft"), before);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* More session keys at a time than there are sessions. */
+static void test_generate_many_session_keys(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("pkcs11-sessions-max = 2\n"), *plain = libctx_new_plain();
+    EVP_PKEY *keys[40];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        keys[i] = generate(libctx, 1, NULL, NULL, NULL);
+        assert_non_null(keys[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_true(use(libctx, plain, keys[i]));
+        EVP_PKEY_free(keys[i]);
+    }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* With one session only, which has to be one that writes. */
+static void test_generate_with_one_session(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("pkcs11-sessions-max = 1\n"), *plain = libctx_new_plain();
+    EVP_PKEY *other = key_load(libctx, "p256", "private");
+    EVP_PKEY *key = generate(libctx, 1, "pkcs11:token=soft;object=one-session", NULL, NULL);
+
+    (void)state;
+    assert_non_null(key);
+    assert_true(use(libctx, plain, key));
+    assert_true(use(libctx, plain, other));
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_generate_use_and_load_again),
+        cmocka_unit_test(test_generate_refuses_what_is_taken),
+        cmocka_unit_test(test_generate_bad_parameters),
+        cmocka_unit_test(test_generate_usage),
+        cmocka_unit_test(test_generate_session_keys),
+        cmocka_unit_test(test_generate_many_session_keys),
+        cmocka_unit_test(test_generate_with_one_session),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
