@@ -43,9 +43,16 @@ static const struct load_phase public_half_phases[] = {
     { CKO_PRIVATE_KEY, WITH_LOGIN, false, true },
     { NO_CLASS, WITHOUT_LOGIN, false, false },
 };
+static const struct load_phase certificate_phases[] = {
+    { CKO_CERTIFICATE, LOGIN_IF_ALWAYS, false, false },
+    { CKO_CERTIFICATE, WITHOUT_LOGIN, true, false },
+    { CKO_CERTIFICATE, LOGIN_IF_AUTO, true, false },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
 static const struct load_phase all_phases[] = {
     { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
     { CKO_PUBLIC_KEY, WITHOUT_LOGIN, false, false },
+    { CKO_CERTIFICATE, WITHOUT_LOGIN, false, false },
     { NO_CLASS, WITHOUT_LOGIN, false, false },
 };
 static const struct load_phase no_phases[] = {
@@ -92,6 +99,13 @@ static const struct load_phase *choose_phases(const struct load *load)
     CK_OBJECT_CLASS class;
     bool named = uri_class(&load->uri, &class);
 
+    if (load->subject.data != NULL || load->issuer.data != NULL)
+        return certificate_phases;
+    if (named && class == CKO_CERTIFICATE)
+        return load->want == LOAD_ANY || load->want == LOAD_CERTIFICATE ? certificate_phases
+                                                                        : no_phases;
+    if (load->want == LOAD_CERTIFICATE)
+        return named ? no_phases : certificate_phases;
     if (named && class == CKO_PRIVATE_KEY)
         return load->want == LOAD_PUBLIC ? public_half_phases : private_phases;
     if (named && class == CKO_PUBLIC_KEY)
@@ -130,6 +144,23 @@ static bool phase_applies(const struct load *load)
     }
 }
 
+static CK_ULONG add_criteria(const struct load *load, CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    const struct {
+        CK_ATTRIBUTE_TYPE type;
+        const struct bytes *value;
+    } criteria[] = { { CKA_SUBJECT, &load->subject },
+                     { CKA_ISSUER, &load->issuer },
+                     { CKA_SERIAL_NUMBER, &load->serial },
+                     { CKA_LABEL, &load->alias } };
+
+    for (size_t i = 0; i < COUNT(criteria); i++)
+        if (criteria[i].value->data != NULL)
+            template[count++] = (CK_ATTRIBUTE){ criteria[i].type, criteria[i].value->data,
+                                                criteria[i].value->len };
+    return count;
+}
+
 static CK_RV search(struct session *session, void *arg)
 {
     struct load *load = arg;
@@ -141,6 +172,7 @@ static CK_RV search(struct session *session, void *arg)
         template[count++] = *uri_id(&load->uri);
     if (uri_label(&load->uri) != NULL)
         template[count++] = *uri_label(&load->uri);
+    count = add_criteria(load, template, count);
     return objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
 }
 
@@ -202,35 +234,42 @@ struct make_task {
     struct load *load;
     CK_OBJECT_HANDLE handle;
     struct key *key; /* NULL: the object is no key for OpenSSL */
+    struct bytes certificate;
 };
 
 static CK_RV make(struct session *session, void *arg)
 {
     struct make_task *task = arg;
     struct load *load = task->load;
-    const char *unusable = NULL;
-    CK_RV rv = public_read_key(load->provider, session, task->handle, load->phase->class,
-                               &task->key, &unusable);
+        const char *unusable = NULL;
+    CK_RV rv;
+
+    if (load->phase->class == CKO_CERTIFICATE)
+        return attribute_value(session, task->handle, CKA_VALUE, &task->certificate);
+    rv = public_read_key(load->provider, session, task->handle, load->phase->class, &task->key,
+                         &unusable);
 
     if (rv == CKR_OK && task->key == NULL)
         load->unusable = unusable;
     return rv;
 }
 
-/* The key at the next handle, or none if it is not one for us. */
-static struct key *load_make(struct load *load)
+/* What is at the next handle: nothing if it is not for us. */
+static bool load_make(struct load *load, struct key **key, struct bytes *certificate)
 {
-    struct make_task task = { load, load->handles[load->next++], NULL };
+    struct make_task task = { load, load->handles[load->next++], NULL, { NULL, 0 } };
     CK_RV rv =
         run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, make, &task);
 
     if (rv != CKR_OK) {
         note_failure(load, rv);
-        return NULL;
+        return false;
     }
     if (task.key != NULL && load->phase->public_half)
         key_make_public(task.key);
-    return task.key;
+    *key = task.key;
+    *certificate = task.certificate;
+    return task.key != NULL || task.certificate.data != NULL;
 }
 
 static const char *kind(const struct load *load)
@@ -241,10 +280,13 @@ static const char *kind(const struct load *load)
         return "private key";
     if (load->want == LOAD_PUBLIC)
         return "public key";
+    if (load->want == LOAD_CERTIFICATE)
+        return "certificate";
     (void)uri_class(&load->uri, &class);
-    return class == CKO_PRIVATE_KEY  ? "private key"
-           : class == CKO_PUBLIC_KEY ? "public key"
-                                     : "key";
+        return class == CKO_PRIVATE_KEY   ? "private key"
+           : class == CKO_PUBLIC_KEY  ? "public key"
+           : class == CKO_CERTIFICATE ? "certificate"
+                                      : "key";
 }
 
 static void raise_no_token(const struct load *load)
@@ -322,20 +364,21 @@ static enum load_result load_finish(struct load *load, CK_RV rv)
     return LOAD_FAILED;
 }
 
-enum load_result load_next(struct load *load, struct key **out)
+enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate)
 {
+    *key = NULL;
+    *certificate = (struct bytes){ NULL, 0 };
     if (load->phases == NULL && !load_start(load))
         return LOAD_FAILED;
     for (;;) {
         CK_RV rv;
 
         while (load->next < load->count) {
-            *out = load_make(load);
-            if (*out == NULL)
+            if (!load_make(load, key, certificate))
                 continue;
             load->found++;
             load->found_here++;
-            return LOAD_KEY;
+            return *key != NULL ? LOAD_KEY : LOAD_CERT;
         }
         rv = load_advance(load);
         if (load->slot == NULL || rv != CKR_OK)
@@ -343,8 +386,23 @@ enum load_result load_next(struct load *load, struct key **out)
     }
 }
 
+bool load_search(struct load *load, enum load_criterion criterion, const void *value, size_t len)
+{
+    struct bytes *const values[] = { [BY_SUBJECT] = &load->subject,
+                                     [BY_ISSUER] = &load->issuer,
+                                     [BY_SERIAL] = &load->serial,
+                                     [BY_ALIAS] = &load->alias };
+
+    bytes_clear(values[criterion]);
+    return bytes_set(values[criterion], value, len);
+}
+
 void load_end(struct load *load)
 {
+    bytes_clear(&load->subject);
+    bytes_clear(&load->issuer);
+    bytes_clear(&load->serial);
+    bytes_clear(&load->alias);
     scan_end(&load->scan);
     uri_clear(&load->uri);
 }

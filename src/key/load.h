@@ -1,4 +1,4 @@
-/* Finding the keys that a URI names and making struct key of them. */
+/* Finding the keys and certificates that a URI names. */
 #ifndef BRIDGE_LOAD_H
 #define BRIDGE_LOAD_H
 
@@ -7,7 +7,7 @@
 #include "uri/uri.h"
 
 /* What is looked for; the URI's type= narrows it further. */
-enum load_want { LOAD_ANY, LOAD_PRIVATE, LOAD_PUBLIC };
+enum load_want { LOAD_ANY, LOAD_PRIVATE, LOAD_PUBLIC, LOAD_CERTIFICATE };
 
 struct load_phase;
 
@@ -16,6 +16,7 @@ struct load {
     struct uri uri;
     struct pin_source pins;
     enum load_want want;
+    struct bytes subject, issuer, serial, alias; /* what is searched by beside the URI; or none */
     bool explicit; /* one kind is asked for: what keeps it from being found is an error */
 
     struct scan scan;
@@ -42,11 +43,16 @@ void load_want(struct load *load, enum load_want want);
 void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token),
               void *arg);
 
-enum load_result { LOAD_KEY, LOAD_END, LOAD_FAILED };
+/* Before the first load_next: narrows the search to certificates with this subject, or this issuer and
+ * serial number, all in DER, or to objects with this label. False when memory is short. */
+enum load_criterion { BY_SUBJECT, BY_ISSUER, BY_SERIAL, BY_ALIAS };
+bool load_search(struct load *load, enum load_criterion criterion, const void *value, size_t len);
 
-/* The next key, which the caller frees. LOAD_FAILED: an error is raised; so it is when nothing at
- * all was found. */
-enum load_result load_next(struct load *load, struct key **out);
+enum load_result { LOAD_KEY, LOAD_CERT, LOAD_END, LOAD_FAILED };
+
+/* The next key, or the DER of the next certificate; the caller frees what is not NULL or none.
+ * LOAD_FAILED: an error is raised; so it is when nothing at all was found. */
+enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate);
 
 void load_end(struct load *load);
 

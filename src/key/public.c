@@ -2,12 +2,16 @@
 
 #include <string.h>
 
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/x509.h>
 
 #include "scope.h"
 
 static const CK_ATTRIBUTE_TYPE private_attributes[] = {
-    CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS,
+    CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,           CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PUBLIC_KEY_INFO,
 };
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
     CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
@@ -64,6 +68,54 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
     return key_set_ec(key, curve, ec_point(curve, point)) ? HALF_READ : HALF_UNUSABLE;
 }
 
+/* Takes the public half from a software key of the same type. */
+static bool half_from_software(struct key *key, EVP_PKEY *software)
+{
+    uint8_t point[EC_POINT_MAX], n[2048], e[1024];
+    BIGNUM *bn_n = NULL, *bn_e = NULL;
+    size_t len = 0;
+    bool ok;
+
+    if (key->type != KEY_RSA)
+        return EVP_PKEY_get_octet_string_param(software, OSSL_PKEY_PARAM_PUB_KEY, point,
+                                               sizeof(point), &len) == 1 &&
+               key_set_ec(key, key->curve, (struct view){ point, len });
+    ok = EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_N, &bn_n) == 1 &&
+         EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_E, &bn_e) == 1 &&
+         BN_num_bytes(bn_n) <= (int)sizeof(n) && BN_num_bytes(bn_e) <= (int)sizeof(e);
+    if (ok)
+        ok = key_set_rsa(key, (struct view){ n, (size_t)BN_bn2bin(bn_n, n) },
+                         (struct view){ e, (size_t)BN_bn2bin(bn_e, e) });
+    BN_free(bn_n);
+    BN_free(bn_e);
+    return ok;
+}
+
+/* CKA_PUBLIC_KEY_INFO: a SubjectPublicKeyInfo, PKCS#11 v3.1 §4.7. */
+static bool half_from_spki(struct key *key, struct view der)
+{
+    const unsigned char *position = der.data;
+    EVP_PKEY *software = der.len != 0 ? d2i_PUBKEY_ex(NULL, &position, (long)der.len,
+                                                      key->provider->host.libctx, HOST_PROPERTIES)
+                                      : NULL;
+    bool ok = software != NULL && half_from_software(key, software);
+
+    EVP_PKEY_free(software);
+    return ok;
+}
+
+static bool half_from_certificate_der(struct key *key, const struct bytes *der)
+{
+    const unsigned char *position = der->data;
+    X509 *certificate = X509_new_ex(key->provider->host.libctx, HOST_PROPERTIES);
+    bool ok = certificate != NULL && der->data != NULL &&
+              d2i_X509(&certificate, &position, (long)der->len) != NULL &&
+              half_from_software(key, X509_get0_pubkey(certificate));
+
+    X509_free(certificate);
+    return ok;
+}
+
 /* The template for the public object beside a private one: the same CKA_ID, or the same label where
  * there is no id. */
 static CK_ULONG twin_template(const struct attributes *attributes, CK_OBJECT_CLASS *class,
@@ -96,9 +148,8 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
     if (count != 0)
         rv = objects_find(session, template, count, &twin, 1, &found);
     if (rv != CKR_OK || found == 0) {
-        *unusable =
-            "its public half is not on the token: a public key object with the same CKA_ID is "
-            "needed";
+                *unusable = "its public half is not on the token: a public key object or a certificate with the "
+                    "same CKA_ID is needed";
         return rv;
     }
     rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes),
@@ -107,17 +158,48 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
     return rv;
 }
 
+/* From the certificate with the same CKA_ID. */
+static CK_RV half_from_certificate(struct key *key, struct session *session,
+                                   const struct attributes *attributes, bool *read)
+{
+    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
+    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
+    const CK_ATTRIBUTE *id = attribute(attributes, CKA_ID);
+    CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
+    CK_OBJECT_HANDLE certificate;
+    CK_ULONG found = 0;
+    CK_RV rv;
+
+    if (id == NULL)
+        return CKR_OK;
+    template[1] = *id;
+    rv = objects_find(session, template, COUNT(template), &certificate, 1, &found);
+    if (rv == CKR_OK && found != 0)
+        rv = attribute_value(session, certificate, CKA_VALUE, &der);
+    *read = rv == CKR_OK && half_from_certificate_der(key, &der);
+    return rv;
+}
+
 /* Fills the public half of key from attributes or from what belongs to them. */
 static CK_RV half_find(struct key *key, struct session *session,
                        const struct attributes *attributes, CK_OBJECT_CLASS class, CK_KEY_TYPE type,
                        const char **unusable, bool *read)
 {
-    enum half half = half_read(key, attributes, unusable);
+    enum half half;
+    CK_RV rv;
 
+    key->curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
+    *read = half_from_spki(key, view_attribute(attributes, CKA_PUBLIC_KEY_INFO));
+    if (*read)
+        return CKR_OK;
+    half = half_read(key, attributes, unusable);
     *read = half == HALF_READ;
-    if (half == HALF_ABSENT && class == CKO_PRIVATE_KEY)
-        return half_from_twin(key, session, attributes, type, unusable, read);
-    return CKR_OK;
+    if (half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
+        return CKR_OK;
+    rv = half_from_twin(key, session, attributes, type, unusable, read);
+    if (rv == CKR_OK && !*read)
+        rv = half_from_certificate(key, session, attributes, read);
+    return rv;
 }
 
 /* Modules differ in which CKA_KEY_TYPE Edwards and Montgomery keys have: the curve decides. */

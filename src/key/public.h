@@ -5,8 +5,8 @@
 #include "key/key.h"
 
 /* Makes a key of the object at handle, which is of class CKO_PRIVATE_KEY or CKO_PUBLIC_KEY. The
- * public half of a private key comes from its own attributes or from the public object with the
- * same CKA_ID.
+ * public half of a private key comes from CKA_PUBLIC_KEY_INFO, its other attributes, the public object with
+ * the same CKA_ID, or the certificate with the same CKA_ID, in this order.
  *
  * CKR_OK with *out NULL: it is no key for OpenSSL, and *unusable says why. The caller frees *out.
  */

@@ -64,13 +64,14 @@ static int uri_open(struct provider *provider, const char *uri, int selection,
 {
     bool public_only = selection != 0 && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
     _cleanup_(key_scoped) struct key *key = NULL;
+    _cleanup_(bytes_clear) struct bytes certificate = { NULL, 0 };
     struct load load;
     int ok = 0;
 
     if (load_begin(&load, provider, uri)) {
         load_want(&load, public_only ? LOAD_PUBLIC : LOAD_PRIVATE);
         load_ask(&load, passphrase_ask, passphrase);
-        ok = load_next(&load, &key) == LOAD_KEY && object_give(key, data_cb, data_arg);
+        ok = load_next(&load, &key, &certificate) == LOAD_KEY && object_give(key, data_cb, data_arg);
     }
     load_end(&load);
     return ok;

@@ -1,6 +1,7 @@
 /* OSSL_STORE loader for the scheme pkcs11: (provider-storemgmt(7)). */
 #include <string.h>
 
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
 #include <openssl/params.h>
@@ -20,7 +21,7 @@ static OSSL_FUNC_store_export_object_fn store_export_object;
 
 struct store {
     struct load load;
-    bool nothing; /* something is expected that is no key */
+    bool nothing; /* something is expected that tokens don't have */
     bool end;
 };
 
@@ -52,6 +53,10 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
         OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
         OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0),
         OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_INPUT_TYPE, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_SUBJECT, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_ISSUER, NULL, 0),
+        OSSL_PARAM_BN(OSSL_STORE_PARAM_SERIAL, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_ALIAS, NULL, 0),
         OSSL_PARAM_END,
     };
 
@@ -59,22 +64,103 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
     return params;
 }
 
-static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
+static int set_expect(struct store *store, const OSSL_PARAM *p)
 {
-    struct store *store = loaderctx;
-    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
+    static const struct {
+        int expect;
+        enum load_want want;
+    } wants[] = { { 0, LOAD_ANY },
+                  { OSSL_STORE_INFO_PKEY, LOAD_PRIVATE },
+                  { OSSL_STORE_INFO_PUBKEY, LOAD_PUBLIC },
+                  { OSSL_STORE_INFO_CERT, LOAD_CERTIFICATE } };
     int expect = 0;
 
-    if (p == NULL)
-        return 1;
     if (!OSSL_PARAM_get_int(p, &expect))
         return 0;
-    store->nothing =
-        expect != 0 && expect != OSSL_STORE_INFO_PKEY && expect != OSSL_STORE_INFO_PUBKEY;
-    load_want(&store->load, expect == OSSL_STORE_INFO_PKEY     ? LOAD_PRIVATE
-                            : expect == OSSL_STORE_INFO_PUBKEY ? LOAD_PUBLIC
-                                                               : LOAD_ANY);
+    store->nothing = true;
+    for (size_t i = 0; i < COUNT(wants); i++)
+        if (wants[i].expect == expect) {
+            store->nothing = false;
+            load_want(&store->load, wants[i].want);
+        }
     return 1;
+}
+
+static int set_octets(struct store *store, const OSSL_PARAM *p, enum load_criterion criterion)
+{
+    const void *value = NULL;
+    size_t len = 0;
+
+    return OSSL_PARAM_get_octet_string_ptr(p, &value, &len) &&
+           load_search(&store->load, criterion, value, len);
+}
+
+static int set_subject(struct store *store, const OSSL_PARAM *p)
+{
+    return set_octets(store, p, BY_SUBJECT);
+}
+
+static int set_issuer(struct store *store, const OSSL_PARAM *p)
+{
+    return set_octets(store, p, BY_ISSUER);
+}
+
+/* CKA_SERIAL_NUMBER is a DER INTEGER. */
+static int set_serial(struct store *store, const OSSL_PARAM *p)
+{
+    uint8_t number[64], der[80];
+    struct der_writer writer = der_begin(der, sizeof(der));
+    BIGNUM *bn = NULL;
+    size_t len = 0;
+
+    if (!OSSL_PARAM_get_BN(p, &bn))
+        return 0;
+    if (BN_num_bytes(bn) <= (int)sizeof(number)) {
+        der_unsigned(&writer, (struct view){ number, (size_t)BN_bn2bin(bn, number) });
+        len = der_done(&writer);
+    }
+    BN_free(bn);
+    return len != 0 && load_search(&store->load, BY_SERIAL, der, len);
+}
+
+static int set_alias(struct store *store, const OSSL_PARAM *p)
+{
+    const char *alias = NULL;
+
+    return OSSL_PARAM_get_utf8_string_ptr(p, &alias) &&
+           load_search(&store->load, BY_ALIAS, alias, strlen(alias));
+}
+
+static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*set)(struct store *store, const OSSL_PARAM *p);
+    } setters[] = {
+        { OSSL_STORE_PARAM_EXPECT, set_expect },   { OSSL_STORE_PARAM_SUBJECT, set_subject },
+        { OSSL_STORE_PARAM_ISSUER, set_issuer },   { OSSL_STORE_PARAM_SERIAL, set_serial },
+        { OSSL_STORE_PARAM_ALIAS, set_alias },
+    };
+
+    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
+
+        if (p != NULL && !setters[i].set(loaderctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+static int give_certificate(const struct bytes *der, OSSL_CALLBACK *object_cb, void *object_arg)
+{
+    int type = OSSL_OBJECT_CERT;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der->data, der->len),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return object_cb(params, object_arg);
 }
 
 static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_arg,
@@ -83,15 +169,21 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_ar
     struct store *store = loaderctx;
     struct passphrase passphrase = { pw_cb, pw_arg };
     _cleanup_(key_scoped) struct key *key = NULL;
+    _cleanup_(bytes_clear) struct bytes certificate = { NULL, 0 };
 
     store->end = store->end || store->nothing;
     if (store->end)
         return 0;
     load_ask(&store->load, passphrase_ask, &passphrase);
-    if (load_next(&store->load, &key) == LOAD_KEY)
+    switch (load_next(&store->load, &key, &certificate)) {
+    case LOAD_KEY:
         return object_give(key, object_cb, object_arg);
-    store->end = true;
-    return 0;
+    case LOAD_CERT:
+        return give_certificate(&certificate, object_cb, object_arg);
+    default:
+        store->end = true;
+        return 0;
+    }
 }
 
 static int store_eof(void *loaderctx)
@@ -122,6 +214,6 @@ static const OSSL_DISPATCH store_functions[] = {
 };
 
 const OSSL_ALGORITHM store_algorithms[] = {
-    { "pkcs11", PROPERTIES, store_functions, "Keys on PKCS#11 tokens, by RFC 7512 URI" },
+    { "pkcs11", PROPERTIES, store_functions, "Keys and certificates on PKCS#11 tokens, by RFC 7512 URI" },
     { NULL, NULL, NULL, NULL },
 };

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "scope.h"
 #include "token/call.h"
 #include "token/lock.h"
@@ -38,6 +40,7 @@ static const struct {
     { CKA_EC_PARAMS, 512 },
     { CKA_EC_POINT, 512 },
     { CKA_ALWAYS_AUTHENTICATE, sizeof(CK_BBOOL) },
+    { CKA_PUBLIC_KEY_INFO, 2600 },
 };
 
 static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
@@ -108,6 +111,40 @@ CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
     if (partial(rv) && attributes_untouched(out))
         return attributes_read_singly(session, handle, out);
     return partial(rv) ? CKR_OK : rv;
+}
+
+#define VALUE_GUESS 4096UL
+#define VALUE_MOST  (1UL << 20)
+
+static CK_RV value_read(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+                        CK_ULONG room, struct bytes *out)
+{
+    CK_ATTRIBUTE value = { type, OPENSSL_malloc(room), room };
+    CK_RV rv = CKR_HOST_MEMORY;
+
+    if (value.pValue != NULL)
+        rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle, &value,
+                      1);
+    if (rv == CKR_OK && value.ulValueLen <= room && value.ulValueLen != 0 &&
+        !bytes_set(out, value.pValue, value.ulValueLen))
+        rv = CKR_HOST_MEMORY;
+    OPENSSL_free(value.pValue);
+    return rv;
+}
+
+CK_RV attribute_value(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+                      struct bytes *out)
+{
+    CK_ATTRIBUTE length = { type, NULL, 0 };
+    CK_RV rv = value_read(session, handle, type, VALUE_GUESS, out);
+
+    if (rv == CKR_BUFFER_TOO_SMALL) {
+        rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle, &length,
+                      1);
+        if (rv == CKR_OK && length.ulValueLen <= VALUE_MOST)
+            rv = value_read(session, handle, type, length.ulValueLen, out);
+    }
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE ? CKR_OK : rv;
 }
 
 const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)

@@ -28,6 +28,11 @@ struct attributes {
 CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
                       const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out);
 
+/* The whole value of one attribute of any length, for what may be longer than struct attributes holds.
+ * CKR_OK with *out none where it is absent. */
+CK_RV attribute_value(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+                      struct bytes *out);
+
 /* The value, or NULL where it is absent or empty. */
 const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type);
 
