@@ -366,6 +366,12 @@ static const OSSL_PARAM *signature_gettable_ctx_params(void *vctx, void *provctx
     return params;
 }
 
+/* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest. */
+static int default_salt(void)
+{
+    return OpenSSL_version_num() >= 0x30100000UL ? SALT_AUTO_DIGEST_MAX : RSA_PSS_SALTLEN_AUTO;
+}
+
 /* Gets ready for a new operation; without a key, for one more with the key of the last. */
 static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
 {
@@ -375,7 +381,7 @@ static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params
         key_free(ctx->key);
         ctx->key = key_ref(key);
         ctx->padding = RSA_PKCS1_PADDING;
-        ctx->salt = RSA_PSS_SALTLEN_AUTO;
+        ctx->salt = default_salt();
         ctx->digest = ctx->mgf1 = NULL;
     }
     ctx->signing = signing;
@@ -562,7 +568,8 @@ static void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
 static bool host_params(const struct signature *ctx, EVP_PKEY_CTX *host)
 {
     char digest[32], mgf1[32];
-    int padding = ctx->padding, salt = ctx->salt;
+    int padding = ctx->padding;
+    int salt = ctx->salt == SALT_AUTO_DIGEST_MAX ? RSA_PSS_SALTLEN_AUTO : ctx->salt;
     OSSL_PARAM params[5];
     size_t count = 0;
 

@@ -200,7 +200,7 @@ static void test_decrypt_implicit_rejection(void **state)
         lengths += a_len != last;
         last = a_len;
     }
-    assert_in_range(lengths, 10, 20);
+    assert_true(lengths >= 10);
     job_free(&job);
     job_free(&restarted);
     job_free(&other);

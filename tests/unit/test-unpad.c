@@ -88,7 +88,7 @@ static void test_unpad_substitute(void **state)
         ciphertext[1] = (uint8_t)n;
         ciphertext[2] = (uint8_t)(n >> 8);
         assert_true(unpad_substitute(NULL, secret, VIEW(ciphertext), a, &a_len, BLOCK));
-        assert_in_range(a_len, 0, BLOCK - 11);
+        assert_true(a_len <= BLOCK - 11);
         lengths += seen[a_len]++ == 0;
     }
     assert_int_equal(lengths, BLOCK - 10);
