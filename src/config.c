@@ -172,7 +172,7 @@ static bool set_blocked(const char *value, struct config *config)
     return words_each(value, config, block);
 }
 
-/* Only no-deinit changes what happens here; the others work around calls that are never made. */
+/* The second and third work around calls that are never made here. */
 static bool quirk(const char *name, struct config *config)
 {
     static const char *const words[] = { "no-deinit", "no-operation-state", "no-session-callbacks",
@@ -180,6 +180,7 @@ static bool quirk(const char *name, struct config *config)
     int i = word(name, words);
 
     config->no_deinit = config->no_deinit || i == 0;
+    config->no_allowed_mechanisms = config->no_allowed_mechanisms || i == 3;
     return i >= 0;
 }
 

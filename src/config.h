@@ -23,6 +23,7 @@ struct config {
     bool allow_export;
     unsigned long blocked; /* bit n: OSSL_OP n is not offered */
     bool no_deinit;
+    bool no_allowed_mechanisms;
     enum digest_where digest;
     bool allow_uri_module;
 };

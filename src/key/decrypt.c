@@ -69,7 +69,8 @@ static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct
 
 static bool has_raw(struct key *key)
 {
-    return slot_has_mechanism(key->object->slot, CKM_RSA_X_509, CKF_DECRYPT);
+    return object_allows(key->object, CKM_RSA_X_509) &&
+           slot_has_mechanism(key->object->slot, CKM_RSA_X_509, CKF_DECRYPT);
 }
 
 #define REJECTION_LEN 32
@@ -287,7 +288,8 @@ static bool decrypt_oaep(struct key *key, const struct cipher_request *request, 
     CK_RV rv = CKR_MECHANISM_INVALID;
 
     task.refused = true;
-    if (cipher_mechanism(request, &task.mechanism) && !slot_lacks(slot, variant))
+    if (cipher_mechanism(request, &task.mechanism) &&
+        object_allows(key->object, CKM_RSA_PKCS_OAEP) && !slot_lacks(slot, variant))
         rv = run_decrypt(key, &task);
     if (lacks_oaep(&task, rv)) {
         slot_learn_lack(slot, variant);
@@ -325,6 +327,14 @@ bool key_decrypt(struct key *key, const struct cipher_request *request, struct v
     if (key->object == NULL) {
         error_raise(&key->provider->core, REASON_KEY, "cannot decrypt with a public key");
         return false;
+    }
+    if (!has_raw(key) || !key->object->may_decrypt) {
+        struct cipher_mechanism mechanism;
+
+        (void)cipher_mechanism(request, &mechanism);
+        if (!key_permits(key, key->object->may_decrypt, "CKA_DECRYPT", "decrypt",
+                         mechanism.ck.mechanism))
+            return false;
     }
     if (in.len != key_signature_max(key)) {
         error_raise(&key->provider->core, REASON_PARAMETER,

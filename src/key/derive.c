@@ -63,8 +63,12 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
         .out = out,
         .out_size = curve_field_bytes(key->curve),
     };
-    CK_RV rv = run_on_object(key->object, &pins, derive, &task);
+    CK_RV rv;
 
+    if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive",
+                     task.mechanism.mechanism))
+        return false;
+    rv = run_on_object(key->object, &pins, derive, &task);
     if (rv != CKR_OK)
         return derive_failed(key, &task, rv);
     *len = task.out_len;

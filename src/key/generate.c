@@ -232,9 +232,9 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
     CK_RV rv = CKR_MECHANISM_INVALID;
 
     while (generate_not_supported(rv) && (row = generate_next(rsa, kind, row)) != NULL) {
+        work->mechanism = row->mechanism;
         if (!slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
             continue;
-        work->mechanism = row->mechanism;
         rv = make_pair_once(session, work, row, true, pair);
         if (template_refused(rv))
             rv = make_pair_once(session, work, row, false, pair);

@@ -10,6 +10,7 @@
 #include <openssl/x509.h>
 
 #include "der/spki.h"
+#include "mech/names.h"
 #include "scope.h"
 #include "uri/uri.h"
 
@@ -188,6 +189,25 @@ EVP_PKEY *key_host(struct key *key)
         return host;
     EVP_PKEY_free(host);
     return none;
+}
+
+bool key_permits(const struct key *key, bool permitted, const char *attribute, const char *verb,
+                 CK_MECHANISM_TYPE mechanism)
+{
+    bool allowed = object_allows(key->object, mechanism);
+    char uri[512];
+
+    if (permitted && allowed)
+        return true;
+    (void)key_describe(key, uri, sizeof(uri));
+    if (!permitted)
+        error_raise(&key->provider->core, REASON_KEY, "cannot %s with %s: the key's %s is off",
+                    verb, uri, attribute);
+    else
+        error_raise(&key->provider->core, REASON_KEY,
+                    "cannot %s with %s: the key's CKA_ALLOWED_MECHANISMS does not have %s", verb,
+                    uri, mechanism_name(mechanism));
+    return false;
 }
 
 struct pin_source key_pins(const struct key *key)

@@ -24,8 +24,8 @@ struct key {
     struct provider *provider;
     enum key_type type;
     struct bytes n, e;                  /* KEY_RSA: big-endian, no leading zeros */
-        const struct curve *curve; /* but for KEY_RSA; NULL while empty */
-    struct bytes point;        /* KEY_EC: 0x04 X Y; else the key's bytes */
+    const struct curve *curve;          /* but for KEY_RSA; NULL while empty */
+    struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
     struct object *object;              /* the private half; NULL for a public key */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
@@ -40,8 +40,8 @@ void key_scoped(struct key **key);
 bool key_set_rsa(struct key *key, struct view n, struct view e);
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point);
 
-/* Gives a public key another point on the curve that it has; false for a private key and for what is no
- * point. Only for a key that nobody else uses meanwhile. */
+/* Gives a public key another point on the curve that it has; false for a private key and for what
+ * is no point. Only for a key that nobody else uses meanwhile. */
 bool key_replace_point(struct key *key, struct view point);
 
 bool key_has_public(const struct key *key);
@@ -75,8 +75,8 @@ bool key_token_hashes(struct key *key, const struct sign_request *request);
 /* The key type of a curve. */
 enum key_type key_type_of(const struct curve *curve);
 
-/* The secret that key and peer, a public key of the same type, share: the x coordinate on EC curves.
- * out: curve_field_bytes bytes; *len is set. False with an error raised. */
+/* The secret that key and peer, a public key of the same type, share: the x coordinate on EC
+ * curves. out: curve_field_bytes bytes; *len is set. False with an error raised. */
 bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
 /* Signs data, a message or a digest as column says. signature: key_signature_max bytes, filled as
@@ -90,6 +90,12 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
  * one. */
 bool key_decrypt(struct key *key, const struct cipher_request *request, struct view in,
                  uint8_t *out, size_t *len);
+
+/* Raises an error and says false when the private key may not be used with mechanism: because
+ * permitted, its attribute (CKA_SIGN, ...), is off, or by CKA_ALLOWED_MECHANISMS. verb: "sign", ...
+ * No call. */
+bool key_permits(const struct key *key, bool permitted, const char *attribute, const char *verb,
+                 CK_MECHANISM_TYPE mechanism);
 
 /* Where the PIN for a later login comes from, when the token forgot the first. */
 struct pin_source key_pins(const struct key *key);

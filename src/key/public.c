@@ -10,8 +10,10 @@
 #include "scope.h"
 
 static const CK_ATTRIBUTE_TYPE private_attributes[] = {
-    CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,           CKA_MODULUS,
-    CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PUBLIC_KEY_INFO,
+    CKA_KEY_TYPE,        CKA_ID,   CKA_LABEL,   CKA_MODULUS, CKA_PUBLIC_EXPONENT,    CKA_EC_PARAMS,
+    CKA_PUBLIC_KEY_INFO, CKA_SIGN, CKA_DECRYPT, CKA_DERIVE,  CKA_ALLOWED_MECHANISMS, /* last: a
+                                                                                        quirk leaves
+                                                                                        it out */
 };
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
     CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
@@ -148,8 +150,9 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
     if (count != 0)
         rv = objects_find(session, template, count, &twin, 1, &found);
     if (rv != CKR_OK || found == 0) {
-                *unusable = "its public half is not on the token: a public key object or a certificate with the "
-                    "same CKA_ID is needed";
+        *unusable =
+            "its public half is not on the token: a public key object or a certificate with the "
+            "same CKA_ID is needed";
         return rv;
     }
     rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes),
@@ -233,9 +236,13 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
     bool read = false;
     enum key_type type;
     CK_KEY_TYPE ck_type;
-    CK_RV rv =
-        attributes_read(session, handle, private ? private_attributes : public_attributes,
-                        private ? COUNT(private_attributes) : COUNT(public_attributes), attributes);
+    CK_ULONG count = private ? COUNT(private_attributes) : COUNT(public_attributes);
+    CK_RV rv;
+
+    if (private && provider->config.no_allowed_mechanisms)
+        count--;
+    rv = attributes_read(session, handle, private ? private_attributes : public_attributes, count,
+                         attributes);
 
     *out = NULL;
     if (rv != CKR_OK)
@@ -272,7 +279,13 @@ static bool object_fill(struct object *object, const struct attributes *attribut
     struct view id = view_attribute(attributes, CKA_ID);
     struct view label = view_attribute(attributes, CKA_LABEL);
 
-    return (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&
+    struct view allowed = view_attribute(attributes, CKA_ALLOWED_MECHANISMS);
+
+    object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
+    object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
+    object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
+    return (allowed.len == 0 || bytes_set(&object->allowed, allowed.data, allowed.len)) &&
+           (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&
            (label.len == 0 || bytes_set(&object->label, label.data, label.len));
 }
 

@@ -60,6 +60,7 @@ bool key_token_hashes(struct key *key, const struct sign_request *request)
     struct sign_mechanism mechanism;
 
     return key->object != NULL && sign_mechanism_token(request, &mechanism) &&
+           object_allows(key->object, mechanism.ck.mechanism) &&
            slot_has_mechanism(key->object->slot, mechanism.ck.mechanism, CKF_SIGN);
 }
 
@@ -116,7 +117,8 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
         error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
         return false;
     }
-    if (!sign_data(key, request, column, &task, input))
+    if (!sign_data(key, request, column, &task, input) ||
+        !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", task.mechanism.ck.mechanism))
         return false;
     task.out = key->type == KEY_EC ? rs : signature;
     task.out_size =

@@ -41,6 +41,10 @@ static const struct {
     { CKA_EC_POINT, 512 },
     { CKA_ALWAYS_AUTHENTICATE, sizeof(CK_BBOOL) },
     { CKA_PUBLIC_KEY_INFO, 2600 },
+    { CKA_SIGN, sizeof(CK_BBOOL) },
+    { CKA_DECRYPT, sizeof(CK_BBOOL) },
+    { CKA_DERIVE, sizeof(CK_BBOOL) },
+    { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE) },
 };
 
 static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
@@ -241,6 +245,18 @@ CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HA
     return CKR_OK;
 }
 
+bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism)
+{
+    const size_t size = sizeof(mechanism);
+
+    if (object->allowed.data == NULL)
+        return true;
+    for (size_t i = 0; i + size <= object->allowed.len; i += size)
+        if (memcmp(object->allowed.data + i, &mechanism, size) == 0)
+            return true;
+    return false;
+}
+
 void object_own(struct object *object, CK_OBJECT_HANDLE public_handle)
 {
     object->session_object = true;
@@ -269,4 +285,5 @@ void object_clear(struct object *object)
         object_destroy(object);
     bytes_clear(&object->id);
     bytes_clear(&object->label);
+    bytes_clear(&object->allowed);
 }

@@ -9,7 +9,7 @@
 
 #define TEMPLATE_MAX   8
 #define FIND_BATCH     64
-#define ATTRIBUTES_MAX 12
+#define ATTRIBUTES_MAX 16
 
 /* The objects that match template, at most max of them: three calls on the session. */
 CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
@@ -28,8 +28,8 @@ struct attributes {
 CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
                       const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out);
 
-/* The whole value of one attribute of any length, for what may be longer than struct attributes holds.
- * CKR_OK with *out none where it is absent. */
+/* The whole value of one attribute of any length, for what may be longer than struct attributes
+ * holds. CKR_OK with *out none where it is absent. */
 CK_RV attribute_value(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
                       struct bytes *out);
 
@@ -50,6 +50,10 @@ struct object {
     struct bytes label; /* CKA_LABEL as read; may be none */
     bool private;       /* seen after login only */
 
+    bool may_sign, may_decrypt,
+        may_derive;       /* CKA_SIGN, CKA_DECRYPT, CKA_DERIVE; true where absent */
+    struct bytes allowed; /* CKA_ALLOWED_MECHANISMS; none: all */
+
     bool session_object;            /* destroyed with this struct; cannot be found again */
     CK_OBJECT_HANDLE public_handle; /* of its public half, a session object as well */
 
@@ -65,6 +69,9 @@ struct object {
 
 /* The object's handle, found again on session where it went stale. RV_KEY_GONE, RV_KEY_REPLACED. */
 CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle);
+
+/* Whether CKA_ALLOWED_MECHANISMS has mechanism, or is not there at all. */
+bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism);
 
 /* The object is a session object of ours, and so is its public half: object_clear destroys both. */
 void object_own(struct object *object, CK_OBJECT_HANDLE public_handle);

@@ -17,6 +17,14 @@ static const char *environment(const char *name)
     return value;
 }
 
+/* The PIN, and what else the token of this run needs. */
+static const char *default_settings(void)
+{
+    const char *text = getenv("BRIDGE_SETTINGS");
+
+    return text != NULL ? text : "pkcs11-module-token-pin = 1234\n";
+}
+
 static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
 {
     char path[] = "/tmp/bridge-conf-XXXXXX";
@@ -31,7 +39,7 @@ static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
         "pkcs11 = pkcs11_section\n[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
         "pkcs11-module-path = %s\n%s%sactivate = 1\n",
         environment("BRIDGE_PROVIDER"), module,
-        strstr(settings, "token-pin") == NULL ? "pkcs11-module-token-pin = 1234\n" : "", settings);
+        strstr(settings, "token-pin") == NULL ? default_settings() : "", settings);
     fclose(file);
     if (OSSL_LIB_CTX_load_config(libctx, path) != 1) {
         ERR_print_errors_fp(stderr);
@@ -81,8 +89,20 @@ EVP_PKEY *key_load(OSSL_LIB_CTX *libctx, const char *label, const char *kind)
 {
     char uri[256];
 
-    snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s;type=%s", label, kind);
+    const char *token = getenv("BRIDGE_TOKEN_URI");
+
+    snprintf(uri, sizeof(uri), "%s;object=%s;type=%s", token != NULL ? token : "pkcs11:token=soft",
+             label, kind);
     return key_load_uri(libctx, uri);
+}
+
+bool key_lacking(const char *label)
+{
+    const char *lacking = getenv("BRIDGE_LACKS");
+    char word[32];
+
+    snprintf(word, sizeof(word), " %s ", label);
+    return lacking != NULL && strstr(lacking, word) != NULL;
 }
 
 EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx)
@@ -96,19 +116,25 @@ EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx)
     return copy;
 }
 
+/* Whether an entry comes from this provider's sources. Its library number does not tell: libcrypto has
+ * about a hundred for providers, and starts over in a process that loads more. */
+static bool is_ours(const char *file)
+{
+    const char *source = environment("BRIDGE_SOURCE");
+    size_t len = strlen(source);
+
+    return file != NULL && strncmp(file, source, len) == 0 && strncmp(file + len, "/src/", 5) == 0;
+}
+
 const char *last_error(char *buf, size_t size)
 {
-    const char *data;
+    const char *data, *file;
     int flags;
-    unsigned long error;
 
     buf[0] = '\0';
-    while ((error = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0) {
-        const char *library = ERR_lib_error_string(error);
-
-        if (library != NULL && strcmp(library, "pkcs11") == 0)
+    while (ERR_get_error_all(&file, NULL, NULL, &data, &flags) != 0)
+        if (is_ours(file))
             snprintf(buf, size, "%s", data);
-    }
     return buf;
 }
 

@@ -29,8 +29,12 @@ OSSL_LIB_CTX *libctx_new_counting(const char *settings);
 /* A library context with the default provider only. */
 OSSL_LIB_CTX *libctx_new_plain(void);
 
-/* The key with this label on the token; NULL when there is none. kind: "private", "public". */
+/* The key with this label on the token of this run; NULL when there is none. kind: "private",
+ * "public". */
 EVP_PKEY *key_load(OSSL_LIB_CTX *libctx, const char *label, const char *kind);
+
+/* Whether the token of this run is known not to have a key with this label. */
+bool key_lacking(const char *label);
 
 /* The first key of a whole URI. */
 EVP_PKEY *key_load_uri(OSSL_LIB_CTX *libctx, const char *uri);

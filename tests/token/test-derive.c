@@ -23,7 +23,8 @@ static bool set_kdf(EVP_PKEY_CTX *ctx, const char *digest, size_t *len)
         OSSL_PARAM_construct_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST, (char *)(uintptr_t)digest,
                                          0),
         OSSL_PARAM_construct_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, len),
-        OSSL_PARAM_construct_octet_string(OSSL_EXCHANGE_PARAM_KDF_UKM, (char *)(uintptr_t) "ukm", 3),
+        OSSL_PARAM_construct_octet_string(OSSL_EXCHANGE_PARAM_KDF_UKM, (char *)(uintptr_t) "ukm",
+                                          3),
         OSSL_PARAM_construct_end(),
     };
 
@@ -38,9 +39,8 @@ static bool derive(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, const ch
     bool ok = EVP_PKEY_derive_init(ctx) == 1 &&
               (kdf_digest == NULL || set_kdf(ctx, kdf_digest, &kdf_len)) &&
               (cofactor == 0 || EVP_PKEY_CTX_set_ecdh_cofactor_mode(ctx, cofactor) == 1) &&
-              EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
-              EVP_PKEY_derive(ctx, NULL, &asked) == 1 && asked <= *len &&
-              EVP_PKEY_derive(ctx, out, len) == 1 && *len == asked;
+              EVP_PKEY_derive_set_peer(ctx, peer) == 1 && EVP_PKEY_derive(ctx, NULL, &asked) == 1 &&
+              asked <= *len && EVP_PKEY_derive(ctx, out, len) == 1 && *len == asked;
 
     EVP_PKEY_CTX_free(ctx);
     return ok;
@@ -56,6 +56,9 @@ static void test_derive_as_software(void **state)
         for (size_t d = 0; d < COUNT_OF(kdfs); d++)
             for (int cofactor = 0; cofactor < 2; cofactor++) {
                 EVP_PKEY *key = key_load(libctx, keys[k].label, "private");
+
+                if (key == NULL && key_lacking(keys[k].label))
+                    continue; /* not every token has every curve */
                 EVP_PKEY *own = key_public_copy(key, plain);
                 EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", keys[k].curve);
                 unsigned char a[128], b[128];

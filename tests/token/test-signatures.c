@@ -136,8 +136,10 @@ static struct job job_new(const char *settings, const char *label)
     struct job job = { .libctx = libctx_new(settings), .plain = libctx_new_plain() };
 
     job.key = key_load(job.libctx, label, "private");
-    if (job.key == NULL)
+    if (job.key == NULL && !key_lacking(label))
         fail_msg("no key %s", label);
+    if (job.key == NULL)
+        return job; /* not every token has every type of key */
     job.public = key_public_copy(job.key, job.plain);
     assert_non_null(job.public);
     return job;
@@ -158,7 +160,7 @@ static void test_signatures_ecdsa(void **state)
         for (size_t k = 0; k < COUNT_OF(ec_keys); k++) {
             struct job job = job_new(digest_settings[s], ec_keys[k]);
 
-            for (size_t d = 0; d < COUNT_OF(digest_names); d++) {
+            for (size_t d = 0; job.key != NULL && d < COUNT_OF(digest_names); d++) {
                 job.digest = digest_names[d];
                 check_job(&job, ec_keys[k]);
             }
@@ -173,13 +175,17 @@ static void test_signatures_ed25519(void **state)
     struct job job = job_new("", "ed25519");
 
     (void)state;
+    if (job.key == NULL) {
+        job_free(&job);
+        skip();
+    }
     for (size_t i = 0; i < COUNT_OF(lengths); i++) {
         EVP_MD_CTX *signer = EVP_MD_CTX_new(), *verifier = EVP_MD_CTX_new();
         unsigned char sig[64];
         size_t len = sizeof(sig);
 
-        assert_int_equal(
-            EVP_DigestSignInit_ex(signer, NULL, NULL, job.libctx, NULL, job.key, NULL), 1);
+        assert_int_equal(EVP_DigestSignInit_ex(signer, NULL, NULL, job.libctx, NULL, job.key, NULL),
+                         1);
         assert_int_equal(EVP_DigestSign(signer, sig, &len, message, lengths[i]), 1);
         assert_int_equal(
             EVP_DigestVerifyInit_ex(verifier, NULL, NULL, job.plain, NULL, job.public, NULL), 1);
@@ -218,7 +224,7 @@ static void test_signatures_rsa_pkcs1(void **state)
             struct job job = job_new(digest_settings[s], rsa_keys[k]);
 
             job.padding = RSA_PKCS1_PADDING;
-            for (size_t d = 0; d < COUNT_OF(digest_names); d++) {
+            for (size_t d = 0; job.key != NULL && d < COUNT_OF(digest_names); d++) {
                 job.digest = digest_names[d];
                 if (pkcs1_fits(job.key, job.digest))
                     check_job(&job, rsa_keys[k]);
@@ -264,8 +270,9 @@ static void test_signatures_missing_mechanism(void **state)
     ERR_clear_error();
     assert_false(sign(&job, SIGN_WHOLE, 100, sig, &sig_len));
     (void)last_error(error, sizeof(error));
-    assert_non_null(strstr(error, "CKM_RSA_PKCS_PSS"));
-    assert_non_null(strstr(error, "token=soft"));
+    if (strstr(error, "CKM_RSA_PKCS_PSS") == NULL)
+        fail_msg("%s", error);
+    assert_non_null(strstr(error, getenv("BRIDGE_TOKEN_URI") != NULL ? "token=NSS" : "token=soft"));
     if (strstr(error, "C_SignInit: CKR_") == NULL)
         fail_msg("%s", error);
     job.digest = "SHA256";
