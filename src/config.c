@@ -111,13 +111,23 @@ static bool set_digest(const char *value, struct config *config)
     return i >= 0;
 }
 
-static bool set_allow_uri_module(const char *value, struct config *config)
+static bool yes_or_no(const char *value, bool *out)
 {
     static const char *const words[] = { "no", "yes", NULL };
     int i = word(value, words);
 
-    config->allow_uri_module = i == 1;
+    *out = i == 1;
     return i >= 0;
+}
+
+static bool set_allow_uri_module(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->allow_uri_module);
+}
+
+static bool set_random(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->random);
 }
 
 /* Calls each with every blank- or comma-separated word of value. */
@@ -216,6 +226,7 @@ static const struct {
       "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms", false },
     { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },
     { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false },
+    { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
 };
 
 const char *config_key(size_t i)
@@ -259,6 +270,8 @@ bool config_load(config_lookup *lookup, void *arg, struct config *out, char *why
         config_clear(out);
         return false;
     }
+    if (!out->random) /* what is not asked for is not offered */
+        out->blocked |= 1UL << OSSL_OP_RAND;
     if (out->limits.sessions_idle == IDLE_UNSET)
         out->limits.sessions_idle = out->limits.sessions_max;
     return true;

@@ -26,6 +26,7 @@ struct config {
     bool no_allowed_mechanisms;
     enum digest_where digest;
     bool allow_uri_module;
+    bool random;
 };
 
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */

@@ -171,6 +171,7 @@ static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *
         { OSSL_OP_SIGNATURE, signature_algorithms },
         { OSSL_OP_ASYM_CIPHER, asym_cipher_algorithms },
         { OSSL_OP_KEYEXCH, keyexch_algorithms },
+        { OSSL_OP_RAND, rand_algorithms },
     };
     const struct provider *provider = provctx;
 

@@ -39,6 +39,7 @@ extern const OSSL_ALGORITHM keymgmt_algorithms[];
 extern const OSSL_ALGORITHM signature_algorithms[];
 extern const OSSL_ALGORITHM asym_cipher_algorithms[];
 extern const OSSL_ALGORITHM keyexch_algorithms[];
+extern const OSSL_ALGORITHM rand_algorithms[]; /* with pkcs11-random = yes only */
 
 #define PROPERTIES "provider=pkcs11"
 

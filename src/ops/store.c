@@ -7,6 +7,7 @@
 #include <openssl/params.h>
 #include <openssl/store.h>
 
+#include "key/delete.h"
 #include "key/load.h"
 #include "ops/ops.h"
 #include "scope.h"
@@ -137,8 +138,8 @@ static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
         const char *name;
         int (*set)(struct store *store, const OSSL_PARAM *p);
     } setters[] = {
-        { OSSL_STORE_PARAM_EXPECT, set_expect },   { OSSL_STORE_PARAM_SUBJECT, set_subject },
-        { OSSL_STORE_PARAM_ISSUER, set_issuer },   { OSSL_STORE_PARAM_SERIAL, set_serial },
+        { OSSL_STORE_PARAM_EXPECT, set_expect }, { OSSL_STORE_PARAM_SUBJECT, set_subject },
+        { OSSL_STORE_PARAM_ISSUER, set_issuer }, { OSSL_STORE_PARAM_SERIAL, set_serial },
         { OSSL_STORE_PARAM_ALIAS, set_alias },
     };
 
@@ -202,6 +203,24 @@ static int store_export_object(void *loaderctx, const void *reference, size_t si
     return key != NULL && key_export(key, OSSL_KEYMGMT_SELECT_ALL, callback, arg);
 }
 
+#ifndef OSSL_FUNC_STORE_DELETE /* OpenSSL 3.2 */
+#define OSSL_FUNC_STORE_DELETE 9
+#endif
+
+static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[],
+                        OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
+{
+    struct passphrase passphrase = { pw_cb, pw_arg };
+    struct load load;
+    bool ok = load_begin(&load, provctx, uri);
+
+    (void)params;
+    load_ask(&load, passphrase_ask, &passphrase);
+    ok = ok && delete_object(&load);
+    load_end(&load);
+    return ok;
+}
+
 static const OSSL_DISPATCH store_functions[] = {
     { OSSL_FUNC_STORE_OPEN, (void (*)(void))store_open },
     { OSSL_FUNC_STORE_SETTABLE_CTX_PARAMS, (void (*)(void))store_settable_ctx_params },
@@ -209,11 +228,13 @@ static const OSSL_DISPATCH store_functions[] = {
     { OSSL_FUNC_STORE_LOAD, (void (*)(void))store_load },
     { OSSL_FUNC_STORE_EOF, (void (*)(void))store_eof },
     { OSSL_FUNC_STORE_CLOSE, (void (*)(void))store_close },
+    { OSSL_FUNC_STORE_DELETE, (void (*)(void))store_delete },
     { OSSL_FUNC_STORE_EXPORT_OBJECT, (void (*)(void))store_export_object },
     { 0, NULL },
 };
 
 const OSSL_ALGORITHM store_algorithms[] = {
-    { "pkcs11", PROPERTIES, store_functions, "Keys and certificates on PKCS#11 tokens, by RFC 7512 URI" },
+    { "pkcs11", PROPERTIES, store_functions,
+      "Keys and certificates on PKCS#11 tokens, by RFC 7512 URI" },
     { NULL, NULL, NULL, NULL },
 };

@@ -43,10 +43,11 @@ static void test_config_defaults(void **state)
     assert_int_equal(config.limits.sessions_max, 8);
     assert_int_equal(config.limits.sessions_idle, 8);
     assert_true(config.allow_export);
-    assert_int_equal(config.blocked, 0);
+    assert_int_equal(config.blocked, 1UL << OSSL_OP_RAND);
     assert_false(config.no_deinit);
     assert_int_equal(config.digest, DIGEST_AUTO);
     assert_false(config.allow_uri_module);
+    assert_false(config.random);
     config_clear(&config);
 }
 
@@ -65,6 +66,7 @@ static void test_config_every_key(void **state)
         { "pkcs11-digest", "host" },
         { "pkcs11-sessions-max", "1024" },
         { "pkcs11-allow-uri-module", "yes" },
+        { "pkcs11-random", "yes" },
         { NULL, NULL },
     };
     struct config config;
@@ -120,6 +122,7 @@ static void test_config_bad_values(void **state)
         { "pkcs11-module-quirks", "no-such-quirk", "no-deinit" },
         { "pkcs11-digest", "gpu", "auto, token, host" },
         { "pkcs11-allow-uri-module", "maybe", "yes, no" },
+        { "pkcs11-random", "1", "yes, no" },
     };
 
     (void)state;

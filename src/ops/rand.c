@@ -1,0 +1,188 @@
+/* Random numbers from the token (provider-rand(7)): only where pkcs11-random = yes. */
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+#include "key/load.h"
+#include "ops/ops.h"
+#include "scope.h"
+#include "token/call.h"
+#include "token/run.h"
+
+static OSSL_FUNC_rand_newctx_fn rand_newctx;
+static OSSL_FUNC_rand_freectx_fn rand_freectx;
+static OSSL_FUNC_rand_instantiate_fn rand_instantiate;
+static OSSL_FUNC_rand_uninstantiate_fn rand_uninstantiate;
+static OSSL_FUNC_rand_generate_fn rand_generate;
+static OSSL_FUNC_rand_enable_locking_fn rand_enable_locking;
+static OSSL_FUNC_rand_lock_fn rand_lock;
+static OSSL_FUNC_rand_unlock_fn rand_unlock;
+static OSSL_FUNC_rand_get_ctx_params_fn rand_get_ctx_params;
+static OSSL_FUNC_rand_gettable_ctx_params_fn rand_gettable_ctx_params;
+
+#define STRENGTH    256
+#define REQUEST_MAX (64UL * 1024)
+
+struct random {
+    struct provider *provider;
+    struct slot *slot; /* the first token, once it was needed */
+    int state;
+};
+
+static void *rand_newctx(void *provctx, void *parent, const OSSL_DISPATCH *parent_calls)
+{
+    struct random *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    (void)parent;
+    (void)parent_calls;
+    if (ctx != NULL) {
+        ctx->provider = provctx;
+        ctx->state = EVP_RAND_STATE_UNINITIALISED;
+    }
+    return ctx;
+}
+
+static void rand_freectx(void *ctx)
+{
+    OPENSSL_free(ctx);
+}
+
+static bool find_slot(struct random *ctx)
+{
+    struct load load;
+    struct module *module = NULL;
+    CK_RV rv = CKR_OK;
+
+    if (load_begin(&load, ctx->provider, "pkcs11:"))
+        module = provider_module(ctx->provider, NULL);
+    if (module != NULL) {
+        scan_begin(&load.scan, module, &load.uri, &ctx->provider->config.limits);
+        rv = scan_next(&load.scan, &ctx->slot);
+        if (rv != CKR_OK)
+            error_raise_ckr(&ctx->provider->core, REASON_TOKEN, rv,
+                            "find a token for random numbers");
+        else if (ctx->slot == NULL)
+            error_raise(&ctx->provider->core, REASON_TOKEN, "there is no token for random numbers");
+    }
+    load_end(&load);
+    return ctx->slot != NULL;
+}
+
+static int rand_instantiate(void *vctx, unsigned strength, int prediction_resistance,
+                            const unsigned char *personalization, size_t personalization_len,
+                            const OSSL_PARAM params[])
+{
+    struct random *ctx = vctx;
+    bool ready = strength <= STRENGTH && (ctx->slot != NULL || find_slot(ctx));
+
+    (void)prediction_resistance;
+    (void)personalization;
+    (void)personalization_len;
+    (void)params;
+    ctx->state = ready ? EVP_RAND_STATE_READY : EVP_RAND_STATE_ERROR;
+    return ready;
+}
+
+static int rand_uninstantiate(void *vctx)
+{
+    struct random *ctx = vctx;
+
+    ctx->state = EVP_RAND_STATE_UNINITIALISED;
+    return 1;
+}
+
+struct random_task {
+    unsigned char *out;
+    size_t len;
+};
+
+static CK_RV generate(struct session *session, void *arg)
+{
+    struct random_task *task = arg;
+
+    return P11_CALL(session->slot->module, C_GenerateRandom, session->handle, task->out, task->len);
+}
+
+static int rand_generate(void *vctx, unsigned char *out, size_t len, unsigned strength,
+                         int prediction_resistance, const unsigned char *additional,
+                         size_t additional_len)
+{
+    struct random *ctx = vctx;
+    struct random_task task = { out, len };
+    CK_RV rv;
+
+    (void)prediction_resistance;
+    (void)additional;
+    (void)additional_len;
+    if (ctx->state != EVP_RAND_STATE_READY || strength > STRENGTH || len > REQUEST_MAX)
+        return 0;
+    rv = run_on_slot(ctx->slot, false, NULL, generate, &task);
+    if (rv == CKR_OK)
+        return 1;
+    error_raise_ckr(&ctx->provider->core, REASON_OPERATION, rv,
+                    "get random numbers from the token %s", ctx->slot->label);
+    return 0;
+}
+
+/* Each call has a session of its own: there is nothing to lock. */
+static int rand_enable_locking(void *ctx)
+{
+    (void)ctx;
+    return 1;
+}
+
+static int rand_lock(void *ctx)
+{
+    (void)ctx;
+    return 1;
+}
+
+static void rand_unlock(void *ctx)
+{
+    (void)ctx;
+}
+
+static int rand_get_ctx_params(void *vctx, OSSL_PARAM params[])
+{
+    const struct random *ctx = vctx;
+    OSSL_PARAM *state = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_STATE);
+    OSSL_PARAM *strength = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_STRENGTH);
+    OSSL_PARAM *most = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_MAX_REQUEST);
+
+    return (state == NULL || OSSL_PARAM_set_int(state, ctx->state)) &&
+           (strength == NULL || OSSL_PARAM_set_uint(strength, STRENGTH)) &&
+           (most == NULL || OSSL_PARAM_set_size_t(most, REQUEST_MAX));
+}
+
+static const OSSL_PARAM *rand_gettable_ctx_params(void *ctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_RAND_PARAM_STATE, NULL),
+        OSSL_PARAM_uint(OSSL_RAND_PARAM_STRENGTH, NULL),
+        OSSL_PARAM_size_t(OSSL_RAND_PARAM_MAX_REQUEST, NULL),
+        OSSL_PARAM_END,
+    };
+
+    (void)ctx;
+    (void)provctx;
+    return params;
+}
+
+static const OSSL_DISPATCH rand_functions[] = {
+    { OSSL_FUNC_RAND_NEWCTX, (void (*)(void))rand_newctx },
+    { OSSL_FUNC_RAND_FREECTX, (void (*)(void))rand_freectx },
+    { OSSL_FUNC_RAND_INSTANTIATE, (void (*)(void))rand_instantiate },
+    { OSSL_FUNC_RAND_UNINSTANTIATE, (void (*)(void))rand_uninstantiate },
+    { OSSL_FUNC_RAND_GENERATE, (void (*)(void))rand_generate },
+    { OSSL_FUNC_RAND_ENABLE_LOCKING, (void (*)(void))rand_enable_locking },
+    { OSSL_FUNC_RAND_LOCK, (void (*)(void))rand_lock },
+    { OSSL_FUNC_RAND_UNLOCK, (void (*)(void))rand_unlock },
+    { OSSL_FUNC_RAND_GET_CTX_PARAMS, (void (*)(void))rand_get_ctx_params },
+    { OSSL_FUNC_RAND_GETTABLE_CTX_PARAMS, (void (*)(void))rand_gettable_ctx_params },
+    { 0, NULL },
+};
+
+const OSSL_ALGORITHM rand_algorithms[] = {
+    { "PKCS11-RAND", PROPERTIES, rand_functions, "random numbers of a token" },
+    { NULL, NULL, NULL, NULL },
+};
