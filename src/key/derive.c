@@ -51,12 +51,30 @@ static bool derive_failed(const struct key *key, const struct derive_task *task,
     return false;
 }
 
+/* The peer's point: as it is, which every token takes (PKCS#11 v3.1 §6.3.16). Where it could be read as
+ * an OCTET STRING, since 04 begins both and the next byte happens to be the length, it goes as one:
+ * SoftHSM 2.6 takes the bare point for that, one time in 256 on some curves. */
+static struct view public_data(const struct key *peer, uint8_t *der, size_t size)
+{
+    struct view point = view_bytes(&peer->point), rest = point, content;
+    struct der_writer writer = der_begin(der, size);
+    size_t len;
+
+    if (!der_read(&rest, DER_OCTET_STRING, &content) || rest.len != 0)
+        return point;
+    der_value(&writer, DER_OCTET_STRING, point);
+    len = der_done(&writer);
+    return len != 0 ? (struct view){ der, len } : point;
+}
+
 bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len)
 {
     struct pin_source pins = key_pins(key);
+    uint8_t der[EC_POINT_MAX + 4];
+    struct view data = public_data(peer, der, sizeof(der));
     CK_ECDH1_DERIVE_PARAMS params = { .kdf = CKD_NULL,
-                                      .pPublicData = peer->point.data,
-                                      .ulPublicDataLen = peer->point.len };
+                                      .pPublicData = (CK_BYTE *)(uintptr_t)data.data,
+                                      .ulPublicDataLen = data.len };
     struct derive_task task = {
         .mechanism = { cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE, &params,
                        sizeof(params) },

@@ -113,6 +113,42 @@ static void test_derive_leading_zeros(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A point whose bytes could be a DER OCTET STRING as well: 04, then its length. */
+static void test_derive_ambiguous_point(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = key_load(libctx, "bp512", "private"), *own;
+    unsigned tried = 0;
+    bool seen = false;
+
+    (void)state;
+    if (key == NULL && key_lacking("bp512")) {
+        OSSL_LIB_CTX_free(libctx);
+        OSSL_LIB_CTX_free(plain);
+        skip();
+    }
+    own = key_public_copy(key, plain);
+    for (; tried < 5000 && !seen; tried++) {
+        EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "brainpoolP512r1");
+        unsigned char point[129], a[64], b[64];
+        size_t len = 0, a_len = sizeof(a), b_len = sizeof(b);
+
+        EVP_PKEY_get_octet_string_param(peer, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &len);
+        if (len == sizeof(point) && point[1] == sizeof(point) - 2) {
+            assert_true(derive(libctx, key, peer, NULL, 0, a, &a_len));
+            assert_true(derive(plain, peer, own, NULL, 0, b, &b_len));
+            assert_memory_equal(a, b, sizeof(a));
+            seen = true;
+        }
+        EVP_PKEY_free(peer);
+    }
+    assert_true(seen);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(own);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
 static void test_derive_refuses_other_curves(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
@@ -159,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_derive_as_software),
         cmocka_unit_test(test_derive_leading_zeros),
+        cmocka_unit_test(test_derive_ambiguous_point),
         cmocka_unit_test(test_derive_refuses_other_curves),
         cmocka_unit_test(test_derive_three_calls),
     };
