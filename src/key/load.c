@@ -120,11 +120,9 @@ static const struct load_phase *choose_phases(const struct load *load)
 static bool load_start(struct load *load)
 {
     struct module *module = provider_module(load->provider, load->uri.module_path);
-    CK_OBJECT_CLASS class;
 
     if (module == NULL)
         return false;
-    load->explicit = load->want != LOAD_ANY || uri_class(&load->uri, &class);
     load->phases = choose_phases(load);
     scan_begin(&load->scan, module, &load->uri, &load->provider->config.limits);
     return true;
@@ -192,12 +190,10 @@ static void run_phase(struct load *load)
 
     load->next = load->count = 0;
     rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, search, load);
-    if (rv == RV_PIN_MISSING && (!load->explicit || load->phase->fallback))
-        load->skipped_login = true;
-    else if (rv != CKR_OK)
-        note_failure(load, rv);
-    if (rv != CKR_OK)
-        load->count = 0;
+    if (rv == CKR_OK)
+        return;
+    note_failure(load, rv);
+    load->count = 0;
 }
 
 /* The next token that fits, with its first search. */
@@ -339,8 +335,6 @@ static void raise_nothing(const struct load *load)
         raise_no_token(load);
     } else if (load->unusable != NULL) {
         error_raise(core, REASON_KEY, "cannot use %s: %s", load->uri.text, load->unusable);
-    } else if (load->skipped_login) {
-        error_raise_ckr(core, REASON_PIN, RV_PIN_MISSING, "open %s", load->uri.text);
     } else {
         error_raise(core, REASON_OBJECT, "no %s matches %s on the token %s", kind(load),
                     load->uri.text, load->scan.seen);

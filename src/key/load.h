@@ -17,7 +17,6 @@ struct load {
     struct pin_source pins;
     enum load_want want;
     struct bytes subject, issuer, serial, alias; /* what is searched by beside the URI; or none */
-    bool explicit; /* one kind is asked for: what keeps it from being found is an error */
 
     struct scan scan;
     struct slot *slot;               /* whose objects are being given out */
@@ -28,7 +27,7 @@ struct load {
 
     unsigned found;
     unsigned found_here;  /* on slot */
-    bool skipped_login;   /* private keys were not looked at for want of a PIN */
+    
     const char *unusable; /* why a key that was found is no key for OpenSSL */
     CK_RV failure;        /* the first failure on a token, while others are tried */
     const char *failed_call;

@@ -146,6 +146,21 @@ static void test_keys_export_can_be_forbidden(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* What SoftHSM's own use of libcrypto leaves on the error stack does not reach the application. */
+static void test_keys_leave_no_errors(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *key;
+
+    (void)state;
+    ERR_clear_error();
+    key = key_load(libctx, "rsa2048", "private");
+    assert_non_null(key);
+    assert_int_equal(ERR_peek_error(), 0);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static void test_keys_dup_and_check(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new("");
@@ -290,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_keys_of_another_size_differ),
         cmocka_unit_test(test_keys_private_half_stays),
         cmocka_unit_test(test_keys_export_can_be_forbidden),
+        cmocka_unit_test(test_keys_leave_no_errors),
         cmocka_unit_test(test_keys_dup_and_check),
         cmocka_unit_test(test_keys_import_public),
         cmocka_unit_test(test_keys_store_expect),
