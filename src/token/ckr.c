@@ -132,7 +132,8 @@ static const struct ckr ckrs[] = {
     OWN(RV_PIN_SOURCE, "the PIN could not be read"),
     OWN(RV_KEY_REPLACED, "the key was replaced: the token now has another key there; load it again "
                          "if that is intended"),
-    OWN(RV_KEY_GONE, "the key is no longer on the token"),
+    /* private objects are not seen without a login, which may have been lost */
+    { RV_KEY_GONE, NULL, REPAIR_LOGIN, "the key is no longer on the token" },
     OWN(RV_TOKEN_GONE, "the token is no longer in any slot"),
     OWN(RV_TOKEN_UNINITIALIZED,
         "the token is not initialised: give it a label and PINs with its own "

@@ -40,10 +40,6 @@ static void slot_release_place(struct slot *slot, unsigned long epoch)
     if (epoch != slot->epoch)
         return; /* slot_forget has settled that account */
     slot->open--;
-    if (slot->open == 0 &&
-        slot->keeper ==
-            NULL) /* the token logs out, and private handles die (PKCS#11 v3.1 §5.6.2) */
-        (void)slot_forget(slot);
     (void)pthread_cond_broadcast(&slot->changed);
 }
 
@@ -268,13 +264,19 @@ void session_return_keeper(struct session **held)
     call_named(name);
 }
 
+/* Under the lock: whether no other session will be left when one is closed. The token then logs
+ * out, and handles of private objects die (PKCS#11 v3.1 §5.6.2). */
+static bool is_last(const struct slot *slot)
+{
+    return slot->open - slot->closing == 1 && slot->keeper == NULL;
+}
+
 /* Under the lock: keeps the session for the next taker, or says that it must be closed. The last
- * one of a logged-in token stays whatever the settings: closing it would log out. */
+ * one of a logged-in token stays whatever the settings. */
 static bool session_keep(struct session *session)
 {
     struct slot *slot = session->slot;
-    bool wanted =
-        slot->idle_count < slot->keep_idle || (slot->login == LOGIN_IN && slot->open == 1);
+    bool wanted = slot->idle_count < slot->keep_idle || (slot->login == LOGIN_IN && is_last(slot));
 
     if (session->spoilt || session->epoch != slot->epoch || !wanted || slot->open > slot->limit)
         return false;
@@ -283,6 +285,30 @@ static bool session_keep(struct session *session)
     slot->idle_count++;
     (void)pthread_cond_broadcast(&slot->changed);
     return true;
+}
+
+/* Under the lock, before the session is closed, so that nobody relies on a login that goes with it.
+ */
+static void session_leave(struct session *session)
+{
+    struct slot *slot = session->slot;
+
+    if (session->epoch != slot->epoch)
+        return;
+    if (is_last(slot)) {
+        sessions_free(slot_forget(slot));
+        session->epoch = slot->epoch;
+        slot->open = 1; /* its place is free when it is closed */
+    }
+    slot->closing++;
+}
+
+/* Under the lock, after that. */
+static void session_left(struct session *session)
+{
+    if (session->epoch == session->slot->epoch)
+        session->slot->closing--;
+    slot_release_place(session->slot, session->epoch);
 }
 
 void session_return(struct session **held)
@@ -296,12 +322,14 @@ void session_return(struct session **held)
     *held = NULL;
     lock_take();
     kept = session_keep(session);
+    if (!kept)
+        session_leave(session);
     lock_release();
     if (kept)
         return;
     (void)P11_CALL(session->slot->module, C_CloseSession, session->handle);
     lock_take();
-    slot_release_place(session->slot, session->epoch);
+    session_left(session);
     lock_release();
     OPENSSL_free(session);
     call_named(name); /* an error message is about the call before this one */

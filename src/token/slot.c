@@ -214,6 +214,7 @@ struct session *slot_forget(struct slot *slot)
     slot->idle = NULL;
     slot->idle_count = 0;
     slot->open = 0;
+    slot->closing = 0;
     slot->epoch++;
     if (slot->login == LOGIN_IN)
         slot->login = LOGIN_OUT;

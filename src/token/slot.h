@@ -39,7 +39,8 @@ struct slot {
     struct session *idle;
     struct session *keeper; /* where session objects are made: open for as long as they live */
     bool keeper_busy;
-    unsigned open; /* sessions, idle or taken or being opened; without the keeper */
+    unsigned open;    /* sessions, idle or taken or being opened; without the keeper */
+    unsigned closing; /* of open: on their way out */
     unsigned idle_count;
     unsigned limit;     /* of open: what the configuration and the token allow */
     unsigned keep_idle; /* sessions that stay open without work */
