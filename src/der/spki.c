@@ -45,23 +45,9 @@ size_t spki_write_rsa(struct view n, struct view e, uint8_t *der, size_t size)
     return der_done(&writer);
 }
 
-size_t spki_write_ec(struct view curve, struct view point, uint8_t *der, size_t size)
-{
-    struct der_writer writer = der_begin(der, size);
-    const uint8_t *end = der_mark(&writer);
-    const uint8_t *algorithm;
-
-    der_bytes(&writer, point);
-    wrap_bit_string(&writer, end);
-    algorithm = der_mark(&writer);
-    der_value(&writer, DER_OID, curve);
-    der_value(&writer, DER_OID, VIEW(ec_public_key));
-    der_wrap(&writer, DER_SEQUENCE, algorithm);
-    der_wrap(&writer, DER_SEQUENCE, end);
-    return der_done(&writer);
-}
-
-size_t spki_write_raw(struct view algorithm, struct view key, uint8_t *der, size_t size)
+/* SEQUENCE { SEQUENCE { algorithm, curve }, BIT STRING key }; a curve that is none is left out. */
+static size_t write_spki(struct view algorithm, struct view curve, struct view key, uint8_t *der,
+                         size_t size)
 {
     struct der_writer writer = der_begin(der, size);
     const uint8_t *end = der_mark(&writer);
@@ -70,8 +56,20 @@ size_t spki_write_raw(struct view algorithm, struct view key, uint8_t *der, size
     der_bytes(&writer, key);
     wrap_bit_string(&writer, end);
     identifier = der_mark(&writer);
+    if (curve.data != NULL)
+        der_value(&writer, DER_OID, curve);
     der_value(&writer, DER_OID, algorithm);
     der_wrap(&writer, DER_SEQUENCE, identifier);
     der_wrap(&writer, DER_SEQUENCE, end);
     return der_done(&writer);
+}
+
+size_t spki_write_ec(struct view curve, struct view point, uint8_t *der, size_t size)
+{
+    return write_spki(VIEW(ec_public_key), curve, point, der, size);
+}
+
+size_t spki_write_raw(struct view algorithm, struct view key, uint8_t *der, size_t size)
+{
+    return write_spki(algorithm, (struct view){ NULL, 0 }, key, der, size);
 }
