@@ -194,6 +194,7 @@ static const OSSL_DISPATCH provider_functions[] = {
     { OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))teardown },
     { OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, (void (*)(void))gettable_params },
     { OSSL_FUNC_PROVIDER_GET_PARAMS, (void (*)(void))get_params },
+    { OSSL_FUNC_PROVIDER_GET_CAPABILITIES, (void (*)(void))capabilities_get },
     { OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query_operation },
     { OSSL_FUNC_PROVIDER_GET_REASON_STRINGS, (void (*)(void))get_reason_strings },
     { 0, NULL },

@@ -41,6 +41,9 @@ extern const OSSL_ALGORITHM asym_cipher_algorithms[];
 extern const OSSL_ALGORITHM keyexch_algorithms[];
 extern const OSSL_ALGORITHM rand_algorithms[]; /* with pkcs11-random = yes only */
 
+/* src/ops/capabilities.c */
+extern OSSL_FUNC_provider_get_capabilities_fn capabilities_get;
+
 #define PROPERTIES "provider=pkcs11"
 
 #endif

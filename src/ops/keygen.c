@@ -136,11 +136,14 @@ static int set_exponent(struct keygen *ctx, const OSSL_PARAM *p)
 static int set_group(struct keygen *ctx, const OSSL_PARAM *p)
 {
     const char *name = NULL;
+    const struct curve *curve = NULL;
 
     if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
-        ctx->generation.curve = curve_by_name(name);
-    return (ctx->generation.curve != NULL && ctx->generation.curve->kind == CURVE_EC) ||
-           refuse(ctx, "the curve is not known:", name != NULL ? name : "");
+        curve = curve_by_name(name);
+    if (curve == NULL || key_type_of(curve) != ctx->generation.type)
+        return refuse(ctx, "the curve is not known:", name != NULL ? name : "");
+    ctx->generation.curve = curve;
+    return 1;
 }
 
 int keygen_set_params(void *vctx, const OSSL_PARAM params[])
@@ -185,7 +188,12 @@ const OSSL_PARAM *keygen_settable_params(void *vctx, void *provctx)
         OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING, NULL, 0),
         OSSL_PARAM_END,
     };
-    static const OSSL_PARAM raw[] = { OWN_PARAMS, OSSL_PARAM_END };
+    static const OSSL_PARAM raw[] = {
+        OWN_PARAMS,
+        /* libssl names the group of X25519 and X448 too */
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
+        OSSL_PARAM_END,
+    };
     const struct keygen *ctx = vctx;
 
     (void)provctx;
