@@ -72,12 +72,6 @@ static void *cipher_dupctx(void *vctx)
     return NULL;
 }
 
-static int refuse(const struct cipher *ctx, const char *what, const char *value)
-{
-    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s %s", what, value);
-    return 0;
-}
-
 static const struct named_number paddings[] = {
     { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
     { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
@@ -92,34 +86,33 @@ static int set_padding(struct cipher *ctx, const OSSL_PARAM *p)
     int padding = 0;
 
     if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
-        return refuse(
-            ctx, "the padding is not supported for encryption:", "allowed are pkcs1, oaep, none");
+        return refuse(ctx->provider, "the padding is not supported for encryption:",
+                      "allowed are pkcs1, oaep, none");
     ctx->padding = padding;
     return 1;
 }
 
-static const struct digest *named_digest(const struct cipher *ctx, const OSSL_PARAM *p)
+static const struct digest *oaep_digest(const struct cipher *ctx, const OSSL_PARAM *p)
 {
-    const struct digest *digest = NULL;
-    const char *name = NULL;
+    const struct digest *digest = digest_param_get(ctx->provider, p, "OAEP");
+    char name[32];
 
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
-        digest = digest_find(name);
-    if (digest != NULL && digest->oid.len != 0)
+    if (digest == NULL || digest->oid.len != 0)
         return digest;
-    (void)refuse(ctx, "the digest is not supported for OAEP:", name != NULL ? name : "");
+    (void)refuse(ctx->provider,
+                 "the digest is not supported for OAEP:", digest_name(digest, name, sizeof(name)));
     return NULL;
 }
 
 static int set_digest(struct cipher *ctx, const OSSL_PARAM *p)
 {
-    ctx->digest = named_digest(ctx, p);
+    ctx->digest = oaep_digest(ctx, p);
     return ctx->digest != NULL;
 }
 
 static int set_mgf1(struct cipher *ctx, const OSSL_PARAM *p)
 {
-    ctx->mgf1 = named_digest(ctx, p);
+    ctx->mgf1 = oaep_digest(ctx, p);
     return ctx->mgf1 != NULL;
 }
 
@@ -191,14 +184,6 @@ static const OSSL_PARAM *cipher_settable_ctx_params(void *vctx, void *provctx)
     return params;
 }
 
-static int set_name(OSSL_PARAM *p, const struct digest *digest)
-{
-    char name[32] = "";
-
-    return OSSL_PARAM_set_utf8_string(p, digest != NULL ? digest_name(digest, name, sizeof(name))
-                                                        : name);
-}
-
 static int get_padding(const struct cipher *ctx, OSSL_PARAM *p)
 {
     return named_number_set(p, paddings, ctx->padding);
@@ -206,12 +191,12 @@ static int get_padding(const struct cipher *ctx, OSSL_PARAM *p)
 
 static int get_digest(const struct cipher *ctx, OSSL_PARAM *p)
 {
-    return set_name(p, ctx->digest);
+    return digest_param_set(p, ctx->digest);
 }
 
 static int get_mgf1(const struct cipher *ctx, OSSL_PARAM *p)
 {
-    return set_name(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
+    return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
 static int get_label(const struct cipher *ctx, OSSL_PARAM *p)
@@ -265,7 +250,7 @@ static const OSSL_PARAM *cipher_gettable_ctx_params(void *vctx, void *provctx)
 static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[])
 {
     if (key == NULL && ctx->key == NULL)
-        return refuse(ctx, "cannot begin:", "no key is set");
+        return refuse(ctx->provider, "cannot begin:", "no key is set");
     if (key != NULL) {
         key_free(ctx->key);
         ctx->key = key_ref(key);
@@ -285,11 +270,12 @@ static int cipher_encrypt_init(void *vctx, void *key, const OSSL_PARAM params[])
 
 static int cipher_decrypt_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {
-    const struct key *key = vkey;
+    struct cipher *ctx = vctx;
+    struct key *key = vkey;
 
     if (key != NULL && !key_is_private(key))
-        return refuse(vctx, "cannot decrypt:", "this is a public key");
-    return begin(vctx, vkey, params);
+        return refuse(ctx->provider, "cannot decrypt:", "this is a public key");
+    return begin(ctx, key, params);
 }
 
 static void request_make(const struct cipher *ctx, struct cipher_request *request)
@@ -321,16 +307,11 @@ static int cipher_decrypt(void *vctx, unsigned char *out, size_t *out_len, size_
         return 1;
     }
     if (out_size < size)
-        return refuse(ctx, "cannot decrypt:", "the buffer is too small");
+        return refuse(ctx->provider, "cannot decrypt:", "the buffer is too small");
     if (tls && ctx->client_version == 0)
-        return refuse(ctx, "cannot decrypt:", "the client's TLS version is not set");
+        return refuse(ctx->provider, "cannot decrypt:", "the client's TLS version is not set");
     request_make(ctx, &request);
     return key_decrypt(ctx->key, &request, (struct view){ in, in_len }, out, out_len);
-}
-
-static void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
-{
-    EVP_PKEY_CTX_free(*ctx);
 }
 
 /* Gives the host's context for the same key the same parameters. */

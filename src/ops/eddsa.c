@@ -4,6 +4,7 @@
 
 #include "der/algorithm.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "scope.h"
 
 static OSSL_FUNC_signature_newctx_fn eddsa_newctx;
@@ -51,18 +52,13 @@ static void *eddsa_dupctx(void *vctx)
     return copy;
 }
 
-static int refuse(const struct eddsa *ctx, const char *why)
-{
-    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s", why);
-    return 0;
-}
-
 static int begin(struct eddsa *ctx, const char *digest, struct key *key)
 {
     if (digest != NULL && digest[0] != '\0')
-        return refuse(ctx, "EdDSA takes no digest: it hashes the message itself");
+        return refuse(ctx->provider, "EdDSA takes no digest:", "it hashes the message itself");
     if (key == NULL)
-        return ctx->key != NULL || refuse(ctx, "cannot begin a signature: no key is set");
+        return ctx->key != NULL ||
+               refuse(ctx->provider, "cannot begin a signature:", "no key is set");
     key_free(ctx->key);
     ctx->key = key_ref(key);
     return 1;
@@ -75,7 +71,8 @@ static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL
     (void)params;
     if (!begin(ctx, digest, key))
         return 0;
-    return key_is_private(ctx->key) || refuse(ctx, "cannot sign: this is a public key");
+    return key_is_private(ctx->key) ||
+           refuse(ctx->provider, "cannot sign:", "this is a public key");
 }
 
 static int eddsa_verify_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
@@ -96,7 +93,7 @@ static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t si
         return 1;
     }
     if (sig_size < size)
-        return refuse(ctx, "cannot sign: the buffer for the signature is too small");
+        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
     return key_sign(ctx->key, &request, SIGN_TOKEN_HASHES, (struct view){ message, message_len },
                     sig, sig_len);
 }

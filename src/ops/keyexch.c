@@ -7,6 +7,7 @@
 #include <openssl/params.h>
 
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "scope.h"
 
 static OSSL_FUNC_keyexch_newctx_fn exchange_newctx;
@@ -71,19 +72,13 @@ static void *exchange_dupctx(void *vctx)
     return NULL;
 }
 
-static int refuse(const struct exchange *ctx, const char *what, const char *value)
-{
-    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s %s", what, value);
-    return 0;
-}
-
 static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {
     struct exchange *ctx = vctx;
     struct key *key = vkey;
 
     if (!key_is_private(key))
-        return refuse(ctx, "cannot derive:", "this is a public key");
+        return refuse(ctx->provider, "cannot derive:", "this is a public key");
     key_free(ctx->key);
     ctx->key = key_ref(key);
     return exchange_set_ctx_params(ctx, params);
@@ -95,7 +90,8 @@ static int exchange_set_peer(void *vctx, void *vpeer)
     struct key *peer = vpeer;
 
     if (ctx->key == NULL || peer->curve != ctx->key->curve || !key_has_public(peer))
-        return refuse(ctx, "cannot derive:", "the peer's key is on another curve, or none");
+        return refuse(ctx->provider,
+                      "cannot derive:", "the peer's key is on another curve, or none");
     key_free(ctx->peer);
     ctx->peer = key_ref(peer);
     return 1;
@@ -113,17 +109,13 @@ static int set_kdf(struct exchange *ctx, const OSSL_PARAM *p)
     if (!OSSL_PARAM_get_utf8_string_ptr(p, &name))
         return 0;
     ctx->kdf = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
-    return ctx->kdf || name[0] == '\0' || refuse(ctx, "the KDF is not supported:", name);
+    return ctx->kdf || name[0] == '\0' || refuse(ctx->provider, "the KDF is not supported:", name);
 }
 
 static int set_digest(struct exchange *ctx, const OSSL_PARAM *p)
 {
-    const char *name = NULL;
-
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
-        ctx->digest = digest_find(name);
-    return ctx->digest != NULL ||
-           refuse(ctx, "the digest is not supported for a KDF:", name != NULL ? name : "");
+    ctx->digest = digest_param_get(ctx->provider, p, "a KDF");
+    return ctx->digest != NULL;
 }
 
 static int set_out_len(struct exchange *ctx, const OSSL_PARAM *p)
@@ -192,10 +184,7 @@ static int get_kdf(const struct exchange *ctx, OSSL_PARAM *p)
 
 static int get_digest(const struct exchange *ctx, OSSL_PARAM *p)
 {
-    char name[32] = "";
-
-    return OSSL_PARAM_set_utf8_string(
-        p, ctx->digest != NULL ? digest_name(ctx->digest, name, sizeof(name)) : name);
+    return digest_param_set(p, ctx->digest);
 }
 
 static int get_out_len(const struct exchange *ctx, OSSL_PARAM *p)
@@ -275,16 +264,16 @@ static int exchange_derive(void *vctx, unsigned char *out, size_t *out_len, size
     bool ok;
 
     if (ctx->key == NULL || ctx->peer == NULL)
-        return refuse(ctx, "cannot derive:", "no key or no peer is set");
+        return refuse(ctx->provider, "cannot derive:", "no key or no peer is set");
     size = ctx->kdf ? ctx->out_len : curve_field_bytes(ctx->key->curve);
     if (out == NULL) {
         *out_len = size;
         return 1;
     }
     if (ctx->kdf && ctx->digest == NULL)
-        return refuse(ctx, "cannot derive:", "the KDF has no digest");
+        return refuse(ctx->provider, "cannot derive:", "the KDF has no digest");
     if (ctx->kdf && out_size < size)
-        return refuse(ctx, "cannot derive:", "the buffer is too small");
+        return refuse(ctx->provider, "cannot derive:", "the buffer is too small");
     if (!key_derive(ctx->key, ctx->peer, ctx->cofactor == 1, secret, &secret_len))
         return 0;
     if (!ctx->kdf) /* a smaller buffer gets the secret's beginning, as from the default provider */

@@ -8,6 +8,7 @@
 #include "key/generate.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "pkcs11_bridge.h"
 #include "scope.h"
 
@@ -66,12 +67,6 @@ int keygen_set_template(void *vctx, void *vkey)
     return key->type == KEY_RSA || key->curve != NULL;
 }
 
-static int refuse(const struct keygen *ctx, const char *what, const char *value)
-{
-    error_raise(&ctx->generation.provider->core, REASON_PARAMETER, "%s %s", what, value);
-    return 0;
-}
-
 static int set_uri(struct keygen *ctx, const OSSL_PARAM *p)
 {
     OPENSSL_free(ctx->uri);
@@ -89,7 +84,7 @@ static int set_usage(struct keygen *ctx, const OSSL_PARAM *p)
     ctx->generation.has_usage = OSSL_PARAM_get_utf8_string_ptr(p, &names) == 1;
     return ctx->generation.has_usage && usage_parse(names, &ctx->generation.usage)
                ? 1
-               : refuse(ctx,
+               : refuse(ctx->generation.provider,
                         "pkcs11_key_usage has a name that is none of digitalSignature, "
                         "nonRepudiation, keyEncipherment, dataEncipherment, keyAgreement, "
                         "keyCertSign, cRLSign:",
@@ -116,7 +111,8 @@ static int set_bits(struct keygen *ctx, const OSSL_PARAM *p)
 {
     return (OSSL_PARAM_get_uint(p, &ctx->generation.bits) &&
             ctx->generation.bits >= RSA_BITS_LEAST && ctx->generation.bits <= RSA_BITS_MOST) ||
-           refuse(ctx, "the number of bits is not valid:", "1024 to 16384 are");
+           refuse(ctx->generation.provider,
+                  "the number of bits is not valid:", "1024 to 16384 are");
 }
 
 static int set_exponent(struct keygen *ctx, const OSSL_PARAM *p)
@@ -141,7 +137,8 @@ static int set_group(struct keygen *ctx, const OSSL_PARAM *p)
     if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
         curve = curve_by_name(name);
     if (curve == NULL || key_type_of(curve) != ctx->generation.type)
-        return refuse(ctx, "the curve is not known:", name != NULL ? name : "");
+        return refuse(ctx->generation.provider,
+                      "the curve is not known:", name != NULL ? name : "");
     ctx->generation.curve = curve;
     return 1;
 }
@@ -208,7 +205,7 @@ void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)
     (void)callback;
     (void)arg;
     if (ctx->generation.type != KEY_RSA && ctx->generation.curve == NULL) {
-        (void)refuse(ctx, "cannot generate a key:", "no curve is set");
+        (void)refuse(ctx->generation.provider, "cannot generate a key:", "no curve is set");
         return NULL;
     }
     if (!ctx->parameters_only)

@@ -44,3 +44,31 @@ int named_number_set(OSSL_PARAM *p, const struct named_number *names, int number
     (void)snprintf(text, sizeof(text), "%d", number);
     return OSSL_PARAM_set_utf8_string(p, text);
 }
+
+int refuse(const struct provider *provider, const char *what, const char *value)
+{
+    error_raise(&provider->core, REASON_PARAMETER, "%s %s", what, value);
+    return 0;
+}
+
+const struct digest *digest_param_get(const struct provider *provider, const OSSL_PARAM *p,
+                                      const char *purpose)
+{
+    const struct digest *digest = NULL;
+    const char *name = NULL;
+
+    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+        digest = digest_find(name);
+    if (digest == NULL)
+        error_raise(&provider->core, REASON_PARAMETER, "the digest is not supported for %s: %s",
+                    purpose, name != NULL ? name : "");
+    return digest;
+}
+
+int digest_param_set(OSSL_PARAM *p, const struct digest *digest)
+{
+    char name[32] = "";
+
+    return OSSL_PARAM_set_utf8_string(p, digest != NULL ? digest_name(digest, name, sizeof(name))
+                                                        : name);
+}

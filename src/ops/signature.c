@@ -114,12 +114,6 @@ static void *signature_dupctx(void *vctx)
     return copy_state(copy, ctx) ? MOVE(copy) : NULL;
 }
 
-static int refuse(const struct signature *ctx, const char *what, const char *value)
-{
-    error_raise(&ctx->provider->core, REASON_PARAMETER, "%s %s", what, value);
-    return 0;
-}
-
 static const struct named_number paddings[] = {
     { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
     { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
@@ -142,8 +136,8 @@ static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
     int padding = 0;
 
     if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
-        return refuse(
-            ctx, "the padding is not supported for signatures:", "allowed are pkcs1, pss, none");
+        return refuse(ctx->provider, "the padding is not supported for signatures:",
+                      "allowed are pkcs1, pss, none");
     ctx->padding = padding;
     return 1;
 }
@@ -153,46 +147,34 @@ static int set_salt(struct signature *ctx, const OSSL_PARAM *p)
     int salt = 0;
 
     if (!named_number_get(p, salts, &salt) || salt < SALT_AUTO_DIGEST_MAX)
-        return refuse(ctx, "the PSS salt length is not valid:",
+        return refuse(ctx->provider, "the PSS salt length is not valid:",
                       "allowed are digest, max, auto, auto-digestmax or a number of bytes");
     if (ctx->padding != RSA_PKCS1_PSS_PADDING)
-        return refuse(ctx, "a salt length needs", "the padding pss");
+        return refuse(ctx->provider, "a salt length needs", "the padding pss");
     ctx->salt = salt;
     return 1;
 }
 
-static const struct digest *named_digest(const struct signature *ctx, const OSSL_PARAM *p)
-{
-    const struct digest *digest = NULL;
-    const char *name = NULL;
-
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
-        digest = digest_find(name);
-    if (digest == NULL)
-        (void)refuse(ctx, "the digest is not supported for signatures:", name != NULL ? name : "");
-    return digest;
-}
-
 static int set_digest(struct signature *ctx, const OSSL_PARAM *p)
 {
-    const struct digest *digest = named_digest(ctx, p);
+    const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
 
     if (digest == NULL)
         return 0;
     if (ctx->hash != NULL && digest != ctx->digest)
-        return refuse(ctx, "the digest cannot change", "after the signature has begun");
+        return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
     ctx->digest = digest;
     return 1;
 }
 
 static int set_mgf1(struct signature *ctx, const OSSL_PARAM *p)
 {
-    const struct digest *digest = named_digest(ctx, p);
+    const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
 
     if (digest == NULL)
         return 0;
     if (digest->mgf1 == 0)
-        return refuse(ctx, "PKCS#11 has no MGF1 with", "this digest");
+        return refuse(ctx->provider, "PKCS#11 has no MGF1 with", "this digest");
     ctx->mgf1 = digest;
     return 1;
 }
@@ -285,9 +267,9 @@ static bool request_make(const struct signature *ctx, struct sign_request *reque
     request->scheme = SIGN_RSA_PSS;
     request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
     if (ctx->digest->oid.len == 0 || request->mgf1->mgf1 == 0)
-        return refuse(ctx, "PSS is not possible with", "this digest");
+        return refuse(ctx->provider, "PSS is not possible with", "this digest");
     return salt_length(ctx, &request->salt_len) ||
-           refuse(ctx, "the key is too short for", "this digest and PSS salt length");
+           refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
 }
 
 static int get_algorithm(const struct signature *ctx, OSSL_PARAM *p)
@@ -303,10 +285,7 @@ static int get_algorithm(const struct signature *ctx, OSSL_PARAM *p)
 
 static int get_digest(const struct signature *ctx, OSSL_PARAM *p)
 {
-    char name[32] = "";
-
-    return OSSL_PARAM_set_utf8_string(
-        p, ctx->digest != NULL ? digest_name(ctx->digest, name, sizeof(name)) : name);
+    return digest_param_set(p, ctx->digest);
 }
 
 static int get_padding(const struct signature *ctx, OSSL_PARAM *p)
@@ -321,11 +300,7 @@ static int get_salt(const struct signature *ctx, OSSL_PARAM *p)
 
 static int get_mgf1(const struct signature *ctx, OSSL_PARAM *p)
 {
-    const struct digest *mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
-    char name[32] = "";
-
-    return OSSL_PARAM_set_utf8_string(p,
-                                      mgf1 != NULL ? digest_name(mgf1, name, sizeof(name)) : name);
+    return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
 static int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
@@ -376,7 +351,7 @@ static int default_salt(void)
 static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
 {
     if (key == NULL && ctx->key == NULL)
-        return refuse(ctx, "cannot begin a signature:", "no key is set");
+        return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
     if (key != NULL) {
         key_free(ctx->key);
         ctx->key = key_ref(key);
@@ -390,7 +365,7 @@ static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params
     bytes_clear(&ctx->message);
     ctx->collecting = false;
     if (signing && !key_is_private(ctx->key))
-        return refuse(ctx, "cannot sign:", "this is a public key");
+        return refuse(ctx->provider, "cannot sign:", "this is a public key");
     return signature_set_ctx_params(ctx, params);
 }
 
@@ -423,7 +398,7 @@ static int sign_data(struct signature *ctx, enum sign_column column, struct view
     struct sign_request request;
 
     if (sig_size < key_signature_max(ctx->key))
-        return refuse(ctx, "cannot sign:", "the buffer for the signature is too small");
+        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
     return request_make(ctx, &request) && key_sign(ctx->key, &request, column, data, sig, sig_len);
 }
 
@@ -435,10 +410,11 @@ static int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_
     if (size_asked(ctx, sig, sig_len))
         return 1;
     if (ctx->digest != NULL && tbs_len != ctx->digest->size)
-        return refuse(ctx, "cannot sign:", "the data does not have the length of the digest");
+        return refuse(ctx->provider,
+                      "cannot sign:", "the data does not have the length of the digest");
     if (ctx->padding == RSA_NO_PADDING && ctx->key->type == KEY_RSA &&
         tbs_len != key_signature_max(ctx->key))
-        return refuse(ctx,
+        return refuse(ctx->provider,
                       "cannot sign:", "without padding the data must be as long as the modulus");
     return sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ tbs, tbs_len }, sig, sig_len,
                      sig_size);
@@ -463,7 +439,7 @@ static int digest_begin(struct signature *ctx, const char *name, struct key *key
         digest_find(name != NULL && name[0] != '\0' ? name : DEFAULT_DIGEST);
 
     if (digest == NULL)
-        return refuse(ctx, "the digest is not supported for signatures:", name);
+        return refuse(ctx->provider, "the digest is not supported for signatures:", name);
     if (!begin(ctx, key, NULL, signing))
         return 0;
     ctx->digest = digest;
@@ -557,11 +533,6 @@ static int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len
                          sig_size);
     return signature_digest_update(ctx, tbs, tbs_len) &&
            signature_digest_sign_final(ctx, sig, sig_len, sig_size);
-}
-
-static void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
-{
-    EVP_PKEY_CTX_free(*ctx);
 }
 
 /* Gives the host's context for the same key the same parameters. */
