@@ -4,7 +4,6 @@
 #include <openssl/rand.h>
 
 #include "key/key.h"
-#include "mech/names.h"
 #include "mech/unpad.h"
 #include "scope.h"
 #include "token/call.h"
@@ -37,16 +36,6 @@ static CK_RV run_decrypt(struct key *key, struct decrypt_task *task)
     struct pin_source pins = key_pins(key);
 
     return run_on_object(key->object, &pins, decrypt, task);
-}
-
-static bool decrypt_failed(const struct key *key, const struct decrypt_task *task, CK_RV rv)
-{
-    char uri[512];
-
-    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "decrypt (%s) with %s",
-                    mechanism_name(task->mechanism.ck.mechanism),
-                    key_describe(key, uri, sizeof(uri)));
-    return false;
 }
 
 /* The block with its padding: as long as the modulus, whatever the token cuts off. */
@@ -188,7 +177,7 @@ static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request,
         rv = run_decrypt(key, &task);
     }
     if (rv != CKR_OK && (raw || !is_padding_error(&task, rv)))
-        return decrypt_failed(key, &task, rv);
+        return key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
     if (raw)
         good = unpad_pkcs1((struct view){ block, size }, out, len);
     else
@@ -219,7 +208,7 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
         return false;
     rv = decrypt_raw(key, in, block, &task);
     if (rv != CKR_OK)
-        return decrypt_failed(key, &task, rv);
+        return key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
     unpad_tls((struct view){ block, size }, request->client_version, request->alt_version, out);
     OPENSSL_cleanse(block, size);
     *len = PREMASTER_LEN;
@@ -259,7 +248,7 @@ static bool decrypt_oaep_host(struct key *key, const struct cipher_request *requ
         return false;
     rv = decrypt_raw(key, in, block, &task);
     if (rv != CKR_OK)
-        return decrypt_failed(key, &task, rv);
+        return key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
     ok = unpad_oaep((struct view){ block, size }, md, mgf1, request->label, out, len, &good);
     OPENSSL_cleanse(block, size);
     return (ok && good != 0) || padding_wrong(key);
@@ -294,12 +283,12 @@ static bool decrypt_oaep(struct key *key, const struct cipher_request *request, 
     if (lacks_oaep(&task, rv)) {
         slot_learn_lack(slot, variant);
         return has_raw(key) ? decrypt_oaep_host(key, request, in, out, len)
-                            : decrypt_failed(key, &task, rv);
+                            : key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
     }
     *len = task.out_len;
     if (is_padding_error(&task, rv))
         return oaep_second_opinion(key, request, in, out, len);
-    return rv == CKR_OK || decrypt_failed(key, &task, rv);
+    return rv == CKR_OK || key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
 }
 
 static bool decrypt_none(struct key *key, const struct cipher_request *request, struct view in,
@@ -310,7 +299,7 @@ static bool decrypt_none(struct key *key, const struct cipher_request *request, 
 
     (void)request;
     *len = key_signature_max(key);
-    return rv == CKR_OK || decrypt_failed(key, &task, rv);
+    return rv == CKR_OK || key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
 }
 
 bool key_decrypt(struct key *key, const struct cipher_request *request, struct view in,

@@ -24,10 +24,7 @@ static CK_RV look(struct session *session, void *arg)
 
     if (uri_class(uri, &class))
         template[count++] = (CK_ATTRIBUTE){ CKA_CLASS, &class, sizeof(class) };
-    if (uri_id(uri) != NULL)
-        template[count++] = *uri_id(uri);
-    if (uri_label(uri) != NULL)
-        template[count++] = *uri_label(uri);
+    count = uri_add_names(uri, template, count);
     rv = objects_find(session, template, count, handles, COUNT(handles), &found);
     if (rv == CKR_OK && found != 0) {
         deletion->slot = session->slot;

@@ -1,7 +1,6 @@
 #include <openssl/crypto.h>
 
 #include "key/key.h"
-#include "mech/names.h"
 #include "scope.h"
 #include "token/call.h"
 #include "token/run.h"
@@ -42,18 +41,9 @@ static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
     return P11_CALL(module, C_DestroyObject, session->handle, secret);
 }
 
-static bool derive_failed(const struct key *key, const struct derive_task *task, CK_RV rv)
-{
-    char uri[512];
-
-    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "derive (%s) with %s",
-                    mechanism_name(task->mechanism.mechanism), key_describe(key, uri, sizeof(uri)));
-    return false;
-}
-
-/* The peer's point: as it is, which every token takes (PKCS#11 v3.1 §6.3.16). Where it could be read as
- * an OCTET STRING, since 04 begins both and the next byte happens to be the length, it goes as one:
- * SoftHSM 2.6 takes the bare point for that, one time in 256 on some curves. */
+/* The peer's point: as it is, which every token takes (PKCS#11 v3.1 §6.3.16). Where it could be
+ * read as an OCTET STRING, since 04 begins both and the next byte happens to be the length, it goes
+ * as one: SoftHSM 2.6 takes the bare point for that, one time in 256 on some curves. */
 static struct view public_data(const struct key *peer, uint8_t *der, size_t size)
 {
     struct view point = view_bytes(&peer->point), rest = point, content;
@@ -88,7 +78,7 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
         return false;
     rv = run_on_object(key->object, &pins, derive, &task);
     if (rv != CKR_OK)
-        return derive_failed(key, &task, rv);
+        return key_failed(key, "derive", task.mechanism.mechanism, rv);
     *len = task.out_len;
     if (*len == task.out_size)
         return true;

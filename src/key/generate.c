@@ -167,13 +167,10 @@ static void templates_usage(const struct generation *generation, bool all, struc
 
 static void templates_name(const struct work *work, struct templates *t)
 {
-    const CK_ATTRIBUTE *const names[] = { uri_label(&work->uri), uri_id(&work->uri) };
-
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (names[i] != NULL && work->token_object) {
-            t->private[t->private_count++] = *names[i];
-            t->public[t->public_count++] = *names[i];
-        }
+    if (!work->token_object)
+        return;
+    t->private_count = uri_add_names(&work->uri, t->private, t->private_count);
+    t->public_count = uri_add_names(&work->uri, t->public, t->public_count);
 }
 
 static void templates_make(const struct work *work, const struct generate_row *row, bool all,

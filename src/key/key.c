@@ -191,6 +191,15 @@ EVP_PKEY *key_host(struct key *key)
     return none;
 }
 
+bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mechanism, CK_RV rv)
+{
+    char uri[512];
+
+    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "%s (%s) with %s", verb,
+                    mechanism_name(mechanism), key_describe(key, uri, sizeof(uri)));
+    return false;
+}
+
 bool key_permits(const struct key *key, bool permitted, const char *attribute, const char *verb,
                  CK_MECHANISM_TYPE mechanism)
 {

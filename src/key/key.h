@@ -97,6 +97,9 @@ bool key_decrypt(struct key *key, const struct cipher_request *request, struct v
 bool key_permits(const struct key *key, bool permitted, const char *attribute, const char *verb,
                  CK_MECHANISM_TYPE mechanism);
 
+/* Raises the error for a call that gave rv: verb ("sign", ...), mechanism, key. Returns false. */
+bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mechanism, CK_RV rv);
+
 /* Where the PIN for a later login comes from, when the token forgot the first. */
 struct pin_source key_pins(const struct key *key);
 

@@ -154,8 +154,8 @@ static CK_ULONG add_criteria(const struct load *load, CK_ATTRIBUTE *template, CK
 
     for (size_t i = 0; i < COUNT(criteria); i++)
         if (criteria[i].value->data != NULL)
-            template[count++] = (CK_ATTRIBUTE){ criteria[i].type, criteria[i].value->data,
-                                                criteria[i].value->len };
+            template[count++] =
+                (CK_ATTRIBUTE){ criteria[i].type, criteria[i].value->data, criteria[i].value->len };
     return count;
 }
 
@@ -166,10 +166,7 @@ static CK_RV search(struct session *session, void *arg)
     CK_ATTRIBUTE template[TEMPLATE_MAX] = { { CKA_CLASS, &class, sizeof(class) } };
     CK_ULONG count = 1;
 
-    if (uri_id(&load->uri) != NULL)
-        template[count++] = *uri_id(&load->uri);
-    if (uri_label(&load->uri) != NULL)
-        template[count++] = *uri_label(&load->uri);
+    count = uri_add_names(&load->uri, template, count);
     count = add_criteria(load, template, count);
     return objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
 }
@@ -237,7 +234,7 @@ static CK_RV make(struct session *session, void *arg)
 {
     struct make_task *task = arg;
     struct load *load = task->load;
-        const char *unusable = NULL;
+    const char *unusable = NULL;
     CK_RV rv;
 
     if (load->phase->class == CKO_CERTIFICATE)
@@ -279,7 +276,7 @@ static const char *kind(const struct load *load)
     if (load->want == LOAD_CERTIFICATE)
         return "certificate";
     (void)uri_class(&load->uri, &class);
-        return class == CKO_PRIVATE_KEY   ? "private key"
+    return class == CKO_PRIVATE_KEY   ? "private key"
            : class == CKO_PUBLIC_KEY  ? "public key"
            : class == CKO_CERTIFICATE ? "certificate"
                                       : "key";

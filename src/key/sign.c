@@ -2,7 +2,6 @@
 
 #include "der/ecdsa.h"
 #include "key/key.h"
-#include "mech/names.h"
 #include "scope.h"
 #include "token/call.h"
 #include "token/run.h"
@@ -64,16 +63,6 @@ bool key_token_hashes(struct key *key, const struct sign_request *request)
            slot_has_mechanism(key->object->slot, mechanism.ck.mechanism, CKF_SIGN);
 }
 
-static bool sign_failed(const struct key *key, const struct sign_task *task, CK_RV rv)
-{
-    char uri[512];
-
-    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "sign (%s) with %s",
-                    mechanism_name(task->mechanism.ck.mechanism),
-                    key_describe(key, uri, sizeof(uri)));
-    return false;
-}
-
 /* Brings what the token returned into OpenSSL's form. */
 static bool signature_finish(const struct key *key, const struct sign_task *task,
                              uint8_t *signature, size_t *len)
@@ -125,6 +114,6 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
         key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
     rv = run_on_object(key->object, &pins, sign, &task);
     if (rv != CKR_OK)
-        return sign_failed(key, &task, rv);
+        return key_failed(key, "sign", task.mechanism.ck.mechanism, rv);
     return signature_finish(key, &task, signature, len);
 }

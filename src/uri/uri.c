@@ -386,6 +386,15 @@ const CK_ATTRIBUTE *uri_label(const struct uri *uri)
     return p11_kit_uri_get_attribute(uri->p11, CKA_LABEL);
 }
 
+CK_ULONG uri_add_names(const struct uri *uri, CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    if (uri_id(uri) != NULL)
+        template[count++] = *uri_id(uri);
+    if (uri_label(uri) != NULL)
+        template[count++] = *uri_label(uri);
+    return count;
+}
+
 bool uri_class(const struct uri *uri, CK_OBJECT_CLASS *class)
 {
     const CK_ATTRIBUTE *attribute = p11_kit_uri_get_attribute(uri->p11, CKA_CLASS);

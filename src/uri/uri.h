@@ -47,6 +47,10 @@ bool uri_matches_library(const struct uri *uri, const CK_INFO *library);
 const CK_ATTRIBUTE *uri_id(const struct uri *uri);
 const CK_ATTRIBUTE *uri_label(const struct uri *uri);
 
+/* Adds those of the two that the URI has to a template of count attributes. Returns the new count.
+ */
+CK_ULONG uri_add_names(const struct uri *uri, CK_ATTRIBUTE *template, CK_ULONG count);
+
 /* The class that type= names; false where there is none. */
 bool uri_class(const struct uri *uri, CK_OBJECT_CLASS *class);
 
