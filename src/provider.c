@@ -160,18 +160,21 @@ static int get_params(void *provctx, OSSL_PARAM params[])
  * nothing is offered, and libcrypto is told not to remember it. */
 static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache)
 {
+    /* since: the first version of libcrypto that knows what to do with them */
     static const struct {
         int operation;
+        unsigned long since;
         const OSSL_ALGORITHM *algorithms;
     } tables[] = {
-        { OSSL_OP_STORE, store_algorithms },
-        { OSSL_OP_DECODER, decoder_algorithms },
-        { OSSL_OP_ENCODER, encoder_algorithms },
-        { OSSL_OP_KEYMGMT, keymgmt_algorithms },
-        { OSSL_OP_SIGNATURE, signature_algorithms },
-        { OSSL_OP_ASYM_CIPHER, asym_cipher_algorithms },
-        { OSSL_OP_KEYEXCH, keyexch_algorithms },
-        { OSSL_OP_RAND, rand_algorithms },
+        { OSSL_OP_STORE, 0, store_algorithms },
+        { OSSL_OP_DECODER, 0, decoder_algorithms },
+        { OSSL_OP_ENCODER, 0, encoder_algorithms },
+        { OSSL_OP_KEYMGMT, 0, keymgmt_algorithms },
+        { OSSL_OP_SIGNATURE, 0x30400000UL, sigalg_algorithms },
+        { OSSL_OP_SIGNATURE, 0, signature_algorithms },
+        { OSSL_OP_ASYM_CIPHER, 0, asym_cipher_algorithms },
+        { OSSL_OP_KEYEXCH, 0, keyexch_algorithms },
+        { OSSL_OP_RAND, 0, rand_algorithms },
     };
     const struct provider *provider = provctx;
 
@@ -179,7 +182,7 @@ static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *
     if (call_inside() || (provider->config.blocked >> operation & 1) != 0)
         return NULL;
     for (size_t i = 0; i < COUNT(tables); i++)
-        if (tables[i].operation == operation)
+        if (tables[i].operation == operation && OpenSSL_version_num() >= tables[i].since)
             return tables[i].algorithms;
     return NULL;
 }

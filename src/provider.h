@@ -37,6 +37,7 @@ extern const OSSL_ALGORITHM decoder_algorithms[];
 extern const OSSL_ALGORITHM encoder_algorithms[];
 extern const OSSL_ALGORITHM keymgmt_algorithms[];
 extern const OSSL_ALGORITHM signature_algorithms[];
+extern const OSSL_ALGORITHM sigalg_algorithms[]; /* with signature_algorithms in them */
 extern const OSSL_ALGORITHM asym_cipher_algorithms[];
 extern const OSSL_ALGORITHM keyexch_algorithms[];
 extern const OSSL_ALGORITHM rand_algorithms[]; /* with pkcs11-random = yes only */

@@ -90,10 +90,22 @@ static size_t row_find(const struct sign_request *request)
     return i;
 }
 
+static void set_eddsa_params(const struct sign_request *request, struct sign_mechanism *out)
+{
+    out->eddsa = (struct eddsa_params){ .phFlag = request->prehash,
+                                        .ulContextDataLen = request->context.len,
+                                        .pContextData =
+                                            (CK_BYTE *)(uintptr_t)request->context.data };
+    out->ck.pParameter = &out->eddsa;
+    out->ck.ulParameterLen = sizeof(out->eddsa);
+}
+
 static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE type,
                           struct sign_mechanism *out)
 {
     *out = (struct sign_mechanism){ .ck = { .mechanism = type } };
+    if (request->eddsa_params)
+        set_eddsa_params(request, out);
     if (request->scheme != SIGN_RSA_PSS)
         return;
     out->pss = (CK_RSA_PKCS_PSS_PARAMS){ .hashAlg = request->digest->mechanism,

@@ -13,12 +13,16 @@ struct sign_request {
     const struct digest *digest; /* NULL: none, the application's bytes are signed as they are */
     const struct digest *mgf1;   /* PSS */
     size_t salt_len;             /* PSS, bytes */
+    bool eddsa_params;           /* EdDSA: the mechanism takes the two below */
+    bool prehash;
+    struct view context; /* 0 to 255 bytes; the mechanism points to them */
 };
 
 /* A CK_MECHANISM with room for its parameters; it points into itself and must not be copied. */
 struct sign_mechanism {
     CK_MECHANISM ck;
     CK_RSA_PKCS_PSS_PARAMS pss;
+    struct eddsa_params eddsa;
 };
 
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */

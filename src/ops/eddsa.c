@@ -1,10 +1,18 @@
-/* Ed25519 and Ed448 signatures (provider-signature(7)): the message goes to the token whole. */
+/* Ed25519 and Ed448 signatures (provider-signature(7)): the message goes to the token whole.
+ *
+ * RFC 8032 has five instances: the two that everybody means, and those with a context string or a
+ * message hashed before. Few tokens have the latter (CK_EDDSA_PARAMS), and some do not look at the
+ * parameters at all: such a signature is verified before it leaves. */
+#include <string.h>
+#include <strings.h>
+
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
 #include "der/algorithm.h"
 #include "ops/ops.h"
 #include "ops/params.h"
+#include "ops/signature.h"
 #include "scope.h"
 
 static OSSL_FUNC_signature_newctx_fn eddsa_newctx;
@@ -17,19 +25,72 @@ static OSSL_FUNC_signature_digest_verify_fn eddsa_verify;
 static OSSL_FUNC_signature_get_ctx_params_fn eddsa_get_ctx_params;
 static OSSL_FUNC_signature_gettable_ctx_params_fn eddsa_gettable_ctx_params;
 
+static OSSL_FUNC_signature_set_ctx_params_fn eddsa_set_ctx_params;
+static OSSL_FUNC_signature_settable_ctx_params_fn eddsa_settable_ctx_params;
+
+#define CONTEXT_MAX 255
+
+/* OSSL_SIGNATURE_PARAM_INSTANCE and _CONTEXT_STRING of OpenSSL 3.2 */
+#define PARAM_INSTANCE       "instance"
+#define PARAM_CONTEXT_STRING "context-string"
+#define INSTANCES_SINCE      0x30200000UL
+
+static const struct instance {
+    const char *name;
+    enum key_type type;
+    bool prehash;
+    bool has_context; /* may have a context string */
+    bool needs_context;
+} instances[] = {
+    /* the first of a type is the default */
+    { "Ed25519", KEY_ED25519, false, false, false },
+    { "Ed25519ctx", KEY_ED25519, false, true, true },
+    { "Ed25519ph", KEY_ED25519, true, true, false },
+    { "Ed448", KEY_ED448, false, true, false },
+    { "Ed448ph", KEY_ED448, true, true, false },
+};
+
 struct eddsa {
     struct provider *provider;
     struct key *key;
+    const struct instance *fixed; /* of an algorithm that names its instance; or NULL */
+    const struct instance *instance;
+    uint8_t context[CONTEXT_MAX];
+    size_t context_len;
 };
 
-static void *eddsa_newctx(void *provctx, const char *propq)
+static const struct instance *instance_find(const char *name)
+{
+    for (size_t i = 0; i < COUNT(instances); i++)
+        if (strcasecmp(instances[i].name, name) == 0)
+            return &instances[i];
+    return NULL;
+}
+
+static const struct instance *instance_default(enum key_type type)
+{
+    size_t i = 0;
+
+    while (instances[i].type != type)
+        i++;
+    return &instances[i];
+}
+
+static void *new_fixed(void *provctx, const struct instance *fixed)
 {
     struct eddsa *ctx = OPENSSL_zalloc(sizeof(*ctx));
 
-    (void)propq;
-    if (ctx != NULL)
-        ctx->provider = provctx;
+    if (ctx == NULL)
+        return NULL;
+    ctx->provider = provctx;
+    ctx->fixed = fixed;
     return ctx;
+}
+
+static void *eddsa_newctx(void *provctx, const char *propq)
+{
+    (void)propq;
+    return new_fixed(provctx, NULL);
 }
 
 static void eddsa_freectx(void *vctx)
@@ -45,31 +106,87 @@ static void eddsa_freectx(void *vctx)
 static void *eddsa_dupctx(void *vctx)
 {
     const struct eddsa *ctx = vctx;
-    struct eddsa *copy = eddsa_newctx(ctx->provider, NULL);
+    struct eddsa *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
 
     if (copy != NULL && ctx->key != NULL)
         copy->key = key_ref(ctx->key);
     return copy;
 }
 
-static int begin(struct eddsa *ctx, const char *digest, struct key *key)
+static int set_instance(struct eddsa *ctx, const OSSL_PARAM *p)
+{
+    const struct instance *instance = NULL;
+    const char *name = NULL;
+
+    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+        instance = instance_find(name);
+    if (instance == NULL || instance->type != ctx->key->type ||
+        (ctx->fixed != NULL && instance != ctx->fixed))
+        return refuse(ctx->provider, "the key has no such instance of EdDSA:",
+                      name != NULL ? name : "");
+    ctx->instance = instance;
+    return 1;
+}
+
+static int set_context(struct eddsa *ctx, const OSSL_PARAM *p)
+{
+    void *context = ctx->context;
+
+    return OSSL_PARAM_get_octet_string(p, &context, sizeof(ctx->context), &ctx->context_len) ||
+           refuse(ctx->provider, "the context string of EdDSA is longer than", "255 bytes");
+}
+
+static int eddsa_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    static const struct {
+        const char *name;
+        int (*set)(struct eddsa *ctx, const OSSL_PARAM *p);
+    } setters[] = { { PARAM_INSTANCE, set_instance }, { PARAM_CONTEXT_STRING, set_context } };
+    struct eddsa *ctx = vctx;
+
+    for (size_t i = 0; params != NULL && ctx->key != NULL && i < COUNT(setters); i++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
+
+        if (p != NULL && !setters[i].set(ctx, p))
+            return 0;
+    }
+    return 1;
+}
+
+/* Where libcrypto cannot verify other instances, there are none. */
+static const OSSL_PARAM *eddsa_settable_ctx_params(void *vctx, void *provctx)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(PARAM_INSTANCE, NULL, 0),
+        OSSL_PARAM_octet_string(PARAM_CONTEXT_STRING, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)vctx;
+    (void)provctx;
+    return OpenSSL_version_num() >= INSTANCES_SINCE ? params : params + COUNT(params) - 1;
+}
+
+static int begin(struct eddsa *ctx, const char *digest, struct key *key, const OSSL_PARAM params[])
 {
     if (digest != NULL && digest[0] != '\0')
         return refuse(ctx->provider, "EdDSA takes no digest:", "it hashes the message itself");
-    if (key == NULL)
-        return ctx->key != NULL ||
-               refuse(ctx->provider, "cannot begin a signature:", "no key is set");
-    key_free(ctx->key);
-    ctx->key = key_ref(key);
-    return 1;
+    if (key == NULL && ctx->key == NULL)
+        return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
+    if (key != NULL) {
+        key_free(ctx->key);
+        ctx->key = key_ref(key);
+        ctx->instance = ctx->fixed != NULL ? ctx->fixed : instance_default(key->type);
+        ctx->context_len = 0;
+    }
+    return eddsa_set_ctx_params(ctx, params);
 }
 
 static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
 {
     struct eddsa *ctx = vctx;
 
-    (void)params;
-    if (!begin(ctx, digest, key))
+    if (!begin(ctx, digest, key, params))
         return 0;
     return key_is_private(ctx->key) ||
            refuse(ctx->provider, "cannot sign:", "this is a public key");
@@ -77,15 +194,44 @@ static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL
 
 static int eddsa_verify_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
 {
-    (void)params;
-    return begin(vctx, digest, key);
+    return begin(vctx, digest, key, params);
+}
+
+static int check_context(const struct eddsa *ctx)
+{
+    if (ctx->context_len != 0 && !ctx->instance->has_context)
+        return refuse(ctx->provider, "no context string is possible with", ctx->instance->name);
+    if (ctx->context_len == 0 && ctx->instance->needs_context)
+        return refuse(ctx->provider, "a context string is needed with", ctx->instance->name);
+    return 1;
+}
+
+/* Whether the signature differs from that of the key's plain instance. */
+static bool is_variant(const struct eddsa *ctx)
+{
+    return ctx->context_len != 0 || ctx->instance != instance_default(ctx->key->type);
+}
+
+static int sign_checked(struct eddsa *ctx, const struct sign_request *request, struct view message,
+                        unsigned char *sig, size_t *sig_len)
+{
+    if (!key_sign(ctx->key, request, SIGN_TOKEN_HASHES, message, sig, sig_len))
+        return 0;
+    return !is_variant(ctx) || eddsa_verify(ctx, sig, *sig_len, message.data, message.len) ||
+           refuse(ctx->provider, "the token cannot sign with", ctx->instance->name);
 }
 
 static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                       const unsigned char *message, size_t message_len)
 {
-    static const struct sign_request request = { .scheme = SIGN_EDDSA };
-    const struct eddsa *ctx = vctx;
+    struct eddsa *ctx = vctx;
+    const struct sign_request request = {
+        .scheme = SIGN_EDDSA,
+        /* PKCS#11 v3.1 §6.3.16: required for Ed448 */
+        .eddsa_params = is_variant(ctx) || ctx->key->type == KEY_ED448,
+        .prehash = ctx->instance->prehash,
+        .context = { ctx->context, ctx->context_len },
+    };
     size_t size = key_signature_max(ctx->key);
 
     if (sig == NULL) {
@@ -94,13 +240,26 @@ static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t si
     }
     if (sig_size < size)
         return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
-    return key_sign(ctx->key, &request, SIGN_TOKEN_HASHES, (struct view){ message, message_len },
-                    sig, sig_len);
+    return check_context(ctx) &&
+           sign_checked(ctx, &request, (struct view){ message, message_len }, sig, sig_len);
 }
 
 static void md_ctx_scoped(EVP_MD_CTX **ctx)
 {
     EVP_MD_CTX_free(*ctx);
+}
+
+/* Gives the host's context the same instance and context string. */
+static bool host_params(const struct eddsa *ctx, EVP_PKEY_CTX *host)
+{
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(PARAM_INSTANCE, (char *)(uintptr_t)ctx->instance->name, 0),
+        OSSL_PARAM_construct_octet_string(PARAM_CONTEXT_STRING, (void *)(uintptr_t)ctx->context,
+                                          ctx->context_len),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return !is_variant(ctx) || EVP_PKEY_CTX_set_params(host, params) == 1;
 }
 
 static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
@@ -109,10 +268,12 @@ static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
     const struct eddsa *ctx = vctx;
     _cleanup_(md_ctx_scoped) EVP_MD_CTX *host = EVP_MD_CTX_new();
     EVP_PKEY *key = key_host(ctx->key);
+    EVP_PKEY_CTX *pctx = NULL; /* belongs to host */
 
     return host != NULL && key != NULL &&
-           EVP_DigestVerifyInit_ex(host, NULL, NULL, ctx->provider->host.libctx, HOST_PROPERTIES,
+           EVP_DigestVerifyInit_ex(host, &pctx, NULL, ctx->provider->host.libctx, HOST_PROPERTIES,
                                    key, NULL) == 1 &&
+           host_params(ctx, pctx) &&
            EVP_DigestVerify(host, sig, sig_len, message, message_len) == 1;
 }
 
@@ -141,15 +302,70 @@ static const OSSL_PARAM *eddsa_gettable_ctx_params(void *vctx, void *provctx)
     return params;
 }
 
+#define SHARED                                                                                     \
+    { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))eddsa_freectx },                                \
+        { OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))eddsa_dupctx },                              \
+        { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))eddsa_get_ctx_params },              \
+        { OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS, (void (*)(void))eddsa_gettable_ctx_params },    \
+        { OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void))eddsa_set_ctx_params },              \
+    {                                                                                              \
+        OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))eddsa_settable_ctx_params         \
+    }
+
 const OSSL_DISPATCH eddsa_functions[] = {
+    SHARED,
     { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))eddsa_newctx },
-    { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))eddsa_freectx },
-    { OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))eddsa_dupctx },
     { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void))eddsa_sign_init },
     { OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void))eddsa_sign },
     { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void))eddsa_verify_init },
     { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void))eddsa_verify },
-    { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))eddsa_get_ctx_params },
-    { OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS, (void (*)(void))eddsa_gettable_ctx_params },
     { 0, NULL },
 };
+
+static int sign_message_init(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    return eddsa_sign_init(vctx, NULL, key, params);
+}
+
+static int verify_message_init(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    return eddsa_verify_init(vctx, NULL, key, params);
+}
+
+static const char **ed25519_key_types(void)
+{
+    static const char *types[] = { "ED25519", NULL };
+
+    return types;
+}
+
+static const char **ed448_key_types(void)
+{
+    static const char *types[] = { "ED448", NULL };
+
+    return types;
+}
+
+/* By their own names, for programs that fetch them; as in sigalg.c, but there is no update. */
+#define FUNCTIONS(name, type)                                                                      \
+    static void *name##_newctx(void *provctx, const char *propq)                                   \
+    {                                                                                              \
+        (void)propq;                                                                               \
+        return new_fixed(provctx, instance_find(#name));                                           \
+    }                                                                                              \
+    const OSSL_DISPATCH name##_functions[] = {                                                     \
+        SHARED,                                                                                    \
+        { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))name##_newctx },                             \
+        { OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES, (void (*)(void))type##_key_types },                 \
+        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))sign_message_init },              \
+        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))eddsa_sign },                                  \
+        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))verify_message_init },          \
+        { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))eddsa_verify },                              \
+        { 0, NULL },                                                                               \
+    };
+
+FUNCTIONS(ed25519, ed25519)
+FUNCTIONS(ed25519ctx, ed25519)
+FUNCTIONS(ed25519ph, ed25519)
+FUNCTIONS(ed448, ed448)
+FUNCTIONS(ed448ph, ed448)

@@ -164,6 +164,14 @@ static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
            key_set_ec(key, key->curve, (struct view){ point, len });
 }
 
+/* Whether the other provider's key must stay where it is: it has a private half and takes part in
+ * signatures, which we would make with keys of ours only. */
+static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
+{
+    return (key->type == KEY_ED25519 || key->type == KEY_ED448) &&
+           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY) != NULL;
+}
+
 /* Ed25519, Ed448, X25519, X448: the type is the curve. */
 static int raw_import(void *keydata, int selection, const OSSL_PARAM params[])
 {
@@ -173,7 +181,8 @@ static int raw_import(void *keydata, int selection, const OSSL_PARAM params[])
     size_t len = 0;
 
     (void)selection;
-    return pub != NULL && OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
+    return pub != NULL && !is_foreign(key, params) &&
+           OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
            key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len });
 }
 

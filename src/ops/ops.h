@@ -19,9 +19,6 @@ struct key_names {
 
 extern const struct key_names key_names[KEY_TYPES];
 
-/* In signature_algorithms, beside those of signature.c. */
-extern const OSSL_DISPATCH eddsa_functions[];
-
 /* Gives the key to libcrypto as an object reference (provider-object(7)). The reference holds no
  * count of its own: keymgmt's load takes one. What object_cb returns. */
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg);

@@ -11,46 +11,20 @@
 #include "der/algorithm.h"
 #include "ops/ops.h"
 #include "ops/params.h"
+#include "ops/signature.h"
 #include "scope.h"
 
 static OSSL_FUNC_signature_newctx_fn signature_newctx;
-static OSSL_FUNC_signature_freectx_fn signature_freectx;
-static OSSL_FUNC_signature_dupctx_fn signature_dupctx;
-static OSSL_FUNC_signature_sign_init_fn signature_sign_init;
-static OSSL_FUNC_signature_sign_fn signature_sign;
-static OSSL_FUNC_signature_verify_init_fn signature_verify_init;
-static OSSL_FUNC_signature_verify_fn signature_verify;
 static OSSL_FUNC_signature_verify_recover_init_fn signature_verify_recover_init;
 static OSSL_FUNC_signature_verify_recover_fn signature_verify_recover;
 static OSSL_FUNC_signature_digest_sign_init_fn signature_digest_sign_init;
-static OSSL_FUNC_signature_digest_sign_update_fn signature_digest_update;
-static OSSL_FUNC_signature_digest_sign_final_fn signature_digest_sign_final;
-static OSSL_FUNC_signature_digest_sign_fn signature_digest_sign;
 static OSSL_FUNC_signature_digest_verify_init_fn signature_digest_verify_init;
-static OSSL_FUNC_signature_digest_verify_final_fn signature_digest_verify_final;
-static OSSL_FUNC_signature_get_ctx_params_fn signature_get_ctx_params;
-static OSSL_FUNC_signature_gettable_ctx_params_fn signature_gettable_ctx_params;
-static OSSL_FUNC_signature_set_ctx_params_fn signature_set_ctx_params;
 static OSSL_FUNC_signature_settable_ctx_params_fn signature_settable_ctx_params;
 
 #define DEFAULT_DIGEST "SHA2-256"
 
 /* A message up to this length that arrives whole may be hashed by the token. */
 #define TOKEN_HASHES_MAX (64UL * 1024)
-
-struct signature {
-    struct provider *provider;
-    char *propq;
-    struct key *key;
-    bool signing;
-    int padding;                 /* RSA_*_PADDING */
-    const struct digest *digest; /* NULL: none set */
-    const struct digest *mgf1;   /* NULL: as digest */
-    int salt;                    /* >= 0, or RSA_PSS_SALTLEN_* */
-    EVP_MD_CTX *hash;            /* the message so far, hashed on the host */
-    bool collecting;             /* the message so far is in message: the token will hash it */
-    struct bytes message;
-};
 
 static void *signature_newctx(void *provctx, const char *propq)
 {
@@ -67,7 +41,16 @@ static void *signature_newctx(void *provctx, const char *propq)
     return ctx;
 }
 
-static void signature_freectx(void *vctx)
+void *signature_new_fixed(void *provctx, const char *propq, const char *digest)
+{
+    struct signature *ctx = signature_newctx(provctx, propq);
+
+    if (ctx != NULL)
+        ctx->fixed = digest_find(digest);
+    return ctx;
+}
+
+void signature_freectx(void *vctx)
 {
     struct signature *ctx = vctx;
 
@@ -76,6 +59,7 @@ static void signature_freectx(void *vctx)
     key_free(ctx->key);
     EVP_MD_CTX_free(ctx->hash);
     bytes_clear(&ctx->message);
+    bytes_clear(&ctx->expected);
     OPENSSL_free(ctx->propq);
     OPENSSL_free(ctx);
 }
@@ -90,13 +74,16 @@ static bool copy_state(struct signature *to, const struct signature *from)
     if (from->message.data != NULL &&
         !bytes_set(&to->message, from->message.data, from->message.len))
         return false;
+    if (from->expected.data != NULL &&
+        !bytes_set(&to->expected, from->expected.data, from->expected.len))
+        return false;
     if (from->hash == NULL)
         return true;
     to->hash = EVP_MD_CTX_new();
     return to->hash != NULL && EVP_MD_CTX_copy_ex(to->hash, from->hash) == 1;
 }
 
-static void *signature_dupctx(void *vctx)
+void *signature_dupctx(void *vctx)
 {
     struct signature *ctx = vctx;
     _cleanup_(signature_scoped) struct signature *copy =
@@ -105,6 +92,8 @@ static void *signature_dupctx(void *vctx)
     if (copy == NULL)
         return NULL;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    copy->fixed = ctx->fixed;
+    copy->of_message = ctx->of_message;
     copy->signing = ctx->signing;
     copy->padding = ctx->padding;
     copy->digest = ctx->digest;
@@ -138,6 +127,8 @@ static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
     if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
         return refuse(ctx->provider, "the padding is not supported for signatures:",
                       "allowed are pkcs1, pss, none");
+    if (ctx->fixed != NULL && padding != RSA_PKCS1_PADDING)
+        return refuse(ctx->provider, "the padding cannot change:", "the signature's name has it");
     ctx->padding = padding;
     return 1;
 }
@@ -161,6 +152,8 @@ static int set_digest(struct signature *ctx, const OSSL_PARAM *p)
 
     if (digest == NULL)
         return 0;
+    if (ctx->fixed != NULL && digest != ctx->fixed)
+        return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
     if (ctx->hash != NULL && digest != ctx->digest)
         return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
     ctx->digest = digest;
@@ -179,6 +172,16 @@ static int set_mgf1(struct signature *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
+static int set_expected(struct signature *ctx, const OSSL_PARAM *p)
+{
+    const void *expected = NULL;
+    size_t len = 0;
+
+    bytes_clear(&ctx->expected);
+    return OSSL_PARAM_get_octet_string_ptr(p, &expected, &len) &&
+           bytes_set(&ctx->expected, expected, len);
+}
+
 /* In the order in which they depend on each other. */
 static const struct {
     const char *name;
@@ -189,9 +192,10 @@ static const struct {
     { OSSL_SIGNATURE_PARAM_PAD_MODE, set_padding, true },
     { OSSL_SIGNATURE_PARAM_PSS_SALTLEN, set_salt, true },
     { OSSL_SIGNATURE_PARAM_MGF1_DIGEST, set_mgf1, true },
+    { SIGNATURE_PARAM_SIGNATURE, set_expected, false },
 };
 
-static int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
 
@@ -303,7 +307,7 @@ static int get_mgf1(const struct signature *ctx, OSSL_PARAM *p)
     return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
-static int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
+int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
 {
     static const struct {
         const char *name;
@@ -325,7 +329,7 @@ static int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
     return 1;
 }
 
-static const OSSL_PARAM *signature_gettable_ctx_params(void *vctx, void *provctx)
+const OSSL_PARAM *signature_gettable_ctx_params(void *vctx, void *provctx)
 {
     static const OSSL_PARAM params[] = {
         OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, NULL, 0),
@@ -357,24 +361,26 @@ static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params
         ctx->key = key_ref(key);
         ctx->padding = RSA_PKCS1_PADDING;
         ctx->salt = default_salt();
-        ctx->digest = ctx->mgf1 = NULL;
+        ctx->digest = ctx->fixed;
+        ctx->mgf1 = NULL;
     }
     ctx->signing = signing;
     EVP_MD_CTX_free(ctx->hash);
     ctx->hash = NULL;
     bytes_clear(&ctx->message);
-    ctx->collecting = false;
+    bytes_clear(&ctx->expected);
+    ctx->collecting = ctx->of_message = false;
     if (signing && !key_is_private(ctx->key))
         return refuse(ctx->provider, "cannot sign:", "this is a public key");
     return signature_set_ctx_params(ctx, params);
 }
 
-static int signature_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
+int signature_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, key, params, true);
 }
 
-static int signature_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
+int signature_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, key, params, false);
 }
@@ -402,7 +408,7 @@ static int sign_data(struct signature *ctx, enum sign_column column, struct view
     return request_make(ctx, &request) && key_sign(ctx->key, &request, column, data, sig, sig_len);
 }
 
-static int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                           const unsigned char *tbs, size_t tbs_len)
 {
     struct signature *ctx = vctx;
@@ -481,7 +487,7 @@ static bool message_add(struct signature *ctx, const unsigned char *data, size_t
     return true;
 }
 
-static int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
+int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
 {
     struct signature *ctx = vctx;
 
@@ -506,7 +512,7 @@ static bool hash_final(struct signature *ctx, uint8_t *digest)
            EVP_DigestFinal_ex(ctx->hash, digest, &len) == 1 && len == ctx->digest->size;
 }
 
-static int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
+int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
                                        size_t sig_size)
 {
     struct signature *ctx = vctx;
@@ -521,7 +527,7 @@ static int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *s
                      sig_len, sig_size);
 }
 
-static int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                                  const unsigned char *tbs, size_t tbs_len)
 {
     struct signature *ctx = vctx;
@@ -570,7 +576,7 @@ static EVP_PKEY_CTX *host_context(const struct signature *ctx)
                : NULL;
 }
 
-static int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
+int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
                             const unsigned char *tbs, size_t tbs_len)
 {
     const struct signature *ctx = vctx;
@@ -591,7 +597,7 @@ static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_
            EVP_PKEY_verify_recover(host, out, out_len, sig, sig_len) == 1;
 }
 
-static int signature_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
+int signature_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
 {
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
@@ -624,21 +630,16 @@ static int signature_digest_verify_final(void *vctx, const unsigned char *sig, s
         OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))signature_settable_ctx_params     \
     }
 
-static const OSSL_DISPATCH rsa_functions[] = {
+const OSSL_DISPATCH signature_rsa_functions[] = {
     SHARED,
     { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER_INIT, (void (*)(void))signature_verify_recover_init },
     { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER, (void (*)(void))signature_verify_recover },
     { 0, NULL },
 };
 
-static const OSSL_DISPATCH ec_functions[] = {
+const OSSL_DISPATCH signature_ec_functions[] = {
     SHARED,
     { 0, NULL },
 };
 
-const OSSL_ALGORITHM signature_algorithms[] = {
-    { "PKCS11-RSA", PROPERTIES, rsa_functions, "RSA PKCS#1 v1.5 and PSS on tokens" },
-    { "PKCS11-ECDSA", PROPERTIES, ec_functions, "ECDSA on tokens" },
-    { "PKCS11-EDDSA", PROPERTIES, eddsa_functions, "Ed25519 and Ed448 on tokens" },
-    { NULL, NULL, NULL, NULL },
-};
+const OSSL_ALGORITHM signature_algorithms[] = { SIGNATURES_BY_KEY, { NULL, NULL, NULL, NULL } };

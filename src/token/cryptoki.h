@@ -41,6 +41,13 @@
 #define CKG_MGF1_SHA3_512 0x9UL
 #endif
 
+/* PKCS#11 v3.0 §2.3.5: CK_EDDSA_PARAMS */
+struct eddsa_params {
+    CK_BBOOL phFlag;
+    CK_ULONG ulContextDataLen;
+    CK_BYTE *pContextData;
+};
+
 #ifndef CKM_EC_MONTGOMERY_KEY_PAIR_GEN
 #define CKM_EC_MONTGOMERY_KEY_PAIR_GEN 0x1056UL
 #endif

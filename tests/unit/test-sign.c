@@ -15,8 +15,11 @@ static const char *const schemes[] = { [SIGN_RSA_PKCS1] = "PKCS#1",
 
 static struct sign_request request(enum sign_scheme scheme, const char *digest)
 {
-    return (struct sign_request){ scheme, digest != NULL ? digest_find(digest) : NULL,
-                                  digest != NULL ? digest_find(digest) : NULL, 32 };
+    const struct digest *found = digest != NULL ? digest_find(digest) : NULL;
+
+    return (struct sign_request){
+        .scheme = scheme, .digest = found, .mgf1 = found, .salt_len = 32
+    };
 }
 
 static void test_sign_mechanisms(void **state)
@@ -57,9 +60,34 @@ static void test_sign_mechanisms(void **state)
     }
 }
 
+static void test_sign_eddsa_parameters(void **state)
+{
+    static const uint8_t context[] = { 'c', 't', 'x' };
+    struct sign_request r = { .scheme = SIGN_EDDSA };
+    struct sign_mechanism mechanism;
+
+    (void)state;
+    assert_true(sign_mechanism_token(&r, &mechanism));
+    assert_null(mechanism.ck.pParameter);
+    r = (struct sign_request){ .scheme = SIGN_EDDSA,
+                               .eddsa_params = true,
+                               .prehash = true,
+                               .context = { context, sizeof(context) } };
+    assert_true(sign_mechanism_token(&r, &mechanism));
+    assert_int_equal(mechanism.ck.mechanism, CKM_EDDSA);
+    assert_ptr_equal(mechanism.ck.pParameter, &mechanism.eddsa);
+    assert_int_equal(mechanism.ck.ulParameterLen, sizeof(mechanism.eddsa));
+    assert_int_equal(mechanism.eddsa.phFlag, CK_TRUE);
+    assert_ptr_equal(mechanism.eddsa.pContextData, context);
+    assert_int_equal(mechanism.eddsa.ulContextDataLen, sizeof(context));
+}
+
 static void test_sign_pss_parameters(void **state)
 {
-    struct sign_request r = { SIGN_RSA_PSS, digest_find("SHA384"), digest_find("SHA1"), 17 };
+    struct sign_request r = { .scheme = SIGN_RSA_PSS,
+                              .digest = digest_find("SHA384"),
+                              .mgf1 = digest_find("SHA1"),
+                              .salt_len = 17 };
     struct sign_mechanism mechanism;
 
     (void)state;
@@ -139,7 +167,9 @@ static void test_sign_algorithm_as_libcrypto(void **state)
     (void)state;
     for (size_t s = 0; s < COUNT_OF(all); s++)
         for (size_t d = 0; d < DIGESTS - 1; d++) {
-            struct sign_request r = { all[s], &digests[d], &digests[d], 32 };
+            struct sign_request r = {
+                .scheme = all[s], .digest = &digests[d], .mgf1 = &digests[d], .salt_len = 32
+            };
             uint8_t der[ALGORITHM_IDENTIFIER_MAX], expected[256];
             size_t len = sign_algorithm(&r, der, sizeof(der));
             size_t expected_len = libcrypto_algorithm(all[s] == SIGN_ECDSA ? ec : rsa, &r, expected,
@@ -157,6 +187,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign_mechanisms),
+        cmocka_unit_test(test_sign_eddsa_parameters),
         cmocka_unit_test(test_sign_pss_parameters),
         cmocka_unit_test(test_sign_input),
         cmocka_unit_test(test_sign_algorithm_as_libcrypto),

@@ -1,0 +1,326 @@
+/* Signature algorithms fetched by their own names (RSA-SHA2-256, ...), as libcrypto has them from
+ * 3.4 on, and the instances of EdDSA, from 3.2 on. The functions are looked up at run time: this
+ * program is built with older headers. */
+#include "harness.h"
+
+#include <dlfcn.h>
+
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/rsa.h>
+
+typedef int init_fn(EVP_PKEY_CTX *ctx, EVP_SIGNATURE *signature, const OSSL_PARAM params[]);
+typedef int update_fn(EVP_PKEY_CTX *ctx, const unsigned char *in, size_t len);
+typedef int sign_final_fn(EVP_PKEY_CTX *ctx, unsigned char *sig, size_t *len);
+typedef int verify_final_fn(EVP_PKEY_CTX *ctx);
+
+static init_fn *sign_init, *sign_message_init, *verify_init, *verify_message_init;
+static update_fn *sign_update, *verify_update, *set_signature;
+static sign_final_fn *sign_final;
+static verify_final_fn *verify_final;
+
+static const struct {
+    const char *name;
+    void *function;
+} functions[] = {
+    { "EVP_PKEY_sign_init_ex2", &sign_init },
+    { "EVP_PKEY_sign_message_init", &sign_message_init },
+    { "EVP_PKEY_sign_message_update", &sign_update },
+    { "EVP_PKEY_sign_message_final", &sign_final },
+    { "EVP_PKEY_verify_init_ex2", &verify_init },
+    { "EVP_PKEY_verify_message_init", &verify_message_init },
+    { "EVP_PKEY_verify_message_update", &verify_update },
+    { "EVP_PKEY_verify_message_final", &verify_final },
+    { "EVP_PKEY_CTX_set_signature", &set_signature },
+};
+
+static bool functions_found(void)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < COUNT_OF(functions); i++) {
+        void *function = dlsym(RTLD_DEFAULT, functions[i].name);
+
+        memcpy(functions[i].function, &function, sizeof(function));
+        all = all && function != NULL;
+    }
+    return all;
+}
+
+struct job {
+    OSSL_LIB_CTX *libctx, *plain;
+    EVP_PKEY *key, *public;
+    EVP_SIGNATURE *ours, *theirs; /* the same algorithm */
+};
+
+static unsigned char message[100000];
+
+static struct job job_new(const char *settings, const char *label, const char *algorithm)
+{
+    struct job job = { .libctx = libctx_new(settings), .plain = libctx_new_plain() };
+
+    job.key = key_load(job.libctx, label, "private");
+    if (job.key == NULL)
+        return job;
+    job.public = key_public_copy(job.key, job.plain);
+    job.ours = EVP_SIGNATURE_fetch(job.libctx, algorithm, "provider=pkcs11");
+    job.theirs = EVP_SIGNATURE_fetch(job.plain, algorithm, NULL);
+    if (job.ours == NULL || job.theirs == NULL)
+        fail_msg("no %s", algorithm);
+    return job;
+}
+
+static void job_free(struct job *job)
+{
+    EVP_SIGNATURE_free(job->ours);
+    EVP_SIGNATURE_free(job->theirs);
+    EVP_PKEY_free(job->key);
+    EVP_PKEY_free(job->public);
+    OSSL_LIB_CTX_free(job->libctx);
+    OSSL_LIB_CTX_free(job->plain);
+}
+
+/* The message whole, in pieces, or hashed before. */
+enum way { WHOLE, STREAMED, HASHED, WAYS };
+
+static bool hash(const struct job *job, const char *digest, unsigned char *out, size_t *len)
+{
+    return EVP_Q_digest(job->plain, digest, NULL, message, sizeof(message), out, len) == 1;
+}
+
+static bool sign(const struct job *job, enum way way, const char *digest, unsigned char *sig,
+                 size_t *len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL);
+    unsigned char hashed[EVP_MAX_MD_SIZE];
+    size_t hashed_len = 0;
+    bool ok = false;
+
+    if (way == WHOLE)
+        ok = sign_message_init(ctx, job->ours, NULL) == 1 &&
+             EVP_PKEY_sign(ctx, sig, len, message, sizeof(message)) == 1;
+    else if (way == STREAMED)
+        ok = sign_message_init(ctx, job->ours, NULL) == 1 && sign_update(ctx, message, 10) == 1 &&
+             sign_update(ctx, message + 10, sizeof(message) - 10) == 1 &&
+             sign_final(ctx, sig, len) == 1;
+    else
+        ok = hash(job, digest, hashed, &hashed_len) && sign_init(ctx, job->ours, NULL) == 1 &&
+             EVP_PKEY_sign(ctx, sig, len, hashed, hashed_len) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static bool verify(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_SIGNATURE *algorithm, enum way way,
+                   const struct job *job, const char *digest, const unsigned char *sig, size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned char hashed[EVP_MAX_MD_SIZE];
+    size_t hashed_len = 0;
+    bool ok = false;
+
+    if (way == WHOLE)
+        ok = verify_message_init(ctx, algorithm, NULL) == 1 &&
+             EVP_PKEY_verify(ctx, sig, len, message, sizeof(message)) == 1;
+    else if (way == STREAMED)
+        ok = verify_message_init(ctx, algorithm, NULL) == 1 && set_signature(ctx, sig, len) == 1 &&
+             verify_update(ctx, message, sizeof(message)) == 1 && verify_final(ctx) == 1;
+    else
+        ok = hash(job, digest, hashed, &hashed_len) && verify_init(ctx, algorithm, NULL) == 1 &&
+             EVP_PKEY_verify(ctx, sig, len, hashed, hashed_len) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static void check_job(const struct job *job, const char *algorithm, const char *digest)
+{
+    for (enum way way = 0; way < WAYS; way++) {
+        unsigned char sig[1024];
+        size_t len = sizeof(sig);
+        char error[512];
+
+        ERR_clear_error();
+        if (!sign(job, way, digest, sig, &len))
+            fail_msg("%s way %u: %s", algorithm, way, last_error(error, sizeof(error)));
+        if (!verify(job->plain, job->public, job->theirs, way, job, digest, sig, len))
+            fail_msg("%s way %u: not verified", algorithm, way);
+        if (!verify(job->libctx, job->key, job->ours, way, job, digest, sig, len))
+            fail_msg("%s way %u: not verified here", algorithm, way);
+        sig[len / 2] ^= 1;
+        if (verify(job->libctx, job->key, job->ours, way, job, digest, sig, len))
+            fail_msg("%s way %u: a changed signature verifies", algorithm, way);
+    }
+}
+
+static void test_sigalgs_rsa_and_ecdsa(void **state)
+{
+    static const char *const settings[] = { "pkcs11-digest = auto\n", "pkcs11-digest = token\n",
+                                            "pkcs11-digest = host\n" };
+    static const struct {
+        const char *algorithm, *digest;
+    } cases[] = {
+        { "RSA-SHA1", "SHA1" },
+        { "RSA-SHA2-224", "SHA224" },
+        { "RSA-SHA256", "SHA256" },
+        { "RSA-SHA2-384", "SHA384" },
+        { "sha512WithRSAEncryption", "SHA512" },
+        { "RSA-SHA2-512/224", "SHA512-224" },
+        { "RSA-SHA2-512/256", "SHA512-256" },
+        { "RSA-SHA3-224", "SHA3-224" },
+        { "RSA-SHA3-256", "SHA3-256" },
+        { "RSA-SHA3-384", "SHA3-384" },
+        { "RSA-SHA3-512", "SHA3-512" },
+        { "ECDSA-SHA1", "SHA1" },
+        { "ECDSA-SHA2-224", "SHA224" },
+        { "ECDSA-SHA2-256", "SHA256" },
+        { "ecdsa-with-SHA384", "SHA384" },
+        { "1.2.840.10045.4.3.4", "SHA512" },
+        { "ECDSA-SHA3-224", "SHA3-224" },
+        { "ECDSA-SHA3-256", "SHA3-256" },
+        { "ECDSA-SHA3-384", "SHA3-384" },
+        { "ECDSA-SHA3-512", "SHA3-512" },
+    };
+
+    (void)state;
+    if (!functions_found())
+        skip();
+    for (size_t s = 0; s < COUNT_OF(settings); s++)
+        for (size_t c = 0; c < COUNT_OF(cases); c++) {
+            bool rsa = strstr(cases[c].algorithm, "RSA") != NULL;
+            struct job job = job_new(settings[s], rsa ? "rsa2048" : "p256", cases[c].algorithm);
+
+            check_job(&job, cases[c].algorithm, cases[c].digest);
+            job_free(&job);
+        }
+}
+
+/* The name has the digest, the padding and the type of key; nothing may contradict it. */
+static void test_sigalgs_fixed(void **state)
+{
+    struct job job;
+    EVP_PKEY_CTX *ctx;
+    EVP_PKEY *other;
+
+    (void)state;
+    if (!functions_found())
+        skip();
+    job = job_new("", "rsa2048", "RSA-SHA256");
+    ctx = EVP_PKEY_CTX_new_from_pkey(job.libctx, job.key, NULL);
+    assert_int_equal(sign_message_init(ctx, job.ours, NULL), 1);
+    assert_true(EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha384()) <= 0);
+    assert_true(EVP_PKEY_CTX_set_rsa_padding(ctx, 6) <= 0);
+    EVP_PKEY_CTX_free(ctx);
+    other = key_load(job.libctx, "p256", "private");
+    ctx = EVP_PKEY_CTX_new_from_pkey(job.libctx, other, NULL);
+    assert_true(sign_message_init(ctx, job.ours, NULL) <= 0);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(other);
+    ERR_clear_error();
+    job_free(&job);
+}
+
+static int eddsa_sign(const struct job *job, EVP_SIGNATURE *algorithm, const OSSL_PARAM *params,
+                      unsigned char *sig, size_t *len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL);
+    int ok = sign_message_init(ctx, algorithm, params) == 1 &&
+             EVP_PKEY_sign(ctx, sig, len, message, 1000) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static int eddsa_verify(const struct job *job, const OSSL_PARAM *params, const unsigned char *sig,
+                        size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->plain, job->public, NULL);
+    int ok = verify_message_init(ctx, job->theirs, params) == 1 &&
+             EVP_PKEY_verify(ctx, sig, len, message, 1000) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+/* Plain Ed25519 works; SoftHSM looks at no parameters and would sign plainly: that is noticed, and
+ * no wrong signature comes out. */
+static void test_sigalgs_eddsa(void **state)
+{
+    static const struct {
+        const char *algorithm, *context;
+    } cases[] = {
+        { "ED25519", NULL },
+        { "ED25519ctx", "a context" },
+        { "ED25519ph", NULL },
+        { "ED25519ph", "a context" },
+    };
+
+    (void)state;
+    if (!functions_found())
+        skip();
+    for (size_t c = 0; c < COUNT_OF(cases); c++) {
+        struct job job = job_new("", "ed25519", cases[c].algorithm);
+        const char *context = cases[c].context != NULL ? cases[c].context : "";
+        const OSSL_PARAM params[] = {
+            OSSL_PARAM_construct_octet_string("context-string", (char *)(uintptr_t)context,
+                                              strlen(context)),
+            OSSL_PARAM_construct_end(),
+        };
+        unsigned char sig[64];
+        size_t len = sizeof(sig);
+        char error[512];
+
+        if (eddsa_sign(&job, job.ours, params, sig, &len))
+            assert_true(eddsa_verify(&job, params, sig, len));
+        else if (c == 0)
+            fail_msg("Ed25519: %s", last_error(error, sizeof(error)));
+        else
+            assert_non_null(strstr(last_error(error, sizeof(error)), "the token cannot sign with"));
+        job_free(&job);
+    }
+}
+
+/* A context string where there is none, none where one is needed, another type's instance. */
+static void test_sigalgs_eddsa_refused(void **state)
+{
+    static const struct {
+        const char *algorithm, *instance, *context;
+    } cases[] = {
+        { "ED25519", NULL, "a context" },
+        { "ED25519ctx", NULL, "" },
+        { "ED25519", "Ed448ph", "" },
+        { "ED25519", "Ed25519ph", "" },
+        { "ED25519ph", "nothing", "" },
+    };
+
+    (void)state;
+    if (!functions_found())
+        skip();
+    for (size_t c = 0; c < COUNT_OF(cases); c++) {
+        struct job job = job_new("", "ed25519", cases[c].algorithm);
+        OSSL_PARAM params[3], *p = params;
+        unsigned char sig[64];
+        size_t len = sizeof(sig);
+
+        *p++ = OSSL_PARAM_construct_octet_string(
+            "context-string", (char *)(uintptr_t)cases[c].context, strlen(cases[c].context));
+        if (cases[c].instance != NULL)
+            *p++ = OSSL_PARAM_construct_utf8_string("instance",
+                                                    (char *)(uintptr_t)cases[c].instance, 0);
+        *p = OSSL_PARAM_construct_end();
+        assert_int_equal(eddsa_sign(&job, job.ours, params, sig, &len), 0);
+        job_free(&job);
+    }
+    ERR_clear_error();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sigalgs_rsa_and_ecdsa),
+        cmocka_unit_test(test_sigalgs_fixed),
+        cmocka_unit_test(test_sigalgs_eddsa),
+        cmocka_unit_test(test_sigalgs_eddsa_refused),
+    };
+
+    memset(message, 'm', sizeof(message));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
