@@ -1,6 +1,7 @@
 #include "der/spki.h"
 
 static const uint8_t rsa_encryption[] = { 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01 };
+static const uint8_t rsassa_pss[] = { 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a };
 static const uint8_t ec_public_key[] = { 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01 };
 
 /* A BIT STRING with no unused bits around what was written since mark. */
@@ -29,7 +30,7 @@ size_t pkcs1_write(struct view n, struct view e, uint8_t *der, size_t size)
     return der_done(&writer);
 }
 
-size_t spki_write_rsa(struct view n, struct view e, uint8_t *der, size_t size)
+size_t spki_write_rsa(struct view n, struct view e, bool pss, uint8_t *der, size_t size)
 {
     struct der_writer writer = der_begin(der, size);
     const uint8_t *end = der_mark(&writer);
@@ -38,8 +39,9 @@ size_t spki_write_rsa(struct view n, struct view e, uint8_t *der, size_t size)
     write_pkcs1(&writer, n, e);
     wrap_bit_string(&writer, end);
     algorithm = der_mark(&writer);
-    der_value(&writer, DER_NULL, (struct view){ NULL, 0 });
-    der_value(&writer, DER_OID, VIEW(rsa_encryption));
+    if (!pss)
+        der_value(&writer, DER_NULL, (struct view){ NULL, 0 });
+    der_value(&writer, DER_OID, pss ? VIEW(rsassa_pss) : VIEW(rsa_encryption));
     der_wrap(&writer, DER_SEQUENCE, algorithm);
     der_wrap(&writer, DER_SEQUENCE, end);
     return der_done(&writer);

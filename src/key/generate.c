@@ -114,6 +114,7 @@ struct templates {
     CK_ULONG bits;
     uint8_t params[64];
     CK_ULONG params_len;
+    CK_MECHANISM_TYPE allowed[SIGN_PSS_MECHANISMS];
 };
 
 static void add(CK_ATTRIBUTE *list, CK_ULONG *count, CK_ATTRIBUTE_TYPE type, const void *value,
@@ -161,7 +162,7 @@ static void templates_usage(const struct generation *generation, bool all, struc
         ADD_PUBLIC(t, CKA_ENCRYPT, t->decrypt);
         ADD_PUBLIC(t, CKA_WRAP, t->unwrap);
     }
-    if (generation->type != KEY_RSA || all)
+    if (!key_type_is_rsa(generation->type) || all)
         ADD_PRIVATE(t, CKA_DERIVE, t->derive);
 }
 
@@ -171,6 +172,25 @@ static void templates_name(const struct work *work, struct templates *t)
         return;
     t->private_count = uri_add_names(&work->uri, t->private, t->private_count);
     t->public_count = uri_add_names(&work->uri, t->public, t->public_count);
+}
+
+/* To PSS, with one digest where the caller named one: the token then hashes by itself. */
+static void templates_restrict(const struct generation *generation, struct templates *t)
+{
+    struct sign_request request = { .scheme = SIGN_RSA_PSS,
+                                    .digest = generation->pss_digest,
+                                    .mgf1 = generation->pss_digest };
+    struct sign_mechanism mechanism;
+    CK_ULONG count = 1;
+
+    if (generation->pss_digest != NULL && sign_mechanism_token(&request, &mechanism))
+        t->allowed[0] = mechanism.ck.mechanism;
+    else
+        count = sign_pss_mechanisms(t->allowed);
+    add(t->private, &t->private_count, CKA_ALLOWED_MECHANISMS, t->allowed,
+        count * sizeof(t->allowed[0]));
+    add(t->public, &t->public_count, CKA_ALLOWED_MECHANISMS, t->allowed,
+        count * sizeof(t->allowed[0]));
 }
 
 static void templates_make(const struct work *work, const struct generate_row *row, bool all,
@@ -187,7 +207,9 @@ static void templates_make(const struct work *work, const struct generate_row *r
     ADD_PUBLIC(t, CKA_PRIVATE, t->no);
     templates_usage(generation, all, t);
     templates_name(work, t);
-    if (generation->type == KEY_RSA) {
+    if (generation->type == KEY_RSA_PSS)
+        templates_restrict(generation, t);
+    if (key_type_is_rsa(generation->type)) {
         t->bits = generation->bits;
         ADD_PUBLIC(t, CKA_MODULUS_BITS, t->bits);
         add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, generation->exponent.data,
@@ -223,7 +245,7 @@ static bool template_refused(CK_RV rv)
 static CK_RV make_pair(struct session *session, struct work *work, struct pair *pair)
 {
     const struct generation *generation = work->generation;
-    bool rsa = generation->type == KEY_RSA;
+    bool rsa = key_type_is_rsa(generation->type);
     enum curve_kind kind = rsa ? CURVE_EC : generation->curve->kind;
     const struct generate_row *row = NULL;
     CK_RV rv = CKR_MECHANISM_INVALID;

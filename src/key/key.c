@@ -56,7 +56,7 @@ bool key_set_rsa(struct key *key, struct view n, struct view e)
 {
     n = view_strip(n);
     e = view_strip(e);
-    return key->type == KEY_RSA && key->n.data == NULL && n.len != 0 && n.len <= 2048 &&
+    return key_type_is_rsa(key->type) && key->n.data == NULL && n.len != 0 && n.len <= 2048 &&
            e.len != 0 && e.len <= n.len && bytes_set(&key->n, n.data, n.len) &&
            bytes_set(&key->e, e.data, e.len);
 }
@@ -86,7 +86,7 @@ bool key_replace_point(struct key *key, struct view point)
 
 bool key_has_public(const struct key *key)
 {
-    return key->type == KEY_RSA ? key->n.data != NULL : key->point.data != NULL;
+    return key_type_is_rsa(key->type) ? key->n.data != NULL : key->point.data != NULL;
 }
 
 bool key_is_private(const struct key *key)
@@ -114,7 +114,7 @@ unsigned key_bits(const struct key *key)
 {
     if (!key_has_public(key))
         return 0;
-    return key->type == KEY_RSA ? bit_length(&key->n) : key->curve->order_bits;
+    return key_type_is_rsa(key->type) ? bit_length(&key->n) : key->curve->order_bits;
 }
 
 /* SP 800-56B appendix D, rounded to a multiple of 8 as OpenSSL does, which has the published values
@@ -141,7 +141,7 @@ unsigned key_security_bits(const struct key *key)
 {
     if (!key_has_public(key))
         return 0;
-    return key->type == KEY_RSA ? rsa_security_bits(key_bits(key))
+    return key_type_is_rsa(key->type) ? rsa_security_bits(key_bits(key))
                                 : curve_security_bits(key->curve);
 }
 
@@ -149,7 +149,7 @@ size_t key_signature_max(const struct key *key)
 {
     if (!key_has_public(key))
         return 0;
-    return key->type == KEY_RSA ? key->n.len : curve_signature_max(key->curve);
+    return key_type_is_rsa(key->type) ? key->n.len : curve_signature_max(key->curve);
 }
 
 uint8_t *key_spki(const struct key *key, size_t *len)
@@ -159,8 +159,9 @@ uint8_t *key_spki(const struct key *key, size_t *len)
 
     if (der == NULL)
         return NULL;
-    if (key->type == KEY_RSA)
-        *len = spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), der, room);
+    if (key_type_is_rsa(key->type))
+        *len = spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), key->type == KEY_RSA_PSS, der,
+                              room);
     else if (key->type == KEY_EC)
         *len = spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
     else

@@ -15,16 +15,17 @@
 #include "provider.h"
 #include "token/object.h"
 
-/* From KEY_EC on in the order of enum curve_kind. */
-enum key_type { KEY_RSA, KEY_EC, KEY_ED25519, KEY_ED448, KEY_X25519, KEY_X448, KEY_TYPES };
+/* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind.
+ */
+enum key_type { KEY_RSA, KEY_RSA_PSS, KEY_EC, KEY_ED25519, KEY_ED448, KEY_X25519, KEY_X448, KEY_TYPES };
 
 /* Never changed once others can see it, but for what is made at the first need. */
 struct key {
     atomic_uint holders;
     struct provider *provider;
     enum key_type type;
-    struct bytes n, e;                  /* KEY_RSA: big-endian, no leading zeros */
-    const struct curve *curve;          /* but for KEY_RSA; NULL while empty */
+    struct bytes n, e;                  /* RSA: big-endian, no leading zeros */
+    const struct curve *curve;          /* but for RSA; NULL while empty */
     struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
     struct object *object;              /* the private half; NULL for a public key */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
@@ -35,6 +36,11 @@ struct key *key_new(struct provider *provider, enum key_type type);
 struct key *key_ref(struct key *key);
 void key_free(struct key *key);
 void key_scoped(struct key **key);
+
+static inline bool key_type_is_rsa(enum key_type type)
+{
+    return type == KEY_RSA || type == KEY_RSA_PSS;
+}
 
 /* Fill an empty key; false when memory is short or the values cannot be a key's. */
 bool key_set_rsa(struct key *key, struct view n, struct view e);
@@ -67,6 +73,13 @@ const char *key_describe(const struct key *key, char *buf, size_t size);
 
 /* Where the bytes for key_sign stand in the table of mechanisms. */
 enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
+
+/* Whether the key may sign what was hashed before: CKA_ALLOWED_MECHANISMS has that mechanism. No
+ * call. */
+bool key_takes_hash(const struct key *key, const struct sign_request *request);
+
+/* Whether the key may be used with this digest at all, whoever hashes: for KEY_RSA_PSS. */
+bool key_allows_pss(const struct key *key, const struct digest *digest);
 
 /* Whether the token hashes for this request: its mechanism is listed for signing. One call at most.
  */

@@ -16,7 +16,8 @@ static const CK_ATTRIBUTE_TYPE private_attributes[] = {
                                                                                         it out */
 };
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
-    CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
+    CKA_KEY_TYPE,  CKA_ID,       CKA_LABEL,  CKA_MODULUS, CKA_PUBLIC_EXPONENT,
+    CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
 };
 
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
@@ -57,7 +58,7 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
     const struct curve *curve;
 
     *unusable = "its attributes are not those of a key";
-    if (key->type == KEY_RSA) {
+    if (key_type_is_rsa(key->type)) {
         if (n.len == 0 || e.len == 0)
             return HALF_ABSENT;
         return key_set_rsa(key, n, e) ? HALF_READ : HALF_UNUSABLE;
@@ -78,7 +79,7 @@ static bool half_from_software(struct key *key, EVP_PKEY *software)
     size_t len = 0;
     bool ok;
 
-    if (key->type != KEY_RSA)
+    if (!key_type_is_rsa(key->type))
         return EVP_PKEY_get_octet_string_param(software, OSSL_PKEY_PARAM_PUB_KEY, point,
                                                sizeof(point), &len) == 1 &&
                key_set_ec(key, key->curve, (struct view){ point, len });
@@ -205,6 +206,20 @@ static CK_RV half_find(struct key *key, struct session *session,
     return rv;
 }
 
+/* Whether CKA_ALLOWED_MECHANISMS has mechanisms of PSS and no others. */
+static bool pss_only(struct view allowed)
+{
+    CK_MECHANISM_TYPE pss[SIGN_PSS_MECHANISMS], one;
+    CK_ULONG count = sign_pss_mechanisms(pss), i = 0;
+
+    for (size_t at = 0; at + sizeof(one) <= allowed.len && i < count; at += sizeof(one)) {
+        memcpy(&one, allowed.data + at, sizeof(one));
+        for (i = 0; i < count && pss[i] != one; i++)
+            ;
+    }
+    return allowed.len >= sizeof(one) && i < count;
+}
+
 /* Modules differ in which CKA_KEY_TYPE Edwards and Montgomery keys have: the curve decides. */
 static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, enum key_type *out,
                       const char **unusable)
@@ -212,7 +227,7 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     const struct curve *curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
 
     if (ck_type == CKK_RSA) {
-        *out = KEY_RSA;
+        *out = pss_only(view_attribute(attributes, CKA_ALLOWED_MECHANISMS)) ? KEY_RSA_PSS : KEY_RSA;
         return true;
     }
     if (ck_type != CKK_EC && ck_type != CKK_EC_EDWARDS && ck_type != CKK_EC_MONTGOMERY) {
@@ -239,7 +254,7 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
     CK_ULONG count = private ? COUNT(private_attributes) : COUNT(public_attributes);
     CK_RV rv;
 
-    if (private && provider->config.no_allowed_mechanisms)
+    if (provider->config.no_allowed_mechanisms)
         count--;
     rv = attributes_read(session, handle, private ? private_attributes : public_attributes, count,
                          attributes);

@@ -54,6 +54,24 @@ static CK_RV sign(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
                     task->out, &task->out_len);
 }
 
+bool key_takes_hash(const struct key *key, const struct sign_request *request)
+{
+    struct sign_mechanism mechanism;
+
+    sign_mechanism_hashed(request, &mechanism);
+    return key->object == NULL || object_allows(key->object, mechanism.ck.mechanism);
+}
+
+bool key_allows_pss(const struct key *key, const struct digest *digest)
+{
+    struct sign_request request = { .scheme = SIGN_RSA_PSS, .digest = digest, .mgf1 = digest };
+    struct sign_mechanism mechanism;
+
+    return key_takes_hash(key, &request) ||
+           (sign_mechanism_token(&request, &mechanism) &&
+            object_allows(key->object, mechanism.ck.mechanism));
+}
+
 bool key_token_hashes(struct key *key, const struct sign_request *request)
 {
     struct sign_mechanism mechanism;

@@ -149,6 +149,17 @@ size_t sign_input(const struct sign_request *request, const struct curve *curve,
     return data.len;
 }
 
+CK_ULONG sign_pss_mechanisms(CK_MECHANISM_TYPE *out)
+{
+    CK_ULONG count = 0;
+
+    out[count++] = hashed_before[SIGN_RSA_PSS];
+    for (size_t i = 0; i < COUNT(rows) && count < SIGN_PSS_MECHANISMS; i++)
+        if (rows[i].scheme == SIGN_RSA_PSS)
+            out[count++] = rows[i].token_hashes;
+    return count;
+}
+
 size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size)
 {
     size_t i = row_find(request);

@@ -40,6 +40,10 @@ void sign_mechanism_hashed(const struct sign_request *request, struct sign_mecha
 size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
                   uint8_t *out);
 
+/* The mechanisms of PSS, into out, which has room for SIGN_PSS_MECHANISMS; their number. */
+#define SIGN_PSS_MECHANISMS 16
+CK_ULONG sign_pss_mechanisms(CK_MECHANISM_TYPE *out);
+
 /* The DER AlgorithmIdentifier of the signature; der: ALGORITHM_IDENTIFIER_MAX bytes. 0 where there
  * is none. */
 size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size);

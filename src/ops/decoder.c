@@ -127,6 +127,7 @@ static const OSSL_DISPATCH uri_functions[] = {
 const OSSL_ALGORITHM decoder_algorithms[] = {
     { "DER", PEM_PROPERTIES, pem_functions, "PEM with a pkcs11: URI" },
     { "RSA", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA key" },
+    { "RSA-PSS", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA-PSS key" },
     { "EC", URI_PROPERTIES, uri_functions, "pkcs11: URI of an EC key" },
     { "ED25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed25519 key" },
     { "ED448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed448 key" },

@@ -176,6 +176,7 @@ const OSSL_ALGORITHM encoder_algorithms[] = {
     { "RSA", AS("pem", "pkcs1"), pkcs1_public_pem, "public half" },
     { "RSA", AS("der", "type-specific"), pkcs1_public_der, "public half" },
     { "RSA", AS("pem", "type-specific"), pkcs1_public_pem, "public half" },
+    EVERY("RSA-PSS"),
     EVERY("EC"),
     EVERY("ED25519"),
     EVERY("ED448"),

@@ -49,7 +49,7 @@ void *keygen_init(void *provctx, enum key_type type, int selection, const OSSL_P
     ctx->generation.type = type;
     ctx->generation.bits = RSA_BITS_DEFAULT;
     ctx->parameters_only = (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0;
-    if (type != KEY_RSA && type != KEY_EC)
+    if (!key_type_is_rsa(type) && type != KEY_EC)
         ctx->generation.curve = curve_by_name(key_names[type].type);
     if (!bytes_set(&ctx->generation.exponent, f4, sizeof(f4)) || !keygen_set_params(ctx, params))
         return NULL;
@@ -64,7 +64,7 @@ int keygen_set_template(void *vctx, void *vkey)
     if (key->type != ctx->generation.type)
         return 0;
     ctx->generation.curve = key->curve;
-    return key->type == KEY_RSA || key->curve != NULL;
+    return key_type_is_rsa(key->type) || key->curve != NULL;
 }
 
 static int set_uri(struct keygen *ctx, const OSSL_PARAM *p)
@@ -143,6 +143,38 @@ static int set_group(struct keygen *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
+static int set_pss_digest(struct keygen *ctx, const OSSL_PARAM *p)
+{
+    const struct digest *digest = digest_param_get(ctx->generation.provider, p, "PSS");
+
+    if (digest == NULL || ctx->generation.type != KEY_RSA_PSS)
+        return digest != NULL;
+    ctx->generation.pss_digest = digest;
+    return digest->mgf1 != 0 ||
+           refuse(ctx->generation.provider, "PSS is not possible with", "this digest");
+}
+
+/* CKA_ALLOWED_MECHANISMS has names for a digest, none for the rest. */
+static int set_pss_mgf1(struct keygen *ctx, const OSSL_PARAM *p)
+{
+    const struct digest *digest = digest_param_get(ctx->generation.provider, p, "MGF1");
+
+    if (digest == NULL)
+        return 0;
+    return digest == ctx->generation.pss_digest ||
+           refuse(ctx->generation.provider, "a key on a token cannot be restricted to an MGF1",
+                  "with another digest than the signature's");
+}
+
+static int set_pss_salt(struct keygen *ctx, const OSSL_PARAM *p)
+{
+    int salt = 0;
+
+    return (OSSL_PARAM_get_int(p, &salt) && salt <= 0) ||
+           refuse(ctx->generation.provider, "a key on a token cannot be restricted to",
+                  "a PSS salt length");
+}
+
 int keygen_set_params(void *vctx, const OSSL_PARAM params[])
 {
     static const struct {
@@ -155,6 +187,9 @@ int keygen_set_params(void *vctx, const OSSL_PARAM params[])
         { OSSL_PKEY_PARAM_RSA_BITS, set_bits },
         { OSSL_PKEY_PARAM_RSA_E, set_exponent },
         { OSSL_PKEY_PARAM_GROUP_NAME, set_group },
+        { OSSL_PKEY_PARAM_RSA_DIGEST, set_pss_digest },
+        { OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, set_pss_mgf1 },
+        { OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, set_pss_salt },
     };
 
     for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
@@ -179,6 +214,15 @@ const OSSL_PARAM *keygen_settable_params(void *vctx, void *provctx)
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
         OSSL_PARAM_END,
     };
+    static const OSSL_PARAM rsa_pss[] = {
+        OWN_PARAMS,
+        OSSL_PARAM_uint(OSSL_PKEY_PARAM_RSA_BITS, NULL),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_DIGEST, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, NULL, 0),
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, NULL),
+        OSSL_PARAM_END,
+    };
     static const OSSL_PARAM ec[] = {
         OWN_PARAMS,
         OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
@@ -194,7 +238,16 @@ const OSSL_PARAM *keygen_settable_params(void *vctx, void *provctx)
     const struct keygen *ctx = vctx;
 
     (void)provctx;
-    return ctx->generation.type == KEY_RSA ? rsa : ctx->generation.type == KEY_EC ? ec : raw;
+    switch (ctx->generation.type) {
+    case KEY_RSA:
+        return rsa;
+    case KEY_RSA_PSS:
+        return rsa_pss;
+    case KEY_EC:
+        return ec;
+    default:
+        return raw;
+    }
 }
 
 void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)
@@ -204,7 +257,7 @@ void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)
 
     (void)callback;
     (void)arg;
-    if (ctx->generation.type != KEY_RSA && ctx->generation.curve == NULL) {
+    if (!key_type_is_rsa(ctx->generation.type) && ctx->generation.curve == NULL) {
         (void)refuse(ctx->generation.provider, "cannot generate a key:", "no curve is set");
         return NULL;
     }

@@ -14,6 +14,9 @@ static OSSL_FUNC_keymgmt_new_fn rsa_new;
 static OSSL_FUNC_keymgmt_new_fn ec_new;
 static OSSL_FUNC_keymgmt_gen_init_fn rsa_gen_init;
 static OSSL_FUNC_keymgmt_gen_init_fn ec_gen_init;
+static OSSL_FUNC_keymgmt_new_fn rsa_pss_new;
+static OSSL_FUNC_keymgmt_gen_init_fn rsa_pss_gen_init;
+static OSSL_FUNC_keymgmt_query_operation_name_fn rsa_pss_operation_name;
 static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
 static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
 static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
@@ -133,6 +136,21 @@ static size_t param_number(const OSSL_PARAM params[], const char *name, uint8_t 
     return (size_t)BN_bn2bin(bn, buf);
 }
 
+/* Whether the other provider's key must stay where it is: it has a private half and takes part in
+ * signatures, which we would make with keys of ours only. */
+static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
+{
+    return (key->type == KEY_ED25519 || key->type == KEY_ED448) &&
+           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY) != NULL;
+}
+
+/* A public key whose parameters restrict it, which would be lost here. */
+static bool is_restricted(const struct key *key, const OSSL_PARAM params[])
+{
+    return key->type == KEY_RSA_PSS &&
+           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_DIGEST) != NULL;
+}
+
 /* Imports take the public half and leave a private one where it is: libcrypto offers both when a
  * program passes a software key pair as the peer of a key exchange. */
 static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
@@ -143,7 +161,8 @@ static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
     size_t e_len = param_number(params, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e));
 
     (void)selection;
-    return key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
+    return !is_restricted(key, params) &&
+           key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
 }
 
 static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
@@ -162,14 +181,6 @@ static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
         return key->curve != NULL;
     return OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
            key_set_ec(key, key->curve, (struct view){ point, len });
-}
-
-/* Whether the other provider's key must stay where it is: it has a private half and takes part in
- * signatures, which we would make with keys of ours only. */
-static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
-{
-    return (key->type == KEY_ED25519 || key->type == KEY_ED448) &&
-           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY) != NULL;
 }
 
 /* Ed25519, Ed448, X25519, X448: the type is the curve. */
@@ -240,7 +251,7 @@ static void *keymgmt_dup(const void *keydata, int selection)
         return NULL;
     copy->curve = key->curve;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && key_has_public(key))
-        ok = key->type == KEY_RSA ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
+        ok = key_type_is_rsa(key->type) ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
                                   : key_set_ec(copy, key->curve, view_bytes(&key->point));
     return ok ? MOVE(copy) : NULL;
 }
@@ -268,8 +279,9 @@ static int get_max_size(const struct key *key, OSSL_PARAM *p)
 
 static int get_default_digest(const struct key *key, OSSL_PARAM *p)
 {
-    (void)key;
-    return OSSL_PARAM_set_utf8_string(p, "SHA256");
+    char name[32];
+
+    return OSSL_PARAM_set_utf8_string(p, digest_name(key_digest(key), name, sizeof(name)));
 }
 
 static int set_number(OSSL_PARAM *p, const uint8_t *data, size_t len)
@@ -496,6 +508,21 @@ static const char *rsa_operation_name(int operation)
     return operation_name(KEY_RSA, operation);
 }
 
+static void *rsa_pss_new(void *provctx)
+{
+    return key_new(provctx, KEY_RSA_PSS);
+}
+
+static void *rsa_pss_gen_init(void *provctx, int selection, const OSSL_PARAM params[])
+{
+    return keygen_init(provctx, KEY_RSA_PSS, selection, params);
+}
+
+static const char *rsa_pss_operation_name(int operation)
+{
+    return operation_name(KEY_RSA_PSS, operation);
+}
+
 static const char *ec_operation_name(int operation)
 {
     return operation_name(KEY_EC, operation);
@@ -517,18 +544,22 @@ static const char *ec_operation_name(int operation)
         OSSL_FUNC_KEYMGMT_GEN_CLEANUP, (void (*)(void))keygen_cleanup                              \
     }
 
-static const OSSL_DISPATCH rsa_functions[] = {
-    SHARED,
-    { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))rsa_new },
-    { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))rsa_gen_init },
-    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))rsa_import },
-    { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },
-    { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },
-    { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))rsa_get_params },
-    { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))rsa_gettable_params },
-    { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))rsa_operation_name },
-    { 0, NULL },
-};
+#define RSA_FUNCTIONS(name)                                                                        \
+    static const OSSL_DISPATCH name##_functions[] = {                                              \
+        SHARED,                                                                                    \
+        { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
+        { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
+        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))rsa_import },                                  \
+        { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },                             \
+        { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },                             \
+        { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))rsa_get_params },                          \
+        { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))rsa_gettable_params },                \
+        { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))name##_operation_name },         \
+        { 0, NULL },                                                                               \
+    }
+
+RSA_FUNCTIONS(rsa);
+RSA_FUNCTIONS(rsa_pss);
 
 static const OSSL_DISPATCH ec_functions[] = {
     SHARED,
@@ -580,6 +611,8 @@ RAW_TYPE(x448, KEY_X448);
 
 const OSSL_ALGORITHM keymgmt_algorithms[] = {
     { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, rsa_functions, "RSA keys on tokens" },
+    { "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10", PROPERTIES, rsa_pss_functions,
+      "RSA keys for PSS alone on tokens" },
     { "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, ec_functions, "EC keys on tokens" },
     { "ED25519:1.3.101.112", PROPERTIES, ed25519_functions, "Ed25519 keys on tokens" },
     { "ED448:1.3.101.113", PROPERTIES, ed448_functions, "Ed448 keys on tokens" },

@@ -14,6 +14,7 @@
  * property; docs/adr/0002-names-of-operations.md. */
 const struct key_names key_names[KEY_TYPES] = {
     [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA", NULL },
+    [KEY_RSA_PSS] = { "RSA-PSS", "PKCS11-RSA", NULL, NULL },
     [KEY_EC] = { "EC", "PKCS11-ECDSA", NULL, "PKCS11-ECDH" },
     [KEY_ED25519] = { "ED25519", "PKCS11-EDDSA", NULL, NULL },
     [KEY_ED448] = { "ED448", "PKCS11-EDDSA", NULL, NULL },
@@ -105,10 +106,20 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
     if (!key->provider->config.allow_export || !key_has_public(key) ||
         (key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
         return 0;
-    if (key->type == KEY_RSA)
+    if (key_type_is_rsa(key->type))
         return export_rsa(key, callback, arg);
     return key->type == KEY_EC ? export_ec(key, selection, callback, arg)
                                : export_raw(key, callback, arg);
+}
+
+const struct digest *key_digest(const struct key *key)
+{
+    static const char *const names[] = { "SHA2-256", "SHA2-384", "SHA2-512", "SHA2-224", "SHA1" };
+
+    for (size_t i = 0; key->type == KEY_RSA_PSS && i < COUNT(names); i++)
+        if (key_allows_pss(key, digest_find(names[i])))
+            return digest_find(names[i]);
+    return digest_find(names[0]);
 }
 
 struct secret *passphrase_ask(void *arg, const CK_TOKEN_INFO *token)

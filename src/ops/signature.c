@@ -21,8 +21,6 @@ static OSSL_FUNC_signature_digest_sign_init_fn signature_digest_sign_init;
 static OSSL_FUNC_signature_digest_verify_init_fn signature_digest_verify_init;
 static OSSL_FUNC_signature_settable_ctx_params_fn signature_settable_ctx_params;
 
-#define DEFAULT_DIGEST "SHA2-256"
-
 /* A message up to this length that arrives whole may be hashed by the token. */
 #define TOKEN_HASHES_MAX (64UL * 1024)
 
@@ -129,6 +127,8 @@ static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
                       "allowed are pkcs1, pss, none");
     if (ctx->fixed != NULL && padding != RSA_PKCS1_PADDING)
         return refuse(ctx->provider, "the padding cannot change:", "the signature's name has it");
+    if (ctx->key->type == KEY_RSA_PSS && padding != RSA_PKCS1_PSS_PADDING)
+        return refuse(ctx->provider, "the padding cannot change:", "the key is for PSS alone");
     ctx->padding = padding;
     return 1;
 }
@@ -201,7 +201,7 @@ int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 
     for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
         const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-        bool applies = !setters[i].rsa_only || (ctx->key != NULL && ctx->key->type == KEY_RSA);
+        bool applies = !setters[i].rsa_only || (ctx->key != NULL && key_type_is_rsa(ctx->key->type));
 
         if (p != NULL && applies && !setters[i].set(ctx, p))
             return 0;
@@ -359,7 +359,7 @@ static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params
     if (key != NULL) {
         key_free(ctx->key);
         ctx->key = key_ref(key);
-        ctx->padding = RSA_PKCS1_PADDING;
+        ctx->padding = key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
         ctx->salt = default_salt();
         ctx->digest = ctx->fixed;
         ctx->mgf1 = NULL;
@@ -418,7 +418,7 @@ int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_s
     if (ctx->digest != NULL && tbs_len != ctx->digest->size)
         return refuse(ctx->provider,
                       "cannot sign:", "the data does not have the length of the digest");
-    if (ctx->padding == RSA_NO_PADDING && ctx->key->type == KEY_RSA &&
+    if (ctx->padding == RSA_NO_PADDING && key_type_is_rsa(ctx->key->type) &&
         tbs_len != key_signature_max(ctx->key))
         return refuse(ctx->provider,
                       "cannot sign:", "without padding the data must be as long as the modulus");
@@ -433,22 +433,22 @@ static bool token_shall_hash(struct signature *ctx, bool whole, size_t len)
     enum digest_where where = ctx->provider->config.digest;
 
     if (!ctx->signing || where == DIGEST_HOST || ctx->hash != NULL ||
-        (where == DIGEST_AUTO && (!whole || len > TOKEN_HASHES_MAX)))
+        !request_make(ctx, &request))
         return false;
-    return request_make(ctx, &request) && key_token_hashes(ctx->key, &request);
+    if (where == DIGEST_AUTO && (!whole || len > TOKEN_HASHES_MAX) &&
+        key_takes_hash(ctx->key, &request))
+        return false;
+    return key_token_hashes(ctx->key, &request);
 }
 
 static int digest_begin(struct signature *ctx, const char *name, struct key *key,
                         const OSSL_PARAM params[], bool signing)
 {
-    const struct digest *digest =
-        digest_find(name != NULL && name[0] != '\0' ? name : DEFAULT_DIGEST);
-
-    if (digest == NULL)
-        return refuse(ctx->provider, "the digest is not supported for signatures:", name);
     if (!begin(ctx, key, NULL, signing))
         return 0;
-    ctx->digest = digest;
+    ctx->digest = name != NULL && name[0] != '\0' ? digest_find(name) : key_digest(ctx->key);
+    if (ctx->digest == NULL)
+        return refuse(ctx->provider, "the digest is not supported for signatures:", name);
     return signature_set_ctx_params(ctx, params);
 }
 
@@ -554,9 +554,9 @@ static bool host_params(const struct signature *ctx, EVP_PKEY_CTX *host)
         params[count++] = OSSL_PARAM_construct_utf8_string(
             OSSL_SIGNATURE_PARAM_DIGEST,
             (char *)(uintptr_t)digest_name(ctx->digest, digest, sizeof(digest)), 0);
-    if (ctx->key->type == KEY_RSA)
+    if (key_type_is_rsa(ctx->key->type))
         params[count++] = OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE, &padding);
-    if (ctx->key->type == KEY_RSA && padding == RSA_PKCS1_PSS_PADDING) {
+    if (key_type_is_rsa(ctx->key->type) && padding == RSA_PKCS1_PSS_PADDING) {
         params[count++] = OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &salt);
         if (ctx->mgf1 != NULL)
             params[count++] = OSSL_PARAM_construct_utf8_string(

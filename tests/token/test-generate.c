@@ -11,7 +11,7 @@
 static const struct {
     const char *type, *group;
     unsigned bits;
-} types[] = { { "RSA", NULL, 2048 },  { "EC", "P-256", 0 }, { "EC", "P-521", 0 },
+} types[] = { { "RSA", NULL, 2048 },  { "RSA-PSS", NULL, 2048 }, { "EC", "P-256", 0 }, { "EC", "P-521", 0 },
               { "ED25519", NULL, 0 }, { "ED448", NULL, 0 }, { "X25519", NULL, 0 },
               { "X448", NULL, 0 } };
 

@@ -58,10 +58,11 @@ static void test_spki_rsa_every_size(void **state)
         size_t len;
 
         (void)snprintf(name, sizeof(name), "RSA-%u", bits);
-        len = spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), der,
+        len = spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), false, der,
                              bits / 8 + 4 + SPKI_OVERHEAD);
         compare(key, der, len, name);
-        assert_int_equal(spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), der, len - 1), 0);
+        assert_int_equal(
+            spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), false, der, len - 1), 0);
         EVP_PKEY_free(key);
     }
 }
