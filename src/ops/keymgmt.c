@@ -279,9 +279,7 @@ static int get_max_size(const struct key *key, OSSL_PARAM *p)
 
 static int get_default_digest(const struct key *key, OSSL_PARAM *p)
 {
-    char name[32];
-
-    return OSSL_PARAM_set_utf8_string(p, digest_name(key_digest(key), name, sizeof(name)));
+    return OSSL_PARAM_set_utf8_string(p, key_digest_name(key));
 }
 
 static int set_number(OSSL_PARAM *p, const uint8_t *data, size_t len)

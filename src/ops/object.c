@@ -112,14 +112,14 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
                                : export_raw(key, callback, arg);
 }
 
-const struct digest *key_digest(const struct key *key)
+const char *key_digest_name(const struct key *key)
 {
-    static const char *const names[] = { "SHA2-256", "SHA2-384", "SHA2-512", "SHA2-224", "SHA1" };
+    static const char *const names[] = { "SHA256", "SHA384", "SHA512", "SHA224", "SHA1" };
 
     for (size_t i = 0; key->type == KEY_RSA_PSS && i < COUNT(names); i++)
         if (key_allows_pss(key, digest_find(names[i])))
-            return digest_find(names[i]);
-    return digest_find(names[0]);
+            return names[i];
+    return names[0];
 }
 
 struct secret *passphrase_ask(void *arg, const CK_TOKEN_INFO *token)

@@ -30,8 +30,8 @@ struct key *object_key(const void *reference, size_t size);
  * selection asks for a private half, quietly: callers try that first. */
 int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg);
 
-/* The digest to use where the caller names none: SHA2-256 unless the key forbids it. */
-const struct digest *key_digest(const struct key *key);
+/* The digest to use where the caller names none: SHA256 unless the key forbids it. */
+const char *key_digest_name(const struct key *key);
 
 /* Asks for a PIN through a passphrase callback: an ask function of struct pin_source, arg is a
  * struct passphrase. */

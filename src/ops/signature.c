@@ -446,7 +446,9 @@ static int digest_begin(struct signature *ctx, const char *name, struct key *key
 {
     if (!begin(ctx, key, NULL, signing))
         return 0;
-    ctx->digest = name != NULL && name[0] != '\0' ? digest_find(name) : key_digest(ctx->key);
+    if (name == NULL || name[0] == '\0')
+        name = key_digest_name(ctx->key);
+    ctx->digest = digest_find(name);
     if (ctx->digest == NULL)
         return refuse(ctx->provider, "the digest is not supported for signatures:", name);
     return signature_set_ctx_params(ctx, params);
