@@ -1,6 +1,7 @@
 #include "key/load.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
@@ -55,6 +56,17 @@ static const struct load_phase all_phases[] = {
     { CKO_CERTIFICATE, WITHOUT_LOGIN, false, false },
     { NO_CLASS, WITHOUT_LOGIN, false, false },
 };
+static const struct load_phase everything_phases[] = {
+    { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
+    { CKO_PUBLIC_KEY, WITHOUT_LOGIN, false, false },
+    { CKO_CERTIFICATE, WITHOUT_LOGIN, false, false },
+    { CKO_SECRET_KEY, WITH_LOGIN, false, false },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
+static const struct load_phase secret_phases[] = {
+    { CKO_SECRET_KEY, WITH_LOGIN, false, false },
+    { NO_CLASS, WITHOUT_LOGIN, false, false },
+};
 static const struct load_phase no_phases[] = {
     { NO_CLASS, WITHOUT_LOGIN, false, false },
 };
@@ -94,6 +106,15 @@ void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN
     load->pins.ask_arg = arg;
 }
 
+/* Whether secret keys are listed: by name, from the version on in which libcrypto has such keys at
+ * all. Not where the URI names an object: a program that follows names would never end. */
+static bool lists_secrets(const struct load *load)
+{
+    return load->want == LOAD_ANY && OpenSSL_version_num() >= 0x30500000UL &&
+           uri_id(&load->uri) == NULL && uri_label(&load->uri) == NULL &&
+           load->alias.data == NULL;
+}
+
 static const struct load_phase *choose_phases(const struct load *load)
 {
     CK_OBJECT_CLASS class;
@@ -111,10 +132,10 @@ static const struct load_phase *choose_phases(const struct load *load)
     if (named && class == CKO_PUBLIC_KEY)
         return load->want == LOAD_PRIVATE ? no_phases : public_phases;
     if (named)
-        return no_phases;
-    return load->want == LOAD_PRIVATE  ? private_phases
-           : load->want == LOAD_PUBLIC ? public_phases
-                                       : all_phases;
+        return class == CKO_SECRET_KEY && lists_secrets(load) ? secret_phases : no_phases;
+    if (load->want == LOAD_ANY)
+        return lists_secrets(load) ? everything_phases : all_phases;
+    return load->want == LOAD_PRIVATE ? private_phases : public_phases;
 }
 
 static bool load_start(struct load *load)
@@ -230,6 +251,24 @@ struct make_task {
     struct bytes certificate;
 };
 
+/* The URI of a secret key into load->name; one without id and label has none. */
+static CK_RV make_name(struct session *session, CK_OBJECT_HANDLE handle, struct load *load)
+{
+    static const CK_ATTRIBUTE_TYPE types[] = { CKA_ID, CKA_LABEL };
+    struct attributes attributes;
+    const CK_ATTRIBUTE *id, *label;
+    CK_RV rv = attributes_read(session, handle, types, COUNT(types), &attributes);
+
+    id = attribute(&attributes, CKA_ID);
+    label = attribute(&attributes, CKA_LABEL);
+    if (rv != CKR_OK || (id == NULL && label == NULL))
+        return rv;
+    load->name = uri_format(&session->slot->token, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
+                            id != NULL ? id->ulValueLen : 0, label != NULL ? label->pValue : NULL,
+                            label != NULL ? label->ulValueLen : 0);
+    return load->name != NULL ? CKR_OK : CKR_HOST_MEMORY;
+}
+
 static CK_RV make(struct session *session, void *arg)
 {
     struct make_task *task = arg;
@@ -237,6 +276,8 @@ static CK_RV make(struct session *session, void *arg)
     const char *unusable = NULL;
     CK_RV rv;
 
+    if (load->phase->class == CKO_SECRET_KEY)
+        return make_name(session, task->handle, load);
     if (load->phase->class == CKO_CERTIFICATE)
         return attribute_value(session, task->handle, CKA_VALUE, &task->certificate);
     rv = public_read_key(load->provider, session, task->handle, load->phase->class, &task->key,
@@ -262,7 +303,7 @@ static bool load_make(struct load *load, struct key **key, struct bytes *certifi
         key_make_public(task.key);
     *key = task.key;
     *certificate = task.certificate;
-    return task.key != NULL || task.certificate.data != NULL;
+    return task.key != NULL || task.certificate.data != NULL || load->name != NULL;
 }
 
 static const char *kind(const struct load *load)
@@ -355,10 +396,17 @@ static enum load_result load_finish(struct load *load, CK_RV rv)
     return LOAD_FAILED;
 }
 
+static void name_clear(struct load *load)
+{
+    free(load->name);
+    load->name = NULL;
+}
+
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate)
 {
     *key = NULL;
     *certificate = (struct bytes){ NULL, 0 };
+    name_clear(load);
     if (load->phases == NULL && !load_start(load))
         return LOAD_FAILED;
     for (;;) {
@@ -369,7 +417,7 @@ enum load_result load_next(struct load *load, struct key **key, struct bytes *ce
                 continue;
             load->found++;
             load->found_here++;
-            return *key != NULL ? LOAD_KEY : LOAD_CERT;
+            return *key != NULL ? LOAD_KEY : load->name != NULL ? LOAD_NAME : LOAD_CERT;
         }
         rv = load_advance(load);
         if (load->slot == NULL || rv != CKR_OK)
@@ -394,6 +442,7 @@ void load_end(struct load *load)
     bytes_clear(&load->issuer);
     bytes_clear(&load->serial);
     bytes_clear(&load->alias);
+    name_clear(load);
     scan_end(&load->scan);
     uri_clear(&load->uri);
 }

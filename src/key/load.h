@@ -27,7 +27,7 @@ struct load {
 
     unsigned found;
     unsigned found_here;  /* on slot */
-    
+    char *name;           /* of LOAD_NAME: the URI of a secret key, until the next load_next */
     const char *unusable; /* why a key that was found is no key for OpenSSL */
     CK_RV failure;        /* the first failure on a token, while others are tried */
     const char *failed_call;
@@ -47,9 +47,10 @@ void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN
 enum load_criterion { BY_SUBJECT, BY_ISSUER, BY_SERIAL, BY_ALIAS };
 bool load_search(struct load *load, enum load_criterion criterion, const void *value, size_t len);
 
-enum load_result { LOAD_KEY, LOAD_CERT, LOAD_END, LOAD_FAILED };
+enum load_result { LOAD_KEY, LOAD_CERT, LOAD_NAME, LOAD_END, LOAD_FAILED };
 
-/* The next key, or the DER of the next certificate; the caller frees what is not NULL or none.
+/* The next key, the DER of the next certificate, or the name of a secret key (in load->name); the
+ * caller frees the first two where they are not NULL or none.
  * LOAD_FAILED: an error is raised; so it is when nothing at all was found. */
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate);
 

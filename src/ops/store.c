@@ -164,6 +164,20 @@ static int give_certificate(const struct bytes *der, OSSL_CALLBACK *object_cb, v
     return object_cb(params, object_arg);
 }
 
+/* A secret key: libcrypto has the URI, which tells people what is there. */
+static int give_name(const char *uri, OSSL_CALLBACK *object_cb, void *object_arg)
+{
+    int type = OSSL_OBJECT_NAME;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, (char *)(uintptr_t)uri, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DESC, (char *)"secret key", 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return object_cb(params, object_arg);
+}
+
 static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_arg,
                       OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
 {
@@ -181,6 +195,8 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_ar
         return object_give(key, object_cb, object_arg);
     case LOAD_CERT:
         return give_certificate(&certificate, object_cb, object_arg);
+    case LOAD_NAME:
+        return give_name(store->load.name, object_cb, object_arg);
     default:
         store->end = true;
         return 0;
