@@ -23,6 +23,7 @@
 #define PKCS11_BRIDGE_CONF_SESSIONS_MAX     "pkcs11-sessions-max"
 #define PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE "pkcs11-allow-uri-module"
 #define PKCS11_BRIDGE_CONF_RANDOM           "pkcs11-random"
+#define PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS "pkcs11-public-operations"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"

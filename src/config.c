@@ -130,6 +130,15 @@ static bool set_random(const char *value, struct config *config)
     return yes_or_no(value, &config->random);
 }
 
+static bool set_public_operations(const char *value, struct config *config)
+{
+    static const char *const words[] = { "host", "token", NULL };
+    int i = word(value, words);
+
+    config->public_on_token = i == 1;
+    return i >= 0;
+}
+
 /* Calls each with every blank- or comma-separated word of value. */
 static bool words_each(const char *value, struct config *config,
                        bool (*each)(const char *word, struct config *config))
@@ -227,6 +236,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },
     { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false },
     { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
+    { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false },
 };
 
 const char *config_key(size_t i)

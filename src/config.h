@@ -27,6 +27,7 @@ struct config {
     enum digest_where digest;
     bool allow_uri_module;
     bool random;
+    bool public_on_token; /* verify and encrypt there */
 };
 
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */

@@ -11,4 +11,8 @@
  * The length written; 0 if rs.len is odd or none. */
 size_t ecdsa_sig_to_der(struct view rs, uint8_t *der, size_t size);
 
+/* The other way round: r and s, each in half bytes, into rs. False for what is no Ecdsa-Sig-Value
+ * in DER or has longer numbers. */
+bool ecdsa_sig_from_der(struct view der, size_t half, uint8_t *rs);
+
 #endif

@@ -42,6 +42,9 @@ void key_free(struct key *key)
     if (key->object != NULL)
         object_clear(key->object);
     OPENSSL_free(key->object);
+    if (key->twin != NULL)
+        object_clear(key->twin);
+    OPENSSL_free(key->twin);
     EVP_PKEY_free(atomic_load(&key->host));
     secret_free(atomic_load(&key->rejection));
     OPENSSL_free(key);
@@ -229,7 +232,7 @@ struct pin_source key_pins(const struct key *key)
 
 const char *key_describe(const struct key *key, char *buf, size_t size)
 {
-    const struct object *object = key->object;
+    const struct object *object = key->object != NULL ? key->object : key->twin;
     char *uri = NULL;
 
     if (object == NULL) {

@@ -28,6 +28,8 @@ struct key {
     const struct curve *curve;          /* but for RSA; NULL while empty */
     struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
     struct object *object;              /* the private half; NULL for a public key */
+    struct object *twin;                /* the public half on the token, with
+                                           pkcs11-public-operations = token; or NULL */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };
@@ -92,10 +94,29 @@ enum key_type key_type_of(const struct curve *curve);
  * curves. out: curve_field_bytes bytes; *len is set. False with an error raised. */
 bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
+/* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought into
+ * the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */
+bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
+                    struct sign_mechanism *mechanism, struct view *data, uint8_t *input);
+
 /* Signs data, a message or a digest as column says. signature: key_signature_max bytes, filled as
  * OpenSSL wants it (ECDSA as DER); *len is set. False with an error raised. */
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len);
+
+/* Whether public operations with this key are the token's: it has a twin. */
+static inline bool key_public_on_token(const struct key *key)
+{
+    return key->twin != NULL;
+}
+
+/* The public operations on the token, for keys with a twin. key_verify: whether signature, in
+ * OpenSSL's form, is one of data; false without an error when it is not. key_encrypt: out has
+ * key_signature_max bytes. */
+bool key_verify(struct key *key, const struct sign_request *request, enum sign_column column,
+                struct view data, struct view signature);
+bool key_encrypt(struct key *key, const struct cipher_request *request, struct view in,
+                 uint8_t *out, size_t *len);
 
 /* Decrypts in, which must be as long as the modulus. out: key_signature_max bytes, or the 48 of a
  * premaster secret for CIPHER_TLS; *len is set. False with an error raised. Wrong PKCS#1 v1.5

@@ -275,18 +275,27 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
 }
 
 /* The object at handle, found again, has the public half that key shows. */
-static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS class,
+                     const struct key *key)
 {
-    struct key *key = arg;
     _cleanup_(key_scoped) struct key *again = NULL;
     struct attributes attributes;
     const char *unusable;
-    CK_RV rv =
-        key_read(key->provider, session, handle, CKO_PRIVATE_KEY, &attributes, &again, &unusable);
+    CK_RV rv = key_read(key->provider, session, handle, class, &attributes, &again, &unusable);
 
     if (rv != CKR_OK)
         return rv;
     return again != NULL && key_same_public(key, again) ? CKR_OK : RV_KEY_REPLACED;
+}
+
+static CK_RV confirm_private(struct session *session, CK_OBJECT_HANDLE handle, void *key)
+{
+    return confirm(session, handle, CKO_PRIVATE_KEY, key);
+}
+
+static CK_RV confirm_public(struct session *session, CK_OBJECT_HANDLE handle, void *key)
+{
+    return confirm(session, handle, CKO_PUBLIC_KEY, key);
 }
 
 static bool object_fill(struct object *object, const struct attributes *attributes)
@@ -318,7 +327,30 @@ static CK_RV key_place(struct key *key, struct session *session, CK_OBJECT_HANDL
     object->private = true;
     object->handle = handle;
     object->epoch = session->epoch;
-    object->confirm = confirm;
+    object->confirm = confirm_private;
+    object->confirm_arg = key;
+    return CKR_OK;
+}
+
+/* Where verification and encryption are the token's: the public object of that handle, or the one
+ * with a private object's CKA_ID, or its label where there is no id, to be found at the first use.
+ */
+static CK_RV key_place_twin(struct key *key, struct session *session, CK_OBJECT_HANDLE handle,
+                            CK_OBJECT_CLASS class, const struct attributes *attributes)
+{
+    struct object *object = OPENSSL_zalloc(sizeof(*object));
+
+    key->twin = object;
+    if (object == NULL || !object_fill(object, attributes))
+        return CKR_HOST_MEMORY;
+    if (class == CKO_PRIVATE_KEY && object->id.data != NULL)
+        bytes_clear(&object->label);
+    object->slot = session->slot;
+    object->class = CKO_PUBLIC_KEY;
+    object->type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+    object->handle = class == CKO_PUBLIC_KEY ? handle : CK_INVALID_HANDLE;
+    object->epoch = session->epoch;
+    object->confirm = confirm_public;
     object->confirm_arg = key;
     return CKR_OK;
 }
@@ -333,6 +365,8 @@ CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJ
     *out = NULL;
     if (rv == CKR_OK && key != NULL && class == CKO_PRIVATE_KEY)
         rv = key_place(key, session, handle, &attributes);
+    if (rv == CKR_OK && key != NULL && provider->config.public_on_token)
+        rv = key_place_twin(key, session, handle, class, &attributes);
     if (rv == CKR_OK)
         *out = MOVE(key);
     return rv;

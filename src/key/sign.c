@@ -98,15 +98,15 @@ static bool signature_finish(const struct key *key, const struct sign_task *task
     return false;
 }
 
-static bool sign_data(struct key *key, const struct sign_request *request, enum sign_column column,
-                      struct sign_task *task, uint8_t *input)
+bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
+                    struct sign_mechanism *mechanism, struct view *data, uint8_t *input)
 {
     if (column == SIGN_TOKEN_HASHES)
-        return sign_mechanism_token(request, &task->mechanism);
-    sign_mechanism_hashed(request, &task->mechanism);
-    task->data.len = sign_input(request, key->curve, task->data, input);
-    task->data.data = input;
-    if (task->data.len != 0)
+        return sign_mechanism_token(request, mechanism);
+    sign_mechanism_hashed(request, mechanism);
+    data->len = sign_input(request, key->curve, *data, input);
+    data->data = input;
+    if (data->len != 0)
         return true;
     error_raise(&key->provider->core, REASON_PARAMETER, "the data to sign is empty or too long");
     return false;
@@ -124,7 +124,7 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
         error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
         return false;
     }
-    if (!sign_data(key, request, column, &task, input) ||
+    if (!key_sign_input(key, request, column, &task.mechanism, &task.data, input) ||
         !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", task.mechanism.ck.mechanism))
         return false;
     task.out = key->type == KEY_EC ? rs : signature;

@@ -339,22 +339,41 @@ static bool host_params(const struct cipher *ctx, EVP_PKEY_CTX *host)
     return EVP_PKEY_CTX_set_params(host, params) == 1;
 }
 
+static int encrypt_on_token(const struct cipher *ctx, struct view in, unsigned char *out,
+                            size_t *out_len, size_t out_size)
+{
+    struct cipher_request request;
+
+    if (out_size < key_signature_max(ctx->key))
+        return refuse(ctx->provider, "cannot encrypt:", "the buffer is too small");
+    request_make(ctx, &request);
+    return key_encrypt(ctx->key, &request, in, out, out_len);
+}
+
+static int encrypt_on_host(const struct cipher *ctx, struct view in, unsigned char *out,
+                           size_t *out_len, size_t out_size)
+{
+    EVP_PKEY *key = key_host(ctx->key);
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = NULL;
+
+    *out_len = out_size;
+    if (key != NULL)
+        host = EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, key, HOST_PROPERTIES);
+    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host) &&
+           EVP_PKEY_encrypt(host, out, out_len, in.data, in.len) == 1;
+}
+
 static int cipher_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
                           const unsigned char *in, size_t in_len)
 {
     const struct cipher *ctx = vctx;
-    EVP_PKEY *key = key_host(ctx->key);
-    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = NULL;
 
     if (out == NULL) {
         *out_len = key_signature_max(ctx->key);
         return 1;
     }
-    *out_len = out_size;
-    if (key != NULL)
-        host = EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, key, HOST_PROPERTIES);
-    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_encrypt(host, out, out_len, in, in_len) == 1;
+    return (key_public_on_token(ctx->key) ? encrypt_on_token : encrypt_on_host)(
+        ctx, (struct view){ in, in_len }, out, out_len, out_size);
 }
 
 static const OSSL_DISPATCH cipher_functions[] = {

@@ -102,7 +102,7 @@ static int decoder_export_object(void *ctx, const void *reference, size_t size,
     const struct key *key = object_key(reference, size);
 
     (void)ctx;
-    return key != NULL && key_export(key, OSSL_KEYMGMT_SELECT_ALL, callback, arg);
+    return object_export(key, callback, arg);
 }
 
 static const OSSL_DISPATCH pem_functions[] = {

@@ -212,38 +212,6 @@ static bool is_variant(const struct eddsa *ctx)
     return ctx->context_len != 0 || ctx->instance != instance_default(ctx->key->type);
 }
 
-static int sign_checked(struct eddsa *ctx, const struct sign_request *request, struct view message,
-                        unsigned char *sig, size_t *sig_len)
-{
-    if (!key_sign(ctx->key, request, SIGN_TOKEN_HASHES, message, sig, sig_len))
-        return 0;
-    return !is_variant(ctx) || eddsa_verify(ctx, sig, *sig_len, message.data, message.len) ||
-           refuse(ctx->provider, "the token cannot sign with", ctx->instance->name);
-}
-
-static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
-                      const unsigned char *message, size_t message_len)
-{
-    struct eddsa *ctx = vctx;
-    const struct sign_request request = {
-        .scheme = SIGN_EDDSA,
-        /* PKCS#11 v3.1 §6.3.16: required for Ed448 */
-        .eddsa_params = is_variant(ctx) || ctx->key->type == KEY_ED448,
-        .prehash = ctx->instance->prehash,
-        .context = { ctx->context, ctx->context_len },
-    };
-    size_t size = key_signature_max(ctx->key);
-
-    if (sig == NULL) {
-        *sig_len = size;
-        return 1;
-    }
-    if (sig_size < size)
-        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
-    return check_context(ctx) &&
-           sign_checked(ctx, &request, (struct view){ message, message_len }, sig, sig_len);
-}
-
 static void md_ctx_scoped(EVP_MD_CTX **ctx)
 {
     EVP_MD_CTX_free(*ctx);
@@ -262,10 +230,8 @@ static bool host_params(const struct eddsa *ctx, EVP_PKEY_CTX *host)
     return !is_variant(ctx) || EVP_PKEY_CTX_set_params(host, params) == 1;
 }
 
-static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
-                        const unsigned char *message, size_t message_len)
+static int verify_on_host(const struct eddsa *ctx, struct view sig, struct view message)
 {
-    const struct eddsa *ctx = vctx;
     _cleanup_(md_ctx_scoped) EVP_MD_CTX *host = EVP_MD_CTX_new();
     EVP_PKEY *key = key_host(ctx->key);
     EVP_PKEY_CTX *pctx = NULL; /* belongs to host */
@@ -274,7 +240,58 @@ static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
            EVP_DigestVerifyInit_ex(host, &pctx, NULL, ctx->provider->host.libctx, HOST_PROPERTIES,
                                    key, NULL) == 1 &&
            host_params(ctx, pctx) &&
-           EVP_DigestVerify(host, sig, sig_len, message, message_len) == 1;
+           EVP_DigestVerify(host, sig.data, sig.len, message.data, message.len) == 1;
+}
+
+static int sign_checked(struct eddsa *ctx, const struct sign_request *request, struct view message,
+                        unsigned char *sig, size_t *sig_len)
+{
+    if (!key_sign(ctx->key, request, SIGN_TOKEN_HASHES, message, sig, sig_len))
+        return 0;
+    return !is_variant(ctx) || verify_on_host(ctx, (struct view){ sig, *sig_len }, message) ||
+           refuse(ctx->provider, "the token cannot sign with", ctx->instance->name);
+}
+
+static struct sign_request request_make(const struct eddsa *ctx)
+{
+    return (struct sign_request){
+        .scheme = SIGN_EDDSA,
+        /* PKCS#11 v3.1 §6.3.16: required for Ed448 */
+        .eddsa_params = is_variant(ctx) || ctx->key->type == KEY_ED448,
+        .prehash = ctx->instance->prehash,
+        .context = { ctx->context, ctx->context_len },
+    };
+}
+
+static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                      const unsigned char *message, size_t message_len)
+{
+    struct eddsa *ctx = vctx;
+    const struct sign_request request = request_make(ctx);
+    size_t size = key_signature_max(ctx->key);
+
+    if (sig == NULL) {
+        *sig_len = size;
+        return 1;
+    }
+    if (sig_size < size)
+        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
+    return check_context(ctx) &&
+           sign_checked(ctx, &request, (struct view){ message, message_len }, sig, sig_len);
+}
+
+static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
+                        const unsigned char *message, size_t message_len)
+{
+    const struct eddsa *ctx = vctx;
+    const struct sign_request request = request_make(ctx);
+    const struct view signature = { sig, sig_len }, whole = { message, message_len };
+
+    if (!check_context(ctx))
+        return 0;
+    return key_public_on_token(ctx->key) && !is_variant(ctx)
+               ? key_verify(ctx->key, &request, SIGN_TOKEN_HASHES, whole, signature)
+               : verify_on_host(ctx, signature, whole);
 }
 
 static int eddsa_get_ctx_params(void *vctx, OSSL_PARAM params[])

@@ -112,6 +112,12 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
                                : export_raw(key, callback, arg);
 }
 
+int object_export(const struct key *key, OSSL_CALLBACK *callback, void *arg)
+{
+    return key != NULL && !key_public_on_token(key) &&
+           key_export(key, OSSL_KEYMGMT_SELECT_ALL, callback, arg);
+}
+
 const char *key_digest_name(const struct key *key)
 {
     static const char *const names[] = { "SHA256", "SHA384", "SHA512", "SHA224", "SHA1" };

@@ -33,6 +33,10 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
 /* The digest to use where the caller names none: SHA256 unless the key forbids it. */
 const char *key_digest_name(const struct key *key);
 
+/* Hands a key that was just loaded to another provider's keymgmt, where libcrypto would rather have
+ * it: all of it, or nothing. A key whose public operations are the token's stays. */
+int object_export(const struct key *key, OSSL_CALLBACK *callback, void *arg);
+
 /* Asks for a PIN through a passphrase callback: an ask function of struct pin_source, arg is a
  * struct passphrase. */
 struct passphrase {

@@ -578,14 +578,50 @@ static EVP_PKEY_CTX *host_context(const struct signature *ctx)
                : NULL;
 }
 
+/* A PSS signature whose salt may have any length: PKCS#11 wants to know it, so the usual ones are
+ * tried. */
+static bool verify_any_salt(const struct signature *ctx, struct sign_request *request,
+                            struct view tbs, struct view sig)
+{
+    static const int lengths[] = { RSA_PSS_SALTLEN_DIGEST, RSA_PSS_SALTLEN_MAX };
+    struct signature guess = *ctx;
+
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        guess.salt = lengths[i];
+        if (salt_length(&guess, &request->salt_len) &&
+            key_verify(ctx->key, request, SIGN_HASHED_BEFORE, tbs, sig))
+            return true;
+    }
+    return false;
+}
+
+static int verify_on_token(const struct signature *ctx, struct view tbs, struct view sig)
+{
+    bool any_salt = ctx->salt == RSA_PSS_SALTLEN_AUTO || ctx->salt == SALT_AUTO_DIGEST_MAX;
+    struct sign_request request;
+
+    if (!request_make(ctx, &request))
+        return false;
+    return request.scheme == SIGN_RSA_PSS && any_salt
+               ? verify_any_salt(ctx, &request, tbs, sig)
+               : key_verify(ctx->key, &request, SIGN_HASHED_BEFORE, tbs, sig);
+}
+
+static int verify_on_host(const struct signature *ctx, struct view tbs, struct view sig)
+{
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+
+    return host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host) &&
+           EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) == 1;
+}
+
 int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
                             const unsigned char *tbs, size_t tbs_len)
 {
     const struct signature *ctx = vctx;
-    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
 
-    return host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_verify(host, sig, sig_len, tbs, tbs_len) == 1;
+    return (key_public_on_token(ctx->key) ? verify_on_token : verify_on_host)(
+        ctx, (struct view){ tbs, tbs_len }, (struct view){ sig, sig_len });
 }
 
 static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_len,

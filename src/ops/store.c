@@ -216,7 +216,7 @@ static int store_export_object(void *loaderctx, const void *reference, size_t si
     const struct key *key = object_key(reference, size);
 
     (void)loaderctx;
-    return key != NULL && key_export(key, OSSL_KEYMGMT_SELECT_ALL, callback, arg);
+    return object_export(key, callback, arg);
 }
 
 #ifndef OSSL_FUNC_STORE_DELETE /* OpenSSL 3.2 */

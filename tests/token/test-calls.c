@@ -113,6 +113,44 @@ static void test_calls_two_per_decryption(void **state)
 }
 
 /* One C_Initialize and one C_Login, whatever the number of keys. */
+/* Public operations: none on the token, or two each where it is told to. */
+static void test_calls_public_operations(void **state)
+{
+    static const struct {
+        const char *settings;
+        unsigned long calls;
+    } cases[] = { { "", 0 }, { "pkcs11-public-operations = token\n", 20 } };
+    static const char *const kinds[] = { "private", "public" };
+
+    (void)state;
+    for (size_t c = 0; c < COUNT_OF(cases); c++)
+        for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+            OSSL_LIB_CTX *libctx = libctx_new_counting(cases[c].settings);
+            EVP_PKEY *key = key_load(libctx, "rsa2048", kinds[k]);
+            EVP_PKEY *private = key_load(libctx, "rsa2048", "private");
+            EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+            EVP_PKEY_CTX *signer = EVP_PKEY_CTX_new_from_pkey(libctx, private, NULL);
+            unsigned char sig[256];
+            size_t len = sizeof(sig);
+
+            assert_int_equal(EVP_PKEY_sign_init(signer), 1);
+            assert_int_equal(EVP_PKEY_sign(signer, sig, &len, (const unsigned char *)"abc", 3), 1);
+            assert_int_equal(EVP_PKEY_verify_init(ctx), 1);
+            assert_int_equal(EVP_PKEY_verify(ctx, sig, len, (const unsigned char *)"abc", 3), 1);
+            calls_reset(); /* the private key's public half is found by now */
+            for (int n = 0; n < 10; n++)
+                assert_int_equal(EVP_PKEY_verify(ctx, sig, len, (const unsigned char *)"abc", 3),
+                                 1);
+            if (calls(NULL) != cases[c].calls)
+                fail_msg("%s %s: %lu calls", cases[c].settings, kinds[k], calls(NULL));
+            EVP_PKEY_CTX_free(ctx);
+            EVP_PKEY_CTX_free(signer);
+            EVP_PKEY_free(key);
+            EVP_PKEY_free(private);
+            OSSL_LIB_CTX_free(libctx);
+        }
+}
+
 static void test_calls_one_login(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new_counting("");
@@ -139,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_calls_none_before_use),
         cmocka_unit_test(test_calls_two_per_signature),
         cmocka_unit_test(test_calls_two_per_decryption),
+        cmocka_unit_test(test_calls_public_operations),
         cmocka_unit_test(test_calls_one_login),
     };
 

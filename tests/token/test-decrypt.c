@@ -23,14 +23,19 @@ struct job {
     const char *digest, *mgf1, *label;
 };
 
-static struct job job_new(const char *label)
+static struct job job_new_with(const char *settings, const char *label)
 {
-    struct job job = { .libctx = libctx_new(""), .plain = libctx_new_plain(), .label = "" };
+    struct job job = { .libctx = libctx_new(settings), .plain = libctx_new_plain(), .label = "" };
 
     job.key = key_load(job.libctx, label, "private");
     assert_non_null(job.key);
     job.public = key_public_copy(job.key, job.plain);
     return job;
+}
+
+static struct job job_new(const char *label)
+{
+    return job_new_with("", label);
 }
 
 static void job_free(struct job *job)
@@ -118,6 +123,23 @@ static void test_decrypt_pkcs1_and_raw(void **state)
         round_trip(&job, size, keys[k]);
         job_free(&job);
     }
+}
+
+/* What the token encrypts, with pkcs11-public-operations = token. */
+static void test_decrypt_encrypted_on_token(void **state)
+{
+    struct job job = job_new_with("pkcs11-public-operations = token\n", "rsa2048");
+
+    (void)state;
+    job.padding = RSA_PKCS1_PADDING;
+    round_trip(&job, 0, "pkcs1");
+    round_trip(&job, 245, "pkcs1");
+    job.padding = RSA_NO_PADDING;
+    round_trip(&job, 256, "raw");
+    job.padding = RSA_PKCS1_OAEP_PADDING;
+    job.digest = "SHA1";
+    round_trip(&job, 100, "oaep");
+    job_free(&job);
 }
 
 static void test_decrypt_oaep(void **state)
@@ -287,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decrypt_pkcs1_and_raw),
+        cmocka_unit_test(test_decrypt_encrypted_on_token),
         cmocka_unit_test(test_decrypt_oaep),
         cmocka_unit_test(test_decrypt_oaep_wrong),
         cmocka_unit_test(test_decrypt_implicit_rejection),

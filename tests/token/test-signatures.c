@@ -169,12 +169,11 @@ static void test_signatures_ecdsa(void **state)
 }
 
 /* Ed25519 takes messages whole, of any length, and no digest. */
-static void test_signatures_ed25519(void **state)
+static void check_ed25519(const char *settings)
 {
     static const size_t lengths[] = { 0, 1, 1000, sizeof(message) };
-    struct job job = job_new("", "ed25519");
+    struct job job = job_new(settings, "ed25519");
 
-    (void)state;
     if (job.key == NULL) {
         job_free(&job);
         skip();
@@ -204,6 +203,45 @@ static void test_signatures_ed25519(void **state)
     }
     ERR_clear_error();
     job_free(&job);
+}
+
+static void test_signatures_ed25519(void **state)
+{
+    (void)state;
+    check_ed25519("");
+}
+
+/* Verified by the token as well, in both senses. */
+static void test_signatures_public_on_token(void **state)
+{
+    static const char settings[] = "pkcs11-public-operations = token\n";
+    static const struct {
+        const char *key;
+        int padding, salt;
+    } cases[] = {
+        { "rsa2048", RSA_PKCS1_PADDING, 0 },
+        { "rsa2048", RSA_PKCS1_PSS_PADDING, RSA_PSS_SALTLEN_DIGEST },
+        { "rsa2048", RSA_PKCS1_PSS_PADDING, RSA_PSS_SALTLEN_MAX },
+        { "rsa2048", RSA_PKCS1_PSS_PADDING, RSA_PSS_SALTLEN_AUTO },
+        { "rsa2048", RSA_PKCS1_PSS_PADDING, 17 },
+        { "p256", 0, 0 },
+        { "p384", 0, 0 },
+        { "p521", 0, 0 },
+    };
+
+    (void)state;
+    for (size_t c = 0; c < COUNT_OF(cases); c++) {
+        struct job job = job_new(settings, cases[c].key);
+
+        job.padding = cases[c].padding;
+        job.salt = cases[c].salt;
+        for (size_t d = 0; d < 5; d++) {
+            job.digest = digest_names[d];
+            check_job(&job, cases[c].key);
+        }
+        job_free(&job);
+    }
+    check_ed25519(settings);
 }
 
 /* A 1024-bit key has no room for the DigestInfo of every digest, nor for every salt. */
@@ -397,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signatures_ecdsa),
         cmocka_unit_test(test_signatures_ed25519),
+        cmocka_unit_test(test_signatures_public_on_token),
         cmocka_unit_test(test_signatures_rsa_pkcs1),
         cmocka_unit_test(test_signatures_rsa_pss),
         cmocka_unit_test(test_signatures_missing_mechanism),
