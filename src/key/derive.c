@@ -57,6 +57,19 @@ static struct view public_data(const struct key *peer, uint8_t *der, size_t size
     return len != 0 ? (struct view){ der, len } : point;
 }
 
+/* RFC 7748 §6: a peer's point of small order makes the secret zero, whatever the key. No branch on
+ * the secret but this one, which both sides and whoever chose the point know the answer of. */
+static bool secret_is_zero(const struct key *key, const uint8_t *secret, size_t len)
+{
+    uint8_t any = 0;
+
+    if (key->type != KEY_X25519 && key->type != KEY_X448)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        any |= secret[i];
+    return any == 0;
+}
+
 bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len)
 {
     struct pin_source pins = key_pins(key);
@@ -80,6 +93,11 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
     if (rv != CKR_OK)
         return key_failed(key, "derive", task.mechanism.mechanism, rv);
     *len = task.out_len;
+    if (*len == task.out_size && secret_is_zero(key, out, *len)) {
+        error_raise(&key->provider->core, REASON_OPERATION,
+                    "the peer's public key is of small order: the secret would be zero");
+        return false;
+    }
     if (*len == task.out_size)
         return true;
     error_raise(&key->provider->core, REASON_OPERATION,
