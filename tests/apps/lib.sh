@@ -2,6 +2,20 @@
 set -uo pipefail
 . "$BRIDGE_SOURCE/scripts/lib.sh"
 cd "$BRIDGE_DIR"
+# A provider with sanitizers needs their libraries in the program that loads it; other programs whose module
+# or library uses libcrypto do without the provider.
+wrapper() {
+    local path
+    path=$(PATH=$PATH:/usr/sbin type -P "$1") || return 0
+    printf '#!/bin/sh\n%s exec %s "$@"\n' "$2" "$path" > "bin/$1"
+    chmod +x "bin/$1"
+}
+if [ -n "${BRIDGE_PRELOAD:-}" ]; then
+    mkdir -p bin
+    for program in openssl nginx; do wrapper $program "LD_PRELOAD='$BRIDGE_PRELOAD'"; done
+    for program in pkcs11-tool p11tool curl; do wrapper $program "OPENSSL_CONF=/dev/null"; done
+    PATH=$BRIDGE_DIR/bin:$PATH
+fi
 checks=0
 failures=0
 
