@@ -12,7 +12,7 @@ wrapper() {
 }
 if [ -n "${BRIDGE_PRELOAD:-}" ]; then
     mkdir -p bin
-    for program in openssl nginx; do wrapper $program "LD_PRELOAD='$BRIDGE_PRELOAD'"; done
+    for program in openssl nginx; do wrapper $program "LD_PRELOAD='$BRIDGE_PRELOAD' ASAN_OPTIONS=detect_leaks=0"; done
     for program in pkcs11-tool p11tool curl; do wrapper $program "OPENSSL_CONF=/dev/null"; done
     PATH=$BRIDGE_DIR/bin:$PATH
 fi
