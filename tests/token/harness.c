@@ -55,10 +55,10 @@ OSSL_LIB_CTX *libctx_new(const char *settings)
     return libctx_configured(environment("PKCS11_MODULE"), settings);
 }
 
-OSSL_LIB_CTX *libctx_new_counting(const char *settings)
+OSSL_LIB_CTX *libctx_new_faulty(const char *settings)
 {
-    setenv("COUNT_MODULE", environment("PKCS11_MODULE"), 1);
-    return libctx_configured(environment("BRIDGE_COUNT"), settings);
+    setenv("FAULT_MODULE", environment("PKCS11_MODULE"), 1);
+    return libctx_configured(environment("BRIDGE_FAULT"), settings);
 }
 
 OSSL_LIB_CTX *libctx_new_plain(void)
@@ -138,20 +138,28 @@ const char *last_error(char *buf, size_t size)
     return buf;
 }
 
-static void *counting_symbol(const char *name)
+static void *fault_symbol(const char *name)
 {
-    void *library = dlopen(environment("BRIDGE_COUNT"), RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(environment("BRIDGE_FAULT"), RTLD_NOW | RTLD_LOCAL);
     void *symbol = library != NULL ? dlsym(library, name) : NULL;
 
     assert_non_null(symbol);
     return symbol;
 }
 
+void fault(const char *rules)
+{
+    void (*fault_rules)(const char *text);
+
+    *(void **)&fault_rules = fault_symbol("fault_rules");
+    fault_rules(rules);
+}
+
 unsigned long calls(const char *function)
 {
     unsigned long (*count_calls)(const char *name);
 
-    *(void **)&count_calls = counting_symbol("count_calls");
+    *(void **)&count_calls = fault_symbol("count_calls");
     return count_calls(function);
 }
 
@@ -159,6 +167,6 @@ void calls_reset(void)
 {
     void (*count_reset)(void);
 
-    *(void **)&count_reset = counting_symbol("count_reset");
+    *(void **)&count_reset = fault_symbol("count_reset");
     count_reset();
 }

@@ -23,8 +23,8 @@
  * settings ("key = value\n..."), which come after a module path and a PIN file that work. */
 OSSL_LIB_CTX *libctx_new(const char *settings);
 
-/* The same with the counting module in between. */
-OSSL_LIB_CTX *libctx_new_counting(const char *settings);
+/* The same with the module of tests/fault in between. */
+OSSL_LIB_CTX *libctx_new_faulty(const char *settings);
 
 /* A library context with the default provider only. */
 OSSL_LIB_CTX *libctx_new_plain(void);
@@ -45,7 +45,8 @@ EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx);
 /* The text of the newest error on the stack that this provider raised, or "". Clears the stack. */
 const char *last_error(char *buf, size_t size);
 
-/* The counting module, in this process. */
+/* The module of tests/fault, in this process; see there for rules. */
+void fault(const char *rules);
 unsigned long calls(const char *function);
 void calls_reset(void);
 

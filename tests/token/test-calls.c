@@ -30,7 +30,7 @@ static void sign_digest(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 /* Loading the provider makes no call at all. */
 static void test_calls_none_before_use(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
 
     (void)state;
     assert_non_null(libctx);
@@ -41,7 +41,7 @@ static void test_calls_none_before_use(void **state)
 static void test_calls_two_per_signature(void **state)
 {
     static const char *const labels[] = { "rsa2048", "p256" };
-    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(labels); i++) {
@@ -95,7 +95,7 @@ static void test_calls_two_per_decryption(void **state)
     } cases[] = { { RSA_PKCS1_PADDING, NULL },
                   { RSA_PKCS1_OAEP_PADDING, "SHA1" },
                   { RSA_PKCS1_OAEP_PADDING, "SHA256" } };
-    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
     EVP_PKEY *key = key_load(libctx, "rsa2048", "private");
 
     (void)state;
@@ -125,7 +125,7 @@ static void test_calls_public_operations(void **state)
     (void)state;
     for (size_t c = 0; c < COUNT_OF(cases); c++)
         for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-            OSSL_LIB_CTX *libctx = libctx_new_counting(cases[c].settings);
+            OSSL_LIB_CTX *libctx = libctx_new_faulty(cases[c].settings);
             EVP_PKEY *key = key_load(libctx, "rsa2048", kinds[k]);
             EVP_PKEY *private = key_load(libctx, "rsa2048", "private");
             EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
@@ -153,7 +153,7 @@ static void test_calls_public_operations(void **state)
 
 static void test_calls_one_login(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new_counting("");
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
 
     (void)state;
     calls_reset();

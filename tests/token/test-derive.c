@@ -169,7 +169,7 @@ static void test_derive_refuses_other_curves(void **state)
 /* Three calls: derive, read, destroy. */
 static void test_derive_three_calls(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new_counting(""), *plain = libctx_new_plain();
+    OSSL_LIB_CTX *libctx = libctx_new_faulty(""), *plain = libctx_new_plain();
     EVP_PKEY *key = key_load(libctx, "p256", "private");
     EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
     unsigned char out[64];

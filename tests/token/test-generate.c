@@ -200,7 +200,7 @@ static void test_generate_usage(void **state)
 /* Without a URI, and with pkcs11_ephemeral: a session key, gone with its EVP_PKEY. */
 static void test_generate_session_keys(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new_counting(""), *plain = libctx_new_plain();
+    OSSL_LIB_CTX *libctx = libctx_new_faulty(""), *plain = libctx_new_plain();
     unsigned before = object_count(libctx, "pkcs11:token=soft");
 
     (void)state;

@@ -21,8 +21,8 @@ static bool sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 
 static void test_lifetimes_two_contexts_share_the_module(void **state)
 {
-    OSSL_LIB_CTX *a = libctx_new_counting(""),
-                 *b = libctx_new_counting("pkcs11-sessions-max = 3\n");
+    OSSL_LIB_CTX *a = libctx_new_faulty(""),
+                 *b = libctx_new_faulty("pkcs11-sessions-max = 3\n");
     EVP_PKEY *key_a, *key_b;
 
     (void)state;
@@ -100,7 +100,7 @@ static void test_lifetimes_fork(void **state)
 /* A wrong PIN costs one C_Login, however often it is used. */
 static void test_lifetimes_wrong_pin_is_tried_once(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new_counting("pkcs11-module-token-pin = 9999\n");
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-module-token-pin = 9999\n");
     char error[512];
 
     (void)state;

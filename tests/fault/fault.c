@@ -1,0 +1,403 @@
+/* A PKCS#11 module that forwards every call to the one that FAULT_MODULE names, counts the calls,
+ * and does wrong what rules tell it to.
+ *
+ * Rules come from fault_rules (a test in the same process opens the module with dlopen), from the
+ * environment (FAULT_RULES) or from the file that FAULT_CONTROL names, which is read again whenever
+ * it changes. They are divided by newlines or semicolons:
+ *
+ *     FUNCTION FIRST TIMES ANSWER [EFFECT]...
+ *
+ * From the FIRST call of FUNCTION on ("*": any), counted since the rule was set, TIMES times ("*":
+ * for ever) the ANSWER is given, a CKR_ name, without calling the real module; "-" forwards.
+ * Effects:
+ *
+ *     after           call the real module first, and give the answer all the same
+ *     delay=MS        sleep before
+ *     drop-sessions   close all sessions of the real module before, as a reboot does
+ *     logout          log out of every token before
+ *     remove, insert  the tokens are taken out, or are back, from this call on
+ *
+ * and "sessions N" lets no more than N be open. The file that FAULT_COUNTS names says at the end of
+ * the process "NAME NUMBER" for each function that was called. No lock is held while the real
+ * module works or this one sleeps. */
+#define CRYPTOKI_GNU
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <p11-kit/pkcs11.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* Newer than some headers of p11-kit. */
+#ifndef CKR_ACTION_PROHIBITED
+#define CKR_ACTION_PROHIBITED 0x1BUL
+#endif
+#ifndef CKR_CURVE_NOT_SUPPORTED
+#define CKR_CURVE_NOT_SUPPORTED 0x140UL
+#endif
+
+enum function {
+#define F(name, parameters, arguments) INDEX_##name,
+#include "functions.h"
+#undef F
+    FUNCTIONS
+};
+
+static const char *const names[FUNCTIONS] = {
+#define F(name, parameters, arguments) #name,
+#include "functions.h"
+#undef F
+};
+
+static const struct {
+    const char *name;
+    ck_rv_t rv;
+} ckrs[] = {
+#define R(name) { #name, name },
+#include "ckrs.h"
+#undef R
+};
+
+#define ANY      FUNCTIONS
+#define FOR_EVER (~0UL)
+#define RULES    16
+
+struct rule {
+    unsigned function; /* or ANY */
+    unsigned long first, times, calls;
+    bool answers;
+    ck_rv_t rv;
+    bool after, drop_sessions, logout, remove, insert;
+    unsigned delay;
+};
+
+static struct ck_function_list *real;
+static atomic_ulong counts[FUNCTIONS];
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over what follows */
+static struct rule rules[RULES];
+static unsigned rule_count;
+static long sessions_open, sessions_most = -1;
+static bool removed;
+static struct timespec control_time;
+
+static bool find_function(const char *name, unsigned *function)
+{
+    *function = ANY;
+    for (unsigned i = 0; i < FUNCTIONS; i++)
+        if (strcmp(names[i], name) == 0)
+            *function = i;
+    return *function != ANY || strcmp(name, "*") == 0;
+}
+
+static bool find_answer(const char *name, struct rule *rule)
+{
+    rule->answers = strcmp(name, "-") != 0;
+    for (size_t i = 0; i < sizeof(ckrs) / sizeof(ckrs[0]); i++)
+        if (strcmp(ckrs[i].name, name) == 0) {
+            rule->rv = ckrs[i].rv;
+            return true;
+        }
+    return !rule->answers;
+}
+
+static bool add_effect(const char *effect, struct rule *rule)
+{
+    bool *const flags[] = { &rule->after, &rule->drop_sessions, &rule->logout, &rule->remove,
+                            &rule->insert };
+    static const char *const words[] = { "after", "drop-sessions", "logout", "remove", "insert" };
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(words[i], effect) == 0) {
+            *flags[i] = true;
+            return true;
+        }
+    return sscanf(effect, "delay=%u", &rule->delay) == 1;
+}
+
+/* Takes a line apart; false for what is no rule. */
+static bool parse_rule(char *line, struct rule *rule)
+{
+    char *rest = NULL;
+    char *function = strtok_r(line, " \t", &rest), *first = strtok_r(NULL, " \t", &rest);
+    char *times = strtok_r(NULL, " \t", &rest), *answer = strtok_r(NULL, " \t", &rest);
+    char *effect;
+
+    *rule = (struct rule){ 0 };
+    if (answer == NULL || !find_function(function, &rule->function) || !find_answer(answer, rule))
+        return false;
+    rule->first = strtoul(first, NULL, 10);
+    rule->times = strcmp(times, "*") == 0 ? FOR_EVER : strtoul(times, NULL, 10);
+    while ((effect = strtok_r(NULL, " \t", &rest)) != NULL)
+        if (!add_effect(effect, rule))
+            return false;
+    return rule->first != 0;
+}
+
+/* Under the lock. A mistake in a test must not look like a token that works. */
+static void set_rules(const char *text)
+{
+    char *copy = strdup(text), *rest = NULL;
+
+    rule_count = 0;
+    sessions_most = -1;
+    for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
+         line = strtok_r(NULL, ";\n", &rest)) {
+        line += strspn(line, " \t");
+        if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1)
+            continue;
+        if (rule_count == RULES || !parse_rule(line, &rules[rule_count++])) {
+            (void)fprintf(stderr, "fault: not a rule: %s\n", line);
+            abort();
+        }
+    }
+    free(copy);
+}
+
+/* Under the lock */
+static void read_control(void)
+{
+    const char *path = getenv("FAULT_CONTROL");
+    char text[2048];
+    struct stat now;
+    size_t len;
+    FILE *file;
+
+    if (path == NULL || stat(path, &now) != 0 ||
+        (now.st_mtim.tv_sec == control_time.tv_sec && now.st_mtim.tv_nsec == control_time.tv_nsec))
+        return;
+    control_time = now.st_mtim;
+    file = fopen(path, "r");
+    if (file == NULL)
+        return;
+    len = fread(text, 1, sizeof(text) - 1, file);
+    text[len] = '\0';
+    (void)fclose(file);
+    set_rules(text);
+}
+
+/* What the token that was removed says. */
+static bool answer_removed(enum function function, struct rule *verdict)
+{
+    switch (function) {
+    case INDEX_C_Initialize:
+    case INDEX_C_Finalize:
+    case INDEX_C_GetInfo:
+    case INDEX_C_GetSlotList:
+        return false;
+    case INDEX_C_GetSlotInfo:
+    case INDEX_C_GetTokenInfo:
+    case INDEX_C_GetMechanismList:
+    case INDEX_C_GetMechanismInfo:
+    case INDEX_C_OpenSession:
+        verdict->rv = CKR_TOKEN_NOT_PRESENT;
+        break;
+    default:
+        verdict->rv = CKR_DEVICE_REMOVED;
+    }
+    verdict->answers = true;
+    return true;
+}
+
+/* Under the lock: whether the rule is for this call. */
+static bool applies(struct rule *rule, enum function function)
+{
+    if (rule->function != ANY && rule->function != function)
+        return false;
+    rule->calls++;
+    return rule->calls >= rule->first &&
+           (rule->times == FOR_EVER || rule->calls - rule->first < rule->times);
+}
+
+/* What to do with this call: the first rule that applies. */
+static struct rule judge(enum function function)
+{
+    struct rule verdict = { 0 };
+    bool found = false;
+
+    atomic_fetch_add(&counts[function], 1);
+    (void)pthread_mutex_lock(&lock);
+    read_control();
+    for (unsigned i = 0; i < rule_count; i++)
+        if (applies(&rules[i], function) && !found) {
+            verdict = rules[i];
+            found = true;
+        }
+    removed = (removed || verdict.remove) && !verdict.insert;
+    if (!verdict.answers && removed)
+        (void)answer_removed(function, &verdict);
+    if (!verdict.answers && function == INDEX_C_OpenSession && sessions_most >= 0 &&
+        sessions_open >= sessions_most) {
+        verdict.answers = true;
+        verdict.rv = CKR_SESSION_COUNT;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return verdict;
+}
+
+/* Calls act for every slot with a token. */
+static void each_slot(void (*act)(ck_slot_id_t slot))
+{
+    ck_slot_id_t slots[64];
+    unsigned long count = 64;
+
+    if (real->C_GetSlotList(1, slots, &count) == CKR_OK)
+        for (unsigned long i = 0; i < count; i++)
+            act(slots[i]);
+}
+
+static void drop_sessions(ck_slot_id_t slot)
+{
+    (void)real->C_CloseAllSessions(slot);
+    (void)pthread_mutex_lock(&lock);
+    sessions_open = 0;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void logout(ck_slot_id_t slot)
+{
+    ck_session_handle_t session;
+
+    if (real->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session) != CKR_OK)
+        return;
+    (void)real->C_Logout(session);
+    (void)real->C_CloseSession(session);
+}
+
+static void prepare(const struct rule *verdict)
+{
+    if (verdict->delay != 0) {
+        const struct timespec pause = { verdict->delay / 1000,
+                                        (long)(verdict->delay % 1000) * 1000000 };
+
+        (void)nanosleep(&pause, NULL);
+    }
+    if (verdict->drop_sessions || verdict->remove)
+        each_slot(drop_sessions);
+    if (verdict->logout)
+        each_slot(logout);
+}
+
+static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_t rv)
+{
+    (void)pthread_mutex_lock(&lock);
+    if (rv == CKR_OK && function == INDEX_C_OpenSession)
+        sessions_open++;
+    if (rv == CKR_OK && function == INDEX_C_CloseSession)
+        sessions_open--;
+    if (rv == CKR_OK && function == INDEX_C_Finalize)
+        sessions_open = 0;
+    (void)pthread_mutex_unlock(&lock);
+    return verdict->answers ? verdict->rv : rv;
+}
+
+#define F(name, parameters, arguments)                                                             \
+    static ck_rv_t fault_##name parameters                                                         \
+    {                                                                                              \
+        struct rule verdict = judge(INDEX_##name);                                                 \
+                                                                                                   \
+        prepare(&verdict);                                                                         \
+        if (verdict.answers && !verdict.after)                                                     \
+            return verdict.rv;                                                                     \
+        return settle(INDEX_##name, &verdict, real->name arguments);                               \
+    }
+#include "functions.h"
+#undef F
+
+static bool is_removed(void)
+{
+    bool is;
+
+    (void)pthread_mutex_lock(&lock);
+    is = removed;
+    (void)pthread_mutex_unlock(&lock);
+    return is;
+}
+
+/* No slot has a token while they are removed. */
+static ck_rv_t get_slot_list(unsigned char token_present, ck_slot_id_t *slots, unsigned long *count)
+{
+    ck_rv_t rv = fault_C_GetSlotList(token_present, slots, count);
+
+    if (rv == CKR_OK && token_present && is_removed())
+        *count = 0;
+    return rv;
+}
+
+static struct ck_function_list faulty = {
+    .version = { 2, 40 },
+#define F(name, parameters, arguments) .name = fault_##name,
+#include "functions.h"
+#undef F
+};
+
+EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
+{
+    const char *path = getenv("FAULT_MODULE"), *text = getenv("FAULT_RULES");
+    void *library = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    CK_C_GetFunctionList get = NULL;
+    ck_rv_t rv;
+
+    if (library == NULL)
+        return CKR_GENERAL_ERROR;
+    *(void **)&get = dlsym(library, "C_GetFunctionList");
+    rv = get != NULL ? get(&real) : CKR_GENERAL_ERROR;
+    faulty.C_GetFunctionList = C_GetFunctionList;
+    faulty.C_GetSlotList = get_slot_list;
+    *list = &faulty;
+    if (text != NULL) {
+        (void)pthread_mutex_lock(&lock);
+        set_rules(text);
+        (void)pthread_mutex_unlock(&lock);
+    }
+    return rv;
+}
+
+EXPORT void fault_rules(const char *text);
+EXPORT unsigned long count_calls(const char *name);
+EXPORT void count_reset(void);
+
+/* Puts these rules in the place of the ones before; "" for none, and the tokens are back. */
+void fault_rules(const char *text)
+{
+    (void)pthread_mutex_lock(&lock);
+    removed = false;
+    set_rules(text);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* How often name was called since the last reset, or all functions where name is NULL. */
+unsigned long count_calls(const char *name)
+{
+    unsigned long sum = 0;
+
+    for (size_t i = 0; i < FUNCTIONS; i++)
+        if (name == NULL || strcmp(names[i], name) == 0)
+            sum += atomic_load(&counts[i]);
+    return sum;
+}
+
+void count_reset(void)
+{
+    for (size_t i = 0; i < FUNCTIONS; i++)
+        atomic_store(&counts[i], 0);
+}
+
+__attribute__((destructor)) static void write_counts(void)
+{
+    const char *path = getenv("FAULT_COUNTS");
+    FILE *file = path != NULL ? fopen(path, "w") : NULL;
+
+    for (size_t i = 0; file != NULL && i < FUNCTIONS; i++)
+        if (atomic_load(&counts[i]) != 0)
+            (void)fprintf(file, "%s %lu\n", names[i], atomic_load(&counts[i]));
+    if (file != NULL)
+        (void)fclose(file);
+}
