@@ -13,6 +13,9 @@
 
 #define SESSIONS_DEFAULT 8
 #define SESSIONS_MOST    1024
+#define MILLISECONDS_MOST (60 * 60 * 1000)
+#define WAIT_DEFAULT  10000
+#define RETRY_DEFAULT 3000
 #define IDLE_UNSET       ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
@@ -130,6 +133,25 @@ static bool set_random(const char *value, struct config *config)
     return yes_or_no(value, &config->random);
 }
 
+static bool set_session_wait(const char *value, struct config *config)
+{
+    return number(value, 0, MILLISECONDS_MOST, &config->limits.wait_ms);
+}
+
+static bool set_retry(const char *value, struct config *config)
+{
+    return number(value, 0, MILLISECONDS_MOST, &config->limits.retry_ms);
+}
+
+static bool set_log(const char *value, struct config *config)
+{
+    static const char *const words[] = { "stderr", "syslog", "none", NULL };
+    int i = word(value, words);
+
+    config->log = (enum log_where)(i < 0 ? 0 : i);
+    return i >= 0;
+}
+
 static bool set_public_operations(const char *value, struct config *config)
 {
     static const char *const words[] = { "host", "token", NULL };
@@ -225,6 +247,10 @@ static const struct {
     { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false },
     { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024",
       false },
+    { PKCS11_BRIDGE_CONF_SESSION_WAIT, NULL, set_session_wait,
+      "a number of milliseconds up to 3600000", false },
+    { PKCS11_BRIDGE_CONF_RETRY, NULL, set_retry, "a number of milliseconds up to 3600000", false },
+    { PKCS11_BRIDGE_CONF_LOG, NULL, set_log, "stderr, syslog, none", false },
     { PKCS11_BRIDGE_CONF_ALLOW_EXPORT, NULL, set_allow_export,
       "0 (public keys may be exported), 1 (they may not)", false },
     { PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS, NULL, set_blocked,
@@ -265,7 +291,9 @@ static bool defaults(struct config *config)
 {
     *config = (struct config){
         .allow_export = true,
-        .limits = { .sessions_max = SESSIONS_DEFAULT, .sessions_idle = IDLE_UNSET },
+        .limits = { .sessions_max = SESSIONS_DEFAULT, .sessions_idle = IDLE_UNSET,
+                    .wait_ms = WAIT_DEFAULT,
+                    .retry_ms = RETRY_DEFAULT },
     };
     return copy(BRIDGE_DEFAULT_MODULE, &config->module_path);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "log.h"
 #include "secret.h"
 #include "token/slot.h"
 
@@ -27,6 +28,7 @@ struct config {
     enum digest_where digest;
     bool allow_uri_module;
     bool random;
+    enum log_where log;
     bool public_on_token; /* verify and encrypt there */
 };
 

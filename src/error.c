@@ -52,7 +52,8 @@ void error_raise_ckr_at(const char *file, int line, const char *function, const 
     (void)vsnprintf(what, sizeof(what), format, args);
     va_end(args);
     if (ckr->name == NULL && ckr->advice != NULL) {
-        error_raise_at(file, line, function, core, reason, "cannot %s: %s", what, ckr->advice);
+        error_raise_at(file, line, function, core, reason, "cannot %s: %s", what,
+                       rv == RV_SESSIONS_BUSY ? call_detail() : ckr->advice);
         return;
     }
     (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);

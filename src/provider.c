@@ -263,8 +263,10 @@ static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *g
     params[count] = OSSL_PARAM_construct_end();
     if (get(provider->core.handle, params) != 1)
         return false;
-    if (config_load(section_lookup, values, &provider->config, why, sizeof(why)))
+    if (config_load(section_lookup, values, &provider->config, why, sizeof(why))) {
+        log_to(provider->config.log);
         return true;
+    }
     provider->misconfigured = OPENSSL_strdup(why);
     return provider->misconfigured != NULL;
 }

@@ -37,8 +37,10 @@ static CK_RV look(struct session *session, void *arg)
 static CK_RV destroy(struct session *session, void *arg)
 {
     struct deletion *deletion = arg;
+    CK_RV rv = P11_CALL(session->slot->module, C_DestroyObject, session->handle, deletion->handle);
 
-    return P11_CALL(session->slot->module, C_DestroyObject, session->handle, deletion->handle);
+    session->final = !ckr_before_anything(rv); /* it may be gone, and the handle another object's */
+    return rv;
 }
 
 static bool delete_failed(const struct load *load, CK_RV rv)
@@ -86,6 +88,6 @@ bool delete_object(struct load *load)
                                           "tells the parts of a key apart");
         return false;
     }
-    rv = run_once_writing(deletion.slot, &load->pins, destroy, &deletion);
+    rv = run_writing(deletion.slot, &load->pins, destroy, &deletion);
     return rv == CKR_OK || delete_failed(load, rv);
 }

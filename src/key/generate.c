@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <openssl/crypto.h>
+#include <openssl/rand.h>
 
 #include "key/public.h"
 #include "mech/names.h"
@@ -21,6 +22,11 @@ struct work {
     bool token_object;
     CK_MECHANISM_TYPE mechanism; /* tried last, for messages */
     const char *taken;           /* what another key has already: "label" or "id" */
+    bool marked;                 /* the pair is made with mark for its CKA_ID, which changes then */
+    uint8_t mark[ID_LEN];        /* random */
+    uint8_t id[ID_LEN];          /* what it changes to, once id_known is set */
+    bool id_known;
+    bool left;                   /* a try that failed may have left a pair, or half of one */
     struct key *key;
 };
 
@@ -168,6 +174,10 @@ static void templates_usage(const struct generation *generation, bool all, struc
 
 static void templates_name(const struct work *work, struct templates *t)
 {
+    if (work->marked) {
+        ADD_PRIVATE(t, CKA_ID, work->mark);
+        ADD_PUBLIC(t, CKA_ID, work->mark);
+    }
     if (!work->token_object)
         return;
     t->private_count = uri_add_names(&work->uri, t->private, t->private_count);
@@ -261,13 +271,45 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
     return rv;
 }
 
-static void destroy_pair(struct session *session, const struct pair *pair)
+/* Whether both halves are gone. */
+static bool destroy_pair(struct session *session, const struct pair *pair)
 {
     const char *name = call_name();
+    struct module *module = session->slot->module;
+    CK_RV private = P11_CALL(module, C_DestroyObject, session->handle, pair->private);
+    CK_RV public = P11_CALL(module, C_DestroyObject, session->handle, pair->public);
 
-    (void)P11_CALL(session->slot->module, C_DestroyObject, session->handle, pair->private);
-    (void)P11_CALL(session->slot->module, C_DestroyObject, session->handle, pair->public);
     call_named(name);
+    return private == CKR_OK && public == CKR_OK;
+}
+
+static CK_RV destroy_by_id(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id)
+{
+    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
+                                { CKA_ID, (void *)(uintptr_t)id, ID_LEN } };
+    CK_OBJECT_HANDLE handles[4];
+    CK_ULONG count = 0;
+    CK_RV rv = objects_find(session, template, COUNT(template), handles, COUNT(handles), &count);
+
+    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
+        rv = P11_CALL(session->slot->module, C_DestroyObject, session->handle, handles[i]);
+    return rv;
+}
+
+/* Destroys what a try that failed may have left. Only a pair of this call has these ids. */
+static CK_RV sweep(struct session *session, void *arg)
+{
+    static const CK_OBJECT_CLASS classes[] = { CKO_PRIVATE_KEY, CKO_PUBLIC_KEY };
+    struct work *work = arg;
+    CK_RV rv = CKR_OK;
+
+    for (size_t i = 0; rv == CKR_OK && i < COUNT(classes); i++) {
+        rv = destroy_by_id(session, classes[i], work->mark);
+        if (rv == CKR_OK && work->id_known)
+            rv = destroy_by_id(session, classes[i], work->id);
+    }
+    work->left = rv != CKR_OK;
+    return rv;
 }
 
 /* The first bytes of the SHA-256 of the SubjectPublicKeyInfo. */
@@ -288,43 +330,79 @@ static CK_RV set_id(struct session *session, struct work *work, const struct pai
 {
     _cleanup_(key_scoped) struct key *public = NULL;
     struct module *module = session->slot->module;
-    uint8_t id[ID_LEN];
-    CK_ATTRIBUTE attribute = { CKA_ID, id, sizeof(id) };
+    CK_ATTRIBUTE attribute = { CKA_ID, work->id, sizeof(work->id) };
     const char *unusable = NULL;
     CK_RV rv = public_read_key(work->generation->provider, session, pair->public, CKO_PUBLIC_KEY,
                                &public, &unusable);
 
     if (rv != CKR_OK)
         return rv;
-    if (public == NULL || !derive_id(public, id))
+    if (public == NULL || !derive_id(public, work->id))
         return CKR_GENERAL_ERROR;
+    work->id_known = true;
     rv = P11_CALL(module, C_SetAttributeValue, session->handle, pair->private, &attribute, 1);
     if (rv != CKR_OK)
         return rv;
     return P11_CALL(module, C_SetAttributeValue, session->handle, pair->public, &attribute, 1);
 }
 
+/* Names the pair and makes the key of it. */
+static CK_RV adopt(struct session *session, struct work *work, const struct pair *pair)
+{
+    const char *unusable = NULL;
+    CK_RV rv = CKR_OK;
+
+    if (work->marked)
+        rv = set_id(session, work, pair);
+    if (rv == CKR_OK)
+        rv = public_read_key(work->generation->provider, session, pair->private, CKO_PRIVATE_KEY,
+                             &work->key, &unusable);
+    return rv == CKR_OK && work->key == NULL ? CKR_GENERAL_ERROR : rv;
+}
+
+/* Something may be left on the token. Where it has no mark of ours it cannot be told from another
+ * key with that id, so that there is no second try either. */
+static void leave(struct session *session, struct work *work)
+{
+    work->left = work->token_object;
+    session->final = work->token_object && !work->marked;
+}
+
 static CK_RV generate(struct session *session, void *arg)
 {
     struct work *work = arg;
     struct pair pair = { CK_INVALID_HANDLE, CK_INVALID_HANDLE };
-    const char *unusable = NULL;
-    CK_RV rv = make_pair(session, work, &pair);
+    CK_RV rv = work->left ? sweep(session, work) : CKR_OK;
 
     if (rv != CKR_OK)
         return rv;
-    if (uri_id(&work->uri) == NULL || !work->token_object)
-        rv = set_id(session, work, &pair);
-    if (rv == CKR_OK)
-        rv = public_read_key(work->generation->provider, session, pair.private, CKO_PRIVATE_KEY,
-                             &work->key, &unusable);
-    if (rv == CKR_OK && work->key == NULL)
-        rv = CKR_GENERAL_ERROR;
-    if (rv != CKR_OK)
-        destroy_pair(session, &pair);
-    else if (!work->token_object)
+    work->id_known = false;
+    rv = make_pair(session, work, &pair);
+    if (rv != CKR_OK) {
+        if (ckr_describe(rv)->repair != REPAIR_NOTHING && !ckr_before_anything(rv))
+            leave(session, work);
+        return rv;
+    }
+    rv = adopt(session, work, &pair);
+    if (rv != CKR_OK && !destroy_pair(session, &pair))
+        leave(session, work);
+    if (rv == CKR_OK && !work->token_object)
         object_own(work->key->object, pair.public);
     return rv;
+}
+
+/* The last try to leave nothing behind. */
+static void clean_up(struct work *work, struct slot *slot)
+{
+    const char *name = call_name();
+
+    if (work->marked && run_writing(slot, &work->pins, sweep, work) == CKR_OK)
+        return;
+    call_named(name);
+    error_raise(&work->generation->provider->core, REASON_OPERATION,
+                "the token failed in the middle of making a key: look whether it has one for %s "
+                "that is not wanted",
+                work->uri.text);
 }
 
 static bool generate_on(struct work *work, struct slot *slot)
@@ -340,9 +418,12 @@ static bool generate_on(struct work *work, struct slot *slot)
         return false;
     }
     if (rv == CKR_OK)
-        rv = work->token_object ? run_once_writing(slot, &work->pins, generate, work)
-                                : run_once_keeping(slot, &work->pins, generate, work);
-    return rv == CKR_OK || generate_failed(work, rv);
+        rv = (work->token_object ? run_writing : run_on_keeper)(slot, &work->pins, generate, work);
+    if (rv == CKR_OK)
+        return true;
+    if (work->left)
+        clean_up(work, slot);
+    return generate_failed(work, rv);
 }
 
 struct key *key_generate(const struct generation *generation)
@@ -352,7 +433,9 @@ struct key *key_generate(const struct generation *generation)
                          .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
     struct slot *slot = uri_open(&work) ? find_slot(&work) : NULL;
 
-    if (slot != NULL)
+    work.marked = slot != NULL && (uri_id(&work.uri) == NULL || !work.token_object);
+    if (slot != NULL && RAND_bytes_ex(generation->provider->host.libctx, work.mark,
+                                      sizeof(work.mark), 0) == 1)
         (void)generate_on(&work, slot);
     uri_clear(&work.uri);
     return work.key;

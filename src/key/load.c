@@ -27,6 +27,7 @@ struct load_phase {
 };
 
 #define NO_CLASS CK_UNAVAILABLE_INFORMATION
+#define NO_EPOCH (~0UL)
 
 static const struct load_phase private_phases[] = {
     { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
@@ -189,6 +190,7 @@ static CK_RV search(struct session *session, void *arg)
 
     count = uri_add_names(&load->uri, template, count);
     count = add_criteria(load, template, count);
+    load->epoch = session->epoch;
     return objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
 }
 
@@ -246,7 +248,7 @@ static CK_RV load_advance(struct load *load)
 
 struct make_task {
     struct load *load;
-    CK_OBJECT_HANDLE handle;
+    CK_ULONG index; /* of the handle */
     struct key *key; /* NULL: the object is no key for OpenSSL */
     struct bytes certificate;
 };
@@ -269,29 +271,41 @@ static CK_RV make_name(struct session *session, CK_OBJECT_HANDLE handle, struct 
     return load->name != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
-static CK_RV make(struct session *session, void *arg)
+static CK_RV make_one(struct session *session, CK_OBJECT_HANDLE handle, struct make_task *task)
 {
-    struct make_task *task = arg;
     struct load *load = task->load;
     const char *unusable = NULL;
     CK_RV rv;
 
     if (load->phase->class == CKO_SECRET_KEY)
-        return make_name(session, task->handle, load);
+        return make_name(session, handle, load);
     if (load->phase->class == CKO_CERTIFICATE)
-        return attribute_value(session, task->handle, CKA_VALUE, &task->certificate);
-    rv = public_read_key(load->provider, session, task->handle, load->phase->class, &task->key,
+        return attribute_value(session, handle, CKA_VALUE, &task->certificate);
+    rv = public_read_key(load->provider, session, handle, load->phase->class, &task->key,
                          &unusable);
-
     if (rv == CKR_OK && task->key == NULL)
         load->unusable = unusable;
+    return rv;
+}
+
+/* Where the handles went stale since they were found, they are found again first. */
+static CK_RV make(struct session *session, void *arg)
+{
+    struct make_task *task = arg;
+    struct load *load = task->load;
+    CK_RV rv = session->epoch != load->epoch ? search(session, load) : CKR_OK;
+
+    if (rv == CKR_OK && task->index < load->count)
+        rv = make_one(session, load->handles[task->index], task);
+    if (rv == CKR_OBJECT_HANDLE_INVALID)
+        load->epoch = NO_EPOCH;
     return rv;
 }
 
 /* What is at the next handle: nothing if it is not for us. */
 static bool load_make(struct load *load, struct key **key, struct bytes *certificate)
 {
-    struct make_task task = { load, load->handles[load->next++], NULL, { NULL, 0 } };
+    struct make_task task = { load, load->next++, NULL, { NULL, 0 } };
     CK_RV rv =
         run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, make, &task);
 

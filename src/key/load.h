@@ -24,6 +24,7 @@ struct load {
     const struct load_phase *phase;  /* of the handles below */
     CK_OBJECT_HANDLE handles[FIND_BATCH];
     CK_ULONG count, next;
+    unsigned long epoch; /* of the slot when the handles were found */
 
     unsigned found;
     unsigned found_here;  /* on slot */

@@ -1,9 +1,73 @@
 #include "token/call.h"
 
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+
 #include <openssl/err.h>
+
+#include "token/retry.h"
 
 static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
+static _Thread_local char detail[200];
+static _Thread_local bool gate_keeper;
+
+/* Calls of all threads that have not come back, and whether new ones have to wait. */
+static atomic_uint under_way;
+static atomic_bool gate_shut;
+
+static void wait_a_little(void)
+{
+    const struct timespec pause = { 0, 200000 };
+
+    (void)nanosleep(&pause, NULL);
+}
+
+/* In this order: whoever shuts the gate either sees this call or is seen by it. */
+static void gate_enter(void)
+{
+    atomic_fetch_add(&under_way, 1);
+    while (atomic_load(&gate_shut) && !gate_keeper && depth == 0) {
+        atomic_fetch_sub(&under_way, 1);
+        wait_a_little();
+        atomic_fetch_add(&under_way, 1);
+    }
+}
+
+bool gate_close(unsigned wait_ms)
+{
+    uint64_t deadline = clock_ms() + wait_ms;
+    unsigned own = depth != 0;
+    bool open = false;
+
+    while (!atomic_compare_exchange_strong(&gate_shut, &open, true)) {
+        if (gate_keeper || clock_ms() >= deadline)
+            return false;
+        open = false;
+        wait_a_little();
+    }
+    gate_keeper = true;
+    while (atomic_load(&under_way) > own && clock_ms() < deadline)
+        wait_a_little();
+    return true;
+}
+
+void gate_open(void)
+{
+    if (!gate_keeper)
+        return;
+    gate_keeper = false;
+    atomic_store(&gate_shut, false);
+}
+
+void gate_reset(void)
+{
+    atomic_store(&under_way, depth);
+    atomic_store(&gate_shut, false);
+    gate_keeper = false;
+}
 
 void call_named(const char *function)
 {
@@ -14,6 +78,7 @@ void call_enter(struct module *module, const char *function)
 {
     if (module->serial)
         (void)pthread_mutex_lock(&module->serial_lock);
+    gate_enter();
     name = function;
     depth++;
     (void)ERR_set_mark();
@@ -24,6 +89,7 @@ CK_RV call_leave(struct module *module, CK_RV rv)
     /* What a module that uses libcrypto left on this thread's error stack is not the caller's. */
     (void)ERR_pop_to_mark();
     depth--;
+    atomic_fetch_sub(&under_way, 1);
     if (module->serial)
         (void)pthread_mutex_unlock(&module->serial_lock);
     return rv;
@@ -37,4 +103,18 @@ bool call_inside(void)
 const char *call_name(void)
 {
     return name;
+}
+
+void call_detail_set(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+}
+
+const char *call_detail(void)
+{
+    return detail;
 }

@@ -26,4 +26,19 @@ bool call_inside(void);
 /* The C_* function that this thread called last. */
 const char *call_name(void);
 
+/* What this library has to say of an outcome of its own (RV_SESSIONS_BUSY), for the error message
+ * of this thread. */
+__attribute__((format(printf, 1, 2))) void call_detail_set(const char *format, ...);
+const char *call_detail(void);
+
+/* The gate keeps calls out while the process forks or a module is started anew: no thread is in the
+ * middle of one then, and no lock of a module is found taken. gate_close waits until the calls under
+ * way have come back, but no longer than wait_ms. False: another thread has it shut for that long.
+ * The thread that closed it passes. */
+bool gate_close(unsigned wait_ms);
+void gate_open(void);
+
+/* In the child of a fork, where the other threads are gone. */
+void gate_reset(void);
+
 #endif

@@ -29,8 +29,8 @@ static const struct ckr ckrs[] = {
     ROW(CKR_CANCEL, REPAIR_NOTHING, "the operation was cancelled at the token"),
     ROW(CKR_HOST_MEMORY, REPAIR_SESSION, "the module is out of memory"),
     ROW(CKR_SLOT_ID_INVALID, REPAIR_TOKEN, "the slot is gone"),
-    ROW(CKR_GENERAL_ERROR, REPAIR_SESSION, "the module's own log may say more"),
-    ROW(CKR_FUNCTION_FAILED, REPAIR_SESSION, "the module's own log may say more"),
+    ROW(CKR_GENERAL_ERROR, REPAIR_DOUBT, "the module's own log may say more"),
+    ROW(CKR_FUNCTION_FAILED, REPAIR_DOUBT, "the module's own log may say more"),
     ROW(CKR_ARGUMENTS_BAD, REPAIR_NOTHING,
         "the module does not accept these arguments; where it is C_Initialize, see "
         "pkcs11-module-init-args"),
@@ -138,6 +138,7 @@ static const struct ckr ckrs[] = {
     OWN(RV_TOKEN_UNINITIALIZED,
         "the token is not initialised: give it a label and PINs with its own "
         "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
+    OWN(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, "the PKCS#11 module called back into this provider"),
 };
 
@@ -149,4 +150,15 @@ const struct ckr *ckr_describe(CK_RV rv)
         if (ckrs[i].rv == rv)
             return &ckrs[i];
     return &unknown;
+}
+
+bool ckr_before_anything(CK_RV rv)
+{
+    static const CK_RV values[] = { CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
+                                    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_TOKEN_NOT_PRESENT };
+
+    for (size_t i = 0; i < COUNT(values); i++)
+        if (values[i] == rv)
+            return true;
+    return false;
 }

@@ -3,12 +3,15 @@
 #ifndef BRIDGE_CKR_H
 #define BRIDGE_CKR_H
 
+#include <stdbool.h>
+
 #include "token/cryptoki.h"
 
 /* What is wrong, so far as the value tells: each leads to a different repair before the next try.
  */
 enum repair {
     REPAIR_NOTHING, /* give up: trying again would end the same way */
+    REPAIR_DOUBT,   /* as REPAIR_SESSION, but no more than twice: it may be the data as well */
     REPAIR_SESSION, /* this session is spoilt: drop it, take another */
     REPAIR_TOKEN,   /* the token restarted or moved: all sessions, handles and the login are void */
     REPAIR_LOGIN,   /* the login was lost, and private handles with it */
@@ -25,5 +28,9 @@ struct ckr {
 
 /* Never NULL; an unknown value has neither name nor advice and no repair. */
 const struct ckr *ckr_describe(CK_RV rv);
+
+/* Whether a function that returned rv cannot have begun its work: the session, the login or the
+ * module that it needs was not there. */
+bool ckr_before_anything(CK_RV rv);
 
 #endif

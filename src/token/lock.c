@@ -1,5 +1,12 @@
 #include "token/lock.h"
 
+#include <time.h>
+
+#include "token/call.h"
+
+/* A C_* call that takes longer does not hold up a fork. */
+#define FORK_WAIT_MS 2000
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned generation;
 
@@ -23,14 +30,46 @@ unsigned lock_generation(void)
     return generation;
 }
 
-/* The forking thread holds the lock across fork, so that the child finds every list whole. */
+bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline)
+{
+    const struct timespec time = { (time_t)(deadline / 1000), (long)(deadline % 1000) * 1000000 };
+
+    return pthread_cond_timedwait(condition, &lock, &time) == 0;
+}
+
+void condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(condition, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+/* No thread is in the middle of a call while the process forks, so that the child finds no lock of
+ * a module taken by a thread that it does not have; and the forking thread holds the lock, so that
+ * the child finds every list whole. */
+static void before_fork(void)
+{
+    (void)gate_close(FORK_WAIT_MS);
+    lock_take();
+}
+
+static void parent_after_fork(void)
+{
+    lock_release();
+    gate_open();
+}
+
 static void child_after_fork(void)
 {
     (void)pthread_mutex_init(&lock, NULL);
+    gate_reset();
     generation++;
 }
 
 __attribute__((constructor)) static void register_fork_handlers(void)
 {
-    (void)pthread_atfork(lock_take, lock_release, child_after_fork);
+    (void)pthread_atfork(before_fork, parent_after_fork, child_after_fork);
 }

@@ -7,12 +7,20 @@
 #define BRIDGE_LOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 void lock_take(void);
 void lock_release(void);
 
 /* Waits on condition with the lock released meanwhile. */
 void lock_wait(pthread_cond_t *condition);
+
+/* The same until deadline (clock_ms of token/retry.h); false when that is over. */
+bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline);
+
+/* Every condition here is made by this: its clock is that of clock_ms. */
+void condition_init(pthread_cond_t *condition);
 
 /* The number of forks between the process that loaded this module and this one. What was set up
  * under another number belongs to an ancestor: it must be left alone and set up anew. Read under

@@ -6,9 +6,11 @@
 
 #include <openssl/crypto.h>
 
+#include "log.h"
 #include "scope.h"
 #include "token/call.h"
 #include "token/lock.h"
+#include "token/retry.h"
 #include "token/session.h"
 #include "token/slot.h"
 
@@ -51,7 +53,7 @@ static struct module *module_new(const char *path, const char *init_args,
         return NULL;
     module->functions = functions;
     (void)pthread_mutex_init(&module->serial_lock, NULL);
-    (void)pthread_cond_init(&module->changed, NULL);
+    condition_init(&module->changed);
     return MOVE(module);
 }
 
@@ -140,15 +142,17 @@ static void module_down(struct module *module)
 /* Under the lock: what an ancestor of this process left behind is dropped, not closed. */
 static void module_disown(struct module *module)
 {
-    (void)pthread_cond_init(&module->changed, NULL);
+    condition_init(&module->changed);
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
-        (void)pthread_cond_init(&slot->changed, NULL);
+        condition_init(&slot->changed);
         sessions_free(slot_forget(slot));
         slot->open = 0;
         slot->keeper_busy = false;
+        slot->waiters = NULL;
         slot->login = LOGIN_OUT;
     }
+    module->taken = 0;
     module_down(module);
 }
 
@@ -219,6 +223,72 @@ void module_lost(struct module *module)
     module_down(module);
     for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
         sessions_free(slot_forget(slot));
+}
+
+void module_hold(struct module *module)
+{
+    module->taken++;
+}
+
+void module_release(struct module *module)
+{
+    if (module->taken != 0 && --module->taken == 0)
+        (void)pthread_cond_broadcast(&module->changed);
+}
+
+#define RESTART_INTERVAL_MS 500
+#define RESTART_WAIT_MS     1000
+
+/* Under the lock: true when this thread is the one to restart the module and no session of it is in
+ * use; nobody takes one until module_settle. */
+static bool module_claim_restart(struct module *module)
+{
+    uint64_t time = clock_ms(), deadline = time + RESTART_WAIT_MS;
+
+    if (!module_ready(module) || !module->ours ||
+        (module->restarted != 0 && time - module->restarted < RESTART_INTERVAL_MS))
+        return false;
+    module->state = MODULE_STARTING;
+    while (module->taken != 0 && lock_wait_until(&module->changed, deadline))
+        ;
+    module->restarted = clock_ms();
+    if (module->taken == 0)
+        return true;
+    module->state = MODULE_UP;
+    (void)pthread_cond_broadcast(&module->changed);
+    return false;
+}
+
+/* With the gate shut, so that no call runs into C_Finalize. */
+static CK_RV finalise_and_initialise(struct module *module)
+{
+    bool shut = gate_close(RESTART_WAIT_MS);
+    CK_RV rv;
+
+    (void)P11_CALL(module, C_Finalize, NULL);
+    rv = initialise(module, &module->ours);
+    if (shut)
+        gate_open();
+    return rv;
+}
+
+void module_restart(struct module *module)
+{
+    bool claimed;
+    CK_RV rv;
+
+    if (call_inside())
+        return;
+    lock_take();
+    claimed = module_claim_restart(module);
+    for (struct slot *slot = module->slots; claimed && slot != NULL; slot = slot->next)
+        sessions_free(slot_forget(slot));
+    lock_release();
+    if (!claimed)
+        return;
+    log_line("%s: finalising it and initialising it again", module->path);
+    rv = finalise_and_initialise(module);
+    module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
 }
 
 /* Under the lock: whether this was the last user of a module that this process started. */

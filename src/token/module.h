@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "token/cryptoki.h"
 
@@ -27,6 +28,8 @@ struct module {
     pthread_cond_t changed;
     struct slot *slots;
     bool listed;  /* C_GetSlotList was answered since the start */
+    unsigned taken;      /* sessions that somebody has */
+    uint64_t restarted; /* clock_ms of the last module_restart */
     CK_INFO info; /* C_GetInfo, once has_info is set */
     bool has_info;
 };
@@ -44,6 +47,16 @@ bool module_ready(const struct module *module);
 
 /* Under the lock: the module was found finalised; the next use starts it again. */
 void module_lost(struct module *module);
+
+/* Under the lock: somebody has a session of the module, or gives it back. */
+void module_hold(struct module *module);
+void module_release(struct module *module);
+
+/* C_Finalize and C_Initialize, for a module that has lost what it was connected to and does not
+ * mend that by itself. Waits for the sessions that are in use, which the caller must have none of.
+ * Nothing happens where the program had initialised the module, where another thread just did this,
+ * or where a session stays in use. */
+void module_restart(struct module *module);
 
 /* Lets go. The last user's sessions are closed and the module finalised, unless touch is false
  * (the process is exiting) or the program had initialised it before us. */

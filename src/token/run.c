@@ -2,16 +2,18 @@
 
 #include <string.h>
 
+#include "log.h"
 #include "scope.h"
 #include "token/call.h"
 #include "token/ckr.h"
 #include "token/lock.h"
-
-#define ATTEMPTS 4
+#include "token/retry.h"
 
 struct work {
     struct slot *slot;
     bool login;
+    bool writes; /* on a session with CKF_RW_SESSION */
+    bool keeps;  /* on the keeper */
     const struct pin_source *pins;
     struct object *object; /* NULL: task runs without */
     session_task *on_session;
@@ -46,6 +48,7 @@ static void repair_locked(const struct work *work, enum repair repair, unsigned 
         if (work->object != NULL)
             work->object->handle = CK_INVALID_HANDLE;
         break;
+    case REPAIR_DOUBT:
     case REPAIR_SESSION:
     case REPAIR_NOTHING:
         break;
@@ -61,8 +64,12 @@ static bool repair(const struct work *work, CK_RV rv, unsigned long epoch)
     lock_take();
     repair_locked(work, how, epoch);
     lock_release();
-    if (how == REPAIR_TOKEN && rv != CKR_SESSION_HANDLE_INVALID)
+    if (how == REPAIR_TOKEN && rv != CKR_SESSION_HANDLE_INVALID) {
+        const char *name = call_name();
+
         (void)slot_locate(work->slot);
+        call_named(name); /* an error message is about what failed */
+    }
     return true;
 }
 
@@ -88,26 +95,96 @@ static bool leaves_operation(CK_RV rv)
                             strcmp(name + len - 4, "Init") != 0);
 }
 
+/* One try; *final: another one is out of the question. */
+static CK_RV try_once(const struct work *work, unsigned long *epoch, bool *final)
+{
+    _cleanup_(session_return) struct session *session = NULL;
+    CK_RV rv;
+
+    lock_take();
+    *epoch = work->slot->epoch;
+    lock_release();
+    rv = work->writes ? session_take_writing(work->slot, work->pins, &session)
+                      : session_take(work->slot, work->login, work->pins, &session);
+    if (rv != CKR_OK)
+        return rv;
+    *epoch = session->epoch;
+    rv = attempt(work, session);
+    session->spoilt = leaves_operation(rv);
+    *final = session->final;
+    return rv;
+}
+
+/* The same on the session that session objects live on. */
+static CK_RV try_on_keeper(const struct work *work, unsigned long *epoch, bool *final)
+{
+    _cleanup_(session_return_keeper) struct session *session = NULL;
+    CK_RV rv;
+
+    lock_take();
+    *epoch = work->slot->epoch;
+    lock_release();
+    rv = session_take_keeper(work->slot, work->pins, &session);
+    if (rv != CKR_OK)
+        return rv;
+    *epoch = session->epoch;
+    session->final = false;
+    rv = attempt(work, session);
+    *final = session->final;
+    return rv;
+}
+
+/* Tells the operator, once, that somebody waits for the token, and once that it works again. */
+static void tell(struct slot *slot, bool troubled, CK_RV rv)
+{
+    bool changes = atomic_exchange(&slot->troubled, troubled) != troubled;
+
+    if (changes && troubled)
+        log_line("token '%s': %s: %s; trying again for %u ms", slot->label, call_name(),
+                 ckr_describe(rv)->name != NULL ? ckr_describe(rv)->name : "it is not usable",
+                 slot->retry_ms);
+    else if (changes)
+        log_line("token '%s' works again", slot->label);
+}
+
+/* Tries that failed before the module is finalised and initialised again. */
+#define TRIES_BEFORE_RESTART 4
+
+static bool restart_helps(CK_RV rv)
+{
+    enum repair how = ckr_describe(rv)->repair;
+
+    return how == REPAIR_TOKEN || how == REPAIR_SESSION;
+}
+
+/* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep a
+ * thread busy for seconds. */
+#define DOUBTS 2
+
+static bool gives_up(CK_RV rv, unsigned tries)
+{
+    return ckr_describe(rv)->repair == REPAIR_DOUBT && tries >= DOUBTS;
+}
+
 static CK_RV run(const struct work *work)
 {
-    CK_RV rv = CKR_OK;
+    struct retry retry = { .budget_ms = work->slot->retry_ms };
+    unsigned long epoch = 0;
+    bool final = false;
+    CK_RV rv;
 
-    for (int tries = 0; tries < ATTEMPTS; tries++) {
-        _cleanup_(session_return) struct session *session = NULL;
-        unsigned long epoch;
-
-        lock_take();
-        epoch = work->slot->epoch;
-        lock_release();
-        rv = session_take(work->slot, work->login, work->pins, &session);
-        if (rv == CKR_OK) {
-            epoch = session->epoch;
-            rv = attempt(work, session);
-            session->spoilt = leaves_operation(rv);
-        }
-        if (rv == CKR_OK || !repair(work, rv, epoch))
+    while ((rv = (work->keeps ? try_on_keeper : try_once)(work, &epoch, &final)) != CKR_OK) {
+        if (final || gives_up(rv, retry.tries) || !repair(work, rv, epoch))
+            return rv;
+        if (retry.tries > 1)
+            tell(work->slot, true, rv);
+        if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(rv))
+            module_restart(work->slot->module);
+        if (!retry_pause(&retry))
             return rv;
     }
+    if (atomic_load(&work->slot->troubled))
+        tell(work->slot, false, rv);
     return rv;
 }
 
@@ -134,31 +211,21 @@ CK_RV run_on_object(struct object *object, const struct pin_source *pins, object
     return run(&work);
 }
 
-CK_RV run_once_writing(struct slot *slot, const struct pin_source *pins, session_task *task,
-                       void *arg)
+CK_RV run_writing(struct slot *slot, const struct pin_source *pins, session_task *task, void *arg)
 {
-    _cleanup_(session_return) struct session *session = NULL;
-    CK_RV rv = session_take_writing(slot, pins, &session);
+    struct work work = {
+        .slot = slot, .login = true, .writes = true, .pins = pins, .on_session = task, .arg = arg
+    };
 
-    if (rv != CKR_OK)
-        return rv;
-    rv = task(session, arg);
-    session->spoilt = leaves_operation(rv);
-    return rv;
+    return run(&work);
 }
 
-CK_RV run_once_keeping(struct slot *slot, const struct pin_source *pins, session_task *task,
-                       void *arg)
+CK_RV run_on_keeper(struct slot *slot, const struct pin_source *pins, session_task *task,
+                    void *arg)
 {
-    _cleanup_(session_return_keeper) struct session *session = NULL;
-    CK_RV rv = session_take_keeper(slot, pins, &session);
+    struct work work = {
+        .slot = slot, .login = true, .keeps = true, .pins = pins, .on_session = task, .arg = arg
+    };
 
-    if (rv == CKR_OK)
-        rv = task(session, arg);
-    if (rv != CKR_OK && ckr_describe(rv)->repair == REPAIR_TOKEN) {
-        lock_take();
-        token_restart(slot, session != NULL ? session->epoch : slot->epoch);
-        lock_release();
-    }
-    return rv;
+    return run(&work);
 }

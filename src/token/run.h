@@ -1,5 +1,6 @@
 /* The door to a token's work: takes a session, runs a task on it, and when the task fails mends
- * what the CKR says is broken (token/ckr.h) and runs it again, a bounded number of times. */
+ * what the CKR says is broken (token/ckr.h) and runs it again, until pkcs11-retry-ms are over. Where
+ * that does not help, the module is finalised and initialised again. */
 #ifndef BRIDGE_RUN_H
 #define BRIDGE_RUN_H
 
@@ -20,11 +21,10 @@ CK_RV run_on_slot(struct slot *slot, bool login, const struct pin_source *pins, 
 CK_RV run_on_object(struct object *object, const struct pin_source *pins, object_task *task,
                     void *arg);
 
-/* Runs a task that must not be made twice, once: on a session that may write to the token, or on
- * the one that keeps session objects alive. */
-CK_RV run_once_writing(struct slot *slot, const struct pin_source *pins, session_task *task,
-                       void *arg);
-CK_RV run_once_keeping(struct slot *slot, const struct pin_source *pins, session_task *task,
-                       void *arg);
+/* The same on a session that may write to the token, or on the one that keeps session objects alive.
+ * A task whose failure must not be tried again sets session->final. */
+CK_RV run_writing(struct slot *slot, const struct pin_source *pins, session_task *task, void *arg);
+CK_RV run_on_keeper(struct slot *slot, const struct pin_source *pins, session_task *task,
+                    void *arg);
 
 #endif

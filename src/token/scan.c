@@ -7,7 +7,40 @@
 
 #include "scope.h"
 #include "token/call.h"
+#include "token/ckr.h"
 #include "token/lock.h"
+#include "token/retry.h"
+
+/* Mends what a call outside a session needs: the module, or time. */
+static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)
+{
+    const char *name = call_name();
+    enum repair how = ckr_describe(rv)->repair;
+
+    if (how == REPAIR_NOTHING || (how == REPAIR_DOUBT && retry->tries >= 2))
+        return false;
+    if (how == REPAIR_MODULE) {
+        lock_take();
+        module_lost(scan->module);
+        lock_release();
+    }
+    if (!retry_pause(retry))
+        return false;
+    (void)module_start(scan->module);
+    call_named(name);
+    return true;
+}
+
+/* call, again and again while that may help. */
+#define RETRYING(scan, call)                                                                       \
+    __extension__({                                                                                \
+        struct retry retry_ = { .budget_ms = (scan)->limits->retry_ms };                           \
+        CK_RV rv_;                                                                                 \
+                                                                                                   \
+        while ((rv_ = (call)) != CKR_OK && mend(scan, &retry_, rv_))                               \
+            ;                                                                                      \
+        rv_;                                                                                       \
+    })
 
 void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
                 const struct pool_limits *limits)
@@ -73,7 +106,7 @@ static CK_RV slot_fits(struct scan *scan, struct slot *slot, bool *fits)
     *fits = uri_matches_token(scan->uri, slot_id(slot), &slot->token);
     if (!*fits || !scan->uri->names_slot)
         return CKR_OK;
-    rv = slot_info(slot, &info);
+    rv = RETRYING(scan, slot_info(slot, &info));
     *fits = rv == CKR_OK && uri_matches_slot(scan->uri, &info);
     return rv;
 }
@@ -132,7 +165,8 @@ static struct slot *next_listed(struct scan *scan)
     while (scan->next < scan->count) {
         struct slot *slot = NULL;
         bool fits = false;
-        CK_RV rv = slot_at(scan->module, scan->ids[scan->next++], scan->limits, &slot);
+        CK_SLOT_ID id = scan->ids[scan->next++];
+        CK_RV rv = RETRYING(scan, slot_at(scan->module, id, scan->limits, &slot));
 
         if (rv == CKR_OK && slot != NULL)
             rv = scan_consider(scan, slot, &fits);
@@ -145,7 +179,7 @@ static struct slot *next_listed(struct scan *scan)
 
 static CK_RV list(struct scan *scan)
 {
-    CK_RV rv = slot_list(scan->module, &scan->ids, &scan->count);
+    CK_RV rv = RETRYING(scan, slot_list(scan->module, &scan->ids, &scan->count));
 
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';
@@ -164,14 +198,14 @@ static bool library_fits(struct scan *scan, CK_RV *rv)
     *rv = CKR_OK;
     if (!scan->uri->names_library)
         return true;
-    *rv = library_info(scan->module, &info);
+    *rv = RETRYING(scan, library_info(scan->module, &info));
     return *rv == CKR_OK && uri_matches_library(scan->uri, &info);
 }
 
 static CK_RV begin(struct scan *scan)
 {
     bool listed;
-    CK_RV rv = module_start(scan->module);
+    CK_RV rv = RETRYING(scan, module_start(scan->module));
 
     if (rv != CKR_OK)
         return rv;

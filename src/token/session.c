@@ -5,6 +5,7 @@
 #include "scope.h"
 #include "token/call.h"
 #include "token/lock.h"
+#include "token/retry.h"
 
 struct session *sessions_join(struct session *head, struct session *tail)
 {
@@ -40,7 +41,7 @@ static void slot_release_place(struct slot *slot, unsigned long epoch)
     if (epoch != slot->epoch)
         return; /* slot_forget has settled that account */
     slot->open--;
-    (void)pthread_cond_broadcast(&slot->changed);
+    slot_wake(slot);
 }
 
 /* Opens the session for which a place is reserved. On CKR_SESSION_COUNT the limit of the token is
@@ -87,28 +88,88 @@ static struct session *idle_pop(struct slot *slot, bool write)
     return session;
 }
 
+/* Under the lock */
+static void idle_push(struct slot *slot, struct session *session)
+{
+    session->next = slot->idle;
+    slot->idle = session;
+    slot->idle_count++;
+    slot_wake(slot);
+}
+
+/* Under the lock: whether a session can be had now: an idle one, or a place to open one. */
+static bool slot_can_serve(const struct slot *slot)
+{
+    return slot->idle != NULL || slot->open < slot->limit;
+}
+
+static void waiter_append(struct slot *slot, struct waiter *waiter)
+{
+    struct waiter **end = &slot->waiters;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = waiter;
+}
+
+static void waiter_remove(struct slot *slot, const struct waiter *waiter)
+{
+    struct waiter **position = &slot->waiters;
+
+    while (*position != NULL && *position != waiter)
+        position = &(*position)->next;
+    if (*position != NULL)
+        *position = waiter->next;
+}
+
+/* Under the lock: waits in the order of arrival until a session can be had. */
+static CK_RV slot_queue(struct slot *slot)
+{
+    uint64_t deadline = clock_ms() + slot->wait_ms;
+    struct waiter self = { .next = NULL };
+    bool in_time = true;
+
+    if (slot->waiters == NULL && slot_can_serve(slot))
+        return CKR_OK;
+    condition_init(&self.turn);
+    waiter_append(slot, &self);
+    while (in_time && (slot->waiters != &self || !slot_can_serve(slot)))
+        in_time = lock_wait_until(&self.turn, deadline);
+    waiter_remove(slot, &self);
+    (void)pthread_cond_destroy(&self.turn);
+    if (slot_can_serve(slot))
+        slot_wake(slot);
+    if (in_time)
+        return CKR_OK;
+    call_detail_set("all %u sessions with the token '%s' were busy for %u ms; raise "
+                    "pkcs11-sessions-max, or pkcs11-session-wait-ms",
+                    slot->open, slot->label, slot->wait_ms);
+    return RV_SESSIONS_BUSY;
+}
+
 /* Under the lock: an idle session, or NULL with a place reserved to open one, after waiting.
  * *in_the_way is one that only reads and must be closed first, to make that place. */
-static struct session *slot_wait(struct slot *slot, bool write, struct session **in_the_way)
+static CK_RV slot_wait(struct slot *slot, bool write, struct session **out,
+                       struct session **in_the_way)
 {
-    struct session *session;
+    CK_RV rv = slot_queue(slot);
 
     *in_the_way = NULL;
-    while ((session = idle_pop(slot, write)) == NULL && slot->idle == NULL &&
-           slot->open >= slot->limit)
-        lock_wait(&slot->changed);
-    if (session != NULL)
-        return session;
+    if (rv != CKR_OK)
+        return rv;
+    *out = idle_pop(slot, write);
+    if (*out != NULL)
+        return CKR_OK;
     if (slot->open < slot->limit) {
         slot->open++;
-        return NULL;
+        return CKR_OK;
     }
     *in_the_way = idle_pop(slot, false);
     if (slot->open == 1 && slot->keeper == NULL) { /* closing it logs out */
         sessions_free(slot_forget(slot));
         slot->open = 1;
     }
-    return NULL;
+    return CKR_OK;
 }
 
 static void close_in_the_way(struct session *session)
@@ -129,6 +190,64 @@ static bool limit_learnt(struct slot *slot)
     return learnt;
 }
 
+/* Takes the lock with the module ready; without the lock when that fails. */
+static CK_RV lock_take_ready(struct module *module)
+{
+    lock_take();
+    while (!module_ready(module)) {
+        CK_RV rv;
+
+        lock_release();
+        rv = module_start(module);
+        if (rv != CKR_OK)
+            return rv;
+        lock_take();
+    }
+    return CKR_OK;
+}
+
+/* Under the lock: the module may have been lost while this thread waited for a session. */
+static bool hold_if_ready(struct slot *slot, struct session *session)
+{
+    if (module_ready(slot->module)) {
+        module_hold(slot->module);
+        return true;
+    }
+    if (session == NULL)
+        slot_release_place(slot, slot->epoch);
+    else
+        idle_push(slot, session);
+    return false;
+}
+
+/* An idle session in *out, or room for a new one, with the module held for it. */
+static CK_RV session_claim(struct slot *slot, bool write, struct session **out,
+                           struct session **in_the_way, unsigned long *epoch)
+{
+    bool held = false;
+
+    while (!held) {
+        CK_RV rv = lock_take_ready(slot->module);
+
+        if (rv != CKR_OK)
+            return rv;
+        rv = slot_wait(slot, write, out, in_the_way);
+        held = rv == CKR_OK && hold_if_ready(slot, *out);
+        *epoch = slot->epoch;
+        lock_release();
+        if (rv != CKR_OK)
+            return rv;
+    }
+    return CKR_OK;
+}
+
+static void let_go(struct module *module)
+{
+    lock_take();
+    module_release(module);
+    lock_release();
+}
+
 /* An idle or new session, not logged in by this function. */
 static CK_RV session_get(struct slot *slot, bool write, struct session **out)
 {
@@ -137,21 +256,14 @@ static CK_RV session_get(struct slot *slot, bool write, struct session **out)
     CK_RV rv;
 
     do {
-        lock_take();
-        while (!module_ready(slot->module)) {
-            lock_release();
-            rv = module_start(slot->module);
-            if (rv != CKR_OK)
-                return rv;
-            lock_take();
-        }
-        *out = slot_wait(slot, write, &in_the_way);
-        epoch = slot->epoch;
-        lock_release();
-        if (*out != NULL)
-            return CKR_OK;
+        *out = NULL;
+        rv = session_claim(slot, write, out, &in_the_way, &epoch);
+        if (rv != CKR_OK || *out != NULL)
+            return rv;
         close_in_the_way(in_the_way);
         rv = session_open(slot, epoch, write, out);
+        if (rv != CKR_OK)
+            let_go(slot->module);
     } while (rv == CKR_SESSION_COUNT && limit_learnt(slot));
     return rv;
 }
@@ -189,6 +301,7 @@ static struct session *keeper_claim(struct slot *slot)
     while (slot->keeper_busy)
         lock_wait(&slot->changed);
     slot->keeper_busy = true;
+    module_hold(slot->module);
     return slot->keeper;
 }
 
@@ -236,6 +349,7 @@ CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, stru
     }
     lock_take();
     slot->keeper_busy = false;
+    module_release(slot->module);
     (void)pthread_cond_broadcast(&slot->changed);
     lock_release();
     return rv;
@@ -256,10 +370,13 @@ void session_return_keeper(struct session **held)
     kept = slot->keeper == session;
     slot->keeper_busy = false;
     (void)pthread_cond_broadcast(&slot->changed);
+    if (kept)
+        module_release(slot->module);
     lock_release();
     if (kept)
         return;
     (void)P11_CALL(slot->module, C_CloseSession, session->handle);
+    let_go(slot->module);
     OPENSSL_free(session);
     call_named(name);
 }
@@ -280,10 +397,7 @@ static bool session_keep(struct session *session)
 
     if (session->spoilt || session->epoch != slot->epoch || !wanted || slot->open > slot->limit)
         return false;
-    session->next = slot->idle;
-    slot->idle = session;
-    slot->idle_count++;
-    (void)pthread_cond_broadcast(&slot->changed);
+    idle_push(slot, session);
     return true;
 }
 
@@ -322,7 +436,9 @@ void session_return(struct session **held)
     *held = NULL;
     lock_take();
     kept = session_keep(session);
-    if (!kept)
+    if (kept)
+        module_release(session->slot->module);
+    else
         session_leave(session);
     lock_release();
     if (kept)
@@ -330,6 +446,7 @@ void session_return(struct session **held)
     (void)P11_CALL(session->slot->module, C_CloseSession, session->handle);
     lock_take();
     session_left(session);
+    module_release(session->slot->module);
     lock_release();
     OPENSSL_free(session);
     call_named(name); /* an error message is about the call before this one */

@@ -14,10 +14,12 @@ struct session {
     unsigned long epoch; /* of the slot when it was opened */
     bool spoilt;         /* not to be used again */
     bool write;          /* opened with CKF_RW_SESSION */
+    bool final;          /* set by a task whose failure must not be tried again */
 };
 
-/* Takes an idle session of the slot, opens one, or waits for one to come back, in this order, and
- * logs in on it where login is set and the token wants it. The caller gives it back with
+/* Takes an idle session of the slot, opens one, or waits for one to come back, in this order and
+ * behind those that wait already, and logs in on it where login is set and the token wants it.
+ * RV_SESSIONS_BUSY after pkcs11-session-wait-ms. The caller gives it back with
  * session_return. */
 CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
                    struct session **out);

@@ -65,7 +65,7 @@ static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKE
     slot->token = *token;
     slot->flags = token->flags;
     copy_padded(slot->label, token->label, sizeof(token->label));
-    (void)pthread_cond_init(&slot->changed, NULL);
+    condition_init(&slot->changed);
     return slot;
 }
 
@@ -78,6 +78,10 @@ static void slot_allow(struct slot *slot, const struct pool_limits *limits)
         slot->limit = limit;
     if (limits->sessions_idle > slot->keep_idle)
         slot->keep_idle = limits->sessions_idle;
+    if (limits->wait_ms > slot->wait_ms)
+        slot->wait_ms = limits->wait_ms;
+    if (limits->retry_ms > slot->retry_ms)
+        slot->retry_ms = limits->retry_ms;
 }
 
 /* Under the lock */
@@ -89,6 +93,12 @@ static struct slot *slot_find(struct module *module, CK_SLOT_ID id, const CK_TOK
     return NULL;
 }
 
+static bool absent(CK_RV rv)
+{
+    return rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_TOKEN_NOT_RECOGNIZED ||
+           rv == CKR_SLOT_ID_INVALID;
+}
+
 CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *limits,
               struct slot **out)
 {
@@ -97,7 +107,9 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
     CK_RV rv = P11_CALL(module, C_GetTokenInfo, id, &token);
 
     *out = NULL;
-    if (rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_TOKEN_NOT_RECOGNIZED || rv == CKR_SLOT_ID_INVALID)
+    if (absent(rv)) /* though C_GetSlotList has it: it may be just back */
+        rv = P11_CALL(module, C_GetTokenInfo, id, &token);
+    if (absent(rv))
         return CKR_OK;
     if (rv != CKR_OK)
         return rv;
@@ -219,7 +231,14 @@ struct session *slot_forget(struct slot *slot)
     if (slot->login == LOGIN_IN)
         slot->login = LOGIN_OUT;
     (void)pthread_cond_broadcast(&slot->changed);
+    slot_wake(slot);
     return idle;
+}
+
+void slot_wake(struct slot *slot)
+{
+    if (slot->waiters != NULL)
+        (void)pthread_cond_signal(&slot->waiters->turn);
 }
 
 /* Whether the token is in the slot id now; then the slot takes that id. */

@@ -4,12 +4,14 @@
 #define BRIDGE_SLOT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "secret.h"
 #include "token/module.h"
 
 struct session;
+struct waiter;
 
 enum login_state { LOGIN_OUT, LOGIN_BUSY, LOGIN_IN };
 
@@ -44,15 +46,27 @@ struct slot {
     unsigned idle_count;
     unsigned limit;     /* of open: what the configuration and the token allow */
     unsigned keep_idle; /* sessions that stay open without work */
-    pthread_cond_t changed;
+    unsigned wait_ms;   /* for a session, when all are busy */
+    unsigned retry_ms;  /* what failed is tried again for so long */
+    struct waiter *waiters; /* for sessions, the first one first */
+    atomic_bool troubled;   /* the log said that something failed, not yet that it works again */
+    pthread_cond_t changed; /* the login or the keeper */
+};
+
+/* A thread that waits for a session. */
+struct waiter {
+    struct waiter *next;
+    pthread_cond_t turn;
 };
 
 /* How many sessions slots of this module may have (pkcs11-sessions-max) and keep without work
- * (pkcs11-module-cache-sessions). Set before the first use; the largest of several settings wins.
+ * (pkcs11-module-cache-sessions), and how long they may take. Set before the first use; the largest of several settings wins.
  */
 struct pool_limits {
     unsigned sessions_max;
     unsigned sessions_idle;
+    unsigned wait_ms;  /* pkcs11-session-wait-ms */
+    unsigned retry_ms; /* pkcs11-retry-ms */
 };
 
 /* Finds or makes the slot that holds the token which C_GetTokenInfo names for id. CKR_OK with *out
@@ -76,6 +90,9 @@ void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant);
  * belong to this process and C_CloseSession may be called on them (they are handed back for that).
  */
 struct session *slot_forget(struct slot *slot);
+
+/* Under the lock: a session came back, or there is room for one: the first that waits shall look. */
+void slot_wake(struct slot *slot);
 
 /* The token's flags as last heard, and the slot's id. */
 CK_FLAGS slot_flags(struct slot *slot);
