@@ -338,7 +338,7 @@ static CK_RV set_id(struct session *session, struct work *work, const struct pai
     if (rv != CKR_OK)
         return rv;
     if (public == NULL || !derive_id(public, work->id))
-        return CKR_GENERAL_ERROR;
+        return RV_NO_PUBLIC_HALF;
     work->id_known = true;
     rv = P11_CALL(module, C_SetAttributeValue, session->handle, pair->private, &attribute, 1);
     if (rv != CKR_OK)
@@ -357,7 +357,7 @@ static CK_RV adopt(struct session *session, struct work *work, const struct pair
     if (rv == CKR_OK)
         rv = public_read_key(work->generation->provider, session, pair->private, CKO_PRIVATE_KEY,
                              &work->key, &unusable);
-    return rv == CKR_OK && work->key == NULL ? CKR_GENERAL_ERROR : rv;
+    return rv == CKR_OK && work->key == NULL ? RV_NO_PUBLIC_HALF : rv;
 }
 
 /* Something may be left on the token. Where it has no mark of ours it cannot be told from another
@@ -396,8 +396,10 @@ static void clean_up(struct work *work, struct slot *slot)
 {
     const char *name = call_name();
 
-    if (work->marked && run_writing(slot, &work->pins, sweep, work) == CKR_OK)
+    if (work->marked && run_writing(slot, &work->pins, sweep, work) == CKR_OK) {
+        call_named(name);
         return;
+    }
     call_named(name);
     error_raise(&work->generation->provider->core, REASON_OPERATION,
                 "the token failed in the middle of making a key: look whether it has one for %s "

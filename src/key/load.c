@@ -187,11 +187,15 @@ static CK_RV search(struct session *session, void *arg)
     CK_OBJECT_CLASS class = load->phase->class;
     CK_ATTRIBUTE template[TEMPLATE_MAX] = { { CKA_CLASS, &class, sizeof(class) } };
     CK_ULONG count = 1;
+    CK_RV rv;
 
     count = uri_add_names(&load->uri, template, count);
     count = add_criteria(load, template, count);
     load->epoch = session->epoch;
-    return objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
+    rv = objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
+    if (rv == CKR_OK && load->count == 0 && load->phase->login == WITH_LOGIN)
+        rv = login_confirm(session);
+    return rv;
 }
 
 static void note_failure(struct load *load, CK_RV rv)

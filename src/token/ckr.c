@@ -138,6 +138,7 @@ static const struct ckr ckrs[] = {
     OWN(RV_TOKEN_UNINITIALIZED,
         "the token is not initialised: give it a label and PINs with its own "
         "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
+    OWN(RV_NO_PUBLIC_HALF, "the public half of the new key cannot be read"),
     OWN(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, "the PKCS#11 module called back into this provider"),
 };

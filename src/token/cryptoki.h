@@ -68,6 +68,7 @@ struct eddsa_params {
 #define RV_TOKEN_GONE          RV_OWN(7) /* no slot holds the token any more */
 #define RV_TOKEN_UNINITIALIZED RV_OWN(8) /* CKF_TOKEN_INITIALIZED is off */
 #define RV_RECURSION           RV_OWN(9) /* a module called back into this provider */
+#define RV_NO_PUBLIC_HALF      RV_OWN(11) /* of a key that was just made */
 #define RV_SESSIONS_BUSY       RV_OWN(10) /* no session came back in time */
 
 #endif

@@ -205,6 +205,21 @@ CK_RV login_ensure(struct session *session, const struct pin_source *pins)
     return rv;
 }
 
+CK_RV login_confirm(struct session *session)
+{
+    CK_SESSION_INFO info = { 0 };
+    CK_RV rv;
+
+    if ((slot_flags(session->slot) & CKF_LOGIN_REQUIRED) == 0)
+        return CKR_OK;
+    rv = P11_CALL(session->slot->module, C_GetSessionInfo, session->handle, &info);
+    if (rv != CKR_OK)
+        return rv;
+    return info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS
+               ? CKR_OK
+               : CKR_USER_NOT_LOGGED_IN;
+}
+
 void login_lost(struct slot *slot)
 {
     if (slot->login == LOGIN_IN)

@@ -24,6 +24,10 @@ struct pin_source {
  * RV_PIN_MISSING, RV_PIN_SOURCE, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY, or what C_Login said. */
 CK_RV login_ensure(struct session *session, const struct pin_source *pins);
 
+/* Where a search found nothing: whether the login that it needs is still there. Private objects are
+ * not seen without it, and no call fails. CKR_USER_NOT_LOGGED_IN where it is not. */
+CK_RV login_confirm(struct session *session);
+
 /* Under the lock: the login was lost. */
 void login_lost(struct slot *slot);
 

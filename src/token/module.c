@@ -135,7 +135,9 @@ bool module_ready(const struct module *module)
 /* Under the lock: what the module said before it was finalised is not known any more. */
 static void module_down(struct module *module)
 {
-    module->listed = false;
+    module->listed = module->has_info = false;
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
+        slot_ask_anew(slot);
     module->state = MODULE_DOWN;
 }
 

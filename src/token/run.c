@@ -109,6 +109,7 @@ static CK_RV try_once(const struct work *work, unsigned long *epoch, bool *final
     if (rv != CKR_OK)
         return rv;
     *epoch = session->epoch;
+    session->final = false;
     rv = attempt(work, session);
     session->spoilt = leaves_operation(rv);
     *final = session->final;

@@ -131,8 +131,10 @@ static struct slot *known_next(struct scan *scan)
 {
     struct slot *slot = scan->known;
 
-    if (slot != NULL)
+    if (slot != NULL) {
         scan->known = slot->next;
+        slot_allow(slot, scan->limits);
+    }
     return slot;
 }
 

@@ -69,8 +69,7 @@ static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKE
     return slot;
 }
 
-/* Under the lock */
-static void slot_allow(struct slot *slot, const struct pool_limits *limits)
+void slot_allow(struct slot *slot, const struct pool_limits *limits)
 {
     unsigned limit = at_most(limits->sessions_max, slot->token.ulMaxSessionCount);
 
@@ -205,13 +204,29 @@ void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant)
 bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags)
 {
     const struct mechanism_seen *seen;
-    CK_FLAGS has;
+    CK_FLAGS has = 0;
+    bool known;
 
     lock_take();
     seen = mechanism_find(slot, mechanism);
+    known = seen != NULL;
+    if (known)
+        has = seen->flags;
     lock_release();
-    has = seen != NULL ? seen->flags : mechanism_ask(slot, mechanism);
+    if (!known)
+        has = mechanism_ask(slot, mechanism);
     return (has & flags) == flags;
+}
+
+void slot_ask_anew(struct slot *slot)
+{
+    slot->has_info = false;
+    while (slot->mechanisms != NULL) {
+        struct mechanism_seen *seen = slot->mechanisms;
+
+        slot->mechanisms = seen->next;
+        OPENSSL_free(seen);
+    }
 }
 
 struct session *slot_forget(struct slot *slot)

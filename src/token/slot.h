@@ -74,6 +74,9 @@ struct pool_limits {
 CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *limits,
               struct slot **out);
 
+/* Under the lock: applies the limits of one more configuration. */
+void slot_allow(struct slot *slot, const struct pool_limits *limits);
+
 /* The ids of the slots with a token, in memory that the caller frees with OPENSSL_free. */
 CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
 
@@ -90,6 +93,9 @@ void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant);
  * belong to this process and C_CloseSession may be called on them (they are handed back for that).
  */
 struct session *slot_forget(struct slot *slot);
+
+/* Under the lock: what the token said of itself and its mechanisms is not known any more. */
+void slot_ask_anew(struct slot *slot);
 
 /* Under the lock: a session came back, or there is room for one: the first that waits shall look. */
 void slot_wake(struct slot *slot);

@@ -271,6 +271,10 @@ static void logout(ck_slot_id_t slot)
     (void)real->C_CloseSession(session);
 }
 
+/* Modules are not made for sessions that vanish under a call: SoftHSM crashes. What a rule does to
+ * all sessions waits for the calls under way. */
+static pthread_rwlock_t calls_under_way = PTHREAD_RWLOCK_INITIALIZER;
+
 static void prepare(const struct rule *verdict)
 {
     if (verdict->delay != 0) {
@@ -279,10 +283,14 @@ static void prepare(const struct rule *verdict)
 
         (void)nanosleep(&pause, NULL);
     }
+    if (!verdict->drop_sessions && !verdict->remove && !verdict->logout)
+        return;
+    (void)pthread_rwlock_wrlock(&calls_under_way);
     if (verdict->drop_sessions || verdict->remove)
         each_slot(drop_sessions);
     if (verdict->logout)
         each_slot(logout);
+    (void)pthread_rwlock_unlock(&calls_under_way);
 }
 
 static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_t rv)
@@ -302,11 +310,15 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
     static ck_rv_t fault_##name parameters                                                         \
     {                                                                                              \
         struct rule verdict = judge(INDEX_##name);                                                 \
+        ck_rv_t rv;                                                                                \
                                                                                                    \
         prepare(&verdict);                                                                         \
         if (verdict.answers && !verdict.after)                                                     \
             return verdict.rv;                                                                     \
-        return settle(INDEX_##name, &verdict, real->name arguments);                               \
+        (void)pthread_rwlock_rdlock(&calls_under_way);                                             \
+        rv = real->name arguments;                                                                 \
+        (void)pthread_rwlock_unlock(&calls_under_way);                                             \
+        return settle(INDEX_##name, &verdict, rv);                                                 \
     }
 #include "functions.h"
 #undef F
