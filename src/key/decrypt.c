@@ -11,6 +11,7 @@
 
 struct decrypt_task {
     struct cipher_mechanism mechanism;
+    const struct pin_source *again; /* who logs in for each use; NULL: nobody has to */
     struct view in;
     uint8_t *out;
     CK_ULONG out_size, out_len;
@@ -24,6 +25,8 @@ static CK_RV decrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg
     CK_RV rv = P11_CALL(module, C_DecryptInit, session->handle, &task->mechanism.ck, handle);
 
     task->refused = rv != CKR_OK;
+    if (rv == CKR_OK && task->again != NULL)
+        rv = login_context(session, task->again);
     if (rv != CKR_OK)
         return rv;
     task->out_len = task->out_size;
@@ -35,6 +38,7 @@ static CK_RV run_decrypt(struct key *key, struct decrypt_task *task)
 {
     struct pin_source pins = key_pins(key);
 
+    task->again = key->object->always_authenticate ? &pins : NULL;
     return run_on_object(key->object, &pins, decrypt, task);
 }
 

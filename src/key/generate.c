@@ -41,7 +41,8 @@ static bool uri_open(struct work *work)
         error_raise(&generation->provider->core, REASON_URI, "cannot use pkcs11_uri: %s", why);
         return false;
     }
-    work->pins = (struct pin_source){ .value = work->uri.pin,
+    work->pins = (struct pin_source){ .libctx = generation->provider->host.libctx,
+                                      .value = work->uri.pin,
                                       .file = work->uri.pin_file,
                                       .config = config->pin,
                                       .config_file = config->pin_file };

@@ -8,12 +8,12 @@
 struct generation {
     struct provider *provider;
     enum key_type type;
-    const struct curve *curve; /* but for RSA */
-    unsigned bits;             /* RSA */
-    struct bytes exponent;     /* RSA: big-endian */
+    const struct curve *curve;       /* but for RSA */
+    unsigned bits;                   /* RSA */
+    struct bytes exponent;           /* RSA: big-endian */
     const struct digest *pss_digest; /* KEY_RSA_PSS: the only one; NULL: any */
-    const char *uri;           /* the token, and the label and id to give; NULL: a session key */
-    bool ephemeral;            /* a session key also with a URI */
+    const char *uri; /* the token, and the label and id to give; NULL: a session key */
+    bool ephemeral;  /* a session key also with a URI */
     bool has_usage;
     struct usage usage;
 };

@@ -227,7 +227,9 @@ struct pin_source key_pins(const struct key *key)
 {
     const struct config *config = &key->provider->config;
 
-    return (struct pin_source){ .config = config->pin, .config_file = config->pin_file };
+    return (struct pin_source){ .libctx = key->provider->host.libctx,
+                                .config = config->pin,
+                                .config_file = config->pin_file };
 }
 
 const char *key_describe(const struct key *key, char *buf, size_t size)

@@ -17,7 +17,16 @@
 
 /* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind.
  */
-enum key_type { KEY_RSA, KEY_RSA_PSS, KEY_EC, KEY_ED25519, KEY_ED448, KEY_X25519, KEY_X448, KEY_TYPES };
+enum key_type {
+    KEY_RSA,
+    KEY_RSA_PSS,
+    KEY_EC,
+    KEY_ED25519,
+    KEY_ED448,
+    KEY_X25519,
+    KEY_X448,
+    KEY_TYPES
+};
 
 /* Never changed once others can see it, but for what is made at the first need. */
 struct key {
@@ -94,8 +103,8 @@ enum key_type key_type_of(const struct curve *curve);
  * curves. out: curve_field_bytes bytes; *len is set. False with an error raised. */
 bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
-/* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought into
- * the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */
+/* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought
+ * into the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */
 bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
                     struct sign_mechanism *mechanism, struct view *data, uint8_t *input);
 

@@ -88,7 +88,8 @@ bool load_begin(struct load *load, struct provider *provider, const char *text)
                     load->uri.impossible);
         return false;
     }
-    load->pins = (struct pin_source){ .value = load->uri.pin,
+    load->pins = (struct pin_source){ .libctx = provider->host.libctx,
+                                      .value = load->uri.pin,
                                       .file = load->uri.pin_file,
                                       .config = provider->config.pin,
                                       .config_file = provider->config.pin_file };

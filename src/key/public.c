@@ -10,14 +10,24 @@
 #include "scope.h"
 
 static const CK_ATTRIBUTE_TYPE private_attributes[] = {
-    CKA_KEY_TYPE,        CKA_ID,   CKA_LABEL,   CKA_MODULUS, CKA_PUBLIC_EXPONENT,    CKA_EC_PARAMS,
-    CKA_PUBLIC_KEY_INFO, CKA_SIGN, CKA_DECRYPT, CKA_DERIVE,  CKA_ALLOWED_MECHANISMS, /* last: a
-                                                                                        quirk leaves
-                                                                                        it out */
+    CKA_KEY_TYPE,
+    CKA_ID,
+    CKA_LABEL,
+    CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT,
+    CKA_EC_PARAMS,
+    CKA_ALWAYS_AUTHENTICATE,
+    CKA_PUBLIC_KEY_INFO,
+    CKA_SIGN,
+    CKA_DECRYPT,
+    CKA_DERIVE,
+    CKA_ALLOWED_MECHANISMS, /* last: a
+      quirk leaves
+      it out */
 };
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
-    CKA_KEY_TYPE,  CKA_ID,       CKA_LABEL,  CKA_MODULUS, CKA_PUBLIC_EXPONENT,
-    CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
+    CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
 };
 
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
@@ -308,6 +318,7 @@ static bool object_fill(struct object *object, const struct attributes *attribut
     object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
     object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
     object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
+    object->always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false);
     return (allowed.len == 0 || bytes_set(&object->allowed, allowed.data, allowed.len)) &&
            (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&
            (label.len == 0 || bytes_set(&object->label, label.data, label.len));

@@ -12,6 +12,7 @@
 
 struct sign_task {
     struct sign_mechanism mechanism;
+    const struct pin_source *again; /* who logs in for each use; NULL: nobody has to */
     struct view data;
     uint8_t *out;
     CK_ULONG out_size;
@@ -45,6 +46,8 @@ static CK_RV sign(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
     struct module *module = session->slot->module;
     CK_RV rv = P11_CALL(module, C_SignInit, session->handle, &task->mechanism.ck, handle);
 
+    if (rv == CKR_OK && task->again != NULL)
+        rv = login_context(session, task->again);
     if (rv != CKR_OK)
         return rv;
     task->out_len = task->out_size;
@@ -127,6 +130,7 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
     if (!key_sign_input(key, request, column, &task.mechanism, &task.data, input) ||
         !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", task.mechanism.ck.mechanism))
         return false;
+    task.again = key->object->always_authenticate ? &pins : NULL;
     task.out = key->type == KEY_EC ? rs : signature;
     task.out_size =
         key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);

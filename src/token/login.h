@@ -2,13 +2,17 @@
 #ifndef BRIDGE_LOGIN_H
 #define BRIDGE_LOGIN_H
 
+#include <openssl/types.h>
+
 #include "secret.h"
 #include "token/slot.h"
 
 struct session;
 
-/* The places to look for the PIN of a token, in this order. Any may be missing. */
+/* The places to look for the PIN of a token, in this order; the one that worked before comes after
+ * those of the URI. Any may be missing. Files are read each time, so that a PIN can change. */
 struct pin_source {
+    OSSL_LIB_CTX *libctx;  /* for the hash by which refused PINs are remembered */
     struct secret *value;  /* given with the URI */
     const char *file;      /* a file that the URI names */
     struct secret *config; /* pkcs11-module-token-pin */
@@ -23,6 +27,10 @@ struct pin_source {
  *
  * RV_PIN_MISSING, RV_PIN_SOURCE, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY, or what C_Login said. */
 CK_RV login_ensure(struct session *session, const struct pin_source *pins);
+
+/* CKU_CONTEXT_SPECIFIC, for a key with CKA_ALWAYS_AUTHENTICATE, after C_SignInit or C_DecryptInit
+ * (PKCS#11 v3.1 §4.9). */
+CK_RV login_context(struct session *session, const struct pin_source *pins);
 
 /* Where a search found nothing: whether the login that it needs is still there. Private objects are
  * not seen without it, and no call fails. CKR_USER_NOT_LOGGED_IN where it is not. */

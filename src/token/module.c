@@ -317,6 +317,7 @@ void module_close(struct module *module, bool touch)
     for (struct slot *slot = module->slots; last && slot != NULL; slot = slot->next) {
         sessions = sessions_join(slot_forget(slot), sessions);
         secret_free(MOVE(slot->pin));
+        OPENSSL_free(MOVE(slot->pin_file));
     }
     lock_release();
     if (!last)

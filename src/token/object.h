@@ -49,6 +49,7 @@ struct object {
     struct bytes id;    /* CKA_ID as read; may be none */
     struct bytes label; /* CKA_LABEL as read; may be none */
     bool private;       /* seen after login only */
+    bool always_authenticate; /* CKA_ALWAYS_AUTHENTICATE: a login for each use */
 
     bool may_sign, may_decrypt,
         may_derive;       /* CKA_SIGN, CKA_DECRYPT, CKA_DERIVE; true where absent */

@@ -37,6 +37,7 @@ struct slot {
     unsigned long epoch; /* counts the restarts: sessions and handles of another epoch are void */
     enum login_state login;
     struct secret *pin; /* the one that the token took */
+    char *pin_file;     /* where it came from, or NULL */
     struct mechanism_seen *mechanisms;
     struct session *idle;
     struct session *keeper; /* where session objects are made: open for as long as they live */

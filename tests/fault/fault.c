@@ -17,7 +17,8 @@
  *     logout          log out of every token before
  *     remove, insert  the tokens are taken out, or are back, from this call on
  *
- * and "sessions N" lets no more than N be open. The file that FAULT_COUNTS names says at the end of
+ * and "sessions N" lets no more than N be open, "token-flags HEX" adds these flags to what
+ * C_GetTokenInfo says. The file that FAULT_COUNTS names says at the end of
  * the process "NAME NUMBER" for each function that was called. No lock is held while the real
  * module works or this one sleeps. */
 #define CRYPTOKI_GNU
@@ -86,6 +87,7 @@ static struct rule rules[RULES];
 static unsigned rule_count;
 static long sessions_open, sessions_most = -1;
 static bool removed;
+static unsigned long token_flags;
 static struct timespec control_time;
 
 static bool find_function(const char *name, unsigned *function)
@@ -148,10 +150,12 @@ static void set_rules(const char *text)
 
     rule_count = 0;
     sessions_most = -1;
+    token_flags = 0;
     for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
          line = strtok_r(NULL, ";\n", &rest)) {
         line += strspn(line, " \t");
-        if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1)
+        if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1 ||
+            sscanf(line, "token-flags %lx", &token_flags) == 1)
             continue;
         if (rule_count == RULES || !parse_rule(line, &rules[rule_count++])) {
             (void)fprintf(stderr, "fault: not a rule: %s\n", line);
@@ -343,6 +347,17 @@ static ck_rv_t get_slot_list(unsigned char token_present, ck_slot_id_t *slots, u
     return rv;
 }
 
+static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
+{
+    ck_rv_t rv = fault_C_GetTokenInfo(slot, info);
+
+    (void)pthread_mutex_lock(&lock);
+    if (rv == CKR_OK)
+        info->flags |= token_flags;
+    (void)pthread_mutex_unlock(&lock);
+    return rv;
+}
+
 static struct ck_function_list faulty = {
     .version = { 2, 40 },
 #define F(name, parameters, arguments) .name = fault_##name,
@@ -363,6 +378,7 @@ EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
     rv = get != NULL ? get(&real) : CKR_GENERAL_ERROR;
     faulty.C_GetFunctionList = C_GetFunctionList;
     faulty.C_GetSlotList = get_slot_list;
+    faulty.C_GetTokenInfo = get_token_info;
     *list = &faulty;
     if (text != NULL) {
         (void)pthread_mutex_lock(&lock);
