@@ -1,4 +1,6 @@
 #include "host.h"
+#include "scope.h"
+#include "token/call.h"
 
 #include <openssl/crypto.h>
 
@@ -18,6 +20,7 @@ void host_end(struct host *host)
 
 static EVP_MD *md_fetch(const struct host *host, const struct digest *digest, const char *propq)
 {
+    HOST_WORK;
     char name[32];
 
     return EVP_MD_fetch(host->libctx, digest_name(digest, name, sizeof(name)), propq);

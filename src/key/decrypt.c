@@ -70,6 +70,7 @@ static bool has_raw(struct key *key)
 
 static bool sha256(struct key *key, const uint8_t *data, size_t len, uint8_t *hash)
 {
+    HOST_WORK;
     size_t hash_len = 0;
 
     return EVP_Q_digest(key->provider->host.libctx, "SHA256", NULL, data, len, hash, &hash_len) ==

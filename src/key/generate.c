@@ -316,6 +316,7 @@ static CK_RV sweep(struct session *session, void *arg)
 /* The first bytes of the SHA-256 of the SubjectPublicKeyInfo. */
 static bool derive_id(const struct key *key, uint8_t *id)
 {
+    HOST_WORK;
     uint8_t hash[DIGEST_MAX];
     size_t der_len = 0, hash_len = 0;
     _cleanup_(free_scoped) uint8_t *der = key_spki(key, &der_len);

@@ -13,6 +13,7 @@
 #include "mech/names.h"
 #include "scope.h"
 #include "uri/uri.h"
+#include "token/call.h"
 
 struct key *key_new(struct provider *provider, enum key_type type)
 {
@@ -174,6 +175,7 @@ uint8_t *key_spki(const struct key *key, size_t *len)
 
 static EVP_PKEY *host_make(struct key *key)
 {
+    HOST_WORK;
     OSSL_LIB_CTX *libctx = key->provider->host.libctx;
     size_t len = 0;
     _cleanup_(free_scoped) uint8_t *der = key_spki(key, &len);

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 
 #include "scope.h"
+#include "token/call.h"
 
 static const CK_ATTRIBUTE_TYPE private_attributes[] = {
     CKA_KEY_TYPE,
@@ -107,6 +108,7 @@ static bool half_from_software(struct key *key, EVP_PKEY *software)
 /* CKA_PUBLIC_KEY_INFO: a SubjectPublicKeyInfo, PKCS#11 v3.1 §4.7. */
 static bool half_from_spki(struct key *key, struct view der)
 {
+    HOST_WORK;
     const unsigned char *position = der.data;
     EVP_PKEY *software = der.len != 0 ? d2i_PUBKEY_ex(NULL, &position, (long)der.len,
                                                       key->provider->host.libctx, HOST_PROPERTIES)
@@ -119,6 +121,7 @@ static bool half_from_spki(struct key *key, struct view der)
 
 static bool half_from_certificate_der(struct key *key, const struct bytes *der)
 {
+    HOST_WORK;
     const unsigned char *position = der->data;
     X509 *certificate = X509_new_ex(key->provider->host.libctx, HOST_PROPERTIES);
     bool ok = certificate != NULL && der->data != NULL &&

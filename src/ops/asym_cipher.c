@@ -11,6 +11,7 @@
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "scope.h"
+#include "token/call.h"
 
 static OSSL_FUNC_asym_cipher_newctx_fn cipher_newctx;
 static OSSL_FUNC_asym_cipher_freectx_fn cipher_freectx;
@@ -353,6 +354,7 @@ static int encrypt_on_token(const struct cipher *ctx, struct view in, unsigned c
 static int encrypt_on_host(const struct cipher *ctx, struct view in, unsigned char *out,
                            size_t *out_len, size_t out_size)
 {
+    HOST_WORK;
     EVP_PKEY *key = key_host(ctx->key);
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = NULL;
 

@@ -14,6 +14,7 @@
 #include "ops/params.h"
 #include "ops/signature.h"
 #include "scope.h"
+#include "token/call.h"
 
 static OSSL_FUNC_signature_newctx_fn eddsa_newctx;
 static OSSL_FUNC_signature_freectx_fn eddsa_freectx;
@@ -232,6 +233,7 @@ static bool host_params(const struct eddsa *ctx, EVP_PKEY_CTX *host)
 
 static int verify_on_host(const struct eddsa *ctx, struct view sig, struct view message)
 {
+    HOST_WORK;
     _cleanup_(md_ctx_scoped) EVP_MD_CTX *host = EVP_MD_CTX_new();
     EVP_PKEY *key = key_host(ctx->key);
     EVP_PKEY_CTX *pctx = NULL; /* belongs to host */

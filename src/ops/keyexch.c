@@ -9,6 +9,7 @@
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "scope.h"
+#include "token/call.h"
 
 static OSSL_FUNC_keyexch_newctx_fn exchange_newctx;
 static OSSL_FUNC_keyexch_freectx_fn exchange_freectx;
@@ -238,6 +239,7 @@ static const OSSL_PARAM *exchange_gettable_ctx_params(void *vctx, void *provctx)
 /* ANSI X9.63 with SHA-n, SEC 1 §3.6.1 */
 static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, unsigned char *out)
 {
+    HOST_WORK;
     EVP_KDF *x963 = EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_X963KDF, NULL);
     EVP_KDF_CTX *kdf_ctx = x963 != NULL ? EVP_KDF_CTX_new(x963) : NULL;
     char digest[32];

@@ -9,6 +9,7 @@
 #include "ops/keygen.h"
 #include "ops/ops.h"
 #include "scope.h"
+#include "token/call.h"
 
 static OSSL_FUNC_keymgmt_new_fn rsa_new;
 static OSSL_FUNC_keymgmt_new_fn ec_new;
@@ -101,6 +102,7 @@ static int keymgmt_match(const void *keydata1, const void *keydata2, int selecti
 /* The private half is the token's business. */
 static int keymgmt_validate(const void *keydata, int selection, int checktype)
 {
+    HOST_WORK;
     struct key *key = (struct key *)(uintptr_t)keydata;
     EVP_PKEY *host;
     EVP_PKEY_CTX *ctx;

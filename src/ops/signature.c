@@ -13,6 +13,7 @@
 #include "ops/params.h"
 #include "ops/signature.h"
 #include "scope.h"
+#include "token/call.h"
 
 static OSSL_FUNC_signature_newctx_fn signature_newctx;
 static OSSL_FUNC_signature_verify_recover_init_fn signature_verify_recover_init;
@@ -609,6 +610,7 @@ static int verify_on_token(const struct signature *ctx, struct view tbs, struct 
 
 static int verify_on_host(const struct signature *ctx, struct view tbs, struct view sig)
 {
+    HOST_WORK;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
 
     return host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host) &&
@@ -627,6 +629,7 @@ int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
 static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_len,
                                     size_t out_size, const unsigned char *sig, size_t sig_len)
 {
+    HOST_WORK;
     const struct signature *ctx = vctx;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
 

@@ -13,6 +13,7 @@ static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
 static _Thread_local char detail[200];
 static _Thread_local bool gate_keeper;
+static _Thread_local unsigned host_depth;
 
 /* Calls of all threads that have not come back, and whether new ones have to wait. */
 static atomic_uint under_way;
@@ -29,7 +30,7 @@ static void wait_a_little(void)
 static void gate_enter(void)
 {
     atomic_fetch_add(&under_way, 1);
-    while (atomic_load(&gate_shut) && !gate_keeper && depth == 0) {
+    while (atomic_load(&gate_shut) && !gate_keeper && depth + host_depth == 0) {
         atomic_fetch_sub(&under_way, 1);
         wait_a_little();
         atomic_fetch_add(&under_way, 1);
@@ -39,7 +40,7 @@ static void gate_enter(void)
 bool gate_close(unsigned wait_ms)
 {
     uint64_t deadline = clock_ms() + wait_ms;
-    unsigned own = depth != 0;
+    unsigned own = depth + host_depth;
     bool open = false;
 
     while (!atomic_compare_exchange_strong(&gate_shut, &open, true)) {
@@ -64,9 +65,22 @@ void gate_open(void)
 
 void gate_reset(void)
 {
-    atomic_store(&under_way, depth);
+    atomic_store(&under_way, depth + host_depth);
     atomic_store(&gate_shut, false);
     gate_keeper = false;
+}
+
+unsigned host_enter(void)
+{
+    gate_enter();
+    return ++host_depth;
+}
+
+void host_leave(const unsigned *entered)
+{
+    (void)entered;
+    host_depth--;
+    atomic_fetch_sub(&under_way, 1);
 }
 
 void call_named(const char *function)

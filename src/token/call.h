@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "scope.h"
 #include "token/module.h"
 
 #define P11_CALL(module, function, ...)                                                            \
@@ -37,6 +38,15 @@ const char *call_detail(void);
  * The thread that closed it passes. */
 bool gate_close(unsigned wait_ms);
 void gate_open(void);
+
+/* Work in the child library context goes through the gate as well: libcrypto's locks there are not
+ * found taken after a fork either. For HOST_WORK. */
+unsigned host_enter(void);
+void host_leave(const unsigned *entered);
+
+/* For the rest of the scope that it stands in, among its declarations. */
+#define HOST_WORK                                                                                  \
+    _cleanup_(host_leave) __attribute__((unused)) const unsigned host_work_ = host_enter()
 
 /* In the child of a fork, where the other threads are gone. */
 void gate_reset(void);

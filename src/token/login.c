@@ -48,6 +48,7 @@ static bool salt_make(OSSL_LIB_CTX *libctx)
 
 static bool pin_hash(OSSL_LIB_CTX *libctx, const struct secret *pin, uint8_t *hash)
 {
+    HOST_WORK;
     size_t len = 0;
 
     return salt_make(libctx) && EVP_Q_mac(libctx, "HMAC", NULL, "SHA256", NULL, salt, sizeof(salt),
