@@ -64,7 +64,7 @@ static void test_lifetimes_key_outlives_context(void **state)
 static void test_lifetimes_load_and_unload(void **state)
 {
     (void)state;
-    for (int n = 0; n < 50; n++) {
+    for (int n = 0; n < 1000; n++) {
         OSSL_LIB_CTX *libctx = libctx_new("");
         EVP_PKEY *key = key_load(libctx, "p256", "private");
 
