@@ -142,7 +142,7 @@ static void tell(struct slot *slot, bool troubled, CK_RV rv)
 
     if (changes && troubled)
         log_line("token '%s': %s: %s; trying again for %u ms", slot->label, call_name(),
-                 ckr_describe(rv)->name != NULL ? ckr_describe(rv)->name : "it is not usable",
+                 ckr_describe(rv)->name != NULL ? ckr_describe(rv)->name : ckr_describe(rv)->advice,
                  slot->retry_ms);
     else if (changes)
         log_line("token '%s' works again", slot->label);
@@ -159,12 +159,12 @@ static bool restart_helps(CK_RV rv)
 }
 
 /* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep a
- * thread busy for seconds. */
+ * thread busy for seconds. And a key that is not found after another login is gone. */
 #define DOUBTS 2
 
 static bool gives_up(CK_RV rv, unsigned tries)
 {
-    return ckr_describe(rv)->repair == REPAIR_DOUBT && tries >= DOUBTS;
+    return tries >= DOUBTS && (ckr_describe(rv)->repair == REPAIR_DOUBT || rv == RV_KEY_GONE);
 }
 
 static CK_RV run(const struct work *work)

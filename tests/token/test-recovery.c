@@ -1,0 +1,307 @@
+/* What recovery must not do, and how threads wait: a key that was replaced, one that is gone,
+ * tokens that look alike, sessions that are all busy. */
+#include "harness.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include <p11-kit/pkcs11.h>
+
+#include <openssl/err.h>
+
+static bool sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char sig[512];
+    size_t len = sizeof(sig);
+    bool ok = EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, key, NULL) == 1 &&
+              EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"m", 1) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
+static CK_FUNCTION_LIST *p11;
+
+static void open_module(void)
+{
+    void *library = dlopen(getenv("PKCS11_MODULE"), RTLD_NOW | RTLD_LOCAL);
+    CK_C_GetFunctionList get = NULL;
+
+    *(void **)&get = dlsym(library, "C_GetFunctionList");
+    assert_int_equal(get(&p11), CKR_OK);
+}
+
+/* A session of the operator's on the slot, logged in unless the program is. */
+static CK_SESSION_HANDLE operator_session(CK_SLOT_ID slot)
+{
+    CK_SESSION_HANDLE session;
+    CK_RV rv;
+
+    assert_int_equal(
+        p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
+        CKR_OK);
+    rv = p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t) "1234", 4);
+    assert_true(rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN);
+    return session;
+}
+
+/* The slots that have a token with this label (32 bytes, padded). */
+static CK_ULONG find_slots(const char *label, CK_SLOT_ID *found, CK_ULONG most)
+{
+    CK_SLOT_ID slots[16];
+    CK_ULONG count = COUNT_OF(slots), n = 0;
+
+    assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
+    for (CK_ULONG i = 0; i < count && n < most; i++) {
+        CK_TOKEN_INFO info;
+
+        assert_int_equal(p11->C_GetTokenInfo(slots[i], &info), CKR_OK);
+        if (memcmp(info.label, label, strlen(label)) == 0 && info.label[strlen(label)] == ' ')
+            found[n++] = slots[i];
+    }
+    return n;
+}
+
+static CK_SLOT_ID the_slot(void)
+{
+    CK_SLOT_ID slot;
+
+    assert_int_equal(find_slots("soft", &slot, 1), 1);
+    return slot;
+}
+
+static void destroy(CK_SESSION_HANDLE session, const char *label)
+{
+    CK_ATTRIBUTE template = { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) };
+    CK_OBJECT_HANDLE objects[8];
+    CK_ULONG count = 0;
+
+    assert_int_equal(p11->C_FindObjectsInit(session, &template, 1), CKR_OK);
+    assert_int_equal(p11->C_FindObjects(session, objects, COUNT_OF(objects), &count), CKR_OK);
+    assert_int_equal(p11->C_FindObjectsFinal(session), CKR_OK);
+    for (CK_ULONG i = 0; i < count; i++)
+        assert_int_equal(p11->C_DestroyObject(session, objects[i]), CKR_OK);
+}
+
+static void generate(CK_SESSION_HANDLE session, const char *label)
+{
+    static CK_BYTE p256[] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
+    CK_MECHANISM mechanism = { CKM_EC_KEY_PAIR_GEN, NULL, 0 };
+    CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                              { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+                              { CKA_ID, (void *)(uintptr_t)label, strlen(label) },
+                              { CKA_EC_PARAMS, p256, sizeof(p256) } };
+    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                               { CKA_PRIVATE, &yes, sizeof(yes) },
+                               { CKA_SIGN, &yes, sizeof(yes) },
+                               { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+                               { CKA_ID, (void *)(uintptr_t)label, strlen(label) } };
+    CK_OBJECT_HANDLE a, b;
+
+    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
+                                            COUNT_OF(private), &a, &b),
+                     CKR_OK);
+}
+
+/* Another key takes the place of the one that the EVP_PKEY shows: it never signs in its name. */
+static void test_recovery_replaced(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+    EVP_PKEY *other = key_load(libctx, "p256", "private"), *key, *again;
+    CK_SESSION_HANDLE session = operator_session(the_slot());
+    char error[600];
+
+    (void)state;
+    assert_non_null(other);
+    generate(session, "replaced");
+    key = key_load(libctx, "replaced", "private");
+    assert_true(sign(libctx, key));
+    destroy(session, "replaced");
+    generate(session, "replaced");
+    fault("C_SignInit 1 1 CKR_KEY_HANDLE_INVALID");
+    assert_false(sign(libctx, key));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "the key was replaced"));
+    fault("");
+    assert_false(sign(libctx, key)); /* also without a fault, and not for long */
+    again = key_load(libctx, "replaced", "private");
+    assert_non_null(again);
+    assert_true(sign(libctx, again));
+    assert_int_equal(EVP_PKEY_eq(key, again), 0);
+    destroy(session, "replaced");
+    assert_false(sign(libctx, again));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "no longer on the token"));
+    assert_true(sign(libctx, other));
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(again);
+    EVP_PKEY_free(other);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+static void init_token(CK_SLOT_ID slot, const char *label)
+{
+    CK_UTF8CHAR padded[33], so_pin[] = "12345678", pin[] = "1234";
+    CK_SESSION_HANDLE session;
+
+    (void)snprintf((char *)padded, sizeof(padded), "%-32s", label);
+    assert_int_equal(p11->C_InitToken(slot, so_pin, 8, padded), CKR_OK);
+    assert_int_equal(
+        p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
+        CKR_OK);
+    assert_int_equal(p11->C_Login(session, CKU_SO, so_pin, 8), CKR_OK);
+    assert_int_equal(p11->C_InitPIN(session, pin, 4), CKR_OK);
+    assert_int_equal(p11->C_Logout(session), CKR_OK);
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+}
+
+/* Two tokens with one label, told apart by their serial numbers: each EVP_PKEY stays with its own,
+ * also when their slots change places. */
+static void test_recovery_tokens_alike(void **state)
+{
+    CK_SLOT_ID slots[16], twins[2];
+    CK_ULONG count = COUNT_OF(slots);
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *keys[2];
+
+    (void)state;
+    for (int n = 0; n < 2; n++) { /* a token that is made leaves a free slot behind it */
+        assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+        count = COUNT_OF(slots);
+        assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
+        init_token(slots[count - 1], "twin");
+        assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+    }
+    libctx = libctx_new_faulty("");
+    EVP_PKEY_free(key_load(libctx, "p256", "private")); /* the module is up */
+    assert_int_equal(find_slots("twin", twins, 2), 2);
+    for (int n = 0; n < 2; n++) {
+        CK_SESSION_HANDLE session = operator_session(twins[n]);
+        CK_TOKEN_INFO info;
+        char uri[128];
+
+        generate(session, "same");
+        assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+        assert_int_equal(p11->C_GetTokenInfo(twins[n], &info), CKR_OK);
+        snprintf(uri, sizeof(uri), "pkcs11:token=twin;serial=%.16s;object=same;type=private",
+                 (const char *)info.serialNumber);
+        keys[n] = key_load_uri(libctx, uri);
+        assert_non_null(keys[n]);
+    }
+    assert_int_equal(EVP_PKEY_eq(keys[0], keys[1]), 0);
+    fault("C_SignInit 1 1 CKR_DEVICE_REMOVED drop-sessions; C_SignInit 2 1 CKR_TOKEN_NOT_PRESENT");
+    for (int n = 0; n < 2; n++) { /* a signature is verified with the key that made it */
+        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        unsigned char sig[512];
+        size_t len = sizeof(sig);
+
+        assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, keys[n], NULL),
+                         1);
+        assert_int_equal(EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"m", 1), 1);
+        EVP_MD_CTX_reset(ctx);
+        assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", libctx, NULL, keys[n], NULL),
+                         1);
+        assert_int_equal(EVP_DigestVerify(ctx, sig, len, (const unsigned char *)"m", 1), 1);
+        EVP_MD_CTX_free(ctx);
+    }
+    fault("");
+    EVP_PKEY_free(keys[0]);
+    EVP_PKEY_free(keys[1]);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+struct waiting {
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
+    unsigned arrival, served;
+    char error[600];
+    bool ok;
+};
+
+static atomic_uint served;
+
+static void *sign_once(void *arg)
+{
+    struct waiting *waiting = arg;
+
+    waiting->ok = sign(waiting->libctx, waiting->key);
+    waiting->served = atomic_fetch_add(&served, 1);
+    (void)last_error(waiting->error, sizeof(waiting->error));
+    return NULL;
+}
+
+/* Starts a signature in a thread of each, one after the other. */
+static void wait_all(struct waiting *all, size_t count, OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    pthread_t threads[16];
+
+    atomic_store(&served, 0);
+    for (size_t i = 0; i < count; i++) {
+        all[i] = (struct waiting){ .libctx = libctx, .key = key, .arrival = (unsigned)i };
+        assert_int_equal(pthread_create(&threads[i], NULL, sign_once, &all[i]), 0);
+        usleep(30000);
+    }
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* One session, eight threads: first come, first served. */
+static void test_recovery_first_come(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-sessions-max = 1\n");
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    struct waiting all[8];
+
+    (void)state;
+    assert_non_null(key);
+    fault("sessions 1; C_Sign 1 * - delay=80");
+    wait_all(all, COUNT_OF(all), libctx, key);
+    fault("");
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        assert_true(all[i].ok);
+        assert_int_equal(all[i].served, all[i].arrival);
+    }
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* Nobody waits without end: the error says how many sessions were busy, and for how long. */
+static void test_recovery_all_busy(void **state)
+{
+    OSSL_LIB_CTX *libctx =
+        libctx_new_faulty("pkcs11-sessions-max = 1\npkcs11-session-wait-ms = 60\n");
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    struct waiting all[3];
+
+    (void)state;
+    assert_non_null(key);
+    fault("sessions 1; C_Sign 1 1 - delay=600");
+    wait_all(all, COUNT_OF(all), libctx, key);
+    fault("");
+    assert_true(all[0].ok);
+    for (size_t i = 1; i < COUNT_OF(all); i++) {
+        assert_false(all[i].ok);
+        assert_non_null(strstr(all[i].error, "all 1 sessions with the token 'soft' were busy for"));
+        assert_non_null(strstr(all[i].error, "pkcs11-sessions-max"));
+    }
+    assert_true(sign(libctx, key));
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recovery_all_busy),
+        cmocka_unit_test(test_recovery_first_come),
+        cmocka_unit_test(test_recovery_replaced),
+        cmocka_unit_test(test_recovery_tokens_alike),
+    };
+
+    open_module();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
