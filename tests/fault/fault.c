@@ -15,6 +15,7 @@
  *     delay=MS        sleep before
  *     drop-sessions   close all sessions of the real module before, as a reboot does
  *     logout          log out of every token before
+ *     callback        call the function that fault_callback was given, before
  *     remove, insert  the tokens are taken out, or are back, from this call on
  *
  * and "sessions N" lets no more than N be open, "token-flags HEX" adds these flags to what
@@ -75,7 +76,7 @@ struct rule {
     unsigned long first, times, calls;
     bool answers;
     ck_rv_t rv;
-    bool after, drop_sessions, logout, remove, insert;
+    bool after, drop_sessions, logout, callback, remove, insert;
     unsigned delay;
 };
 
@@ -89,6 +90,7 @@ static long sessions_open, sessions_most = -1;
 static bool removed;
 static unsigned long token_flags;
 static struct timespec control_time;
+static void (*callback)(void);
 
 static bool find_function(const char *name, unsigned *function)
 {
@@ -112,9 +114,10 @@ static bool find_answer(const char *name, struct rule *rule)
 
 static bool add_effect(const char *effect, struct rule *rule)
 {
-    bool *const flags[] = { &rule->after, &rule->drop_sessions, &rule->logout, &rule->remove,
-                            &rule->insert };
-    static const char *const words[] = { "after", "drop-sessions", "logout", "remove", "insert" };
+    bool *const flags[] = { &rule->after,    &rule->drop_sessions, &rule->logout,
+                            &rule->callback, &rule->remove,        &rule->insert };
+    static const char *const words[] = { "after",    "drop-sessions", "logout",
+                                         "callback", "remove",        "insert" };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], effect) == 0) {
@@ -287,6 +290,8 @@ static void prepare(const struct rule *verdict)
 
         (void)nanosleep(&pause, NULL);
     }
+    if (verdict->callback)
+        callback();
     if (!verdict->drop_sessions && !verdict->remove && !verdict->logout)
         return;
     (void)pthread_rwlock_wrlock(&calls_under_way);
@@ -389,6 +394,7 @@ EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
 }
 
 EXPORT void fault_rules(const char *text);
+EXPORT void fault_callback(void (*function)(void));
 EXPORT unsigned long count_calls(const char *name);
 EXPORT void count_reset(void);
 
@@ -399,6 +405,11 @@ void fault_rules(const char *text)
     removed = false;
     set_rules(text);
     (void)pthread_mutex_unlock(&lock);
+}
+
+void fault_callback(void (*function)(void))
+{
+    callback = function;
 }
 
 /* How often name was called since the last reset, or all functions where name is NULL. */

@@ -155,6 +155,14 @@ void fault(const char *rules)
     fault_rules(rules);
 }
 
+void fault_callback(void (*function)(void))
+{
+    void (*set)(void (*function)(void));
+
+    *(void **)&set = fault_symbol("fault_callback");
+    set(function);
+}
+
 unsigned long calls(const char *function)
 {
     unsigned long (*count_calls)(const char *name);

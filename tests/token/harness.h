@@ -47,6 +47,7 @@ const char *last_error(char *buf, size_t size);
 
 /* The module of tests/fault, in this process; see there for rules. */
 void fault(const char *rules);
+void fault_callback(void (*function)(void));
 unsigned long calls(const char *function);
 void calls_reset(void);
 

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <p11-kit/pkcs11.h>
@@ -214,6 +215,99 @@ static void test_recovery_tokens_alike(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static OSSL_LIB_CTX *recursive_libctx;
+static EVP_PKEY *recursive_key;
+static unsigned refused;
+
+/* What a module may do that uses libcrypto, and is led back here. */
+static void recurse(void)
+{
+    EVP_PKEY *key = key_load(recursive_libctx, "p256", "private");
+    OSSL_LIB_CTX *fresh;
+
+    refused += key == NULL && !sign(recursive_libctx, recursive_key);
+    EVP_PKEY_free(key);
+    fresh = libctx_new("");
+    key = key_load(fresh, "p256", "private");
+    refused += key == NULL;
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(fresh);
+    ERR_clear_error();
+}
+
+/* A module that calls back into this provider, or loads it, from inside each of its functions: an
+ * error for the inner use, none for the outer, and nothing hangs. */
+static void test_recovery_recursion(void **state)
+{
+    static const char *const functions[] = { "C_Initialize",      "C_GetTokenInfo",
+                                             "C_OpenSession",     "C_Login",
+                                             "C_FindObjectsInit", "C_GetAttributeValue",
+                                             "C_SignInit",        "C_Sign" };
+
+    (void)state;
+    alarm(60);
+    fault_callback(recurse);
+    for (size_t i = 0; i < COUNT_OF(functions); i++) {
+        EVP_PKEY *key;
+        char rule[64];
+
+        fault("");
+        recursive_libctx = libctx_new_faulty("");
+        if (i >= 2) { /* the module is up and the key in use */
+            recursive_key = key_load(recursive_libctx, "rsa2048", "private");
+            assert_true(sign(recursive_libctx, recursive_key));
+        }
+        snprintf(rule, sizeof(rule), "%s 1 1 - callback", functions[i]);
+        refused = 0;
+        fault(rule);
+        if (strcmp(functions[i], "C_OpenSession") == 0 || strcmp(functions[i], "C_Login") == 0)
+            fault("C_SignInit 1 1 CKR_DEVICE_ERROR; C_OpenSession 1 1 - callback; "
+                  "C_Login 1 1 - callback");
+        key = key_load(recursive_libctx, "p384", "private");
+        assert_non_null(key);
+        assert_true(sign(recursive_libctx, key));
+        if (refused == 0)
+            fail_msg("%s: the module never called back, or was served", functions[i]);
+        fault("");
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(recursive_key);
+        recursive_key = NULL;
+        OSSL_LIB_CTX_free(recursive_libctx);
+    }
+    alarm(0);
+}
+
+static void fork_and_wait(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0)
+        _exit(0);
+    (void)waitpid(pid, &status, 0);
+    refused++;
+}
+
+/* A module that forks in the middle of a call, to run a program say. */
+static void test_recovery_module_forks(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+
+    (void)state;
+    alarm(60);
+    fault_callback(fork_and_wait);
+    refused = 0;
+    fault("C_Sign 1 5 - callback");
+    for (int n = 0; n < 10; n++)
+        assert_true(sign(libctx, key));
+    assert_int_equal(refused, 5);
+    fault("");
+    alarm(0);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 struct waiting {
     OSSL_LIB_CTX *libctx;
     EVP_PKEY *key;
@@ -296,10 +390,9 @@ static void test_recovery_all_busy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recovery_all_busy),
-        cmocka_unit_test(test_recovery_first_come),
-        cmocka_unit_test(test_recovery_replaced),
-        cmocka_unit_test(test_recovery_tokens_alike),
+        cmocka_unit_test(test_recovery_all_busy),     cmocka_unit_test(test_recovery_first_come),
+        cmocka_unit_test(test_recovery_replaced),     cmocka_unit_test(test_recovery_recursion),
+        cmocka_unit_test(test_recovery_module_forks), cmocka_unit_test(test_recovery_tokens_alike),
     };
 
     open_module();
