@@ -138,6 +138,18 @@ const char *last_error(char *buf, size_t size)
     return buf;
 }
 
+bool key_signs(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char sig[1024];
+    size_t len = sizeof(sig);
+    bool ok = EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, key, NULL) == 1 &&
+              EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"message", 7) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
 static void *fault_symbol(const char *name)
 {
     void *library = dlopen(environment("BRIDGE_FAULT"), RTLD_NOW | RTLD_LOCAL);

@@ -42,6 +42,9 @@ EVP_PKEY *key_load_uri(OSSL_LIB_CTX *libctx, const char *uri);
 /* The same public key, made by another library context from this one's SubjectPublicKeyInfo. */
 EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx);
 
+/* Whether key signs a message with SHA-256. */
+bool key_signs(OSSL_LIB_CTX *libctx, EVP_PKEY *key);
+
 /* The text of the newest error on the stack that this provider raised, or "". Clears the stack. */
 const char *last_error(char *buf, size_t size);
 

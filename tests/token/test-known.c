@@ -2,10 +2,7 @@
  * bad padding, key agreement with points at the edges, and what software has to say of the same key
  * and the same input. */
 #include "harness.h"
-
-#include <dlfcn.h>
-
-#include <p11-kit/pkcs11.h>
+#include "operator.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -47,30 +44,7 @@ static const char known_oaep_sha256[] = /* MGF1 with SHA-1, label "label" */
 
 #define SIZE 128 /* of the modulus */
 
-static CK_FUNCTION_LIST *p11;
-
-/* A session of the test's own on the token, which stays logged in for it. */
-static CK_SESSION_HANDLE token_session(void)
-{
-    void *library = dlopen(getenv("PKCS11_MODULE"), RTLD_NOW | RTLD_LOCAL);
-    CK_C_GetFunctionList get = NULL;
-    CK_SESSION_HANDLE session;
-    CK_SLOT_ID slots[16];
-    CK_ULONG count = COUNT_OF(slots);
-
-    assert_non_null(library);
-    *(void **)&get = dlsym(library, "C_GetFunctionList");
-    assert_int_equal(get(&p11), CKR_OK);
-    assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
-    assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
-    assert_int_equal(
-        p11->C_OpenSession(slots[0], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
-        CKR_OK);
-    assert_int_equal(p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t) "1234", 4), CKR_OK);
-    return session;
-}
-
-static CK_SESSION_HANDLE session;
+static CK_SESSION_HANDLE session; /* stays open, and logged in, for the whole test */
 
 struct template
 {
@@ -698,6 +672,8 @@ int main(void)
         cmocka_unit_test(test_known_ecdsa_short_numbers),
     };
 
-    session = token_session();
+    operator_open();
+    assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+    session = operator_session(true);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,27 +1,13 @@
 /* PINs: how often the token sees one, where they come from, what happens when they change. */
 #include "harness.h"
+#include "operator.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
-
-#include <p11-kit/pkcs11.h>
 
 #include <openssl/err.h>
 
 #define KEY "pkcs11:token=soft;object=p256;type=private"
-
-static bool sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    unsigned char sig[512];
-    size_t len = sizeof(sig);
-    bool ok = EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, key, NULL) == 1 &&
-              EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"m", 1) == 1;
-
-    EVP_MD_CTX_free(ctx);
-    return ok;
-}
 
 static void *load_often(void *libctx)
 {
@@ -110,28 +96,9 @@ static void write_pin(const char *path, const char *pin)
     fclose(file);
 }
 
-/* A session of the test's own, to do to the token what its operator does. */
-static CK_SESSION_HANDLE operator_session(CK_FUNCTION_LIST **p11)
-{
-    void *library = dlopen(getenv("PKCS11_MODULE"), RTLD_NOW | RTLD_LOCAL);
-    CK_C_GetFunctionList get = NULL;
-    CK_SESSION_HANDLE session;
-    CK_SLOT_ID slots[16];
-    CK_ULONG count = COUNT_OF(slots);
-
-    *(void **)&get = dlsym(library, "C_GetFunctionList");
-    assert_int_equal(get(p11), CKR_OK);
-    assert_int_equal((*p11)->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
-    assert_int_equal(
-        (*p11)->C_OpenSession(slots[0], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
-        CKR_OK);
-    return session;
-}
-
 static void change_pin(const char *old, const char *new)
 {
-    CK_FUNCTION_LIST *p11;
-    CK_SESSION_HANDLE session = operator_session(&p11);
+    CK_SESSION_HANDLE session = operator_session(false);
 
     assert_int_equal(p11->C_SetPIN(session, (CK_UTF8CHAR *)(uintptr_t)old, strlen(old),
                                    (CK_UTF8CHAR *)(uintptr_t) new, strlen(new)),
@@ -153,20 +120,20 @@ static void test_pins_rotated(void **state)
     libctx = libctx_new_faulty(settings);
     key = key_load_uri(libctx, KEY);
     assert_non_null(key);
-    assert_true(sign(libctx, key));
+    assert_true(key_signs(libctx, key));
     change_pin("1234", "567890");
     write_pin(path, "567890");
     calls_reset();
     fault("C_SignInit 1 1 - logout");
-    assert_true(sign(libctx, key));
+    assert_true(key_signs(libctx, key));
     assert_int_equal(calls("C_Login"), 1);
     change_pin("567890", "1234"); /* now the file comes late: one refusal, then it works */
     fault("C_SignInit 1 1 - logout");
-    assert_false(sign(libctx, key));
-    assert_false(sign(libctx, key));
+    assert_false(key_signs(libctx, key));
+    assert_false(key_signs(libctx, key));
     assert_int_equal(calls("C_Login"), 2);
     write_pin(path, "1234");
-    assert_true(sign(libctx, key));
+    assert_true(key_signs(libctx, key));
     assert_int_equal(calls("C_Login"), 3);
     fault("");
     ERR_clear_error();
@@ -177,8 +144,7 @@ static void test_pins_rotated(void **state)
 
 static void generate_always(void)
 {
-    CK_FUNCTION_LIST *p11;
-    CK_SESSION_HANDLE session = operator_session(&p11);
+    CK_SESSION_HANDLE session = operator_session(false);
     CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
     CK_BBOOL yes = CK_TRUE;
     CK_ULONG bits = 2048;
@@ -231,15 +197,15 @@ static void test_pins_always_authenticate(void **state)
     assert_non_null(key);
     calls_reset();
     for (int n = 0; n < 5; n++) {
-        assert_true(sign(libctx, key));
-        assert_true(sign(libctx, other));
+        assert_true(key_signs(libctx, key));
+        assert_true(key_signs(libctx, other));
     }
     assert_int_equal(calls("C_Login"), 5);
     calls_reset();
     assert_true(decrypt(libctx, key));
     assert_int_equal(calls("C_Login"), calls("C_DecryptInit"));
     fault("C_Login 1 1 CKR_USER_NOT_LOGGED_IN"); /* it may blink as well */
-    assert_true(sign(libctx, key));
+    assert_true(key_signs(libctx, key));
     fault("");
     EVP_PKEY_free(key);
     EVP_PKEY_free(other);
@@ -256,5 +222,6 @@ int main(void)
         cmocka_unit_test(test_pins_always_authenticate),
     };
 
+    operator_open();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,78 +1,14 @@
 /* What recovery must not do, and how threads wait: a key that was replaced, one that is gone,
  * tokens that look alike, sessions that are all busy. */
 #include "harness.h"
+#include "operator.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <p11-kit/pkcs11.h>
-
 #include <openssl/err.h>
-
-static bool sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    unsigned char sig[512];
-    size_t len = sizeof(sig);
-    bool ok = EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, key, NULL) == 1 &&
-              EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"m", 1) == 1;
-
-    EVP_MD_CTX_free(ctx);
-    return ok;
-}
-
-static CK_FUNCTION_LIST *p11;
-
-static void open_module(void)
-{
-    void *library = dlopen(getenv("PKCS11_MODULE"), RTLD_NOW | RTLD_LOCAL);
-    CK_C_GetFunctionList get = NULL;
-
-    *(void **)&get = dlsym(library, "C_GetFunctionList");
-    assert_int_equal(get(&p11), CKR_OK);
-}
-
-/* A session of the operator's on the slot, logged in unless the program is. */
-static CK_SESSION_HANDLE operator_session(CK_SLOT_ID slot)
-{
-    CK_SESSION_HANDLE session;
-    CK_RV rv;
-
-    assert_int_equal(
-        p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
-        CKR_OK);
-    rv = p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t) "1234", 4);
-    assert_true(rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN);
-    return session;
-}
-
-/* The slots that have a token with this label (32 bytes, padded). */
-static CK_ULONG find_slots(const char *label, CK_SLOT_ID *found, CK_ULONG most)
-{
-    CK_SLOT_ID slots[16];
-    CK_ULONG count = COUNT_OF(slots), n = 0;
-
-    assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
-    for (CK_ULONG i = 0; i < count && n < most; i++) {
-        CK_TOKEN_INFO info;
-
-        assert_int_equal(p11->C_GetTokenInfo(slots[i], &info), CKR_OK);
-        if (memcmp(info.label, label, strlen(label)) == 0 && info.label[strlen(label)] == ' ')
-            found[n++] = slots[i];
-    }
-    return n;
-}
-
-static CK_SLOT_ID the_slot(void)
-{
-    CK_SLOT_ID slot;
-
-    assert_int_equal(find_slots("soft", &slot, 1), 1);
-    return slot;
-}
 
 static void destroy(CK_SESSION_HANDLE session, const char *label)
 {
@@ -113,29 +49,29 @@ static void test_recovery_replaced(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new_faulty("");
     EVP_PKEY *other = key_load(libctx, "p256", "private"), *key, *again;
-    CK_SESSION_HANDLE session = operator_session(the_slot());
+    CK_SESSION_HANDLE session = operator_session(true);
     char error[600];
 
     (void)state;
     assert_non_null(other);
     generate(session, "replaced");
     key = key_load(libctx, "replaced", "private");
-    assert_true(sign(libctx, key));
+    assert_true(key_signs(libctx, key));
     destroy(session, "replaced");
     generate(session, "replaced");
     fault("C_SignInit 1 1 CKR_KEY_HANDLE_INVALID");
-    assert_false(sign(libctx, key));
+    assert_false(key_signs(libctx, key));
     assert_non_null(strstr(last_error(error, sizeof(error)), "the key was replaced"));
     fault("");
-    assert_false(sign(libctx, key)); /* also without a fault, and not for long */
+    assert_false(key_signs(libctx, key)); /* also without a fault, and not for long */
     again = key_load(libctx, "replaced", "private");
     assert_non_null(again);
-    assert_true(sign(libctx, again));
+    assert_true(key_signs(libctx, again));
     assert_int_equal(EVP_PKEY_eq(key, again), 0);
     destroy(session, "replaced");
-    assert_false(sign(libctx, again));
+    assert_false(key_signs(libctx, again));
     assert_non_null(strstr(last_error(error, sizeof(error)), "no longer on the token"));
-    assert_true(sign(libctx, other));
+    assert_true(key_signs(libctx, other));
     assert_int_equal(p11->C_CloseSession(session), CKR_OK);
     ERR_clear_error();
     EVP_PKEY_free(key);
@@ -179,9 +115,9 @@ static void test_recovery_tokens_alike(void **state)
     }
     libctx = libctx_new_faulty("");
     EVP_PKEY_free(key_load(libctx, "p256", "private")); /* the module is up */
-    assert_int_equal(find_slots("twin", twins, 2), 2);
+    assert_int_equal(operator_slots("twin", twins, 2), 2);
     for (int n = 0; n < 2; n++) {
-        CK_SESSION_HANDLE session = operator_session(twins[n]);
+        CK_SESSION_HANDLE session = operator_session_on(twins[n], true);
         CK_TOKEN_INFO info;
         char uri[128];
 
@@ -225,7 +161,7 @@ static void recurse(void)
     EVP_PKEY *key = key_load(recursive_libctx, "p256", "private");
     OSSL_LIB_CTX *fresh;
 
-    refused += key == NULL && !sign(recursive_libctx, recursive_key);
+    refused += key == NULL && !key_signs(recursive_libctx, recursive_key);
     EVP_PKEY_free(key);
     fresh = libctx_new("");
     key = key_load(fresh, "p256", "private");
@@ -255,7 +191,7 @@ static void test_recovery_recursion(void **state)
         recursive_libctx = libctx_new_faulty("");
         if (i >= 2) { /* the module is up and the key in use */
             recursive_key = key_load(recursive_libctx, "rsa2048", "private");
-            assert_true(sign(recursive_libctx, recursive_key));
+            assert_true(key_signs(recursive_libctx, recursive_key));
         }
         snprintf(rule, sizeof(rule), "%s 1 1 - callback", functions[i]);
         refused = 0;
@@ -265,7 +201,7 @@ static void test_recovery_recursion(void **state)
                   "C_Login 1 1 - callback");
         key = key_load(recursive_libctx, "p384", "private");
         assert_non_null(key);
-        assert_true(sign(recursive_libctx, key));
+        assert_true(key_signs(recursive_libctx, key));
         if (refused == 0)
             fail_msg("%s: the module never called back, or was served", functions[i]);
         fault("");
@@ -300,7 +236,7 @@ static void test_recovery_module_forks(void **state)
     refused = 0;
     fault("C_Sign 1 5 - callback");
     for (int n = 0; n < 10; n++)
-        assert_true(sign(libctx, key));
+        assert_true(key_signs(libctx, key));
     assert_int_equal(refused, 5);
     fault("");
     alarm(0);
@@ -322,7 +258,7 @@ static void *sign_once(void *arg)
 {
     struct waiting *waiting = arg;
 
-    waiting->ok = sign(waiting->libctx, waiting->key);
+    waiting->ok = key_signs(waiting->libctx, waiting->key);
     waiting->served = atomic_fetch_add(&served, 1);
     (void)last_error(waiting->error, sizeof(waiting->error));
     return NULL;
@@ -382,7 +318,7 @@ static void test_recovery_all_busy(void **state)
         assert_non_null(strstr(all[i].error, "all 1 sessions with the token 'soft' were busy for"));
         assert_non_null(strstr(all[i].error, "pkcs11-sessions-max"));
     }
-    assert_true(sign(libctx, key));
+    assert_true(key_signs(libctx, key));
     EVP_PKEY_free(key);
     OSSL_LIB_CTX_free(libctx);
 }
@@ -395,6 +331,6 @@ int main(void)
         cmocka_unit_test(test_recovery_module_forks), cmocka_unit_test(test_recovery_tokens_alike),
     };
 
-    open_module();
+    operator_open();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,24 @@
+/* The token's operator, who works on it behind the provider's back: PKCS#11 by itself, in this
+ * process, on the real module. */
+#ifndef BRIDGE_OPERATOR_H
+#define BRIDGE_OPERATOR_H
+
+#include <stdbool.h>
+
+#include <p11-kit/pkcs11.h>
+
+extern CK_FUNCTION_LIST *p11;
+
+/* Loads the module; whether it is initialised is for the program to see to. */
+void operator_open(void);
+
+/* The slots that have a token with this label, at most most of them; their number. */
+CK_ULONG operator_slots(const char *label, CK_SLOT_ID *found, CK_ULONG most);
+
+/* A session that may write, on the token soft. login: as its user, where the program is not. */
+CK_SESSION_HANDLE operator_session(bool login);
+
+/* The same on another slot. */
+CK_SESSION_HANDLE operator_session_on(CK_SLOT_ID slot, bool login);
+
+#endif
