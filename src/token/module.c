@@ -152,6 +152,7 @@ static void module_disown(struct module *module)
         slot->open = 0;
         slot->keeper_busy = false;
         slot->waiters = NULL;
+        slot->mending = false;
         slot->login = LOGIN_OUT;
     }
     module->taken = 0;

@@ -21,38 +21,36 @@ struct work {
     void *arg;
 };
 
-/* Under the lock: every session and handle of this epoch is void. */
-static void token_restart(struct slot *slot, unsigned long epoch)
-{
-    if (epoch == slot->epoch)
-        sessions_free(slot_forget(slot));
-}
-
-/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is
- * mended. */
+/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is mended.
+ */
 static void repair_locked(const struct work *work, enum repair repair, unsigned long epoch)
 {
-    switch (repair) {
-    case REPAIR_MODULE:
-        if (epoch == work->slot->epoch)
-            module_lost(work->slot->module);
-        break;
-    case REPAIR_TOKEN:
-        token_restart(work->slot, epoch);
-        break;
-    case REPAIR_LOGIN:
-        if (epoch == work->slot->epoch)
-            login_lost(work->slot);
-        break;
-    case REPAIR_HANDLE:
-        if (work->object != NULL)
-            work->object->handle = CK_INVALID_HANDLE;
-        break;
-    case REPAIR_DOUBT:
-    case REPAIR_SESSION:
-    case REPAIR_NOTHING:
-        break;
-    }
+    bool current = epoch == work->slot->epoch;
+
+    if (repair == REPAIR_MODULE && current)
+        module_lost(work->slot->module);
+    else if (repair == REPAIR_LOGIN && current)
+        login_lost(work->slot);
+    else if (repair == REPAIR_HANDLE && work->object != NULL)
+        work->object->handle = CK_INVALID_HANDLE;
+}
+
+/* Every session and handle of this epoch is void, and the token may be in another slot. One thread
+ * mends; nobody gets a session meanwhile. */
+static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
+{
+    const char *name = call_name();
+    struct session *void_sessions;
+
+    if (!slot_begin_mending(slot, epoch, &void_sessions))
+        return;
+    if (rv != CKR_DEVICE_REMOVED && rv != CKR_TOKEN_NOT_PRESENT)
+        sessions_close(slot->module, void_sessions);
+    sessions_free(void_sessions);
+    if (rv != CKR_SESSION_HANDLE_INVALID)
+        (void)slot_locate(slot);
+    slot_end_mending(slot);
+    call_named(name); /* an error message is about what failed */
 }
 
 static bool repair(const struct work *work, CK_RV rv, unsigned long epoch)
@@ -61,15 +59,13 @@ static bool repair(const struct work *work, CK_RV rv, unsigned long epoch)
 
     if (how == REPAIR_NOTHING)
         return false;
+    if (how == REPAIR_TOKEN) {
+        repair_token(work->slot, rv, epoch);
+        return true;
+    }
     lock_take();
     repair_locked(work, how, epoch);
     lock_release();
-    if (how == REPAIR_TOKEN && rv != CKR_SESSION_HANDLE_INVALID) {
-        const char *name = call_name();
-
-        (void)slot_locate(work->slot);
-        call_named(name); /* an error message is about what failed */
-    }
     return true;
 }
 

@@ -21,8 +21,10 @@ struct session *sessions_join(struct session *head, struct session *tail)
 
 void sessions_close(struct module *module, struct session *list)
 {
-    for (; list != NULL; list = list->next)
-        (void)P11_CALL(module, C_CloseSession, list->handle);
+    CK_RV rv = CKR_OK;
+
+    for (; list != NULL && (rv == CKR_OK || rv == CKR_SESSION_HANDLE_INVALID); list = list->next)
+        rv = P11_CALL(module, C_CloseSession, list->handle);
 }
 
 void sessions_free(struct session *list)
@@ -100,7 +102,7 @@ static void idle_push(struct slot *slot, struct session *session)
 /* Under the lock: whether a session can be had now: an idle one, or a place to open one. */
 static bool slot_can_serve(const struct slot *slot)
 {
-    return slot->idle != NULL || slot->open < slot->limit;
+    return !slot->mending && (slot->idle != NULL || slot->open < slot->limit);
 }
 
 static void waiter_append(struct slot *slot, struct waiter *waiter)
@@ -141,9 +143,14 @@ static CK_RV slot_queue(struct slot *slot)
         slot_wake(slot);
     if (in_time)
         return CKR_OK;
-    call_detail_set("all %u sessions with the token '%s' were busy for %u ms; raise "
-                    "pkcs11-sessions-max, or pkcs11-session-wait-ms",
-                    slot->open, slot->label, slot->wait_ms);
+    if (slot->mending)
+        call_detail_set("the token '%s' failed and does not answer; nobody waits for it longer "
+                        "than %u ms (pkcs11-session-wait-ms)",
+                        slot->label, slot->wait_ms);
+    else
+        call_detail_set("all %u sessions with the token '%s' were busy for %u ms; raise "
+                        "pkcs11-sessions-max, or pkcs11-session-wait-ms",
+                        slot->open, slot->label, slot->wait_ms);
     return RV_SESSIONS_BUSY;
 }
 

@@ -35,7 +35,8 @@ void session_return_keeper(struct session **session);
 /* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
 void session_return(struct session **session);
 
-/* Lists of sessions that slot_forget gave out. */
+/* Lists of sessions that slot_forget gave out. sessions_close stops where the token does not answer:
+ * each call might take its time. */
 struct session *sessions_join(struct session *head, struct session *tail);
 void sessions_close(struct module *module, struct session *list);
 void sessions_free(struct session *list);

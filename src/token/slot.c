@@ -250,6 +250,28 @@ struct session *slot_forget(struct slot *slot)
     return idle;
 }
 
+bool slot_begin_mending(struct slot *slot, unsigned long epoch, struct session **void_sessions)
+{
+    bool first;
+
+    lock_take();
+    first = epoch == slot->epoch && !slot->mending;
+    if (first) {
+        *void_sessions = slot_forget(slot);
+        slot->mending = true;
+    }
+    lock_release();
+    return first;
+}
+
+void slot_end_mending(struct slot *slot)
+{
+    lock_take();
+    slot->mending = false;
+    slot_wake(slot);
+    lock_release();
+}
+
 void slot_wake(struct slot *slot)
 {
     if (slot->waiters != NULL)

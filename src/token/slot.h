@@ -50,6 +50,7 @@ struct slot {
     unsigned wait_ms;   /* for a session, when all are busy */
     unsigned retry_ms;  /* what failed is tried again for so long */
     struct waiter *waiters; /* for sessions, the first one first */
+    bool mending;           /* a thread does, and the others wait */
     atomic_bool troubled;   /* the log said that something failed, not yet that it works again */
     pthread_cond_t changed; /* the login or the keeper */
 };
@@ -97,6 +98,11 @@ struct session *slot_forget(struct slot *slot);
 
 /* Under the lock: what the token said of itself and its mechanisms is not known any more. */
 void slot_ask_anew(struct slot *slot);
+
+/* slot_forget, unless another thread did it since epoch: then false. Until slot_end_mending nobody
+ * gets a session of the slot. */
+bool slot_begin_mending(struct slot *slot, unsigned long epoch, struct session **void_sessions);
+void slot_end_mending(struct slot *slot);
 
 /* Under the lock: a session came back, or there is room for one: the first that waits shall look. */
 void slot_wake(struct slot *slot);
