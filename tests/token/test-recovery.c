@@ -323,12 +323,35 @@ static void test_recovery_all_busy(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* A token that hangs while one thread looks for it: the others don't wait without end either. */
+static void test_recovery_no_answer(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-session-wait-ms = 60\npkcs11-log = none\n");
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    struct waiting all[3];
+
+    (void)state;
+    assert_non_null(key);
+    fault("C_SignInit 1 1 CKR_DEVICE_ERROR; C_GetSlotList 1 1 - delay=600");
+    wait_all(all, COUNT_OF(all), libctx, key);
+    fault("");
+    assert_true(all[0].ok);
+    for (size_t i = 1; i < COUNT_OF(all); i++) {
+        assert_false(all[i].ok);
+        assert_non_null(strstr(all[i].error, "failed and does not answer"));
+    }
+    assert_true(key_signs(libctx, key));
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recovery_all_busy),     cmocka_unit_test(test_recovery_first_come),
-        cmocka_unit_test(test_recovery_replaced),     cmocka_unit_test(test_recovery_recursion),
-        cmocka_unit_test(test_recovery_module_forks), cmocka_unit_test(test_recovery_tokens_alike),
+        cmocka_unit_test(test_recovery_all_busy),     cmocka_unit_test(test_recovery_no_answer),
+        cmocka_unit_test(test_recovery_first_come),   cmocka_unit_test(test_recovery_replaced),
+        cmocka_unit_test(test_recovery_recursion),    cmocka_unit_test(test_recovery_module_forks),
+        cmocka_unit_test(test_recovery_tokens_alike),
     };
 
     operator_open();
