@@ -332,6 +332,8 @@ static void test_recovery_no_answer(void **state)
 
     (void)state;
     assert_non_null(key);
+    fault("C_Sign 1 * - delay=100"); /* so that there are several sessions */
+    wait_all(all, COUNT_OF(all), libctx, key);
     fault("C_SignInit 1 1 CKR_DEVICE_ERROR; C_GetSlotList 1 1 - delay=600");
     wait_all(all, COUNT_OF(all), libctx, key);
     fault("");
