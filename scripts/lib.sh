@@ -50,7 +50,7 @@ softhsm_module() {
 
 # free_port: a TCP port on 127.0.0.1 that nobody listens on
 free_port() {
-    local port=$((20000 + ($$ * 7 + RANDOM) % 20000))
+    local port=$((20000 + ($$ * 7 + RANDOM) % 12000)) # below those that the system gives to clients
     while (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
     echo "$port"
 }

@@ -370,27 +370,32 @@ static struct ck_function_list faulty = {
 #undef F
 };
 
-EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
+static void open_real(void)
 {
     const char *path = getenv("FAULT_MODULE"), *text = getenv("FAULT_RULES");
     void *library = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     CK_C_GetFunctionList get = NULL;
-    ck_rv_t rv;
 
-    if (library == NULL)
-        return CKR_GENERAL_ERROR;
-    *(void **)&get = dlsym(library, "C_GetFunctionList");
-    rv = get != NULL ? get(&real) : CKR_GENERAL_ERROR;
+    if (library != NULL)
+        *(void **)&get = dlsym(library, "C_GetFunctionList");
+    if (get == NULL || get(&real) != CKR_OK)
+        real = NULL;
     faulty.C_GetFunctionList = C_GetFunctionList;
     faulty.C_GetSlotList = get_slot_list;
     faulty.C_GetTokenInfo = get_token_info;
-    *list = &faulty;
-    if (text != NULL) {
-        (void)pthread_mutex_lock(&lock);
+    (void)pthread_mutex_lock(&lock);
+    if (text != NULL)
         set_rules(text);
-        (void)pthread_mutex_unlock(&lock);
-    }
-    return rv;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, open_real);
+    *list = &faulty;
+    return real != NULL ? CKR_OK : CKR_GENERAL_ERROR;
 }
 
 EXPORT void fault_rules(const char *text);

@@ -273,7 +273,7 @@ static void wait_all(struct waiting *all, size_t count, OSSL_LIB_CTX *libctx, EV
     for (size_t i = 0; i < count; i++) {
         all[i] = (struct waiting){ .libctx = libctx, .key = key, .arrival = (unsigned)i };
         assert_int_equal(pthread_create(&threads[i], NULL, sign_once, &all[i]), 0);
-        usleep(30000);
+        usleep(100000);
     }
     for (size_t i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
@@ -288,7 +288,7 @@ static void test_recovery_first_come(void **state)
 
     (void)state;
     assert_non_null(key);
-    fault("sessions 1; C_Sign 1 * - delay=80");
+    fault("sessions 1; C_Sign 1 * - delay=250");
     wait_all(all, COUNT_OF(all), libctx, key);
     fault("");
     for (size_t i = 0; i < COUNT_OF(all); i++) {
@@ -309,7 +309,7 @@ static void test_recovery_all_busy(void **state)
 
     (void)state;
     assert_non_null(key);
-    fault("sessions 1; C_Sign 1 1 - delay=600");
+    fault("sessions 1; C_Sign 1 1 - delay=1500");
     wait_all(all, COUNT_OF(all), libctx, key);
     fault("");
     assert_true(all[0].ok);
@@ -332,9 +332,9 @@ static void test_recovery_no_answer(void **state)
 
     (void)state;
     assert_non_null(key);
-    fault("C_Sign 1 * - delay=100"); /* so that there are several sessions */
+    fault("C_Sign 1 * - delay=400"); /* so that there are several sessions */
     wait_all(all, COUNT_OF(all), libctx, key);
-    fault("C_SignInit 1 1 CKR_DEVICE_ERROR; C_GetSlotList 1 1 - delay=600");
+    fault("C_SignInit 1 1 CKR_DEVICE_ERROR; C_GetSlotList 1 1 - delay=1500");
     wait_all(all, COUNT_OF(all), libctx, key);
     fault("");
     assert_true(all[0].ok);
