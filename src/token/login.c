@@ -9,6 +9,7 @@
 #include "scope.h"
 #include "token/call.h"
 #include "token/lock.h"
+#include "token/retry.h"
 #include "token/session.h"
 
 #define HASH_LEN 32
@@ -260,30 +261,38 @@ static CK_RV login_do(struct session *session, const struct pin_source *pins)
     return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
 }
 
-/* Under the lock: true when this thread is the one to log in. */
-static bool login_claim(struct slot *slot)
+/* Under the lock: *claimed when this thread is the one to log in. */
+static CK_RV login_claim(struct slot *slot, bool *claimed)
 {
+    unsigned patience = slot->wait_ms + slot->retry_ms;
+    uint64_t deadline = clock_ms() + patience;
+
     while (slot->login == LOGIN_BUSY)
-        lock_wait(&slot->changed);
-    if (slot->login == LOGIN_IN)
-        return false;
-    slot->login = LOGIN_BUSY;
-    return true;
+        if (!lock_wait_until(&slot->changed, deadline) && slot->login == LOGIN_BUSY) {
+            call_detail_set("another thread has been logging in to the token '%s' for %u ms "
+                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                            slot->label, patience);
+            return RV_SESSIONS_BUSY;
+        }
+    *claimed = slot->login != LOGIN_IN;
+    if (*claimed)
+        slot->login = LOGIN_BUSY;
+    return CKR_OK;
 }
 
 CK_RV login_ensure(struct session *session, const struct pin_source *pins)
 {
     struct slot *slot = session->slot;
-    bool claimed;
+    bool claimed = false;
     CK_RV rv;
 
     if ((slot_flags(slot) & CKF_LOGIN_REQUIRED) == 0)
         return CKR_OK;
     lock_take();
-    claimed = login_claim(slot);
+    rv = login_claim(slot, &claimed);
     lock_release();
-    if (!claimed)
-        return CKR_OK;
+    if (rv != CKR_OK || !claimed)
+        return rv;
     rv = login_do(session, pins);
     lock_take();
     if (slot->login == LOGIN_BUSY)

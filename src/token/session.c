@@ -213,17 +213,18 @@ static CK_RV lock_take_ready(struct module *module)
     return CKR_OK;
 }
 
-/* Under the lock: the module may have been lost while this thread waited for a session. */
-static bool hold_if_ready(struct slot *slot, struct session *session)
+/* Under the lock: the module may have been lost while this thread waited for a session. What
+ * slot_wait gave goes back then. */
+static bool hold_if_ready(struct slot *slot, struct session *session, struct session *in_the_way)
 {
     if (module_ready(slot->module)) {
         module_hold(slot->module);
         return true;
     }
-    if (session == NULL)
-        slot_release_place(slot, slot->epoch);
+    if (session != NULL || in_the_way != NULL)
+        idle_push(slot, session != NULL ? session : in_the_way);
     else
-        idle_push(slot, session);
+        slot_release_place(slot, slot->epoch);
     return false;
 }
 
@@ -239,7 +240,7 @@ static CK_RV session_claim(struct slot *slot, bool write, struct session **out,
         if (rv != CKR_OK)
             return rv;
         rv = slot_wait(slot, write, out, in_the_way);
-        held = rv == CKR_OK && hold_if_ready(slot, *out);
+        held = rv == CKR_OK && hold_if_ready(slot, *out, *in_the_way);
         *epoch = slot->epoch;
         lock_release();
         if (rv != CKR_OK)
@@ -302,14 +303,23 @@ CK_RV session_take_writing(struct slot *slot, const struct pin_source *pins, str
     return take(slot, true, true, pins, out);
 }
 
-/* Under the lock: waits for the keeper; NULL when it has to be opened. */
-static struct session *keeper_claim(struct slot *slot)
+/* Under the lock: waits for the keeper; *out is NULL when it has to be opened. */
+static CK_RV keeper_claim(struct slot *slot, struct session **out)
 {
+    unsigned patience = slot->wait_ms + slot->retry_ms;
+    uint64_t deadline = clock_ms() + patience;
+
     while (slot->keeper_busy)
-        lock_wait(&slot->changed);
+        if (!lock_wait_until(&slot->changed, deadline) && slot->keeper_busy) {
+            call_detail_set("another thread has been making a key on the token '%s' for %u ms "
+                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                            slot->label, patience);
+            return RV_SESSIONS_BUSY;
+        }
     slot->keeper_busy = true;
     module_hold(slot->module);
-    return slot->keeper;
+    *out = slot->keeper;
+    return CKR_OK;
 }
 
 /* Opens it beside the pool, not counted in it. */
@@ -342,8 +352,10 @@ CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, stru
     if (rv != CKR_OK)
         return rv;
     lock_take();
-    *out = keeper_claim(slot);
+    rv = keeper_claim(slot, out);
     lock_release();
+    if (rv != CKR_OK)
+        return rv;
     if (*out == NULL)
         rv = keeper_open(slot, out);
     if (rv == CKR_OK)
