@@ -87,6 +87,28 @@ static void test_pins_near_locking(void **state)
     }
 }
 
+/* A token with a PIN pad gets no PIN from here, and none is asked for. */
+static void test_pins_pad(void **state)
+{
+    const char *before = getenv("BRIDGE_SETTINGS");
+    OSSL_LIB_CTX *libctx;
+
+    (void)state;
+    assert_null(before);
+    setenv("BRIDGE_SETTINGS", "", 1);
+    libctx = libctx_new_faulty("");
+    unsetenv("BRIDGE_SETTINGS");
+    calls_reset();
+    assert_null(key_load_uri(libctx, KEY));
+    assert_int_equal(calls("C_Login"), 0);  /* no PIN, no login */
+    fault("token-flags 100");               /* CKF_PROTECTED_AUTHENTICATION_PATH */
+    assert_null(key_load_uri(libctx, KEY)); /* SoftHSM has no pad, and does not take NULL */
+    assert_int_equal(calls("C_Login"), 1);
+    fault("");
+    ERR_clear_error();
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static void write_pin(const char *path, const char *pin)
 {
     FILE *file = fopen(path, "w");
@@ -218,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_pins_wrong_one),
         cmocka_unit_test(test_pins_remembered_in_the_process),
         cmocka_unit_test(test_pins_near_locking),
+        cmocka_unit_test(test_pins_pad),
         cmocka_unit_test(test_pins_rotated),
         cmocka_unit_test(test_pins_always_authenticate),
     };
