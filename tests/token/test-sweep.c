@@ -45,17 +45,17 @@ static const char *const path_names[PATHS] = {
     SESSION "CKR_FUNCTION_CANCELED CKR_KEY_FUNCTION_NOT_PERMITTED CKR_KEY_HANDLE_INVALID "         \
             "CKR_KEY_SIZE_RANGE CKR_KEY_TYPE_INCONSISTENT CKR_MECHANISM_INVALID "                  \
             "CKR_MECHANISM_PARAM_INVALID CKR_OPERATION_ACTIVE CKR_PIN_EXPIRED "                    \
-            "CKR_USER_NOT_LOGGED_IN CKR_ARGUMENTS_BAD "
+            "CKR_USER_NOT_LOGGED_IN CKR_ARGUMENTS_BAD CKR_OPERATION_CANCEL_FAILED "
 #define WORK                                                                                       \
     SESSION "CKR_ARGUMENTS_BAD CKR_BUFFER_TOO_SMALL CKR_DATA_INVALID CKR_DATA_LEN_RANGE "          \
             "CKR_FUNCTION_CANCELED CKR_FUNCTION_REJECTED CKR_OPERATION_NOT_INITIALIZED "           \
-            "CKR_USER_NOT_LOGGED_IN "
+            "CKR_USER_NOT_LOGGED_IN CKR_TOKEN_RESOURCE_EXCEEDED "
 #define TEMPLATE                                                                                   \
     "CKR_ATTRIBUTE_READ_ONLY CKR_ATTRIBUTE_TYPE_INVALID CKR_ATTRIBUTE_VALUE_INVALID "              \
     "CKR_TEMPLATE_INCOMPLETE CKR_TEMPLATE_INCONSISTENT CKR_SESSION_READ_ONLY "                     \
     "CKR_TOKEN_WRITE_PROTECTED CKR_PIN_EXPIRED CKR_USER_NOT_LOGGED_IN CKR_OPERATION_ACTIVE "       \
     "CKR_FUNCTION_CANCELED CKR_MECHANISM_INVALID CKR_MECHANISM_PARAM_INVALID "                     \
-    "CKR_DOMAIN_PARAMS_INVALID CKR_ARGUMENTS_BAD "
+    "CKR_DOMAIN_PARAMS_INVALID CKR_ARGUMENTS_BAD CKR_TOKEN_RESOURCE_EXCEEDED "
 #define FIND                                                                                       \
     SESSION "CKR_ARGUMENTS_BAD CKR_ATTRIBUTE_TYPE_INVALID CKR_ATTRIBUTE_VALUE_INVALID "            \
             "CKR_OPERATION_ACTIVE CKR_PIN_EXPIRED "
@@ -142,6 +142,8 @@ static bool passes(const char *ckr)
         "CKR_SLOT_ID_INVALID",
         "CKR_CANT_LOCK",
         "CKR_CRYPTOKI_ALREADY_INITIALIZED",
+        "CKR_TOKEN_RESOURCE_EXCEEDED",
+        "CKR_OPERATION_CANCEL_FAILED",
     };
 
     for (size_t i = 0; i < COUNT_OF(transient); i++)
@@ -439,7 +441,8 @@ static atomic_uint failures;
 
 static void *work(void *arg)
 {
-    /* a peer of its own: how libcrypto keeps a shared one together, the thread sanitizer cannot see */
+    /* a peer of its own: how libcrypto keeps a shared one together, the thread sanitizer cannot see
+     */
     struct world own = *(const struct world *)arg, *world = &own;
     static const enum path paths[] = { SIGN_RSA, SIGN_EC, DECRYPT, DERIVE, OPEN };
 
