@@ -30,7 +30,7 @@ static CK_RV decrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg
     if (rv != CKR_OK)
         return rv;
     task->out_len = task->out_size;
-    return P11_CALL(module, C_Decrypt, session->handle, (CK_BYTE *)(uintptr_t)task->in.data,
+    return P11_CALL(module, C_Decrypt, session->handle, ck_input(task->in.data),
                     task->in.len, task->out, &task->out_len);
 }
 

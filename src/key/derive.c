@@ -76,7 +76,7 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
     uint8_t der[EC_POINT_MAX + 4];
     struct view data = public_data(peer, der, sizeof(der));
     CK_ECDH1_DERIVE_PARAMS params = { .kdf = CKD_NULL,
-                                      .pPublicData = (CK_BYTE *)(uintptr_t)data.data,
+                                      .pPublicData = ck_input(data.data),
                                       .ulPublicDataLen = data.len };
     struct derive_task task = {
         .mechanism = { cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE, &params,

@@ -55,12 +55,6 @@ static const struct load_phase all_phases[] = {
     { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
     { CKO_PUBLIC_KEY, WITHOUT_LOGIN, false, false },
     { CKO_CERTIFICATE, WITHOUT_LOGIN, false, false },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-static const struct load_phase everything_phases[] = {
-    { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
-    { CKO_PUBLIC_KEY, WITHOUT_LOGIN, false, false },
-    { CKO_CERTIFICATE, WITHOUT_LOGIN, false, false },
     { CKO_SECRET_KEY, WITH_LOGIN, false, false },
     { NO_CLASS, WITHOUT_LOGIN, false, false },
 };
@@ -134,10 +128,10 @@ static const struct load_phase *choose_phases(const struct load *load)
     if (named && class == CKO_PUBLIC_KEY)
         return load->want == LOAD_PRIVATE ? no_phases : public_phases;
     if (named)
-        return class == CKO_SECRET_KEY && lists_secrets(load) ? secret_phases : no_phases;
-    if (load->want == LOAD_ANY)
-        return lists_secrets(load) ? everything_phases : all_phases;
-    return load->want == LOAD_PRIVATE ? private_phases : public_phases;
+        return class == CKO_SECRET_KEY ? secret_phases : no_phases;
+    return load->want == LOAD_PRIVATE  ? private_phases
+           : load->want == LOAD_PUBLIC ? public_phases
+                                       : all_phases;
 }
 
 static bool load_start(struct load *load)
@@ -155,6 +149,8 @@ static bool phase_applies(const struct load *load)
 {
     enum login_behavior login = load->provider->config.login;
 
+    if (load->phase->class == CKO_SECRET_KEY)
+        return lists_secrets(load);
     switch (load->phase->login) {
     case LOGIN_IF_ALWAYS:
         return login == LOGIN_ALWAYS;

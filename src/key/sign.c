@@ -19,11 +19,6 @@ struct sign_task {
     CK_ULONG out_len;
 };
 
-static CK_BYTE *unconst(const uint8_t *data)
-{
-    return (CK_BYTE *)(uintptr_t)data;
-}
-
 static CK_RV sign_in_pieces(struct session *session, struct sign_task *task)
 {
     struct module *module = session->slot->module;
@@ -31,7 +26,7 @@ static CK_RV sign_in_pieces(struct session *session, struct sign_task *task)
 
     while (rest.len != 0) {
         size_t len = rest.len < SIGN_SINGLE_MAX ? rest.len : SIGN_SINGLE_MAX;
-        CK_RV rv = P11_CALL(module, C_SignUpdate, session->handle, unconst(rest.data), len);
+        CK_RV rv = P11_CALL(module, C_SignUpdate, session->handle, ck_input(rest.data), len);
 
         if (rv != CKR_OK)
             return rv;
@@ -53,7 +48,7 @@ static CK_RV sign(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
     task->out_len = task->out_size;
     if (task->data.len > SIGN_SINGLE_MAX && task->mechanism.ck.mechanism != CKM_EDDSA)
         return sign_in_pieces(session, task);
-    return P11_CALL(module, C_Sign, session->handle, unconst(task->data.data), task->data.len,
+    return P11_CALL(module, C_Sign, session->handle, ck_input(task->data.data), task->data.len,
                     task->out, &task->out_len);
 }
 

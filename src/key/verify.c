@@ -11,11 +11,6 @@ struct verify_task {
     bool valid;
 };
 
-static CK_BYTE *unconst(const uint8_t *data)
-{
-    return (CK_BYTE *)(uintptr_t)data;
-}
-
 static CK_RV verify(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
 {
     struct verify_task *task = arg;
@@ -24,8 +19,8 @@ static CK_RV verify(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
 
     if (rv != CKR_OK)
         return rv;
-    rv = P11_CALL(module, C_Verify, session->handle, unconst(task->data.data), task->data.len,
-                  unconst(task->signature.data), task->signature.len);
+    rv = P11_CALL(module, C_Verify, session->handle, ck_input(task->data.data), task->data.len,
+                  ck_input(task->signature.data), task->signature.len);
     task->valid = rv == CKR_OK;
     return rv == CKR_SIGNATURE_INVALID || rv == CKR_SIGNATURE_LEN_RANGE ? CKR_OK : rv;
 }
@@ -67,7 +62,7 @@ static CK_RV encrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg
     if (rv != CKR_OK)
         return rv;
     task->out_len = task->out_size;
-    return P11_CALL(module, C_Encrypt, session->handle, unconst(task->in.data), task->in.len,
+    return P11_CALL(module, C_Encrypt, session->handle, ck_input(task->in.data), task->in.len,
                     task->out, &task->out_len);
 }
 

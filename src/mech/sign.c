@@ -95,7 +95,7 @@ static void set_eddsa_params(const struct sign_request *request, struct sign_mec
     out->eddsa = (struct eddsa_params){ .phFlag = request->prehash,
                                         .ulContextDataLen = request->context.len,
                                         .pContextData =
-                                            (CK_BYTE *)(uintptr_t)request->context.data };
+                                            ck_input(request->context.data) };
     out->ck.pParameter = &out->eddsa;
     out->ck.ulParameterLen = sizeof(out->eddsa);
 }

@@ -4,16 +4,6 @@
 
 #include "scope.h"
 
-#ifndef CKR_TOKEN_RESOURCE_EXCEEDED
-#define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
-#endif
-#ifndef CKR_OPERATION_CANCEL_FAILED
-#define CKR_OPERATION_CANCEL_FAILED 0x202UL
-#endif
-#ifndef CKR_KEY_EXHAUSTED
-#define CKR_KEY_EXHAUSTED 0x203UL
-#endif
-
 #define ROW(value, repair, advice)                                                                 \
     {                                                                                              \
         value, #value, repair, advice                                                              \
@@ -151,6 +141,18 @@ const struct ckr *ckr_describe(CK_RV rv)
         if (ckrs[i].rv == rv)
             return &ckrs[i];
     return &unknown;
+}
+
+/* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep a
+ * thread busy for seconds. And a key that is not found after another login is gone. */
+#define DOUBTS 2
+
+bool ckr_try_again(CK_RV rv, unsigned tries)
+{
+    enum repair how = ckr_describe(rv)->repair;
+    bool doubtful = how == REPAIR_DOUBT || rv == RV_KEY_GONE;
+
+    return how != REPAIR_NOTHING && (!doubtful || tries < DOUBTS);
 }
 
 bool ckr_before_anything(CK_RV rv)

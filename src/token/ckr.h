@@ -29,6 +29,9 @@ struct ckr {
 /* Never NULL; an unknown value has neither name nor advice and no repair. */
 const struct ckr *ckr_describe(CK_RV rv);
 
+/* Whether what returned rv shall be tried again, after tries failures before this one. */
+bool ckr_try_again(CK_RV rv, unsigned tries);
+
 /* Whether a function that returned rv cannot have begun its work: the session, the login or the
  * module that it needs was not there. */
 bool ckr_before_anything(CK_RV rv);

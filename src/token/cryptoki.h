@@ -3,6 +3,8 @@
 #ifndef BRIDGE_CRYPTOKI_H
 #define BRIDGE_CRYPTOKI_H
 
+#include <stdint.h>
+
 #include <p11-kit/pkcs11.h>
 
 /* PKCS#11 v3.0 §2.1.12, §2.1.13: RSA with SHA-3 */
@@ -56,6 +58,23 @@ struct eddsa_params {
 #ifndef CKK_EC_MONTGOMERY
 #define CKK_EC_MONTGOMERY 0x41UL
 #endif
+
+/* PKCS#11 v3.0 §5.1 */
+#ifndef CKR_TOKEN_RESOURCE_EXCEEDED
+#define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
+#endif
+#ifndef CKR_OPERATION_CANCEL_FAILED
+#define CKR_OPERATION_CANCEL_FAILED 0x202UL
+#endif
+#ifndef CKR_KEY_EXHAUSTED
+#define CKR_KEY_EXHAUSTED 0x203UL
+#endif
+
+/* The prototypes of PKCS#11 know no const: input that a function only reads. */
+static inline CK_BYTE *ck_input(const uint8_t *data)
+{
+    return (CK_BYTE *)(uintptr_t)data;
+}
 
 /* Outcomes of this library's own, beside the module's: no C_* call returned them. */
 #define RV_OWN(n)              (CKR_VENDOR_DEFINED | 0x50313100UL | (n))

@@ -21,7 +21,8 @@ struct work {
     void *arg;
 };
 
-/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is mended.
+/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is
+ * mended.
  */
 static void repair_locked(const struct work *work, enum repair repair, unsigned long epoch)
 {
@@ -53,20 +54,17 @@ static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
     call_named(name); /* an error message is about what failed */
 }
 
-static bool repair(const struct work *work, CK_RV rv, unsigned long epoch)
+static void repair(const struct work *work, CK_RV rv, unsigned long epoch)
 {
     enum repair how = ckr_describe(rv)->repair;
 
-    if (how == REPAIR_NOTHING)
-        return false;
     if (how == REPAIR_TOKEN) {
         repair_token(work->slot, rv, epoch);
-        return true;
+        return;
     }
     lock_take();
     repair_locked(work, how, epoch);
     lock_release();
-    return true;
 }
 
 static CK_RV attempt(const struct work *work, struct session *session)
@@ -91,6 +89,15 @@ static bool leaves_operation(CK_RV rv)
                             strcmp(name + len - 4, "Init") != 0);
 }
 
+static CK_RV take_session(const struct work *work, struct session **out)
+{
+    if (work->keeps)
+        return session_take_keeper(work->slot, work->pins, out);
+    if (work->writes)
+        return session_take_writing(work->slot, work->pins, out);
+    return session_take(work->slot, work->login, work->pins, out);
+}
+
 /* One try; *final: another one is out of the question. */
 static CK_RV try_once(const struct work *work, unsigned long *epoch, bool *final)
 {
@@ -100,33 +107,13 @@ static CK_RV try_once(const struct work *work, unsigned long *epoch, bool *final
     lock_take();
     *epoch = work->slot->epoch;
     lock_release();
-    rv = work->writes ? session_take_writing(work->slot, work->pins, &session)
-                      : session_take(work->slot, work->login, work->pins, &session);
+    rv = take_session(work, &session);
     if (rv != CKR_OK)
         return rv;
     *epoch = session->epoch;
     session->final = false;
     rv = attempt(work, session);
     session->spoilt = leaves_operation(rv);
-    *final = session->final;
-    return rv;
-}
-
-/* The same on the session that session objects live on. */
-static CK_RV try_on_keeper(const struct work *work, unsigned long *epoch, bool *final)
-{
-    _cleanup_(session_return_keeper) struct session *session = NULL;
-    CK_RV rv;
-
-    lock_take();
-    *epoch = work->slot->epoch;
-    lock_release();
-    rv = session_take_keeper(work->slot, work->pins, &session);
-    if (rv != CKR_OK)
-        return rv;
-    *epoch = session->epoch;
-    session->final = false;
-    rv = attempt(work, session);
     *final = session->final;
     return rv;
 }
@@ -154,15 +141,6 @@ static bool restart_helps(CK_RV rv)
     return how == REPAIR_TOKEN || how == REPAIR_SESSION;
 }
 
-/* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep a
- * thread busy for seconds. And a key that is not found after another login is gone. */
-#define DOUBTS 2
-
-static bool gives_up(CK_RV rv, unsigned tries)
-{
-    return tries >= DOUBTS && (ckr_describe(rv)->repair == REPAIR_DOUBT || rv == RV_KEY_GONE);
-}
-
 static CK_RV run(const struct work *work)
 {
     struct retry retry = { .budget_ms = work->slot->retry_ms };
@@ -170,9 +148,10 @@ static CK_RV run(const struct work *work)
     bool final = false;
     CK_RV rv;
 
-    while ((rv = (work->keeps ? try_on_keeper : try_once)(work, &epoch, &final)) != CKR_OK) {
-        if (final || gives_up(rv, retry.tries) || !repair(work, rv, epoch))
+    while ((rv = try_once(work, &epoch, &final)) != CKR_OK) {
+        if (final || !ckr_try_again(rv, retry.tries))
             return rv;
+        repair(work, rv, epoch);
         if (retry.tries > 1)
             tell(work->slot, true, rv);
         if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(rv))
@@ -217,8 +196,7 @@ CK_RV run_writing(struct slot *slot, const struct pin_source *pins, session_task
     return run(&work);
 }
 
-CK_RV run_on_keeper(struct slot *slot, const struct pin_source *pins, session_task *task,
-                    void *arg)
+CK_RV run_on_keeper(struct slot *slot, const struct pin_source *pins, session_task *task, void *arg)
 {
     struct work work = {
         .slot = slot, .login = true, .keeps = true, .pins = pins, .on_session = task, .arg = arg

@@ -15,11 +15,10 @@
 static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)
 {
     const char *name = call_name();
-    enum repair how = ckr_describe(rv)->repair;
 
-    if (how == REPAIR_NOTHING || (how == REPAIR_DOUBT && retry->tries >= 2))
+    if (!ckr_try_again(rv, retry->tries))
         return false;
-    if (how == REPAIR_MODULE) {
+    if (ckr_describe(rv)->repair == REPAIR_MODULE) {
         lock_take();
         module_lost(scan->module);
         lock_release();

@@ -335,6 +335,7 @@ static CK_RV keeper_open(struct slot *slot, struct session **out)
     rv = session_open(slot, epoch, false, out);
     if (rv != CKR_OK)
         return rv;
+    (*out)->keeper = true;
     lock_take();
     if (epoch == slot->epoch) {
         slot->keeper = *out;
@@ -363,7 +364,7 @@ CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, stru
     if (rv == CKR_OK)
         return CKR_OK;
     if (*out != NULL) {
-        session_return_keeper(out);
+        session_return(out);
         return rv;
     }
     lock_take();
@@ -374,17 +375,11 @@ CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, stru
     return rv;
 }
 
-void session_return_keeper(struct session **held)
+static void keeper_return(struct session *session)
 {
-    struct session *session = *held;
-    const char *name = call_name();
-    struct slot *slot;
+    struct slot *slot = session->slot;
     bool kept;
 
-    if (session == NULL)
-        return;
-    *held = NULL;
-    slot = session->slot;
     lock_take();
     kept = slot->keeper == session;
     slot->keeper_busy = false;
@@ -397,7 +392,6 @@ void session_return_keeper(struct session **held)
     (void)P11_CALL(slot->module, C_CloseSession, session->handle);
     let_go(slot->module);
     OPENSSL_free(session);
-    call_named(name);
 }
 
 /* Under the lock: whether no other session will be left when one is closed. The token then logs
@@ -444,15 +438,10 @@ static void session_left(struct session *session)
     slot_release_place(session->slot, session->epoch);
 }
 
-void session_return(struct session **held)
+static void pooled_return(struct session *session)
 {
-    struct session *session = *held;
-    const char *name = call_name();
     bool kept;
 
-    if (session == NULL)
-        return;
-    *held = NULL;
     lock_take();
     kept = session_keep(session);
     if (kept)
@@ -468,5 +457,19 @@ void session_return(struct session **held)
     module_release(session->slot->module);
     lock_release();
     OPENSSL_free(session);
+}
+
+void session_return(struct session **held)
+{
+    struct session *session = *held;
+    const char *name = call_name();
+
+    if (session == NULL)
+        return;
+    *held = NULL;
+    if (session->keeper)
+        keeper_return(session);
+    else
+        pooled_return(session);
     call_named(name); /* an error message is about the call before this one */
 }

@@ -14,6 +14,7 @@ struct session {
     unsigned long epoch; /* of the slot when it was opened */
     bool spoilt;         /* not to be used again */
     bool write;          /* opened with CKF_RW_SESSION */
+    bool keeper;         /* the one that session objects are made on */
     bool final;          /* set by a task whose failure must not be tried again */
 };
 
@@ -28,9 +29,8 @@ CK_RV session_take(struct slot *slot, bool login, const struct pin_source *pins,
 CK_RV session_take_writing(struct slot *slot, const struct pin_source *pins, struct session **out);
 
 /* The session that session objects are made on: they live as long as it does. It is one for each
- * slot and taken by one thread at a time; session_return_keeper gives it back. */
+ * slot and taken by one thread at a time. */
 CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, struct session **out);
-void session_return_keeper(struct session **session);
 
 /* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
 void session_return(struct session **session);

@@ -38,17 +38,11 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* Newer than some headers of p11-kit. */
-#ifndef CKR_ACTION_PROHIBITED
-#define CKR_ACTION_PROHIBITED 0x1BUL
-#endif
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED
 #define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
 #endif
 #ifndef CKR_OPERATION_CANCEL_FAILED
 #define CKR_OPERATION_CANCEL_FAILED 0x202UL
-#endif
-#ifndef CKR_CURVE_NOT_SUPPORTED
-#define CKR_CURVE_NOT_SUPPORTED 0x140UL
 #endif
 
 enum function {
