@@ -13,6 +13,7 @@ static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
 static _Thread_local char detail[200];
 static _Thread_local bool gate_keeper;
+static _Thread_local bool serialised; /* the outermost call holds its module's serial_lock */
 static _Thread_local unsigned host_depth;
 
 /* Calls of all threads that have not come back, and whether new ones have to wait. */
@@ -90,8 +91,10 @@ void call_named(const char *function)
 
 void call_enter(struct module *module, const char *function)
 {
-    if (module->serial)
+    if (depth == 0 && atomic_load(&module->serial)) {
         (void)pthread_mutex_lock(&module->serial_lock);
+        serialised = true;
+    }
     gate_enter();
     name = function;
     depth++;
@@ -104,8 +107,10 @@ CK_RV call_leave(struct module *module, CK_RV rv)
     (void)ERR_pop_to_mark();
     depth--;
     atomic_fetch_sub(&under_way, 1);
-    if (module->serial)
+    if (depth == 0 && serialised) { /* whatever another thread has learnt of the module since */
+        serialised = false;
         (void)pthread_mutex_unlock(&module->serial_lock);
+    }
     return rv;
 }
 

@@ -164,12 +164,12 @@ static CK_RV initialise(struct module *module, bool *ours)
     CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK, .pReserved = module->init_args };
     CK_RV rv;
 
-    module->serial = false;
+    atomic_store(&module->serial, false);
     rv = P11_CALL(module, C_Initialize, &args);
     if (rv == CKR_CANT_LOCK) {
         args.flags = 0;
         rv = P11_CALL(module, C_Initialize, args.pReserved != NULL ? &args : NULL);
-        module->serial = true;
+        atomic_store(&module->serial, true);
     }
     *ours = rv == CKR_OK;
     return rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ? CKR_OK : rv;

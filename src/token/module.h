@@ -4,6 +4,7 @@
 #define BRIDGE_MODULE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +18,7 @@ struct module {
     char *path;      /* as configured */
     char *init_args; /* pReserved of C_Initialize, or NULL */
     CK_FUNCTION_LIST *functions;
-    bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
+    atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
     pthread_mutex_t serial_lock;
 
     /* under the lock (token/lock.h) */
