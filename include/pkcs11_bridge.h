@@ -16,6 +16,7 @@
 #define PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR   "pkcs11-module-login-behavior"
 #define PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR    "pkcs11-module-load-behavior"
 #define PKCS11_BRIDGE_CONF_CACHE_SESSIONS   "pkcs11-module-cache-sessions"
+#define PKCS11_BRIDGE_CONF_CACHE_KEYS       "pkcs11-module-cache-keys"
 #define PKCS11_BRIDGE_CONF_ALLOW_EXPORT     "pkcs11-module-allow-export"
 #define PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS "pkcs11-module-block-operations"
 #define PKCS11_BRIDGE_CONF_QUIRKS           "pkcs11-module-quirks"

@@ -152,6 +152,17 @@ static bool set_log(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_copying(const char *value, struct config *config)
+{
+    static const char *const words[] = {
+        [COPY_NEVER] = "false", [COPY_AUTO] = "auto", [COPY_ALWAYS] = "true", NULL
+    };
+    int i = word(value, words);
+
+    config->copying = (enum copying)(i < 0 ? 0 : i);
+    return i >= 0;
+}
+
 static bool set_public_operations(const char *value, struct config *config)
 {
     static const char *const words[] = { "host", "token", NULL };
@@ -247,6 +258,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false },
     { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024",
       false },
+    { PKCS11_BRIDGE_CONF_CACHE_KEYS, NULL, set_copying, "auto, true, false", false },
     { PKCS11_BRIDGE_CONF_SESSION_WAIT, NULL, set_session_wait,
       "a number of milliseconds up to 3600000", false },
     { PKCS11_BRIDGE_CONF_RETRY, NULL, set_retry, "a number of milliseconds up to 3600000", false },
@@ -291,6 +303,7 @@ static bool defaults(struct config *config)
 {
     *config = (struct config){
         .allow_export = true,
+        .copying = COPY_AUTO,
         .limits = { .sessions_max = SESSIONS_DEFAULT, .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,
                     .retry_ms = RETRY_DEFAULT },

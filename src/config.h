@@ -8,7 +8,7 @@
 
 #include "log.h"
 #include "secret.h"
-#include "token/slot.h"
+#include "token/object.h"
 
 enum login_behavior { LOGIN_AUTO, LOGIN_ALWAYS, LOGIN_NEVER };
 enum digest_where { DIGEST_AUTO, DIGEST_TOKEN, DIGEST_HOST };
@@ -29,6 +29,7 @@ struct config {
     bool allow_uri_module;
     bool random;
     enum log_where log;
+    enum copying copying; /* of keys to session objects */
     bool public_on_token; /* verify and encrypt there */
 };
 

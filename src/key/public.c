@@ -339,6 +339,7 @@ static CK_RV key_place(struct key *key, struct session *session, CK_OBJECT_HANDL
     object->class = CKO_PRIVATE_KEY;
     object->type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
     object->private = true;
+    object->copying = object->always_authenticate ? COPY_NEVER : key->provider->config.copying;
     object->handle = handle;
     object->epoch = session->epoch;
     object->confirm = confirm_private;

@@ -6,6 +6,7 @@
 
 #include "scope.h"
 #include "token/call.h"
+#include "token/copy.h"
 #include "token/lock.h"
 
 CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
@@ -228,8 +229,8 @@ CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HA
     CK_RV rv;
 
     lock_take();
-    *handle = object->handle;
     valid = object->handle != CK_INVALID_HANDLE && object->epoch == session->epoch;
+    *handle = valid && copy_serves(object) ? object->copy.handle : object->handle;
     lock_release();
     if (valid)
         return CKR_OK;
@@ -242,7 +243,14 @@ CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HA
     object->handle = *handle;
     object->epoch = session->epoch;
     lock_release();
+    copy_count_anew(object);
     return CKR_OK;
+}
+
+void object_lost(struct object *object)
+{
+    object->handle = CK_INVALID_HANDLE;
+    copy_lost(object);
 }
 
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism)
@@ -263,26 +271,31 @@ void object_own(struct object *object, CK_OBJECT_HANDLE public_handle)
     object->public_handle = public_handle;
 }
 
-/* Nothing to do when the token forgot it with its session, or when it is an ancestor's. */
-static void object_destroy(struct object *object)
+/* Destroys session objects of epoch. Nothing to do when the token forgot them with their session, or
+ * when they are an ancestor's. */
+static void destroy(struct slot *slot, const CK_OBJECT_HANDLE *handles, size_t count,
+                    unsigned long epoch)
 {
-    struct module *module = object->slot->module;
     _cleanup_(session_return) struct session *session = NULL;
     bool there;
 
     lock_take();
-    there = module_ready(module) && object->epoch == object->slot->epoch;
+    there = module_ready(slot->module) && epoch == slot->epoch;
     lock_release();
-    if (!there || session_take(object->slot, false, NULL, &session) != CKR_OK)
+    if (!there || session_take(slot, false, NULL, &session) != CKR_OK)
         return;
-    (void)P11_CALL(module, C_DestroyObject, session->handle, object->handle);
-    (void)P11_CALL(module, C_DestroyObject, session->handle, object->public_handle);
+    for (size_t i = 0; i < count; i++)
+        (void)P11_CALL(slot->module, C_DestroyObject, session->handle, handles[i]);
 }
 
 void object_clear(struct object *object)
 {
+    const CK_OBJECT_HANDLE halves[] = { object->handle, object->public_handle };
+
     if (object->session_object)
-        object_destroy(object);
+        destroy(object->slot, halves, COUNT(halves), object->epoch);
+    if (object->copy.handle != CK_INVALID_HANDLE)
+        destroy(object->slot, &object->copy.handle, 1, object->copy.epoch);
     bytes_clear(&object->id);
     bytes_clear(&object->label);
     bytes_clear(&object->allowed);

@@ -2,6 +2,7 @@
 #ifndef BRIDGE_OBJECT_H
 #define BRIDGE_OBJECT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "bytes.h"
@@ -41,6 +42,18 @@ CK_ULONG attribute_ulong(const struct attributes *attributes, CK_ATTRIBUTE_TYPE 
                          CK_ULONG otherwise);
 bool attribute_bool(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type, bool otherwise);
 
+/* Whether a key is copied to a session object when it is used over and over
+ * (pkcs11-module-cache-keys): tokens in software look at a file for each use of the original. */
+enum copying { COPY_NEVER, COPY_AUTO, COPY_ALWAYS };
+
+struct copy {
+    CK_OBJECT_HANDLE handle; /* CK_INVALID_HANDLE: there is none */
+    unsigned long epoch;     /* of the slot when it was made */
+    uint64_t checked;        /* clock_ms when the original was used last */
+    unsigned deletions;      /* of the slot at that time */
+    unsigned losses;         /* copies of this object that went stale */
+};
+
 /* An object that is used over and over. Its handle may go stale; its identity stays. */
 struct object {
     struct slot *slot;
@@ -63,13 +76,21 @@ struct object {
     CK_RV (*confirm)(struct session *session, CK_OBJECT_HANDLE handle, void *arg);
     void *confirm_arg;
 
+    enum copying copying; /* set before others can see the object */
+    atomic_uint uses;     /* since the handle was found, as far as they count (token/copy.h) */
+
     /* under the lock (token/lock.h) */
     CK_OBJECT_HANDLE handle;
     unsigned long epoch; /* of the slot when the handle was found */
+    struct copy copy;
 };
 
-/* The object's handle, found again on session where it went stale. RV_KEY_GONE, RV_KEY_REPLACED. */
+/* The object's handle or its copy's, found again on session where it went stale. RV_KEY_GONE,
+ * RV_KEY_REPLACED. */
 CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle);
+
+/* Under the lock: the handle went stale, and the copy with it. */
+void object_lost(struct object *object);
 
 /* Whether CKA_ALLOWED_MECHANISMS has mechanism, or is not there at all. */
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism);

@@ -6,6 +6,7 @@
 #include "scope.h"
 #include "token/call.h"
 #include "token/ckr.h"
+#include "token/copy.h"
 #include "token/lock.h"
 #include "token/retry.h"
 
@@ -33,7 +34,7 @@ static void repair_locked(const struct work *work, enum repair repair, unsigned 
     else if (repair == REPAIR_LOGIN && current)
         login_lost(work->slot);
     else if (repair == REPAIR_HANDLE && work->object != NULL)
-        work->object->handle = CK_INVALID_HANDLE;
+        object_lost(work->object);
 }
 
 /* Every session and handle of this epoch is void, and the token may be in another slot. One thread
@@ -183,8 +184,12 @@ CK_RV run_on_object(struct object *object, const struct pin_source *pins, object
                          .object = object,
                          .on_object = task,
                          .arg = arg };
+    CK_RV rv;
 
-    return run(&work);
+    rv = run(&work);
+    if (rv == CKR_OK && copy_is_due(object))
+        copy_make(object, pins);
+    return rv;
 }
 
 CK_RV run_writing(struct slot *slot, const struct pin_source *pins, session_task *task, void *arg)

@@ -68,27 +68,6 @@ static CK_RV library_info(struct module *module, CK_INFO *info)
     return CKR_OK;
 }
 
-static CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)
-{
-    bool known;
-    CK_RV rv;
-
-    lock_take();
-    known = slot->has_info;
-    *info = slot->info;
-    lock_release();
-    if (known)
-        return CKR_OK;
-    rv = P11_CALL(slot->module, C_GetSlotInfo, slot_id(slot), info);
-    if (rv != CKR_OK)
-        return rv;
-    lock_take();
-    slot->info = *info;
-    slot->has_info = true;
-    lock_release();
-    return CKR_OK;
-}
-
 static void note_seen(struct scan *scan, const struct slot *slot)
 {
     size_t used = strlen(scan->seen);

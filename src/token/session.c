@@ -304,9 +304,8 @@ CK_RV session_take_writing(struct slot *slot, const struct pin_source *pins, str
 }
 
 /* Under the lock: waits for the keeper; *out is NULL when it has to be opened. */
-static CK_RV keeper_claim(struct slot *slot, struct session **out)
+static CK_RV keeper_claim(struct slot *slot, unsigned patience, struct session **out)
 {
-    unsigned patience = slot->wait_ms + slot->retry_ms;
     uint64_t deadline = clock_ms() + patience;
 
     while (slot->keeper_busy)
@@ -345,7 +344,8 @@ static CK_RV keeper_open(struct slot *slot, struct session **out)
     return CKR_OK;
 }
 
-CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, struct session **out)
+static CK_RV keeper_take(struct slot *slot, const struct pin_source *pins, unsigned patience,
+                         struct session **out)
 {
     CK_RV rv = call_inside() ? RV_RECURSION : module_start(slot->module);
 
@@ -353,7 +353,7 @@ CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, stru
     if (rv != CKR_OK)
         return rv;
     lock_take();
-    rv = keeper_claim(slot, out);
+    rv = keeper_claim(slot, patience, out);
     lock_release();
     if (rv != CKR_OK)
         return rv;
@@ -373,6 +373,16 @@ CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, stru
     (void)pthread_cond_broadcast(&slot->changed);
     lock_release();
     return rv;
+}
+
+CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, struct session **out)
+{
+    return keeper_take(slot, pins, slot->wait_ms + slot->retry_ms, out);
+}
+
+CK_RV session_try_keeper(struct slot *slot, const struct pin_source *pins, struct session **out)
+{
+    return keeper_take(slot, pins, 0, out);
 }
 
 static void keeper_return(struct session *session)

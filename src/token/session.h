@@ -32,6 +32,9 @@ CK_RV session_take_writing(struct slot *slot, const struct pin_source *pins, str
  * slot and taken by one thread at a time. */
 CK_RV session_take_keeper(struct slot *slot, const struct pin_source *pins, struct session **out);
 
+/* The same unless another thread has it: then RV_SESSIONS_BUSY at once. */
+CK_RV session_try_keeper(struct slot *slot, const struct pin_source *pins, struct session **out);
+
 /* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
 void session_return(struct session **session);
 

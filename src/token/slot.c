@@ -229,6 +229,27 @@ void slot_ask_anew(struct slot *slot)
     }
 }
 
+CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)
+{
+    bool known;
+    CK_RV rv;
+
+    lock_take();
+    known = slot->has_info;
+    *info = slot->info;
+    lock_release();
+    if (known)
+        return CKR_OK;
+    rv = P11_CALL(slot->module, C_GetSlotInfo, slot_id(slot), info);
+    if (rv != CKR_OK)
+        return rv;
+    lock_take();
+    slot->info = *info;
+    slot->has_info = true;
+    lock_release();
+    return CKR_OK;
+}
+
 struct session *slot_forget(struct slot *slot)
 {
     struct session *idle = slot->idle;

@@ -50,6 +50,7 @@ struct slot {
     unsigned wait_ms;   /* for a session, when all are busy */
     unsigned retry_ms;  /* what failed is tried again for so long */
     struct waiter *waiters; /* for sessions, the first one first */
+    unsigned deletions;     /* of objects, by this library */
     bool mending;           /* a thread does, and the others wait */
     atomic_bool troubled;   /* the log said that something failed, not yet that it works again */
     pthread_cond_t changed; /* the login or the keeper */
@@ -85,6 +86,9 @@ CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
 /* Whether the token lists mechanism with all of the flags (CKF_SIGN, ...). Asked once, remembered.
  */
 bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
+
+/* C_GetSlotInfo; asked once, remembered. */
+CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info);
 
 /* A use of a mechanism, by a number that is no mechanism's own, that the token turned out not to
  * have though it lists the mechanism. */

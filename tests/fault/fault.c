@@ -18,8 +18,8 @@
  *     callback        call the function that fault_callback was given, before
  *     remove, insert  the tokens are taken out, or are back, from this call on
  *
- * and "sessions N" lets no more than N be open, "token-flags HEX" adds these flags to what
- * C_GetTokenInfo says. The file that FAULT_COUNTS names says at the end of
+ * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these flags to
+ * what C_GetTokenInfo and C_GetSlotInfo say. The file that FAULT_COUNTS names says at the end of
  * the process "NAME NUMBER" for each function that was called. No lock is held while the real
  * module works or this one sleeps. */
 #define CRYPTOKI_GNU
@@ -88,7 +88,7 @@ static struct rule rules[RULES];
 static unsigned rule_count;
 static long sessions_open, sessions_most = -1;
 static bool removed;
-static unsigned long token_flags;
+static unsigned long token_flags, slot_flags;
 static struct timespec control_time;
 static void (*callback)(void);
 
@@ -153,12 +153,13 @@ static void set_rules(const char *text)
 
     rule_count = 0;
     sessions_most = -1;
-    token_flags = 0;
+    token_flags = slot_flags = 0;
     for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
          line = strtok_r(NULL, ";\n", &rest)) {
         line += strspn(line, " \t");
         if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1 ||
-            sscanf(line, "token-flags %lx", &token_flags) == 1)
+            sscanf(line, "token-flags %lx", &token_flags) == 1 ||
+            sscanf(line, "slot-flags %lx", &slot_flags) == 1)
             continue;
         if (rule_count == RULES || !parse_rule(line, &rules[rule_count++])) {
             (void)fprintf(stderr, "fault: not a rule: %s\n", line);
@@ -363,6 +364,17 @@ static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
     return rv;
 }
 
+static ck_rv_t get_slot_info(ck_slot_id_t slot, struct ck_slot_info *info)
+{
+    ck_rv_t rv = fault_C_GetSlotInfo(slot, info);
+
+    (void)pthread_mutex_lock(&lock);
+    if (rv == CKR_OK)
+        info->flags |= slot_flags;
+    (void)pthread_mutex_unlock(&lock);
+    return rv;
+}
+
 static struct ck_function_list faulty = {
     .version = { 2, 40 },
 #define F(name, parameters, arguments) .name = fault_##name,
@@ -383,6 +395,7 @@ static void open_real(void)
     faulty.C_GetFunctionList = C_GetFunctionList;
     faulty.C_GetSlotList = get_slot_list;
     faulty.C_GetTokenInfo = get_token_info;
+    faulty.C_GetSlotInfo = get_slot_info;
     (void)pthread_mutex_lock(&lock);
     if (text != NULL)
         set_rules(text);

@@ -57,3 +57,37 @@ CK_SESSION_HANDLE operator_session(bool login)
     assert_int_equal(operator_slots("soft", &slot, 1), 1);
     return operator_session_on(slot, login);
 }
+
+void operator_destroy(CK_SESSION_HANDLE session, const char *label)
+{
+    CK_ATTRIBUTE template = { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) };
+    CK_OBJECT_HANDLE objects[8];
+    CK_ULONG count = 0;
+
+    assert_int_equal(p11->C_FindObjectsInit(session, &template, 1), CKR_OK);
+    assert_int_equal(p11->C_FindObjects(session, objects, COUNT_OF(objects), &count), CKR_OK);
+    assert_int_equal(p11->C_FindObjectsFinal(session), CKR_OK);
+    for (CK_ULONG i = 0; i < count; i++)
+        assert_int_equal(p11->C_DestroyObject(session, objects[i]), CKR_OK);
+}
+
+void operator_generate(CK_SESSION_HANDLE session, const char *label)
+{
+    static CK_BYTE p256[] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
+    CK_MECHANISM mechanism = { CKM_EC_KEY_PAIR_GEN, NULL, 0 };
+    CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                              { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+                              { CKA_ID, (void *)(uintptr_t)label, strlen(label) },
+                              { CKA_EC_PARAMS, p256, sizeof(p256) } };
+    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                               { CKA_PRIVATE, &yes, sizeof(yes) },
+                               { CKA_SIGN, &yes, sizeof(yes) },
+                               { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+                               { CKA_ID, (void *)(uintptr_t)label, strlen(label) } };
+    CK_OBJECT_HANDLE a, b;
+
+    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
+                                            COUNT_OF(private), &a, &b),
+                     CKR_OK);
+}

@@ -21,4 +21,8 @@ CK_SESSION_HANDLE operator_session(bool login);
 /* The same on another slot. */
 CK_SESSION_HANDLE operator_session_on(CK_SLOT_ID slot, bool login);
 
+/* Makes a P-256 key pair with this label, also for its id, and destroys what has the label. */
+void operator_generate(CK_SESSION_HANDLE session, const char *label);
+void operator_destroy(CK_SESSION_HANDLE session, const char *label);
+
 #endif

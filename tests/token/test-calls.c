@@ -27,6 +27,14 @@ static void sign_digest(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
     EVP_PKEY_CTX_free(ctx);
 }
 
+/* What a key's first uses may cost once: the first asks for the mechanism, the third copies the key
+ * (token/copies has what that costs). */
+static void settle(OSSL_LIB_CTX *libctx, EVP_PKEY *key, void (*use)(OSSL_LIB_CTX *, EVP_PKEY *))
+{
+    for (int n = 0; n < 3; n++)
+        use(libctx, key);
+}
+
 /* Loading the provider makes no call at all. */
 static void test_calls_none_before_use(void **state)
 {
@@ -48,7 +56,7 @@ static void test_calls_two_per_signature(void **state)
         EVP_PKEY *key = key_load(libctx, labels[i], "private");
 
         assert_non_null(key);
-        sign(libctx, key); /* the first one may ask for the mechanism */
+        settle(libctx, key, sign);
         calls_reset();
         for (int n = 0; n < 100; n++) {
             sign(libctx, key);
@@ -99,6 +107,7 @@ static void test_calls_two_per_decryption(void **state)
     EVP_PKEY *key = key_load(libctx, "rsa2048", "private");
 
     (void)state;
+    settle(libctx, key, sign);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         decrypt(libctx, key, cases[i].padding, cases[i].digest); /* it learns what the token has */
         calls_reset();

@@ -181,10 +181,11 @@ static void test_derive_three_calls(void **state)
     unsigned char out[64];
 
     (void)state;
-    calls_reset();
-    for (int n = 0; n < 50; n++) {
+    for (int n = -3; n < 50; n++) {
         size_t len = sizeof(out);
 
+        if (n == 0) /* the third use copies the key */
+            calls_reset();
         assert_true(derive(libctx, key, peer, NULL, 0, out, &len));
     }
     assert_int_equal(calls("C_DeriveKey"), 50);

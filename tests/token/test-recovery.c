@@ -10,40 +10,6 @@
 
 #include <openssl/err.h>
 
-static void destroy(CK_SESSION_HANDLE session, const char *label)
-{
-    CK_ATTRIBUTE template = { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) };
-    CK_OBJECT_HANDLE objects[8];
-    CK_ULONG count = 0;
-
-    assert_int_equal(p11->C_FindObjectsInit(session, &template, 1), CKR_OK);
-    assert_int_equal(p11->C_FindObjects(session, objects, COUNT_OF(objects), &count), CKR_OK);
-    assert_int_equal(p11->C_FindObjectsFinal(session), CKR_OK);
-    for (CK_ULONG i = 0; i < count; i++)
-        assert_int_equal(p11->C_DestroyObject(session, objects[i]), CKR_OK);
-}
-
-static void generate(CK_SESSION_HANDLE session, const char *label)
-{
-    static CK_BYTE p256[] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
-    CK_MECHANISM mechanism = { CKM_EC_KEY_PAIR_GEN, NULL, 0 };
-    CK_BBOOL yes = CK_TRUE;
-    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
-                              { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
-                              { CKA_ID, (void *)(uintptr_t)label, strlen(label) },
-                              { CKA_EC_PARAMS, p256, sizeof(p256) } };
-    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
-                               { CKA_PRIVATE, &yes, sizeof(yes) },
-                               { CKA_SIGN, &yes, sizeof(yes) },
-                               { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
-                               { CKA_ID, (void *)(uintptr_t)label, strlen(label) } };
-    CK_OBJECT_HANDLE a, b;
-
-    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
-                                            COUNT_OF(private), &a, &b),
-                     CKR_OK);
-}
-
 /* Another key takes the place of the one that the EVP_PKEY shows: it never signs in its name. */
 static void test_recovery_replaced(void **state)
 {
@@ -54,11 +20,11 @@ static void test_recovery_replaced(void **state)
 
     (void)state;
     assert_non_null(other);
-    generate(session, "replaced");
+    operator_generate(session, "replaced");
     key = key_load(libctx, "replaced", "private");
     assert_true(key_signs(libctx, key));
-    destroy(session, "replaced");
-    generate(session, "replaced");
+    operator_destroy(session, "replaced");
+    operator_generate(session, "replaced");
     fault("C_SignInit 1 1 CKR_KEY_HANDLE_INVALID");
     assert_false(key_signs(libctx, key));
     assert_non_null(strstr(last_error(error, sizeof(error)), "the key was replaced"));
@@ -68,7 +34,7 @@ static void test_recovery_replaced(void **state)
     assert_non_null(again);
     assert_true(key_signs(libctx, again));
     assert_int_equal(EVP_PKEY_eq(key, again), 0);
-    destroy(session, "replaced");
+    operator_destroy(session, "replaced");
     assert_false(key_signs(libctx, again));
     assert_non_null(strstr(last_error(error, sizeof(error)), "no longer on the token"));
     assert_true(key_signs(libctx, other));
@@ -121,7 +87,7 @@ static void test_recovery_tokens_alike(void **state)
         CK_TOKEN_INFO info;
         char uri[128];
 
-        generate(session, "same");
+        operator_generate(session, "same");
         assert_int_equal(p11->C_CloseSession(session), CKR_OK);
         assert_int_equal(p11->C_GetTokenInfo(twins[n], &info), CKR_OK);
         snprintf(uri, sizeof(uri), "pkcs11:token=twin;serial=%.16s;object=same;type=private",
