@@ -2,7 +2,6 @@
 
 #include "scope.h"
 #include "token/call.h"
-#include "token/copy.h"
 #include "token/run.h"
 
 struct deletion {
@@ -40,7 +39,7 @@ static CK_RV destroy(struct session *session, void *arg)
     struct deletion *deletion = arg;
     CK_RV rv = P11_CALL(session->slot->module, C_DestroyObject, session->handle, deletion->handle);
 
-    copies_distrust(session->slot);
+    slot_changed(session->slot);
     session->final = !ckr_before_anything(rv); /* it may be gone, and the handle another object's */
     return rv;
 }

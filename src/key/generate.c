@@ -423,6 +423,7 @@ static bool generate_on(struct work *work, struct slot *slot)
     }
     if (rv == CKR_OK)
         rv = (work->token_object ? run_writing : run_on_keeper)(slot, &work->pins, generate, work);
+    slot_changed(slot);
     if (rv == CKR_OK)
         return true;
     if (work->left)

@@ -203,6 +203,30 @@ static void note_failure(struct load *load, CK_RV rv)
     load->failed_call = call_name();
 }
 
+/* Whether the phase is for private keys by name. */
+static bool is_by_name(const struct load *load)
+{
+    return load->phase->class == CKO_PRIVATE_KEY && load->want == LOAD_PRIVATE &&
+           load->uri.names_object && load->alias.data == NULL;
+}
+
+/* Finds the private keys by name; true when there is nothing left to do in this phase. */
+static bool run_by_name(struct load *load)
+{
+    struct named *named = &load->named;
+    CK_RV rv;
+
+    *named = (struct named){ .provider = load->provider, .uri = &load->uri };
+    rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, named_find,
+                     named);
+    if (rv != CKR_OK)
+        note_failure(load, rv);
+    else if (named->unusable != NULL)
+        load->unusable = named->unusable;
+    load->count = named->count;
+    return rv != CKR_OK || !named->many;
+}
+
 /* Searches the slot with the phase. What stands in the way of one token must not hide the others.
  */
 static void run_phase(struct load *load)
@@ -210,6 +234,9 @@ static void run_phase(struct load *load)
     CK_RV rv;
 
     load->next = load->count = 0;
+    load->by_name = is_by_name(load) && run_by_name(load);
+    if (load->by_name)
+        return;
     rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, search, load);
     if (rv == CKR_OK)
         return;
@@ -428,7 +455,9 @@ enum load_result load_next(struct load *load, struct key **key, struct bytes *ce
         CK_RV rv;
 
         while (load->next < load->count) {
-            if (!load_make(load, key, certificate))
+            if (load->by_name)
+                *key = MOVE(load->named.keys[load->next++]);
+            else if (!load_make(load, key, certificate))
                 continue;
             load->found++;
             load->found_here++;
@@ -458,6 +487,8 @@ void load_end(struct load *load)
     bytes_clear(&load->serial);
     bytes_clear(&load->alias);
     name_clear(load);
+    while (load->by_name && load->next < load->count)
+        key_free(load->named.keys[load->next++]);
     scan_end(&load->scan);
     uri_clear(&load->uri);
 }

@@ -2,7 +2,7 @@
 #ifndef BRIDGE_LOAD_H
 #define BRIDGE_LOAD_H
 
-#include "key/key.h"
+#include "key/named.h"
 #include "token/scan.h"
 #include "uri/uri.h"
 
@@ -25,6 +25,8 @@ struct load {
     CK_OBJECT_HANDLE handles[FIND_BATCH];
     CK_ULONG count, next;
     unsigned long epoch; /* of the slot when the handles were found */
+    bool by_name;
+    struct named named;  /* the keys that were found by name, in the place of handles */
 
     unsigned found;
     unsigned found_here;  /* on slot */

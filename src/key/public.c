@@ -26,6 +26,23 @@ static const CK_ATTRIBUTE_TYPE private_attributes[] = {
       quirk leaves
       it out */
 };
+/* Of an object whose class is not known: all of these two, and the class. */
+static const CK_ATTRIBUTE_TYPE any_attributes[] = {
+    CKA_CLASS,
+    CKA_KEY_TYPE,
+    CKA_ID,
+    CKA_LABEL,
+    CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT,
+    CKA_EC_PARAMS,
+    CKA_EC_POINT,
+    CKA_ALWAYS_AUTHENTICATE,
+    CKA_PUBLIC_KEY_INFO,
+    CKA_SIGN,
+    CKA_DECRYPT,
+    CKA_DERIVE,
+    CKA_ALLOWED_MECHANISMS, /* last, as above */
+};
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
     CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
     CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
@@ -197,10 +214,11 @@ static CK_RV half_from_certificate(struct key *key, struct session *session,
     return rv;
 }
 
-/* Fills the public half of key from attributes or from what belongs to them. */
+/* Fills the public half of key from attributes, from those of twin where the caller has them, or from
+ * what belongs to them on the token. */
 static CK_RV half_find(struct key *key, struct session *session,
-                       const struct attributes *attributes, CK_OBJECT_CLASS class, CK_KEY_TYPE type,
-                       const char **unusable, bool *read)
+                       const struct attributes *attributes, const struct attributes *twin,
+                       CK_OBJECT_CLASS class, CK_KEY_TYPE type, const char **unusable, bool *read)
 {
     enum half half;
     CK_RV rv;
@@ -211,7 +229,9 @@ static CK_RV half_find(struct key *key, struct session *session,
         return CKR_OK;
     half = half_read(key, attributes, unusable);
     *read = half == HALF_READ;
-    if (half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
+    if (half == HALF_ABSENT && twin != NULL)
+        *read = half_read(key, twin, unusable) == HALF_READ;
+    if (*read || half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
         return CKR_OK;
     rv = half_from_twin(key, session, attributes, type, unusable, read);
     if (rv == CKR_OK && !*read)
@@ -255,36 +275,63 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     return true;
 }
 
-static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
-                      CK_OBJECT_CLASS class, struct attributes *attributes, struct key **out,
-                      const char **unusable)
+static CK_RV read_list(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+                       const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
 {
-    bool private = class == CKO_PRIVATE_KEY;
+    if (provider->config.no_allowed_mechanisms)
+        count--;
+    return attributes_read(session, handle, types, count, out);
+}
+
+CK_RV public_read_any(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+                      struct attributes *out)
+{
+    return read_list(provider, session, handle, any_attributes, COUNT(any_attributes), out);
+}
+
+bool public_shown(const struct attributes *attributes)
+{
+    return attribute(attributes, CKA_PUBLIC_KEY_INFO) != NULL ||
+           attribute(attributes, CKA_MODULUS) != NULL ||
+           attribute(attributes, CKA_EC_POINT) != NULL;
+}
+
+/* The key behind attributes, without its place on the token. */
+static CK_RV key_make(struct provider *provider, struct session *session, CK_OBJECT_CLASS class,
+                      const struct attributes *attributes, const struct attributes *twin,
+                      struct key **out, const char **unusable)
+{
     _cleanup_(key_scoped) struct key *key = NULL;
     bool read = false;
     enum key_type type;
     CK_KEY_TYPE ck_type;
-    CK_ULONG count = private ? COUNT(private_attributes) : COUNT(public_attributes);
     CK_RV rv;
 
-    if (provider->config.no_allowed_mechanisms)
-        count--;
-    rv = attributes_read(session, handle, private ? private_attributes : public_attributes, count,
-                         attributes);
-
     *out = NULL;
-    if (rv != CKR_OK)
-        return rv;
     ck_type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
     if (!type_find(ck_type, attributes, &type, unusable))
         return CKR_OK;
     key = key_new(provider, type);
     if (key == NULL)
         return CKR_HOST_MEMORY;
-    rv = half_find(key, session, attributes, class, ck_type, unusable, &read);
+    rv = half_find(key, session, attributes, twin, class, ck_type, unusable, &read);
     if (rv == CKR_OK && read)
         *out = MOVE(key);
     return rv;
+}
+
+static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+                      CK_OBJECT_CLASS class, struct attributes *attributes, struct key **out,
+                      const char **unusable)
+{
+    bool private = class == CKO_PRIVATE_KEY;
+    CK_RV rv = private ? read_list(provider, session, handle, private_attributes,
+                                   COUNT(private_attributes), attributes)
+                       : read_list(provider, session, handle, public_attributes,
+                                   COUNT(public_attributes), attributes);
+
+    *out = NULL;
+    return rv == CKR_OK ? key_make(provider, session, class, attributes, NULL, out, unusable) : rv;
 }
 
 /* The object at handle, found again, has the public half that key shows. */
@@ -370,21 +417,43 @@ static CK_RV key_place_twin(struct key *key, struct session *session, CK_OBJECT_
     return CKR_OK;
 }
 
-CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
-                      CK_OBJECT_CLASS class, struct key **out, const char **unusable)
+/* Gives key, unless it is NULL, its place on the token, and to the caller. */
+static CK_RV key_settle(struct key *made, struct session *session, CK_OBJECT_HANDLE handle,
+                        CK_OBJECT_CLASS class, const struct attributes *attributes,
+                        struct key **out)
 {
-    _cleanup_(key_scoped) struct key *key = NULL;
-    struct attributes attributes;
-    CK_RV rv = key_read(provider, session, handle, class, &attributes, &key, unusable);
+    _cleanup_(key_scoped) struct key *key = made;
+    CK_RV rv = CKR_OK;
 
-    *out = NULL;
-    if (rv == CKR_OK && key != NULL && class == CKO_PRIVATE_KEY)
-        rv = key_place(key, session, handle, &attributes);
-    if (rv == CKR_OK && key != NULL && provider->config.public_on_token)
-        rv = key_place_twin(key, session, handle, class, &attributes);
+    if (key != NULL && class == CKO_PRIVATE_KEY)
+        rv = key_place(key, session, handle, attributes);
+    if (rv == CKR_OK && key != NULL && key->provider->config.public_on_token)
+        rv = key_place_twin(key, session, handle, class, attributes);
     if (rv == CKR_OK)
         *out = MOVE(key);
     return rv;
+}
+
+CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+                      CK_OBJECT_CLASS class, struct key **out, const char **unusable)
+{
+    struct attributes attributes;
+    struct key *key;
+    CK_RV rv = key_read(provider, session, handle, class, &attributes, &key, unusable);
+
+    *out = NULL;
+    return rv == CKR_OK ? key_settle(key, session, handle, class, &attributes, out) : rv;
+}
+
+CK_RV public_make_private(struct provider *provider, struct session *session,
+                          CK_OBJECT_HANDLE handle, const struct attributes *attributes,
+                          const struct attributes *twin, struct key **out, const char **unusable)
+{
+    struct key *key;
+    CK_RV rv = key_make(provider, session, CKO_PRIVATE_KEY, attributes, twin, &key, unusable);
+
+    *out = NULL;
+    return rv == CKR_OK ? key_settle(key, session, handle, CKO_PRIVATE_KEY, attributes, out) : rv;
 }
 
 void key_make_public(struct key *key)

@@ -15,16 +15,16 @@
 bool copy_serves(struct object *object)
 {
     struct copy *copy = &object->copy;
-    unsigned deletions = object->slot->deletions;
+    unsigned changes = object->slot->changes;
     uint64_t now;
 
     if (copy->handle == CK_INVALID_HANDLE || copy->epoch != object->epoch)
         return false;
     now = clock_ms();
-    if (now - copy->checked < COPY_TRUSTED_MS && copy->deletions == deletions)
+    if (now - copy->checked < COPY_TRUSTED_MS && copy->changes == changes)
         return true;
     copy->checked = now;
-    copy->deletions = deletions;
+    copy->changes = changes;
     return false;
 }
 
@@ -84,7 +84,7 @@ static void copy_adopt(struct object *object, CK_OBJECT_HANDLE handle, unsigned 
     copy->handle = handle;
     copy->epoch = epoch;
     copy->checked = clock_ms();
-    copy->deletions = object->slot->deletions;
+    copy->changes = object->slot->changes;
     lock_release();
 }
 
@@ -108,11 +108,4 @@ void copy_make(struct object *object, const struct pin_source *pins)
         P11_CALL(object->slot->module, C_CopyObject, keeper->handle, handle, template,
                  COUNT(template), &copy) == CKR_OK)
         copy_adopt(object, copy, keeper->epoch);
-}
-
-void copies_distrust(struct slot *slot)
-{
-    lock_take();
-    slot->deletions++;
-    lock_release();
 }

@@ -28,7 +28,4 @@ void copy_lost(struct object *object);
  * original goes on being used. */
 void copy_make(struct object *object, const struct pin_source *pins);
 
-/* An object of the slot was deleted: copies are no proof that theirs is there. */
-void copies_distrust(struct slot *slot);
-
 #endif

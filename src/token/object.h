@@ -21,7 +21,7 @@ struct attributes {
     CK_ATTRIBUTE list[ATTRIBUTES_MAX];
     CK_ULONG count;
     size_t used;
-    uint8_t store[8192];
+    uint8_t store[9216];
 };
 
 /* Reads the attributes of types (at most ATTRIBUTES_MAX) in one call. One that the object does not
@@ -50,7 +50,7 @@ struct copy {
     CK_OBJECT_HANDLE handle; /* CK_INVALID_HANDLE: there is none */
     unsigned long epoch;     /* of the slot when it was made */
     uint64_t checked;        /* clock_ms when the original was used last */
-    unsigned deletions;      /* of the slot at that time */
+    unsigned changes;        /* of the slot at that time */
     unsigned losses;         /* copies of this object that went stale */
 };
 

@@ -293,6 +293,13 @@ void slot_end_mending(struct slot *slot)
     lock_release();
 }
 
+void slot_changed(struct slot *slot)
+{
+    lock_take();
+    slot->changes++;
+    lock_release();
+}
+
 void slot_wake(struct slot *slot)
 {
     if (slot->waiters != NULL)

@@ -10,6 +10,7 @@
 #include "secret.h"
 #include "token/module.h"
 
+struct place;
 struct session;
 struct waiter;
 
@@ -50,7 +51,8 @@ struct slot {
     unsigned wait_ms;   /* for a session, when all are busy */
     unsigned retry_ms;  /* what failed is tried again for so long */
     struct waiter *waiters; /* for sessions, the first one first */
-    unsigned deletions;     /* of objects, by this library */
+    unsigned changes;       /* objects made and deleted by this library */
+    struct place *places;   /* token/place.h */
     bool mending;           /* a thread does, and the others wait */
     atomic_bool troubled;   /* the log said that something failed, not yet that it works again */
     pthread_cond_t changed; /* the login or the keeper */
@@ -107,6 +109,9 @@ void slot_ask_anew(struct slot *slot);
  * gets a session of the slot. */
 bool slot_begin_mending(struct slot *slot, unsigned long epoch, struct session **void_sessions);
 void slot_end_mending(struct slot *slot);
+
+/* This library made or deleted an object of the token: what is remembered of them may be wrong. */
+void slot_changed(struct slot *slot);
 
 /* Under the lock: a session came back, or there is room for one: the first that waits shall look. */
 void slot_wake(struct slot *slot);
