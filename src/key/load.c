@@ -206,7 +206,7 @@ static void note_failure(struct load *load, CK_RV rv)
 /* Whether the phase is for private keys by name. */
 static bool is_by_name(const struct load *load)
 {
-    return load->phase->class == CKO_PRIVATE_KEY && load->want == LOAD_PRIVATE &&
+    return load->phase->class == CKO_PRIVATE_KEY && !load->phase->public_half &&
            load->uri.names_object && load->alias.data == NULL;
 }
 
@@ -456,7 +456,7 @@ enum load_result load_next(struct load *load, struct key **key, struct bytes *ce
 
         while (load->next < load->count) {
             if (load->by_name)
-                *key = MOVE(load->named.keys[load->next++]);
+                *key = load->named.keys[load->next++];
             else if (!load_make(load, key, certificate))
                 continue;
             load->found++;

@@ -30,7 +30,7 @@ static bool has(const struct attributes *attributes, const CK_ATTRIBUTE *wanted)
 
 /* Reads an object, if that has not been done. CKR_OBJECT_HANDLE_INVALID also for one that is not what
  * was remembered. */
-static CK_RV read_one(const struct named *named, struct session *session, struct objects *objects,
+static CK_RV read_one(struct named *named, struct session *session, struct objects *objects,
                       CK_ULONG i)
 {
     struct attributes *attributes = objects->read[i];
@@ -46,6 +46,8 @@ static CK_RV read_one(const struct named *named, struct session *session, struct
     if (rv != CKR_OK)
         return rv;
     found = attribute_ulong(attributes, CKA_CLASS, NO_CLASS);
+    if (found == NO_CLASS)
+        named->unusable = "the token does not show its CKA_CLASS";
     if (*class == NO_CLASS)
         *class = found;
     else if (*class != found || !has(attributes, uri_id(named->uri)) ||
@@ -66,7 +68,7 @@ static bool belongs(const struct attributes *public, const struct attributes *pr
 }
 
 /* The public object beside private, or NULL: among these objects. */
-static CK_RV find_twin(const struct named *named, struct session *session, struct objects *objects,
+static CK_RV find_twin(struct named *named, struct session *session, struct objects *objects,
                        const struct attributes *private, const struct attributes **twin)
 {
     CK_RV rv = CKR_OK;

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 
 static void sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 {
@@ -121,7 +122,6 @@ static void test_calls_two_per_decryption(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* One C_Initialize and one C_Login, whatever the number of keys. */
 /* Public operations: none on the token, or two each where it is told to. */
 static void test_calls_public_operations(void **state)
 {
@@ -160,6 +160,42 @@ static void test_calls_public_operations(void **state)
         }
 }
 
+/* What a process that begins pays: C_Initialize, C_GetSlotList, C_GetTokenInfo, C_OpenSession and
+ * C_Login, a search (3), and one call for each half; then two for a signature. A key that is opened
+ * again is read and not searched for, an RSA key's private half alone. */
+static void test_calls_opening(void **state)
+{
+    static const struct {
+        const char *label;
+        unsigned long first, again;
+    } cases[] = { { "rsa2048", 10, 1 }, { "p256", 10, 2 } };
+    static const char *const kinds[] = { "private", "public" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+        EVP_PKEY *key;
+        unsigned char *der = NULL;
+
+        calls_reset();
+        key = key_load(libctx, cases[i].label, "private");
+        assert_true(i2d_PUBKEY(key, &der) > 0);
+        assert_int_equal(calls(NULL), cases[i].first);
+        sign_digest(libctx, key);
+        assert_int_equal(calls(NULL), cases[i].first + 2);
+        EVP_PKEY_free(key);
+        for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+            calls_reset();
+            key = key_load(libctx, cases[i].label, kinds[k]);
+            assert_int_equal(calls(NULL), k == 0 ? cases[i].again : 4);
+            EVP_PKEY_free(key);
+        }
+        OPENSSL_free(der);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
+/* One C_Initialize and one C_Login, whatever the number of keys. */
 static void test_calls_one_login(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new_faulty("");
@@ -187,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_calls_two_per_signature),
         cmocka_unit_test(test_calls_two_per_decryption),
         cmocka_unit_test(test_calls_public_operations),
+        cmocka_unit_test(test_calls_opening),
         cmocka_unit_test(test_calls_one_login),
     };
 

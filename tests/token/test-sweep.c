@@ -303,11 +303,16 @@ static struct {
  * that: the values of an attribute that is not there, a slot that has no token. */
 static bool is_told(const char *error, const char *function, const char *ckr)
 {
-    static const char *const otherwise[] = {
-        "its attributes are not", "its CKA_KEY_TYPE is not", "its public half is not",
-        "no token matches",       "no longer on the token",  "is not one that this",
-        "were busy for",          "the padding is wrong",    "half of the new key cannot be read"
-    };
+    static const char *const otherwise[] = { "its attributes are not",
+                                             "its CKA_KEY_TYPE is not",
+                                             "its public half is not",
+                                             "no token matches",
+                                             "no longer on the token",
+                                             "is not one that this",
+                                             "were busy for",
+                                             "the padding is wrong",
+                                             "half of the new key cannot be read",
+                                             "does not show its CKA_CLASS" };
 
     if (strstr(error, function) != NULL && strstr(error, ckr) != NULL)
         return true;
