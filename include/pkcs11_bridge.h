@@ -27,6 +27,7 @@
 #define PKCS11_BRIDGE_CONF_LOG              "pkcs11-log"
 #define PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE "pkcs11-allow-uri-module"
 #define PKCS11_BRIDGE_CONF_RANDOM           "pkcs11-random"
+#define PKCS11_BRIDGE_CONF_ASYNC            "pkcs11-async"
 #define PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS "pkcs11-public-operations"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs. */

@@ -163,6 +163,15 @@ static bool set_copying(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_async(const char *value, struct config *config)
+{
+    static const char *const words[] = { "off", "auto", NULL };
+    int i = word(value, words);
+
+    config->async = i == 1;
+    return i >= 0;
+}
+
 static bool set_public_operations(const char *value, struct config *config)
 {
     static const char *const words[] = { "host", "token", NULL };
@@ -274,6 +283,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },
     { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false },
     { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
+    { PKCS11_BRIDGE_CONF_ASYNC, NULL, set_async, "auto, off", false },
     { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false },
 };
 
@@ -304,6 +314,7 @@ static bool defaults(struct config *config)
     *config = (struct config){
         .allow_export = true,
         .copying = COPY_AUTO,
+        .async = true,
         .limits = { .sessions_max = SESSIONS_DEFAULT, .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,
                     .retry_ms = RETRY_DEFAULT },

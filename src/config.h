@@ -30,6 +30,7 @@ struct config {
     bool random;
     enum log_where log;
     enum copying copying; /* of keys to session objects */
+    bool async;           /* operations in an ASYNC_JOB pause it */
     bool public_on_token; /* verify and encrypt there */
 };
 

@@ -10,6 +10,7 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 
+#include "key/operation.h"
 #include "scope.h"
 #include "token/call.h"
 #include "token/lock.h"
@@ -115,9 +116,13 @@ static void provider_free(struct provider *provider)
     OPENSSL_free(provider);
 }
 
+/* The longest wait for an operation that a job has given up; then it keeps what it uses for ever. */
+#define DRAIN_MS 10000
+
 static void teardown(void *provctx)
 {
-    provider_free(provctx);
+    if (operations_drain(provctx, atomic_load(&process_ends) ? 0 : DRAIN_MS))
+        provider_free(provctx);
 }
 
 static const OSSL_PARAM *gettable_params(void *provctx)

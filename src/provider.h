@@ -18,6 +18,9 @@ struct provider {
     char *misconfigured; /* why the configuration cannot be used; or NULL */
     struct host host;
     struct used_module *modules; /* under the lock (token/lock.h) */
+    /* under the lock as well: operations in jobs, which may have been given up, of the process with
+     * that lock_generation() (key/operation.h) */
+    unsigned operations, operations_generation;
     OSSL_FUNC_BIO_read_ex_fn *bio_read;
     OSSL_FUNC_BIO_write_ex_fn *bio_write;
     OSSL_FUNC_BIO_gets_fn *bio_gets;

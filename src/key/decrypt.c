@@ -3,59 +3,73 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "key/key.h"
+#include "key/operation.h"
 #include "mech/unpad.h"
 #include "scope.h"
 #include "token/call.h"
-#include "token/run.h"
-
-struct decrypt_task {
-    struct cipher_mechanism mechanism;
-    const struct pin_source *again; /* who logs in for each use; NULL: nobody has to */
-    struct view in;
-    uint8_t *out;
-    CK_ULONG out_size, out_len;
-    bool refused; /* by C_DecryptInit: the mechanism, not the data, is what it does not like */
-};
 
 static CK_RV decrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
 {
-    struct decrypt_task *task = arg;
+    struct operation *operation = arg;
     struct module *module = session->slot->module;
-    CK_RV rv = P11_CALL(module, C_DecryptInit, session->handle, &task->mechanism.ck, handle);
+    CK_RV rv = P11_CALL(module, C_DecryptInit, session->handle, &operation->mechanism.ck, handle);
 
-    task->refused = rv != CKR_OK;
-    if (rv == CKR_OK && task->again != NULL)
-        rv = login_context(session, task->again);
+    operation->refused = rv != CKR_OK;
+    if (rv == CKR_OK && operation->key->object->always_authenticate)
+        rv = login_context(session, &operation->pins);
     if (rv != CKR_OK)
         return rv;
-    task->out_len = task->out_size;
-    return P11_CALL(module, C_Decrypt, session->handle, ck_input(task->in.data),
-                    task->in.len, task->out, &task->out_len);
+    operation->out_len = operation->out_size;
+    return P11_CALL(module, C_Decrypt, session->handle, ck_input(operation->in.data),
+                    operation->in.len, operation->out, &operation->out_len);
 }
 
-static CK_RV run_decrypt(struct key *key, struct decrypt_task *task)
-{
-    struct pin_source pins = key_pins(key);
+/* What came of one. */
+struct outcome {
+    CK_MECHANISM_TYPE mechanism;
+    size_t len;
+    bool refused; /* by C_DecryptInit: the mechanism, not the data, is what it does not like */
+};
 
-    task->again = key->object->always_authenticate ? &pins : NULL;
-    return run_on_object(key->object, &pins, decrypt, task);
+/* Decrypts into out, which has key_signature_max bytes: raw, where request is NULL.
+ * CKR_MECHANISM_INVALID, as if the token had said it, where PKCS#11 cannot name this kind of OAEP.
+ */
+static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, struct view in,
+                         uint8_t *out, struct outcome *outcome)
+{
+    _cleanup_(operation_end) struct operation *operation = NULL;
+    struct cipher_request kept = request != NULL ? *request : (struct cipher_request){ 0 };
+    CK_RV rv;
+
+    *outcome = (struct outcome){ .mechanism = CKM_RSA_PKCS_OAEP, .refused = true };
+    operation = operation_new(key, in, kept.label, key_signature_max(key));
+    if (operation == NULL)
+        return CKR_HOST_MEMORY;
+    kept.label = operation->extra;
+    if (request == NULL)
+        cipher_mechanism_raw(&operation->mechanism.cipher);
+    else if (!cipher_mechanism(&kept, &operation->mechanism.cipher))
+        return CKR_MECHANISM_INVALID;
+    rv = operation_run(operation, decrypt);
+    outcome->mechanism = operation->mechanism.ck.mechanism;
+    outcome->refused = operation->refused;
+    if (rv == CKR_OK) {
+        outcome->len = operation->out_len;
+        memcpy(out, operation->out,
+               operation->out_size); /* all of it: the length may be a secret */
+    }
+    return rv;
 }
 
 /* The block with its padding: as long as the modulus, whatever the token cuts off. */
-static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct decrypt_task *task)
+static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct outcome *outcome)
 {
     size_t size = key_signature_max(key);
-    CK_RV rv;
+    CK_RV rv = run_decrypt(key, NULL, in, block, outcome);
 
-    cipher_mechanism_raw(&task->mechanism);
-    task->in = in;
-    task->out = block;
-    task->out_size = size;
-    rv = run_decrypt(key, task);
-    if (rv == CKR_OK && task->out_len < size) {
-        memmove(block + size - task->out_len, block, task->out_len);
-        memset(block, 0, size - task->out_len);
+    if (rv == CKR_OK && outcome->len < size) {
+        memmove(block + size - outcome->len, block, outcome->len);
+        memset(block, 0, size - outcome->len);
     }
     return rv;
 }
@@ -102,14 +116,14 @@ static bool rejection_block(struct key *key, uint8_t *block, size_t size)
 static struct secret *rejection_make(struct key *key)
 {
     uint8_t block[UNPAD_MAX], out[UNPAD_MAX], hash[REJECTION_LEN];
-    struct decrypt_task task = { .refused = false };
+    struct outcome outcome;
     size_t size = key_signature_max(key);
     struct secret *secret = NULL;
     bool ok = rejection_block(key, block, size);
 
     if (!ok)
         return NULL;
-    if (has_raw(key) && decrypt_raw(key, (struct view){ block, size }, out, &task) == CKR_OK)
+    if (has_raw(key) && decrypt_raw(key, (struct view){ block, size }, out, &outcome) == CKR_OK)
         ok = sha256(key, out, size, hash);
     else
         ok = RAND_priv_bytes_ex(key->provider->host.libctx, hash, sizeof(hash), 0) == 1;
@@ -152,11 +166,11 @@ static bool reject_implicitly(struct key *key, struct view in, ct_mask good, uin
 }
 
 /* What tokens say of a ciphertext whose padding is wrong. */
-static bool is_padding_error(const struct decrypt_task *task, CK_RV rv)
+static bool is_padding_error(const struct outcome *outcome, CK_RV rv)
 {
-    return !task->refused && (rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_DATA_INVALID ||
-                              rv == CKR_ENCRYPTED_DATA_LEN_RANGE || rv == CKR_DATA_LEN_RANGE ||
-                              rv == CKR_FUNCTION_FAILED || rv == CKR_GENERAL_ERROR);
+    return !outcome->refused && (rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_DATA_INVALID ||
+                                 rv == CKR_ENCRYPTED_DATA_LEN_RANGE || rv == CKR_DATA_LEN_RANGE ||
+                                 rv == CKR_FUNCTION_FAILED || rv == CKR_GENERAL_ERROR);
 }
 
 static bool padding_wrong(const struct key *key)
@@ -170,25 +184,20 @@ static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request,
 {
     uint8_t block[UNPAD_MAX];
     size_t size = key_signature_max(key);
-    struct decrypt_task task = { .in = in, .out = out, .out_size = size };
+    struct outcome outcome;
     bool raw = has_raw(key);
     ct_mask good;
     CK_RV rv;
 
-    if (raw) {
-        rv = decrypt_raw(key, in, block, &task);
-    } else {
-        (void)cipher_mechanism(request, &task.mechanism);
-        rv = run_decrypt(key, &task);
-    }
-    if (rv != CKR_OK && (raw || !is_padding_error(&task, rv)))
-        return key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
+    rv = raw ? decrypt_raw(key, in, block, &outcome) : run_decrypt(key, request, in, out, &outcome);
+    if (rv != CKR_OK && (raw || !is_padding_error(&outcome, rv)))
+        return key_failed(key, "decrypt", outcome.mechanism, rv);
     if (raw)
         good = unpad_pkcs1((struct view){ block, size }, out, len);
     else
         good = rv == CKR_OK ? ~(ct_mask)0 : 0;
     if (!raw)
-        *len = task.out_len;
+        *len = outcome.len;
     OPENSSL_cleanse(block, size);
     if (request->implicit_rejection)
         return reject_implicitly(key, in, good, out, len);
@@ -201,7 +210,7 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
 {
     uint8_t block[UNPAD_MAX];
     size_t size = key_signature_max(key);
-    struct decrypt_task task = { .refused = false };
+    struct outcome outcome;
     CK_RV rv;
 
     if (!has_raw(key)) {
@@ -211,9 +220,9 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
     }
     if (RAND_priv_bytes_ex(key->provider->host.libctx, out, PREMASTER_LEN, 0) != 1)
         return false;
-    rv = decrypt_raw(key, in, block, &task);
+    rv = decrypt_raw(key, in, block, &outcome);
     if (rv != CKR_OK)
-        return key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
+        return key_failed(key, "decrypt", outcome.mechanism, rv);
     unpad_tls((struct view){ block, size }, request->client_version, request->alt_version, out);
     OPENSSL_cleanse(block, size);
     *len = PREMASTER_LEN;
@@ -221,10 +230,10 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
 }
 
 /* Whether C_DecryptInit says that it does not have OAEP with these parameters. */
-static bool lacks_oaep(const struct decrypt_task *task, CK_RV rv)
+static bool lacks_oaep(const struct outcome *outcome, CK_RV rv)
 {
-    return task->refused && (rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
-                             rv == CKR_ARGUMENTS_BAD);
+    return outcome->refused && (rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
+                                rv == CKR_ARGUMENTS_BAD);
 }
 
 static EVP_MD *request_md(struct key *key, const struct digest *digest)
@@ -244,16 +253,16 @@ static bool decrypt_oaep_host(struct key *key, const struct cipher_request *requ
     _cleanup_(md_scoped) EVP_MD *mgf1 = request_md(key, request->mgf1);
     uint8_t block[UNPAD_MAX];
     size_t size = key_signature_max(key);
-    struct decrypt_task task = { .refused = false };
+    struct outcome outcome;
     ct_mask good = 0;
     CK_RV rv;
     bool ok;
 
     if (md == NULL || mgf1 == NULL)
         return false;
-    rv = decrypt_raw(key, in, block, &task);
+    rv = decrypt_raw(key, in, block, &outcome);
     if (rv != CKR_OK)
-        return key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
+        return key_failed(key, "decrypt", outcome.mechanism, rv);
     ok = unpad_oaep((struct view){ block, size }, md, mgf1, request->label, out, len, &good);
     OPENSSL_cleanse(block, size);
     return (ok && good != 0) || padding_wrong(key);
@@ -278,33 +287,31 @@ static bool decrypt_oaep(struct key *key, const struct cipher_request *request, 
 {
     struct slot *slot = key->object->slot;
     CK_MECHANISM_TYPE variant = cipher_oaep_variant(request);
-    struct decrypt_task task = { .in = in, .out = out, .out_size = key_signature_max(key) };
+    struct outcome outcome = { .mechanism = CKM_RSA_PKCS_OAEP, .refused = true };
     CK_RV rv = CKR_MECHANISM_INVALID;
 
-    task.refused = true;
-    if (cipher_mechanism(request, &task.mechanism) &&
-        object_allows(key->object, CKM_RSA_PKCS_OAEP) && !slot_lacks(slot, variant))
-        rv = run_decrypt(key, &task);
-    if (lacks_oaep(&task, rv)) {
+    if (object_allows(key->object, CKM_RSA_PKCS_OAEP) && !slot_lacks(slot, variant))
+        rv = run_decrypt(key, request, in, out, &outcome);
+    if (lacks_oaep(&outcome, rv)) {
         slot_learn_lack(slot, variant);
         return has_raw(key) ? decrypt_oaep_host(key, request, in, out, len)
-                            : key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
+                            : key_failed(key, "decrypt", outcome.mechanism, rv);
     }
-    *len = task.out_len;
-    if (is_padding_error(&task, rv))
+    *len = outcome.len;
+    if (is_padding_error(&outcome, rv))
         return oaep_second_opinion(key, request, in, out, len);
-    return rv == CKR_OK || key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
+    return rv == CKR_OK || key_failed(key, "decrypt", outcome.mechanism, rv);
 }
 
 static bool decrypt_none(struct key *key, const struct cipher_request *request, struct view in,
                          uint8_t *out, size_t *len)
 {
-    struct decrypt_task task = { .refused = false };
-    CK_RV rv = decrypt_raw(key, in, out, &task);
+    struct outcome outcome;
+    CK_RV rv = decrypt_raw(key, in, out, &outcome);
 
     (void)request;
     *len = key_signature_max(key);
-    return rv == CKR_OK || key_failed(key, "decrypt", task.mechanism.ck.mechanism, rv);
+    return rv == CKR_OK || key_failed(key, "decrypt", outcome.mechanism, rv);
 }
 
 bool key_decrypt(struct key *key, const struct cipher_request *request, struct view in,

@@ -1,20 +1,13 @@
-#include <openssl/crypto.h>
+#include <string.h>
 
-#include "key/key.h"
+#include "key/operation.h"
 #include "scope.h"
 #include "token/call.h"
-#include "token/run.h"
-
-struct derive_task {
-    CK_MECHANISM mechanism;
-    uint8_t *out;
-    CK_ULONG out_size, out_len;
-};
 
 /* The secret is a session object for as long as it takes to read it. */
 static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
 {
-    struct derive_task *task = arg;
+    struct operation *operation = arg;
     struct module *module = session->slot->module;
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_KEY_TYPE type = CKK_GENERIC_SECRET;
@@ -25,17 +18,17 @@ static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
         { CKA_TOKEN, &no, sizeof(no) },
         { CKA_SENSITIVE, &no, sizeof(no) },
         { CKA_EXTRACTABLE, &yes, sizeof(yes) },
-        { CKA_VALUE_LEN, &task->out_size, sizeof(task->out_size) },
+        { CKA_VALUE_LEN, &operation->out_size, sizeof(operation->out_size) },
     };
-    CK_ATTRIBUTE value = { CKA_VALUE, task->out, task->out_size };
+    CK_ATTRIBUTE value = { CKA_VALUE, operation->out, operation->out_size };
     CK_OBJECT_HANDLE secret = CK_INVALID_HANDLE;
-    CK_RV rv = P11_CALL(module, C_DeriveKey, session->handle, &task->mechanism, handle, template,
-                        COUNT(template), &secret);
+    CK_RV rv = P11_CALL(module, C_DeriveKey, session->handle, &operation->mechanism.ck, handle,
+                        template, COUNT(template), &secret);
 
     if (rv != CKR_OK)
         return rv;
     rv = P11_CALL(module, C_GetAttributeValue, session->handle, secret, &value, 1);
-    task->out_len = value.ulValueLen;
+    operation->out_len = value.ulValueLen;
     if (rv != CKR_OK)
         return rv; /* the session is closed, and the object with it */
     return P11_CALL(module, C_DestroyObject, session->handle, secret);
@@ -70,38 +63,49 @@ static bool secret_is_zero(const struct key *key, const uint8_t *secret, size_t 
     return any == 0;
 }
 
-bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len)
+/* What the token derived, once it is as long as it must be and worth something. */
+static bool secret_finish(const struct operation *operation, uint8_t *out, size_t *len)
 {
-    struct pin_source pins = key_pins(key);
-    uint8_t der[EC_POINT_MAX + 4];
-    struct view data = public_data(peer, der, sizeof(der));
-    CK_ECDH1_DERIVE_PARAMS params = { .kdf = CKD_NULL,
-                                      .pPublicData = ck_input(data.data),
-                                      .ulPublicDataLen = data.len };
-    struct derive_task task = {
-        .mechanism = { cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE, &params,
-                       sizeof(params) },
-        .out = out,
-        .out_size = curve_field_bytes(key->curve),
-    };
-    CK_RV rv;
+    const struct key *key = operation->key;
 
-    if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive",
-                     task.mechanism.mechanism))
+    *len = operation->out_len;
+    if (*len != operation->out_size) {
+        error_raise(&key->provider->core, REASON_OPERATION,
+                    "the token derived a secret of %zu bytes, where the curve has %lu", *len,
+                    (unsigned long)operation->out_size);
         return false;
-    rv = run_on_object(key->object, &pins, derive, &task);
-    if (rv != CKR_OK)
-        return key_failed(key, "derive", task.mechanism.mechanism, rv);
-    *len = task.out_len;
-    if (*len == task.out_size && secret_is_zero(key, out, *len)) {
+    }
+    if (secret_is_zero(key, operation->out, *len)) {
         error_raise(&key->provider->core, REASON_OPERATION,
                     "the peer's public key is of small order: the secret would be zero");
         return false;
     }
-    if (*len == task.out_size)
-        return true;
-    error_raise(&key->provider->core, REASON_OPERATION,
-                "the token derived a secret of %zu bytes, where the curve has %lu", *len,
-                (unsigned long)task.out_size);
-    return false;
+    memcpy(out, operation->out, *len);
+    return true;
+}
+
+bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len)
+{
+    _cleanup_(operation_end) struct operation *operation = NULL;
+    const struct view nothing = { NULL, 0 };
+    const CK_MECHANISM_TYPE type = cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE;
+    uint8_t der[EC_POINT_MAX + 4];
+    struct derive_mechanism *mechanism;
+    CK_RV rv;
+
+    if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type))
+        return false;
+    operation = operation_new(key, nothing, public_data(peer, der, sizeof(der)),
+                              curve_field_bytes(key->curve));
+    if (operation == NULL)
+        return false;
+    mechanism = &operation->mechanism.derive;
+    mechanism->params = (CK_ECDH1_DERIVE_PARAMS){ .kdf = CKD_NULL,
+                                                  .pPublicData = ck_input(operation->extra.data),
+                                                  .ulPublicDataLen = operation->extra.len };
+    mechanism->ck = (CK_MECHANISM){ type, &mechanism->params, sizeof(mechanism->params) };
+    rv = operation_run(operation, derive);
+    if (rv != CKR_OK)
+        return key_failed(key, "derive", type, rv);
+    return secret_finish(operation, out, len);
 }

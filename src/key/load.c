@@ -285,14 +285,18 @@ struct make_task {
 static CK_RV make_name(struct session *session, CK_OBJECT_HANDLE handle, struct load *load)
 {
     static const CK_ATTRIBUTE_TYPE types[] = { CKA_ID, CKA_LABEL };
-    struct attributes attributes;
+    _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
     const CK_ATTRIBUTE *id, *label;
-    CK_RV rv = attributes_read(session, handle, types, COUNT(types), &attributes);
+    CK_RV rv = CKR_HOST_MEMORY;
 
-    id = attribute(&attributes, CKA_ID);
-    label = attribute(&attributes, CKA_LABEL);
-    if (rv != CKR_OK || (id == NULL && label == NULL))
+    if (attributes != NULL)
+        rv = attributes_read(session, handle, types, COUNT(types), attributes);
+    if (rv != CKR_OK)
         return rv;
+    id = attribute(attributes, CKA_ID);
+    label = attribute(attributes, CKA_LABEL);
+    if (id == NULL && label == NULL)
+        return CKR_OK;
     load->name = uri_format(&session->slot->token, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
                             id != NULL ? id->ulValueLen : 0, label != NULL ? label->pValue : NULL,
                             label != NULL ? label->ulValueLen : 0);

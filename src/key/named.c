@@ -28,8 +28,8 @@ static bool has(const struct attributes *attributes, const CK_ATTRIBUTE *wanted)
                               memcmp(one->pValue, wanted->pValue, wanted->ulValueLen) == 0);
 }
 
-/* Reads an object, if that has not been done. CKR_OBJECT_HANDLE_INVALID also for one that is not what
- * was remembered. */
+/* Reads an object, if that has not been done. CKR_OBJECT_HANDLE_INVALID also for one that is not
+ * what was remembered. */
 static CK_RV read_one(struct named *named, struct session *session, struct objects *objects,
                       CK_ULONG i)
 {

@@ -1,6 +1,6 @@
 /* Private keys by their id or label, with as few calls as it takes: one search for all objects of
- * that name, whatever their class, and one call to read each; for a name that was looked for before,
- * only the calls to read. */
+ * that name, whatever their class, and one call to read each; for a name that was looked for
+ * before, only the calls to read. */
 #ifndef BRIDGE_NAMED_H
 #define BRIDGE_NAMED_H
 

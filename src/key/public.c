@@ -174,11 +174,11 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
     CK_ATTRIBUTE template[TEMPLATE_MAX];
     CK_ULONG count = twin_template(attributes, &class, &type, template);
     CK_OBJECT_HANDLE twin;
-    struct attributes twin_attributes;
+    _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
     CK_ULONG found = 0;
-    CK_RV rv = CKR_OK;
+    CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
 
-    if (count != 0)
+    if (rv == CKR_OK && count != 0)
         rv = objects_find(session, template, count, &twin, 1, &found);
     if (rv != CKR_OK || found == 0) {
         *unusable =
@@ -186,9 +186,8 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
             "same CKA_ID is needed";
         return rv;
     }
-    rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes),
-                         &twin_attributes);
-    *read = rv == CKR_OK && half_read(key, &twin_attributes, unusable) == HALF_READ;
+    rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes), shown);
+    *read = rv == CKR_OK && half_read(key, shown, unusable) == HALF_READ;
     return rv;
 }
 
@@ -339,10 +338,12 @@ static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, CK_OBJECT
                      const struct key *key)
 {
     _cleanup_(key_scoped) struct key *again = NULL;
-    struct attributes attributes;
+    _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
     const char *unusable;
-    CK_RV rv = key_read(key->provider, session, handle, class, &attributes, &again, &unusable);
+    CK_RV rv = CKR_HOST_MEMORY;
 
+    if (attributes != NULL)
+        rv = key_read(key->provider, session, handle, class, attributes, &again, &unusable);
     if (rv != CKR_OK)
         return rv;
     return again != NULL && key_same_public(key, again) ? CKR_OK : RV_KEY_REPLACED;
@@ -437,12 +438,14 @@ static CK_RV key_settle(struct key *made, struct session *session, CK_OBJECT_HAN
 CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
                       CK_OBJECT_CLASS class, struct key **out, const char **unusable)
 {
-    struct attributes attributes;
+    _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
     struct key *key;
-    CK_RV rv = key_read(provider, session, handle, class, &attributes, &key, unusable);
+    CK_RV rv = CKR_HOST_MEMORY;
 
     *out = NULL;
-    return rv == CKR_OK ? key_settle(key, session, handle, class, &attributes, out) : rv;
+    if (attributes != NULL)
+        rv = key_read(provider, session, handle, class, attributes, &key, unusable);
+    return rv == CKR_OK ? key_settle(key, session, handle, class, attributes, out) : rv;
 }
 
 CK_RV public_make_private(struct provider *provider, struct session *session,

@@ -1,28 +1,18 @@
-#include <openssl/crypto.h>
+#include <string.h>
 
 #include "der/ecdsa.h"
-#include "key/key.h"
+#include "key/operation.h"
 #include "scope.h"
 #include "token/call.h"
-#include "token/run.h"
 
 /* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size, but
  * for EdDSA, which needs the message whole. */
 #define SIGN_SINGLE_MAX (64UL * 1024)
 
-struct sign_task {
-    struct sign_mechanism mechanism;
-    const struct pin_source *again; /* who logs in for each use; NULL: nobody has to */
-    struct view data;
-    uint8_t *out;
-    CK_ULONG out_size;
-    CK_ULONG out_len;
-};
-
-static CK_RV sign_in_pieces(struct session *session, struct sign_task *task)
+static CK_RV sign_in_pieces(struct session *session, struct operation *operation)
 {
     struct module *module = session->slot->module;
-    struct view rest = task->data;
+    struct view rest = operation->in;
 
     while (rest.len != 0) {
         size_t len = rest.len < SIGN_SINGLE_MAX ? rest.len : SIGN_SINGLE_MAX;
@@ -32,24 +22,25 @@ static CK_RV sign_in_pieces(struct session *session, struct sign_task *task)
             return rv;
         rest = (struct view){ rest.data + len, rest.len - len };
     }
-    return P11_CALL(module, C_SignFinal, session->handle, task->out, &task->out_len);
+    return P11_CALL(module, C_SignFinal, session->handle, operation->out, &operation->out_len);
 }
 
 static CK_RV sign(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
 {
-    struct sign_task *task = arg;
+    struct operation *operation = arg;
     struct module *module = session->slot->module;
-    CK_RV rv = P11_CALL(module, C_SignInit, session->handle, &task->mechanism.ck, handle);
+    CK_MECHANISM *mechanism = &operation->mechanism.ck;
+    CK_RV rv = P11_CALL(module, C_SignInit, session->handle, mechanism, handle);
 
-    if (rv == CKR_OK && task->again != NULL)
-        rv = login_context(session, task->again);
+    if (rv == CKR_OK && operation->key->object->always_authenticate)
+        rv = login_context(session, &operation->pins);
     if (rv != CKR_OK)
         return rv;
-    task->out_len = task->out_size;
-    if (task->data.len > SIGN_SINGLE_MAX && task->mechanism.ck.mechanism != CKM_EDDSA)
-        return sign_in_pieces(session, task);
-    return P11_CALL(module, C_Sign, session->handle, ck_input(task->data.data), task->data.len,
-                    task->out, &task->out_len);
+    operation->out_len = operation->out_size;
+    if (operation->in.len > SIGN_SINGLE_MAX && mechanism->mechanism != CKM_EDDSA)
+        return sign_in_pieces(session, operation);
+    return P11_CALL(module, C_Sign, session->handle, ck_input(operation->in.data),
+                    operation->in.len, operation->out, &operation->out_len);
 }
 
 bool key_takes_hash(const struct key *key, const struct sign_request *request)
@@ -65,9 +56,8 @@ bool key_allows_pss(const struct key *key, const struct digest *digest)
     struct sign_request request = { .scheme = SIGN_RSA_PSS, .digest = digest, .mgf1 = digest };
     struct sign_mechanism mechanism;
 
-    return key_takes_hash(key, &request) ||
-           (sign_mechanism_token(&request, &mechanism) &&
-            object_allows(key->object, mechanism.ck.mechanism));
+    return key_takes_hash(key, &request) || (sign_mechanism_token(&request, &mechanism) &&
+                                             object_allows(key->object, mechanism.ck.mechanism));
 }
 
 bool key_token_hashes(struct key *key, const struct sign_request *request)
@@ -80,28 +70,41 @@ bool key_token_hashes(struct key *key, const struct sign_request *request)
 }
 
 /* Brings what the token returned into OpenSSL's form. */
-static bool signature_finish(const struct key *key, const struct sign_task *task,
-                             uint8_t *signature, size_t *len)
+static bool signature_finish(const struct operation *operation, uint8_t *signature, size_t *len)
 {
-    if (key->type == KEY_EC)
-        *len = ecdsa_sig_to_der((struct view){ task->out, task->out_len }, signature,
-                                key_signature_max(key));
-    else
-        *len = task->out_len;
+    const struct key *key = operation->key;
+
+    if (key->type != KEY_EC) {
+        *len = operation->out_len;
+        memcpy(signature, operation->out, *len);
+        return true;
+    }
+    *len = ecdsa_sig_to_der((struct view){ operation->out, operation->out_len }, signature,
+                            key_signature_max(key));
     if (*len != 0)
         return true;
     error_raise(&key->provider->core, REASON_OPERATION,
                 "the token returned an ECDSA signature of %lu bytes, which is none",
-                (unsigned long)task->out_len);
+                (unsigned long)operation->out_len);
     return false;
+}
+
+static bool mechanism_make(const struct sign_request *request, enum sign_column column,
+                           struct sign_mechanism *out)
+{
+    if (column == SIGN_TOKEN_HASHES)
+        return sign_mechanism_token(request, out);
+    sign_mechanism_hashed(request, out);
+    return true;
 }
 
 bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
                     struct sign_mechanism *mechanism, struct view *data, uint8_t *input)
 {
+    if (!mechanism_make(request, column, mechanism))
+        return false;
     if (column == SIGN_TOKEN_HASHES)
-        return sign_mechanism_token(request, mechanism);
-    sign_mechanism_hashed(request, mechanism);
+        return true;
     data->len = sign_input(request, key->curve, *data, input);
     data->data = input;
     if (data->len != 0)
@@ -110,27 +113,35 @@ bool key_sign_input(struct key *key, const struct sign_request *request, enum si
     return false;
 }
 
+/* The bytes that C_Sign returns at most. */
+static size_t raw_signature_max(const struct key *key)
+{
+    return key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
+}
+
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len)
 {
-    uint8_t input[SIGN_INPUT_MAX], rs[EC_POINT_MAX];
-    struct pin_source pins = key_pins(key);
-    struct sign_task task = { .data = data };
+    _cleanup_(operation_end) struct operation *operation = NULL;
+    struct sign_request kept = *request;
+    struct sign_mechanism mechanism;
+    uint8_t input[SIGN_INPUT_MAX];
     CK_RV rv;
 
     if (key->object == NULL) {
         error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
         return false;
     }
-    if (!key_sign_input(key, request, column, &task.mechanism, &task.data, input) ||
-        !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", task.mechanism.ck.mechanism))
+    if (!key_sign_input(key, request, column, &mechanism, &data, input) ||
+        !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", mechanism.ck.mechanism))
         return false;
-    task.again = key->object->always_authenticate ? &pins : NULL;
-    task.out = key->type == KEY_EC ? rs : signature;
-    task.out_size =
-        key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
-    rv = run_on_object(key->object, &pins, sign, &task);
+    operation = operation_new(key, data, request->context, raw_signature_max(key));
+    if (operation == NULL)
+        return false;
+    kept.context = operation->extra;
+    (void)mechanism_make(&kept, column, &operation->mechanism.sign);
+    rv = operation_run(operation, sign);
     if (rv != CKR_OK)
-        return key_failed(key, "sign", task.mechanism.ck.mechanism, rv);
-    return signature_finish(key, &task, signature, len);
+        return key_failed(key, "sign", mechanism.ck.mechanism, rv);
+    return signature_finish(operation, signature, len);
 }

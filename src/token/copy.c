@@ -104,8 +104,7 @@ void copy_make(struct object *object, const struct pin_source *pins)
     if (rv != CKR_OK)
         return;
     handle = original(object, keeper);
-    if (handle != CK_INVALID_HANDLE &&
-        P11_CALL(object->slot->module, C_CopyObject, keeper->handle, handle, template,
-                 COUNT(template), &copy) == CKR_OK)
+    if (handle != CK_INVALID_HANDLE && P11_CALL(object->slot->module, C_CopyObject, keeper->handle,
+                                                handle, template, COUNT(template), &copy) == CKR_OK)
         copy_adopt(object, copy, keeper->epoch);
 }

@@ -2,8 +2,8 @@
  * software (SoftHSM) looks at the key's file for each use of the original.
  *
  * The copy is made on the keeper session of the slot and dies with it; then the original is used
- * again. Once in COPY_TRUSTED_MS an operation takes the original, without a call more than usual, so
- * that a key which was deleted or replaced on the token is noticed. */
+ * again. Once in COPY_TRUSTED_MS an operation takes the original, without a call more than usual,
+ * so that a key which was deleted or replaced on the token is noticed. */
 #ifndef BRIDGE_COPY_H
 #define BRIDGE_COPY_H
 

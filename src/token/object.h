@@ -16,7 +16,8 @@
 CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
                    CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *found);
 
-/* What C_GetAttributeValue said of one object. */
+/* What C_GetAttributeValue said of one object. Too large for the stack of an ASYNC_JOB, which has 32
+ * KiB: allocate it. */
 struct attributes {
     CK_ATTRIBUTE list[ATTRIBUTES_MAX];
     CK_ULONG count;

@@ -18,8 +18,8 @@ struct places {
 };
 
 /* A name is a template of CKA_ID, CKA_LABEL, or both, without values of no length. place_recall:
- * false when nothing of that name was remembered in the slot's epoch, or objects were made or deleted
- * here since. */
+ * false when nothing of that name was remembered in the slot's epoch, or objects were made or
+ * deleted here since. */
 bool place_recall(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *name, CK_ULONG count,
                   struct places *out);
 void place_remember(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *name,

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "secret.h"
+#include "token/crew.h"
 #include "token/module.h"
 
 struct place;
@@ -53,6 +54,7 @@ struct slot {
     struct waiter *waiters; /* for sessions, the first one first */
     unsigned changes;       /* objects made and deleted by this library */
     struct place *places;   /* token/place.h */
+    struct crew crew;       /* threads for jobs that are paused */
     bool mending;           /* a thread does, and the others wait */
     atomic_bool troubled;   /* the log said that something failed, not yet that it works again */
     pthread_cond_t changed; /* the login or the keeper */

@@ -1,0 +1,282 @@
+#include "key/operation.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <openssl/async.h>
+#include <openssl/crypto.h>
+
+#include "scope.h"
+#include "token/call.h"
+#include "token/lock.h"
+#include "token/retry.h"
+
+/* What tells the application that a paused job can go on: one eventfd for each ASYNC_WAIT_CTX. */
+struct bell {
+    atomic_uint holders;
+    int fd;
+    unsigned generation;       /* lock_generation() of the process that made it */
+    struct operation *pending; /* of the job that is paused; used by the job's thread alone */
+};
+
+/* By which ASYNC_WAIT_CTX_get_fd knows our bell. */
+static const char bell_key;
+
+static void bell_release(struct bell *bell)
+{
+    if (bell == NULL || atomic_fetch_sub(&bell->holders, 1) != 1)
+        return;
+    (void)close(bell->fd);
+    OPENSSL_free(bell);
+}
+
+/* Counts an operation that the provider has to outlive. Those of another process do not count. */
+static void count_in(struct operation *operation, struct provider *provider)
+{
+    lock_take();
+    if (provider->operations_generation != lock_generation())
+        provider->operations = 0;
+    provider->operations_generation = operation->generation = lock_generation();
+    provider->operations++;
+    lock_release();
+}
+
+static void count_out(const struct operation *operation, struct provider *provider)
+{
+    lock_take();
+    if (operation->generation == provider->operations_generation)
+        provider->operations--;
+    lock_release();
+}
+
+static void operation_release(struct operation *operation)
+{
+    struct provider *provider;
+
+    if (operation == NULL || atomic_fetch_sub(&operation->holders, 1) != 1)
+        return;
+    provider = operation->key->provider;
+    OPENSSL_cleanse(operation->out, operation->out_size);
+    key_free(operation->key);
+    if (operation->bell != NULL)
+        count_out(operation, provider);
+    bell_release(operation->bell);
+    OPENSSL_free(operation);
+}
+
+/* The ASYNC_WAIT_CTX goes, and with it the job that was given up. */
+static void bell_cleanup(ASYNC_WAIT_CTX *ctx, const void *key, OSSL_ASYNC_FD fd, void *custom)
+{
+    struct bell *bell = custom;
+
+    (void)ctx;
+    (void)key;
+    (void)fd;
+    operation_release(MOVE(bell->pending));
+    bell_release(bell);
+}
+
+static struct bell *bell_new(ASYNC_WAIT_CTX *ctx)
+{
+    struct bell *bell = OPENSSL_zalloc(sizeof(*bell));
+
+    if (bell == NULL)
+        return NULL;
+    atomic_init(&bell->holders, 1);
+    bell->generation = lock_generation();
+    bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell->fd >= 0 &&
+        ASYNC_WAIT_CTX_set_wait_fd(ctx, &bell_key, bell->fd, bell, bell_cleanup) == 1)
+        return bell;
+    if (bell->fd >= 0)
+        (void)close(bell->fd);
+    OPENSSL_free(bell);
+    return NULL;
+}
+
+/* The bell of the job that this thread is in, held for an operation; NULL outside of one. A bell
+ * from before a fork is the parent's. */
+static struct bell *bell_here(void)
+{
+    ASYNC_JOB *job = ASYNC_get_current_job();
+    ASYNC_WAIT_CTX *ctx = job != NULL ? ASYNC_get_wait_ctx(job) : NULL;
+    struct bell *bell = NULL;
+    OSSL_ASYNC_FD fd;
+    void *custom;
+
+    if (ctx == NULL)
+        return NULL;
+    if (ASYNC_WAIT_CTX_get_fd(ctx, &bell_key, &fd, &custom) == 1)
+        bell = custom;
+    if (bell != NULL && bell->generation != lock_generation()) {
+        (void)ASYNC_WAIT_CTX_clear_fd(ctx, &bell_key);
+        bell_release(bell);
+        bell = NULL;
+    }
+    if (bell == NULL)
+        bell = bell_new(ctx);
+    if (bell != NULL)
+        atomic_fetch_add(&bell->holders, 1);
+    return bell;
+}
+
+/* Copies view to *room, which moves on behind it. */
+static struct view keep(struct view view, uint8_t **room)
+{
+    struct view kept = { *room, view.len };
+
+    if (view.len != 0)
+        memcpy(*room, view.data, view.len);
+    *room += view.len;
+    return kept;
+}
+
+struct operation *operation_new(struct key *key, struct view in, struct view extra, size_t out_size)
+{
+    struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
+    size_t copies = bell != NULL ? in.len + extra.len : 0;
+    struct operation *operation = OPENSSL_malloc(sizeof(*operation) + out_size + copies);
+    uint8_t *room = (uint8_t *)(operation + 1);
+
+    if (operation == NULL) {
+        bell_release(bell);
+        return NULL;
+    }
+    *operation = (struct operation){ .key = key_ref(key),
+                                     .pins = key_pins(key),
+                                     .in = in,
+                                     .extra = extra,
+                                     .out = room,
+                                     .out_size = out_size,
+                                     .bell = bell };
+    atomic_init(&operation->holders, 1);
+    memset(room, 0, out_size);
+    room += out_size;
+    if (bell == NULL)
+        return operation;
+    operation->in = keep(in, &room);
+    operation->extra = keep(extra, &room);
+    count_in(operation, key->provider);
+    return operation;
+}
+
+static CK_RV run_here(struct operation *operation)
+{
+    return run_on_object(operation->key->object, &operation->pins, operation->task, operation);
+}
+
+/* Rings before the job can see that the work is done, and then takes the ring back. */
+static void ring(struct operation *operation)
+{
+    const uint64_t one = 1;
+
+    lock_take();
+    (void)!write(operation->bell->fd, &one, sizeof(one));
+    operation->done = true;
+    lock_release();
+}
+
+/* On a thread of the crew. */
+static void run_errand(struct errand *errand)
+{
+    struct operation *operation =
+        (struct operation *)((char *)errand - offsetof(struct operation, errand));
+
+    operation->rv = run_here(operation);
+    operation->call = call_name();
+    (void)OPENSSL_strlcpy(operation->detail, call_detail(), sizeof(operation->detail));
+    ring(operation);
+    operation_release(operation);
+}
+
+static bool is_done(struct operation *operation)
+{
+    bool done;
+
+    lock_take();
+    done = operation->done;
+    lock_release();
+    return done;
+}
+
+/* The application may resume a job too early, or have forbidden pauses (ASYNC_block_pause(3)), when
+ * ASYNC_pause_job comes back at once: then the thread waits a little, and not for nothing. */
+#define EARLY_MS 5
+
+/* False when the process was forked meanwhile: nobody does the work here. */
+static bool wait_paused(struct operation *operation)
+{
+    struct pollfd early = { .fd = operation->bell->fd, .events = POLLIN };
+    uint64_t count;
+
+    while (!is_done(operation)) {
+        (void)ASYNC_pause_job();
+        if (operation->generation != lock_generation())
+            return false;
+        if (!is_done(operation))
+            (void)poll(&early, 1, EARLY_MS);
+    }
+    (void)!read(operation->bell->fd, &count, sizeof(count));
+    return true;
+}
+
+/* False when no thread of the crew did it. */
+static bool run_elsewhere(struct operation *operation)
+{
+    bool done;
+
+    operation->errand.run = run_errand;
+    operation->done = false;
+    atomic_fetch_add(&operation->holders, 1);
+    if (!crew_send(operation->key->object->slot, &operation->errand)) {
+        operation_release(operation);
+        return false;
+    }
+    operation->bell->pending = operation;
+    done = wait_paused(operation);
+    operation->bell->pending = NULL;
+    if (!done) {
+        operation_release(operation); /* the crew's hold: it was left behind in the parent */
+        return false;
+    }
+    call_named(operation->call);
+    call_detail_set("%s", operation->detail);
+    return true;
+}
+
+CK_RV operation_run(struct operation *operation, object_task *task)
+{
+    CK_RV rv;
+
+    operation->task = task;
+    rv = operation->bell != NULL && run_elsewhere(operation) ? operation->rv : run_here(operation);
+    return rv == CKR_OK && operation->out_len > operation->out_size ? CKR_BUFFER_TOO_SMALL : rv;
+}
+
+void operation_end(struct operation **operation)
+{
+    operation_release(*operation);
+    *operation = NULL;
+}
+
+static bool drained(const struct provider *provider)
+{
+    bool none;
+
+    lock_take();
+    none = provider->operations == 0 || provider->operations_generation != lock_generation();
+    lock_release();
+    return none;
+}
+
+bool operations_drain(const struct provider *provider, unsigned wait_ms)
+{
+    uint64_t deadline = clock_ms() + wait_ms;
+    const struct timespec pause = { 0, 1000000 };
+
+    while (!drained(provider) && clock_ms() < deadline)
+        (void)nanosleep(&pause, NULL);
+    return drained(provider);
+}

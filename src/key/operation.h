@@ -1,0 +1,65 @@
+/* A private key's operation: what the token does, with what, and what came of it.
+ *
+ * In an ASYNC_JOB (ASYNC_start_job(3)) a thread of the slot's crew does it while the job is paused,
+ * so that the thread of the job can go on with other jobs. A job may be given up while it is
+ * paused: its memory is then its application's to free. Therefore an operation in a job has copies
+ * of all that it works on, and lives until both sides have let go of it. */
+#ifndef BRIDGE_OPERATION_H
+#define BRIDGE_OPERATION_H
+
+#include "key/key.h"
+#include "token/crew.h"
+#include "token/run.h"
+
+struct derive_mechanism {
+    CK_MECHANISM ck;
+    CK_ECDH1_DERIVE_PARAMS params;
+};
+
+struct bell;
+
+struct operation {
+    struct key *key;
+    struct pin_source pins;
+    union {
+        CK_MECHANISM ck;
+        struct sign_mechanism sign;
+        struct cipher_mechanism cipher;
+        struct derive_mechanism derive;
+    } mechanism;
+    struct view in, extra; /* extra: what the mechanism's parameters point to */
+    uint8_t *out;          /* out_size bytes, wiped at the end */
+    CK_ULONG out_size, out_len;
+    bool refused; /* by the C_*Init call: the mechanism, not the data, is what it does not like */
+
+    /* operation.c */
+    object_task *task;
+    struct bell *bell; /* of the job; NULL outside of one */
+    atomic_uint holders;
+    struct errand errand;
+    unsigned generation; /* lock_generation() of its process */
+    bool done;           /* under the lock; then rv, call and detail are set */
+    CK_RV rv;
+    const char *call;
+    char detail[200];
+};
+
+/* An operation with key, which must have a private half, on in and extra, with room for out_size
+ * bytes of result. in and extra have to last only as long as the caller waits for
+ * operation_run. The caller fills the mechanism, with what operation->extra points to, and ends it
+ * with _cleanup_(operation_end). NULL when memory is short. */
+struct operation *operation_new(struct key *key, struct view in, struct view extra,
+                                size_t out_size);
+
+/* Runs task (with the operation for its arg) on the key's object and waits for it: with the thread
+ * blocked or, in a job, with the job paused. CKR_BUFFER_TOO_SMALL also where a module says that it
+ * has returned more than there is room for. */
+CK_RV operation_run(struct operation *operation, object_task *task);
+
+void operation_end(struct operation **operation);
+
+/* Waits until operations that were given up have let go of the provider's keys and PINs, but no
+ * longer than wait_ms; true when they all have. */
+bool operations_drain(const struct provider *provider, unsigned wait_ms);
+
+#endif
