@@ -208,37 +208,58 @@ static bool is_done(struct operation *operation)
 /* False when the process was forked meanwhile: nobody does the work here. */
 static bool wait_paused(struct operation *operation)
 {
-    struct pollfd early = { .fd = operation->bell->fd, .events = POLLIN };
+    struct bell *bell = operation->bell;
+    struct pollfd early = { .fd = bell->fd, .events = POLLIN };
     uint64_t count;
 
     while (!is_done(operation)) {
         (void)ASYNC_pause_job();
+        if (is_done(operation))
+            break;
         if (operation->generation != lock_generation())
             return false;
-        if (!is_done(operation))
-            (void)poll(&early, 1, EARLY_MS);
+        (void)poll(&early, 1, EARLY_MS);
     }
-    (void)!read(operation->bell->fd, &count, sizeof(count));
+    if (bell->generation == lock_generation()) /* else the ring is for the parent */
+        (void)!read(bell->fd, &count, sizeof(count));
     return true;
+}
+
+/* In the child of a fork: the bell that both processes have is the parent's. */
+static void bell_renew(struct operation *operation)
+{
+    bell_release(operation->bell);
+    operation->bell = bell_here();
+    if (operation->bell != NULL)
+        count_in(operation, operation->key->provider);
+}
+
+/* Has the crew do it and waits for that. False when it is not done. */
+static bool send_and_wait(struct operation *operation, bool *sent)
+{
+    struct bell *bell = operation->bell;
+    bool done;
+
+    operation->errand.run = run_errand;
+    *sent = bell != NULL && crew_send(operation->key->object->slot, &operation->errand);
+    if (!*sent)
+        return false;
+    bell->pending = operation;
+    done = wait_paused(operation);
+    bell->pending = NULL;
+    return done;
 }
 
 /* False when no thread of the crew did it. */
 static bool run_elsewhere(struct operation *operation)
 {
-    bool done;
+    bool sent, done;
 
-    operation->errand.run = run_errand;
-    operation->done = false;
-    atomic_fetch_add(&operation->holders, 1);
-    if (!crew_send(operation->key->object->slot, &operation->errand)) {
-        operation_release(operation);
-        return false;
-    }
-    operation->bell->pending = operation;
-    done = wait_paused(operation);
-    operation->bell->pending = NULL;
+    atomic_fetch_add(&operation->holders, 1); /* the crew's hold */
+    while (!(done = send_and_wait(operation, &sent)) && sent)
+        bell_renew(operation);
     if (!done) {
-        operation_release(operation); /* the crew's hold: it was left behind in the parent */
+        operation_release(operation);
         return false;
     }
     call_named(operation->call);

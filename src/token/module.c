@@ -277,6 +277,7 @@ static CK_RV finalise_and_initialise(struct module *module)
 
 void module_restart(struct module *module)
 {
+    const char *name = call_name();
     bool claimed;
     CK_RV rv;
 
@@ -292,6 +293,7 @@ void module_restart(struct module *module)
     log_line("%s: finalising it and initialising it again", module->path);
     rv = finalise_and_initialise(module);
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
+    call_named(name); /* an error message is about what failed */
 }
 
 /* Under the lock: whether this was the last user of a module that this process started. */

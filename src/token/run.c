@@ -99,24 +99,45 @@ static CK_RV take_session(const struct work *work, struct session **out)
     return session_take(work->slot, work->login, work->pins, out);
 }
 
-/* One try; *final: another one is out of the question. */
-static CK_RV try_once(const struct work *work, unsigned long *epoch, bool *final)
+static unsigned long slot_epoch(struct slot *slot)
+{
+    unsigned long epoch;
+
+    lock_take();
+    epoch = slot->epoch;
+    lock_release();
+    return epoch;
+}
+
+struct try {
+    unsigned long epoch; /* of the session that it had, or wanted */
+    bool final;          /* another one is out of the question */
+    bool outdated;       /* another thread has closed sessions of that epoch since */
+};
+
+static CK_RV try_once(const struct work *work, struct try *try)
 {
     _cleanup_(session_return) struct session *session = NULL;
     CK_RV rv;
 
-    lock_take();
-    *epoch = work->slot->epoch;
-    lock_release();
+    *try = (struct try){ .epoch = slot_epoch(work->slot) };
     rv = take_session(work, &session);
     if (rv != CKR_OK)
         return rv;
-    *epoch = session->epoch;
+    try->epoch = session->epoch;
     session->final = false;
     rv = attempt(work, session);
     session->spoilt = leaves_operation(rv);
-    *final = session->final;
+    try->final = session->final;
+    try->outdated = rv != CKR_OK && slot_epoch(work->slot) != try->epoch;
     return rv;
+}
+
+/* What modules say while another thread closes sessions and their objects vanish can be anything:
+ * SoftHSM 2.6 may find that the key's CKA_SIGN is off. */
+static bool try_again(const struct try *try, CK_RV rv, unsigned tries)
+{
+    return !try->final && (try->outdated || ckr_try_again(rv, tries));
 }
 
 /* Tells the operator, once, that somebody waits for the token, and once that it works again. */
@@ -145,14 +166,13 @@ static bool restart_helps(CK_RV rv)
 static CK_RV run(const struct work *work)
 {
     struct retry retry = { .budget_ms = work->slot->retry_ms };
-    unsigned long epoch = 0;
-    bool final = false;
+    struct try try;
     CK_RV rv;
 
-    while ((rv = try_once(work, &epoch, &final)) != CKR_OK) {
-        if (final || !ckr_try_again(rv, retry.tries))
+    while ((rv = try_once(work, &try)) != CKR_OK) {
+        if (!try_again(&try, rv, retry.tries))
             return rv;
-        repair(work, rv, epoch);
+        repair(work, rv, try.epoch);
         if (retry.tries > 1)
             tell(work->slot, true, rv);
         if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(rv))
