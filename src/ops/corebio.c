@@ -12,12 +12,13 @@
 
 bool corebio_read_all(const struct provider *provider, OSSL_CORE_BIO *bio, struct bytes *out)
 {
-    uint8_t buf[COREBIO_MAX + 1];
+    const size_t size = COREBIO_MAX + 1;
+    _cleanup_(free_scoped) uint8_t *buf = OPENSSL_malloc(size);
     size_t len = 0, got = 0;
 
-    while (len < sizeof(buf) && provider->bio_read(bio, buf + len, sizeof(buf) - len, &got) == 1)
+    while (buf != NULL && len < size && provider->bio_read(bio, buf + len, size - len, &got) == 1)
         len += got;
-    return len <= COREBIO_MAX && bytes_set(out, buf, len);
+    return buf != NULL && len <= COREBIO_MAX && bytes_set(out, buf, len);
 }
 
 /* Whether line is "-----<word> <label>-----" with blanks or an end of line after it. Any label will
@@ -50,10 +51,10 @@ static void encode_ctx_scoped(EVP_ENCODE_CTX **ctx)
 static bool base64_decode(const char *text, size_t len, struct bytes *out)
 {
     _cleanup_(encode_ctx_scoped) EVP_ENCODE_CTX *ctx = EVP_ENCODE_CTX_new();
-    uint8_t der[COREBIO_MAX];
+    _cleanup_(free_scoped) uint8_t *der = OPENSSL_malloc(COREBIO_MAX);
     int head = 0, tail = 0;
 
-    if (ctx == NULL)
+    if (ctx == NULL || der == NULL)
         return false;
     EVP_DecodeInit(ctx);
     if (EVP_DecodeUpdate(ctx, der, &head, (const unsigned char *)text, (int)len) < 0 ||
@@ -88,10 +89,13 @@ static bool read_body(const struct provider *provider, OSSL_CORE_BIO *bio, char 
 bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
                       struct bytes *out)
 {
-    char line[LINE_MAX_LEN], text[COREBIO_MAX];
+    _cleanup_(free_scoped) char *text = OPENSSL_malloc(COREBIO_MAX);
+    char line[LINE_MAX_LEN];
     size_t len;
     bool ours;
 
+    if (text == NULL)
+        return false;
     do {
         if (!next_line(provider, bio, line))
             return true;

@@ -6,6 +6,8 @@
 #include "provider.h"
 
 /* The longest DER and PEM that are read, in bytes: more than any URI needs. */
+/* Read into memory from the heap: decoders look at what others decode in an ASYNC_JOB, whose stack is
+ * small. */
 #define COREBIO_MAX 16384
 
 /* Reads to the end. False on a read error, or when it is longer than COREBIO_MAX. */
