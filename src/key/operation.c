@@ -18,6 +18,7 @@ struct bell {
     atomic_uint holders;
     int fd;
     unsigned generation;       /* lock_generation() of the process that made it */
+    bool told;                 /* the ASYNC_WAIT_CTX holds it */
     struct operation *pending; /* of the job that is paused; used by the job's thread alone */
 };
 
@@ -78,7 +79,7 @@ static void bell_cleanup(ASYNC_WAIT_CTX *ctx, const void *key, OSSL_ASYNC_FD fd,
     bell_release(bell);
 }
 
-static struct bell *bell_new(ASYNC_WAIT_CTX *ctx)
+static struct bell *bell_new(void)
 {
     struct bell *bell = OPENSSL_zalloc(sizeof(*bell));
 
@@ -87,39 +88,55 @@ static struct bell *bell_new(ASYNC_WAIT_CTX *ctx)
     atomic_init(&bell->holders, 1);
     bell->generation = lock_generation();
     bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (bell->fd >= 0 &&
-        ASYNC_WAIT_CTX_set_wait_fd(ctx, &bell_key, bell->fd, bell, bell_cleanup) == 1)
-        return bell;
     if (bell->fd >= 0)
-        (void)close(bell->fd);
+        return bell;
     OPENSSL_free(bell);
     return NULL;
 }
 
-/* The bell of the job that this thread is in, held for an operation; NULL outside of one. A bell
- * from before a fork is the parent's. */
+/* The bell that the application knows of. One from before a fork is the parent's. */
+static struct bell *bell_known(ASYNC_WAIT_CTX *ctx)
+{
+    struct bell *bell;
+    OSSL_ASYNC_FD fd;
+    void *custom;
+
+    if (ASYNC_WAIT_CTX_get_fd(ctx, &bell_key, &fd, &custom) != 1)
+        return NULL;
+    bell = custom;
+    if (bell->generation == lock_generation())
+        return bell;
+    (void)ASYNC_WAIT_CTX_clear_fd(ctx, &bell_key);
+    bell_release(bell);
+    return NULL;
+}
+
+/* The bell for the job that this thread is in, held for an operation; NULL outside of one. */
 static struct bell *bell_here(void)
 {
     ASYNC_JOB *job = ASYNC_get_current_job();
     ASYNC_WAIT_CTX *ctx = job != NULL ? ASYNC_get_wait_ctx(job) : NULL;
-    struct bell *bell = NULL;
-    OSSL_ASYNC_FD fd;
-    void *custom;
+    struct bell *bell = ctx != NULL ? bell_known(ctx) : NULL;
 
     if (ctx == NULL)
         return NULL;
-    if (ASYNC_WAIT_CTX_get_fd(ctx, &bell_key, &fd, &custom) == 1)
-        bell = custom;
-    if (bell != NULL && bell->generation != lock_generation()) {
-        (void)ASYNC_WAIT_CTX_clear_fd(ctx, &bell_key);
-        bell_release(bell);
-        bell = NULL;
-    }
     if (bell == NULL)
-        bell = bell_new(ctx);
-    if (bell != NULL)
-        atomic_fetch_add(&bell->holders, 1);
+        return bell_new();
+    atomic_fetch_add(&bell->holders, 1);
     return bell;
+}
+
+/* Tells the application of the bell, just before a pause: HAProxy takes it that a descriptor which a
+ * job leaves behind has been there in a pause. False when that is not possible. */
+static bool bell_tell(struct bell *bell)
+{
+    if (bell->told)
+        return true;
+    bell->told = ASYNC_WAIT_CTX_set_wait_fd(ASYNC_get_wait_ctx(ASYNC_get_current_job()), &bell_key,
+                                            bell->fd, bell, bell_cleanup) == 1;
+    if (bell->told)
+        atomic_fetch_add(&bell->holders, 1);
+    return bell->told;
 }
 
 /* Copies view to *room, which moves on behind it. */
@@ -213,7 +230,8 @@ static bool wait_paused(struct operation *operation)
     uint64_t count;
 
     while (!is_done(operation)) {
-        (void)ASYNC_pause_job();
+        if (bell_tell(bell))
+            (void)ASYNC_pause_job();
         if (is_done(operation))
             break;
         if (operation->generation != lock_generation())
