@@ -1,0 +1,213 @@
+/* A PKCS#11 module that does nothing, at once: one token (soft, any PIN) with one P-256 key (p256),
+ * whose signatures are all the same. What is counted with it is the provider's own work. */
+#include <string.h>
+
+#define CRYPTOKI_GNU
+#include <p11-kit/pkcs11.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+#define PRIVATE 1
+#define PUBLIC  2
+
+static const unsigned char p256[] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
+
+/* The generator of P-256: the public key of the private key 1. */
+static const unsigned char point[] = {
+    0x04, 0x41, 0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6,
+    0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4,
+    0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f,
+    0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33, 0x57, 0x6b,
+    0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5,
+};
+
+static ck_rv_t initialize(void *args)
+{
+    (void)args;
+    return CKR_OK;
+}
+
+static ck_rv_t get_slot_list(unsigned char present, ck_slot_id_t *slots, unsigned long *count)
+{
+    (void)present;
+    if (slots != NULL)
+        slots[0] = 0;
+    *count = 1;
+    return CKR_OK;
+}
+
+static ck_rv_t get_slot_info(ck_slot_id_t slot, struct ck_slot_info *info)
+{
+    (void)slot;
+    memset(info, ' ', sizeof(*info));
+    info->flags = CKF_TOKEN_PRESENT | CKF_HW_SLOT;
+    return CKR_OK;
+}
+
+static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
+{
+    (void)slot;
+    memset(info, 0, sizeof(*info));
+    memset(info->label, ' ', sizeof(info->label));
+    memcpy(info->label, "soft", 4);
+    memset(info->manufacturer_id, ' ', sizeof(info->manufacturer_id));
+    memset(info->model, ' ', sizeof(info->model));
+    memset(info->serial_number, ' ', sizeof(info->serial_number));
+    info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED;
+    return CKR_OK;
+}
+
+static ck_rv_t open_session(ck_slot_id_t slot, ck_flags_t flags, void *application,
+                            ck_notify_t notify, ck_session_handle_t *session)
+{
+    static unsigned long sessions;
+
+    (void)slot;
+    (void)flags;
+    (void)application;
+    (void)notify;
+    *session = ++sessions;
+    return CKR_OK;
+}
+
+static ck_rv_t close_session(ck_session_handle_t session)
+{
+    (void)session;
+    return CKR_OK;
+}
+
+static ck_rv_t login(ck_session_handle_t session, ck_user_type_t user, unsigned char *pin,
+                     unsigned long len)
+{
+    (void)session;
+    (void)user;
+    (void)pin;
+    (void)len;
+    return CKR_OK;
+}
+
+static unsigned long found; /* by the search under way */
+
+static ck_rv_t find_init(ck_session_handle_t session, struct ck_attribute *template,
+                         unsigned long count)
+{
+    (void)session;
+    (void)template;
+    (void)count;
+    found = 0;
+    return CKR_OK;
+}
+
+static ck_rv_t find(ck_session_handle_t session, ck_object_handle_t *objects, unsigned long most,
+                    unsigned long *count)
+{
+    (void)session;
+    for (*count = 0; *count < most && found < PUBLIC; (*count)++)
+        objects[*count] = ++found;
+    return CKR_OK;
+}
+
+static ck_rv_t find_final(ck_session_handle_t session)
+{
+    (void)session;
+    return CKR_OK;
+}
+
+static ck_rv_t give(struct ck_attribute *attribute, const void *value, unsigned long len)
+{
+    ck_rv_t rv = attribute->value_len >= len ? CKR_OK : CKR_BUFFER_TOO_SMALL;
+
+    if (rv == CKR_OK)
+        memcpy(attribute->value, value, len);
+    attribute->value_len = len;
+    return rv;
+}
+
+static ck_rv_t get_attributes(ck_session_handle_t session, ck_object_handle_t object,
+                              struct ck_attribute *template, unsigned long count)
+{
+    const ck_object_class_t class = object == PRIVATE ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY;
+    const ck_key_type_t type = CKK_EC;
+    ck_rv_t rv = CKR_OK;
+
+    (void)session;
+    for (unsigned long i = 0; i < count; i++)
+        switch (template[i].type) {
+        case CKA_CLASS:
+            rv = give(&template[i], &class, sizeof(class));
+            break;
+        case CKA_KEY_TYPE:
+            rv = give(&template[i], &type, sizeof(type));
+            break;
+        case CKA_ID:
+        case CKA_LABEL:
+            rv = give(&template[i], "p256", 4);
+            break;
+        case CKA_EC_PARAMS:
+            rv = give(&template[i], p256, sizeof(p256));
+            break;
+        case CKA_EC_POINT:
+            if (object == PUBLIC) {
+                rv = give(&template[i], point, sizeof(point));
+                break;
+            }
+            /* fall through */
+        default:
+            template[i].value_len = (unsigned long)-1;
+            rv = CKR_ATTRIBUTE_TYPE_INVALID;
+        }
+    return rv;
+}
+
+static ck_rv_t sign_init(ck_session_handle_t session, struct ck_mechanism *mechanism,
+                         ck_object_handle_t key)
+{
+    (void)session;
+    (void)mechanism;
+    (void)key;
+    return CKR_OK;
+}
+
+static ck_rv_t sign(ck_session_handle_t session, unsigned char *data, unsigned long data_len,
+                    unsigned char *signature, unsigned long *len)
+{
+    (void)session;
+    (void)data;
+    (void)data_len;
+    memset(signature, 0x55, 64);
+    *len = 64;
+    return CKR_OK;
+}
+
+static ck_rv_t get_mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t type,
+                                  struct ck_mechanism_info *info)
+{
+    (void)slot;
+    *info = (struct ck_mechanism_info){ .flags = type == CKM_ECDSA ? CKF_SIGN : 0 };
+    return type == CKM_ECDSA ? CKR_OK : CKR_MECHANISM_INVALID;
+}
+
+static struct ck_function_list functions = {
+    .version = { 2, 40 },
+    .C_Initialize = initialize,
+    .C_Finalize = initialize,
+    .C_GetSlotList = get_slot_list,
+    .C_GetSlotInfo = get_slot_info,
+    .C_GetTokenInfo = get_token_info,
+    .C_GetMechanismInfo = get_mechanism_info,
+    .C_OpenSession = open_session,
+    .C_CloseSession = close_session,
+    .C_Login = login,
+    .C_FindObjectsInit = find_init,
+    .C_FindObjects = find,
+    .C_FindObjectsFinal = find_final,
+    .C_GetAttributeValue = get_attributes,
+    .C_SignInit = sign_init,
+    .C_Sign = sign,
+};
+
+EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
+{
+    *list = &functions;
+    return CKR_OK;
+}
