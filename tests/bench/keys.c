@@ -53,14 +53,17 @@ static EVP_PKEY *load(const char *label)
 {
     char uri[128];
     OSSL_STORE_CTX *store;
-    OSSL_STORE_INFO *info;
-    EVP_PKEY *key;
+    EVP_PKEY *key = NULL;
 
     (void)snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s;type=private", label);
     store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-    info = store != NULL ? OSSL_STORE_load(store) : NULL;
-    key = info != NULL ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
-    OSSL_STORE_INFO_free(info);
+    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info != NULL && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
+            key = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+    }
     OSSL_STORE_close(store);
     must(key != NULL, uri);
     return key;

@@ -1,0 +1,59 @@
+# Sourced after lib.sh by what runs things in another Debian release: a folder made by debootstrap,
+# build-roots/SUITE, kept for the next time.
+
+# release_open SUITE PACKAGE...: makes the folder ready, with these packages; then inside COMMAND... runs there,
+# with this source tree at the same place. As root.
+release_open() {
+    SUITE=$1
+    shift
+    BASE=$SUITE
+    [ "$SUITE" != experimental ] || BASE=sid
+    DIR=$ROOT/build-roots/$SUITE
+    [ "$(id -u)" = 0 ] || die "root is needed for chroot"
+    packages debootstrap
+    release_make
+    trap release_close EXIT
+    mkdir -p "$DIR$ROOT"
+    local m
+    for m in /proc /sys /dev; do mount --bind "$m" "$DIR$m"; done
+    mount --bind "$ROOT" "$DIR$ROOT"
+    [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$DIR/etc/resolv.conf"
+    release_packages "$@"
+    echo "$SUITE: $(inside openssl version)"
+}
+
+inside() { chroot "$DIR" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+
+release_mirror() {
+    sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
+        /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2> /dev/null | grep -m1 -E 'debian/?$'
+}
+
+release_make() {
+    [ ! -e "$DIR/ready" ] || return 0
+    rm -rf "$DIR"
+    mkdir -p "$DIR"
+    debootstrap --variant=minbase "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
+    cp -r /etc/apt/apt.conf.d/. "$DIR/etc/apt/apt.conf.d/"
+    [ "$SUITE" != experimental ] || echo "deb $(release_mirror) experimental main" > "$DIR/etc/apt/sources.list.d/experimental.list"
+    touch "$DIR/ready"
+}
+
+release_close() {
+    local m
+    for m in "$ROOT" /dev /sys /proc; do
+        mountpoint -q "$DIR$m" && umount "$DIR$m"
+    done
+    return 0
+}
+
+release_packages() {
+    ! inside dpkg -s "$@" > /dev/null 2>&1 || return 0
+    printf '#!/bin/sh\nexit 101\n' > "$DIR/usr/sbin/policy-rc.d"
+    chmod +x "$DIR/usr/sbin/policy-rc.d"
+    {
+        inside apt-get -qq update
+        inside apt-get -qq install -y --no-install-recommends "$@"
+        [ "$SUITE" != experimental ] || inside apt-get -qq install -y --no-install-recommends -t experimental openssl
+    } >> "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "the packages did not install"; }
+}
