@@ -99,16 +99,6 @@ static CK_RV take_session(const struct work *work, struct session **out)
     return session_take(work->slot, work->login, work->pins, out);
 }
 
-static unsigned long slot_epoch(struct slot *slot)
-{
-    unsigned long epoch;
-
-    lock_take();
-    epoch = slot->epoch;
-    lock_release();
-    return epoch;
-}
-
 struct try {
     unsigned long epoch; /* of the session that it had, or wanted */
     bool final;          /* another one is out of the question */
@@ -120,7 +110,7 @@ static CK_RV try_once(const struct work *work, struct try *try)
     _cleanup_(session_return) struct session *session = NULL;
     CK_RV rv;
 
-    *try = (struct try){ .epoch = slot_epoch(work->slot) };
+    *try = (struct try){ .epoch = atomic_load(&work->slot->epoch) };
     rv = take_session(work, &session);
     if (rv != CKR_OK)
         return rv;
@@ -129,7 +119,7 @@ static CK_RV try_once(const struct work *work, struct try *try)
     rv = attempt(work, session);
     session->spoilt = leaves_operation(rv);
     try->final = session->final;
-    try->outdated = rv != CKR_OK && slot_epoch(work->slot) != try->epoch;
+    try->outdated = rv != CKR_OK && atomic_load(&work->slot->epoch) != try->epoch;
     return rv;
 }
 

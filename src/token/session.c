@@ -165,8 +165,10 @@ static CK_RV slot_wait(struct slot *slot, bool write, struct session **out,
     if (rv != CKR_OK)
         return rv;
     *out = idle_pop(slot, write);
-    if (*out != NULL)
+    if (*out != NULL) {
+        (*out)->logged_in = slot->login == LOGIN_IN;
         return CKR_OK;
+    }
     if (slot->open < slot->limit) {
         slot->open++;
         return CKR_OK;
@@ -285,7 +287,7 @@ static CK_RV take(struct slot *slot, bool write, bool login, const struct pin_so
     if (call_inside())
         return RV_RECURSION;
     rv = session_get(slot, write, &session);
-    if (rv == CKR_OK && login)
+    if (rv == CKR_OK && login && !session->logged_in)
         rv = login_ensure(session, pins);
     if (rv == CKR_OK)
         *out = MOVE(session);

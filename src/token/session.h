@@ -15,6 +15,7 @@ struct session {
     bool spoilt;         /* not to be used again */
     bool write;          /* opened with CKF_RW_SESSION */
     bool keeper;         /* the one that session objects are made on */
+    bool logged_in;      /* the token was when the session was taken off the list of idle ones */
     bool final;          /* set by a task whose failure must not be tried again */
 };
 

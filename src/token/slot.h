@@ -36,7 +36,8 @@ struct slot {
     bool flags_fresh;  /* asked since the last C_Login */
     CK_SLOT_INFO info; /* C_GetSlotInfo, once has_info is set */
     bool has_info;
-    unsigned long epoch; /* counts the restarts: sessions and handles of another epoch are void */
+    atomic_ulong epoch; /* counts the restarts: sessions and handles of another epoch are void. Changed
+                           under the lock; looked at without it where the answer may be old */
     enum login_state login;
     struct secret *pin; /* the one that the token took */
     char *pin_file;     /* where it came from, or NULL */
