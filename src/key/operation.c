@@ -60,9 +60,10 @@ static void operation_release(struct operation *operation)
         return;
     provider = operation->key->provider;
     OPENSSL_cleanse(operation->out, operation->out_size);
-    key_free(operation->key);
-    if (operation->bell != NULL)
+    if (operation->in_job) {
+        key_free(operation->key);
         count_out(operation, provider);
+    }
     bell_release(operation->bell);
     OPENSSL_free(operation);
 }
@@ -126,8 +127,8 @@ static struct bell *bell_here(void)
     return bell;
 }
 
-/* Tells the application of the bell, just before a pause: HAProxy takes it that a descriptor which a
- * job leaves behind has been there in a pause. False when that is not possible. */
+/* Tells the application of the bell, just before a pause: HAProxy takes it that a descriptor which
+ * a job leaves behind has been there in a pause. False when that is not possible. */
 static bool bell_tell(struct bell *bell)
 {
     if (bell->told)
@@ -161,7 +162,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
         bell_release(bell);
         return NULL;
     }
-    *operation = (struct operation){ .key = key_ref(key),
+    *operation = (struct operation){ .key = key,
                                      .pins = key_pins(key),
                                      .in = in,
                                      .extra = extra,
@@ -175,6 +176,8 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
         return operation;
     operation->in = keep(in, &room);
     operation->extra = keep(extra, &room);
+    operation->in_job = true;
+    (void)key_ref(key);
     count_in(operation, key->provider);
     return operation;
 }

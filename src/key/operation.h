@@ -34,6 +34,7 @@ struct operation {
 
     /* operation.c */
     object_task *task;
+    bool in_job;       /* then key is held, and the provider outlives it */
     struct bell *bell; /* of the job; NULL outside of one */
     atomic_uint holders;
     struct errand errand;

@@ -14,9 +14,8 @@ static _Thread_local const char *name = "";
 static _Thread_local char detail[200];
 static _Thread_local bool gate_keeper;
 static _Thread_local bool serialised; /* the outermost call holds its module's serial_lock */
-static _Thread_local unsigned host_depth;
 
-/* Calls of all threads that have not come back, and whether new ones have to wait. */
+/* Threads that are inside the gate, and whether others have to wait before it. */
 static atomic_uint under_way;
 static atomic_bool gate_shut;
 
@@ -27,21 +26,32 @@ static void wait_a_little(void)
     (void)nanosleep(&pause, NULL);
 }
 
-/* In this order: whoever shuts the gate either sees this call or is seen by it. */
+/* What this thread has entered and not left. Counted for all threads is only the outermost. */
+static _Thread_local unsigned inside;
+
+/* In this order: whoever shuts the gate either sees this thread or is seen by it. */
 static void gate_enter(void)
 {
+    if (inside++ != 0)
+        return;
     atomic_fetch_add(&under_way, 1);
-    while (atomic_load(&gate_shut) && !gate_keeper && depth + host_depth == 0) {
+    while (atomic_load(&gate_shut) && !gate_keeper) {
         atomic_fetch_sub(&under_way, 1);
         wait_a_little();
         atomic_fetch_add(&under_way, 1);
     }
 }
 
+static void gate_leave(void)
+{
+    if (--inside == 0)
+        atomic_fetch_sub(&under_way, 1);
+}
+
 bool gate_close(unsigned wait_ms)
 {
     uint64_t deadline = clock_ms() + wait_ms;
-    unsigned own = depth + host_depth;
+    unsigned own = inside != 0;
     bool open = false;
 
     while (!atomic_compare_exchange_strong(&gate_shut, &open, true)) {
@@ -66,22 +76,21 @@ void gate_open(void)
 
 void gate_reset(void)
 {
-    atomic_store(&under_way, depth + host_depth);
+    atomic_store(&under_way, inside != 0);
     atomic_store(&gate_shut, false);
     gate_keeper = false;
 }
 
-unsigned host_enter(void)
+unsigned gate_pass(void)
 {
     gate_enter();
-    return ++host_depth;
+    return inside;
 }
 
-void host_leave(const unsigned *entered)
+void gate_passed(const unsigned *entered)
 {
     (void)entered;
-    host_depth--;
-    atomic_fetch_sub(&under_way, 1);
+    gate_leave();
 }
 
 void call_named(const char *function)
@@ -106,7 +115,7 @@ CK_RV call_leave(struct module *module, CK_RV rv)
     /* What a module that uses libcrypto left on this thread's error stack is not the caller's. */
     (void)ERR_pop_to_mark();
     depth--;
-    atomic_fetch_sub(&under_way, 1);
+    gate_leave();
     if (depth == 0 && serialised) { /* whatever another thread has learnt of the module since */
         serialised = false;
         (void)pthread_mutex_unlock(&module->serial_lock);

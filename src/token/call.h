@@ -33,20 +33,21 @@ __attribute__((format(printf, 1, 2))) void call_detail_set(const char *format, .
 const char *call_detail(void);
 
 /* The gate keeps calls out while the process forks or a module is started anew: no thread is in the
- * middle of one then, and no lock of a module is found taken. gate_close waits until the calls under
- * way have come back, but no longer than wait_ms. False: another thread has it shut for that long.
- * The thread that closed it passes. */
+ * middle of one then, and no lock of a module is found taken. gate_close waits until the calls
+ * under way have come back, but no longer than wait_ms. False: another thread has it shut for that
+ * long. The thread that closed it passes. */
 bool gate_close(unsigned wait_ms);
 void gate_open(void);
 
-/* Work in the child library context goes through the gate as well: libcrypto's locks there are not
- * found taken after a fork either. For HOST_WORK. */
-unsigned host_enter(void);
-void host_leave(const unsigned *entered);
+/* Several calls that belong together pass the gate once, and work in the child library context
+ * passes it as well: libcrypto's locks there are not found taken after a fork either. For the rest
+ * of the scope that it stands in, among its declarations. */
+#define WITHIN_GATE                                                                                \
+    _cleanup_(gate_passed) __attribute__((unused)) const unsigned within_gate_ = gate_pass()
+#define HOST_WORK WITHIN_GATE
 
-/* For the rest of the scope that it stands in, among its declarations. */
-#define HOST_WORK                                                                                  \
-    _cleanup_(host_leave) __attribute__((unused)) const unsigned host_work_ = host_enter()
+unsigned gate_pass(void);
+void gate_passed(const unsigned *entered);
 
 /* In the child of a fork, where the other threads are gone. */
 void gate_reset(void);

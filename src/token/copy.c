@@ -20,7 +20,7 @@ bool copy_serves(struct object *object)
 
     if (copy->handle == CK_INVALID_HANDLE || copy->epoch != object->epoch)
         return false;
-    now = clock_ms();
+    now = clock_ms_coarse();
     if (now - copy->checked < COPY_TRUSTED_MS && copy->changes == changes)
         return true;
     copy->checked = now;
@@ -83,7 +83,7 @@ static void copy_adopt(struct object *object, CK_OBJECT_HANDLE handle, unsigned 
     lock_take();
     copy->handle = handle;
     copy->epoch = epoch;
-    copy->checked = clock_ms();
+    copy->checked = clock_ms_coarse();
     copy->changes = object->slot->changes;
     lock_release();
 }

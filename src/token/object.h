@@ -50,7 +50,7 @@ enum copying { COPY_NEVER, COPY_AUTO, COPY_ALWAYS };
 struct copy {
     CK_OBJECT_HANDLE handle; /* CK_INVALID_HANDLE: there is none */
     unsigned long epoch;     /* of the slot when it was made */
-    uint64_t checked;        /* clock_ms when the original was used last */
+    uint64_t checked;        /* clock_ms_coarse when the original was used last */
     unsigned changes;        /* of the slot at that time */
     unsigned losses;         /* copies of this object that went stale */
 };

@@ -6,19 +6,27 @@
 #define PAUSE_FIRST 4
 #define PAUSE_MOST  250
 
-static struct timespec now(void)
+static struct timespec now(clockid_t clock)
 {
     struct timespec time = { 0, 0 };
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    (void)clock_gettime(clock, &time);
     return time;
+}
+
+static uint64_t milliseconds(struct timespec time)
+{
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
 uint64_t clock_ms(void)
 {
-    struct timespec time = now();
+    return milliseconds(now(CLOCK_MONOTONIC));
+}
 
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+uint64_t clock_ms_coarse(void)
+{
+    return milliseconds(now(CLOCK_MONOTONIC_COARSE));
 }
 
 static void sleep_ms(uint64_t ms)
@@ -32,7 +40,7 @@ static void sleep_ms(uint64_t ms)
 /* Half of it to all of it: threads that failed together don't come back together. */
 static uint64_t jitter(uint64_t ms)
 {
-    return ms - (uint64_t)now().tv_nsec / 1000 % (ms / 2 + 1);
+    return ms - (uint64_t)now(CLOCK_MONOTONIC).tv_nsec / 1000 % (ms / 2 + 1);
 }
 
 bool retry_pause(struct retry *retry)

@@ -70,6 +70,7 @@ static void repair(const struct work *work, CK_RV rv, unsigned long epoch)
 
 static CK_RV attempt(const struct work *work, struct session *session)
 {
+    WITHIN_GATE;
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     CK_RV rv;
 
@@ -99,7 +100,8 @@ static CK_RV take_session(const struct work *work, struct session **out)
     return session_take(work->slot, work->login, work->pins, out);
 }
 
-struct try {
+struct
+try {
     unsigned long epoch; /* of the session that it had, or wanted */
     bool final;          /* another one is out of the question */
     bool outdated;       /* another thread has closed sessions of that epoch since */

@@ -58,15 +58,23 @@ CK_SESSION_HANDLE operator_session(bool login)
     return operator_session_on(slot, login);
 }
 
-void operator_destroy(CK_SESSION_HANDLE session, const char *label)
+CK_ULONG operator_find(CK_SESSION_HANDLE session, const char *label, CK_OBJECT_HANDLE *objects,
+                       CK_ULONG most)
 {
     CK_ATTRIBUTE template = { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) };
-    CK_OBJECT_HANDLE objects[8];
     CK_ULONG count = 0;
 
     assert_int_equal(p11->C_FindObjectsInit(session, &template, 1), CKR_OK);
-    assert_int_equal(p11->C_FindObjects(session, objects, COUNT_OF(objects), &count), CKR_OK);
+    assert_int_equal(p11->C_FindObjects(session, objects, most, &count), CKR_OK);
     assert_int_equal(p11->C_FindObjectsFinal(session), CKR_OK);
+    return count;
+}
+
+void operator_destroy(CK_SESSION_HANDLE session, const char *label)
+{
+    CK_OBJECT_HANDLE objects[8];
+    CK_ULONG count = operator_find(session, label, objects, COUNT_OF(objects));
+
     for (CK_ULONG i = 0; i < count; i++)
         assert_int_equal(p11->C_DestroyObject(session, objects[i]), CKR_OK);
 }

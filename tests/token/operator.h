@@ -21,6 +21,10 @@ CK_SESSION_HANDLE operator_session(bool login);
 /* The same on another slot. */
 CK_SESSION_HANDLE operator_session_on(CK_SLOT_ID slot, bool login);
 
+/* The objects with this label, at most most of them; their number. */
+CK_ULONG operator_find(CK_SESSION_HANDLE session, const char *label, CK_OBJECT_HANDLE *objects,
+                       CK_ULONG most);
+
 /* Makes a P-256 key pair with this label, also for its id, and destroys what has the label. */
 void operator_generate(CK_SESSION_HANDLE session, const char *label);
 void operator_destroy(CK_SESSION_HANDLE session, const char *label);

@@ -27,14 +27,10 @@ static void make_data(CK_SESSION_HANDLE session, const char *label, unsigned cou
 
 static void rename_objects(CK_SESSION_HANDLE session, const char *from, const char *to)
 {
-    CK_ATTRIBUTE old = { CKA_LABEL, (void *)(uintptr_t)from, strlen(from) };
     CK_ATTRIBUTE new = { CKA_LABEL, (void *)(uintptr_t)to, strlen(to) };
     CK_OBJECT_HANDLE objects[8];
-    CK_ULONG count = 0;
+    CK_ULONG count = operator_find(session, from, objects, COUNT_OF(objects));
 
-    assert_int_equal(p11->C_FindObjectsInit(session, &old, 1), CKR_OK);
-    assert_int_equal(p11->C_FindObjects(session, objects, COUNT_OF(objects), &count), CKR_OK);
-    assert_int_equal(p11->C_FindObjectsFinal(session), CKR_OK);
     for (CK_ULONG i = 0; i < count; i++)
         assert_int_equal(p11->C_SetAttributeValue(session, objects[i], &new, 1), CKR_OK);
 }
