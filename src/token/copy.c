@@ -92,7 +92,10 @@ void copy_make(struct object *object, const struct pin_source *pins)
 {
     _cleanup_(session_return) struct session *keeper = NULL;
     CK_BBOOL no = CK_FALSE;
-    CK_ATTRIBUTE template[] = { { CKA_TOKEN, &no, sizeof(no) } };
+    uint8_t none = 0; /* without a name it is not found in the original's place */
+    CK_ATTRIBUTE template[] = { { CKA_TOKEN, &no, sizeof(no) },
+                                { CKA_ID, &none, 0 },
+                                { CKA_LABEL, &none, 0 } };
     CK_OBJECT_HANDLE handle, copy = CK_INVALID_HANDLE;
     CK_RV rv;
 

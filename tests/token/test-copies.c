@@ -172,18 +172,24 @@ static void test_copies_deleted(void **state)
     OSSL_LIB_CTX *libctx = libctx_new_faulty("");
     EVP_PKEY *first = key_load(libctx, "p256", "private"), *key;
     CK_SESSION_HANDLE session = operator_session(true);
+    CK_OBJECT_HANDLE objects[4];
 
     (void)state;
     operator_generate(session, "short-lived");
     key = key_load(libctx, "short-lived", "private");
+    calls_reset();
     sign_times(libctx, key, SETTLE);
+    assert_int_equal(calls("C_CopyObject"), 1);
+    assert_int_equal(operator_find(session, "short-lived", objects, COUNT_OF(objects)), 2);
     operator_destroy(session, "short-lived");
     must_stop(libctx, key, "no longer on the token");
     EVP_PKEY_free(key);
 
     operator_generate(session, "short-lived");
     key = key_load(libctx, "short-lived", "private");
+    calls_reset();
     sign_times(libctx, key, SETTLE);
+    assert_int_equal(calls("C_CopyObject"), 1);
     operator_destroy(session, "short-lived");
     operator_generate(session, "short-lived");
     must_stop(libctx, key, "the key was replaced");
