@@ -10,39 +10,24 @@
 #include "scope.h"
 #include "token/call.h"
 
-static const CK_ATTRIBUTE_TYPE private_attributes[] = {
-    CKA_KEY_TYPE,
-    CKA_ID,
-    CKA_LABEL,
-    CKA_MODULUS,
-    CKA_PUBLIC_EXPONENT,
-    CKA_EC_PARAMS,
-    CKA_ALWAYS_AUTHENTICATE,
-    CKA_PUBLIC_KEY_INFO,
-    CKA_SIGN,
-    CKA_DECRYPT,
-    CKA_DERIVE,
-    CKA_ALLOWED_MECHANISMS, /* last: a
-      quirk leaves
-      it out */
-};
-/* Of an object whose class is not known: all of these two, and the class. */
+/* Of an object whose class is not known: what is asked of a private key comes after the first two. */
 static const CK_ATTRIBUTE_TYPE any_attributes[] = {
     CKA_CLASS,
+    CKA_EC_POINT,
     CKA_KEY_TYPE,
     CKA_ID,
     CKA_LABEL,
     CKA_MODULUS,
     CKA_PUBLIC_EXPONENT,
     CKA_EC_PARAMS,
-    CKA_EC_POINT,
     CKA_ALWAYS_AUTHENTICATE,
     CKA_PUBLIC_KEY_INFO,
     CKA_SIGN,
     CKA_DECRYPT,
     CKA_DERIVE,
-    CKA_ALLOWED_MECHANISMS, /* last, as above */
+    CKA_ALLOWED_MECHANISMS, /* last: a quirk leaves it out */
 };
+#define PRIVATE_FROM 2
 static const CK_ATTRIBUTE_TYPE public_attributes[] = {
     CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
     CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
@@ -324,8 +309,8 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
                       const char **unusable)
 {
     bool private = class == CKO_PRIVATE_KEY;
-    CK_RV rv = private ? read_list(provider, session, handle, private_attributes,
-                                   COUNT(private_attributes), attributes)
+    CK_RV rv = private ? read_list(provider, session, handle, any_attributes + PRIVATE_FROM,
+                                   COUNT(any_attributes) - PRIVATE_FROM, attributes)
                        : read_list(provider, session, handle, public_attributes,
                                    COUNT(public_attributes), attributes);
 
