@@ -5,6 +5,7 @@
 
 #include <openssl/err.h>
 #include <openssl/provider.h>
+#include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
 
@@ -114,6 +115,32 @@ EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx)
 
     OPENSSL_free(der);
     return copy;
+}
+
+bool key_decrypts(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const unsigned char *encrypted,
+                  const char *text)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned char out[256];
+    size_t len = sizeof(out);
+    bool ok = EVP_PKEY_decrypt_init(ctx) == 1 &&
+              EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
+              EVP_PKEY_decrypt(ctx, out, &len, encrypted, 256) == 1 && len == strlen(text) &&
+              memcmp(out, text, len) == 0;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    size_t len = 32;
+    bool ok = EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
+              EVP_PKEY_derive(ctx, out, &len) == 1 && len == 32;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
 }
 
 /* Whether an entry comes from this provider's sources. Its library number does not tell: libcrypto has

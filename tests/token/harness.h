@@ -45,6 +45,13 @@ EVP_PKEY *key_public_copy(EVP_PKEY *key, OSSL_LIB_CTX *libctx);
 /* Whether key signs a message with SHA-256. */
 bool key_signs(OSSL_LIB_CTX *libctx, EVP_PKEY *key);
 
+/* Whether key decrypts a ciphertext of 256 bytes (RSA-2048, OAEP with SHA-1) to this text. */
+bool key_decrypts(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const unsigned char *encrypted,
+                  const char *text);
+
+/* The secret of 32 bytes that key and peer share; false when there is none. */
+bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out);
+
 /* The text of the newest error on the stack that this provider raised, or "". Clears the stack. */
 const char *last_error(char *buf, size_t size);
 

@@ -67,36 +67,11 @@ static bool sign(struct world *world, EVP_PKEY *key, bool whole)
     return ok;
 }
 
-static bool decrypt(struct world *world)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(world->libctx, world->rsa, NULL);
-    unsigned char out[256];
-    size_t len = sizeof(out);
-    bool ok = EVP_PKEY_decrypt_init(ctx) == 1 &&
-              EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
-              EVP_PKEY_decrypt(ctx, out, &len, world->encrypted, sizeof(world->encrypted)) == 1 &&
-              len == 7 && memcmp(out, "message", 7) == 0;
-
-    EVP_PKEY_CTX_free(ctx);
-    return ok;
-}
-
-static bool derive_with(struct world *world, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(world->libctx, key, NULL);
-    size_t len = 32;
-    bool ok = EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
-              EVP_PKEY_derive(ctx, out, &len) == 1;
-
-    EVP_PKEY_CTX_free(ctx);
-    return ok;
-}
-
 static bool derive(struct world *world)
 {
     unsigned char out[32];
 
-    return derive_with(world, world->ec, world->peer, out) && memcmp(out, world->secret, 32) == 0;
+    return key_derives(world->libctx, world->ec, world->peer, out) && memcmp(out, world->secret, 32) == 0;
 }
 
 /* In the job. */
@@ -119,7 +94,7 @@ static int work(void *arg)
         ok = sign(world, world->rsa, true);
         break;
     case DECRYPT:
-        ok = decrypt(world);
+        ok = key_decrypts(world->libctx, world->rsa, world->encrypted, "message");
         break;
     default:
         ok = derive(world);
@@ -201,12 +176,7 @@ static void world_begin(struct world *world, const char *settings)
         EVP_PKEY_encrypt(ctx, world->encrypted, &len, (const unsigned char *)"message", 7), 1);
     EVP_PKEY_CTX_free(ctx);
     own = key_public_copy(world->ec, world->plain);
-    ctx = EVP_PKEY_CTX_new_from_pkey(world->plain, world->peer, NULL);
-    len = sizeof(world->secret);
-    assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
-    assert_int_equal(EVP_PKEY_derive_set_peer(ctx, own), 1);
-    assert_int_equal(EVP_PKEY_derive(ctx, world->secret, &len), 1);
-    EVP_PKEY_CTX_free(ctx);
+    assert_true(key_derives(world->plain, world->peer, own, world->secret));
     EVP_PKEY_free(own);
     for (int n = 0; n < 4; n++) { /* the copies are made, the mechanisms known */
         assert_true(sign(world, world->ec, true));
@@ -547,7 +517,7 @@ static void test_async_threads(void **state)
     (void)state;
     world_begin(&world, "");
     assert_true(derive(&world));
-    assert_true(decrypt(&world));
+    assert_true(key_decrypts(world.libctx, world.rsa, world.encrypted, "message"));
     for (size_t t = 0; t < COUNT_OF(threads); t++)
         assert_int_equal(pthread_create(&threads[t], NULL, loop, &world), 0);
     for (size_t t = 0; t < COUNT_OF(threads); t++)

@@ -179,28 +179,14 @@ static bool sign(const struct world *world, EVP_PKEY *key, size_t len)
 
 static bool decrypt(const struct world *world)
 {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(world->libctx, world->rsa, NULL);
-    unsigned char out[256];
-    size_t len = sizeof(out);
-    bool ok = EVP_PKEY_decrypt_init(ctx) == 1 &&
-              EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
-              EVP_PKEY_decrypt(ctx, out, &len, world->encrypted, sizeof(world->encrypted)) == 1 &&
-              len == 6 && memcmp(out, "secret", 6) == 0;
-
-    EVP_PKEY_CTX_free(ctx);
-    return ok;
+    return key_decrypts(world->libctx, world->rsa, world->encrypted, "secret");
 }
 
 static bool derive(const struct world *world)
 {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(world->libctx, world->ec, NULL);
     unsigned char out[32];
-    size_t len = sizeof(out);
-    bool ok = EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, world->peer) == 1 &&
-              EVP_PKEY_derive(ctx, out, &len) == 1 && len == sizeof(out);
 
-    EVP_PKEY_CTX_free(ctx);
-    return ok;
+    return key_derives(world->libctx, world->ec, world->peer, out);
 }
 
 static bool generate(const struct world *world, const char *uri)
