@@ -52,6 +52,13 @@ bool key_decrypts(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const unsigned char *encr
 /* The secret of 32 bytes that key and peer share; false when there is none. */
 bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out);
 
+/* The limit of a forked child: SIGALRM ends it after 30 s. AddressSanitizer of GCC 12 doesn't take
+ * the locks of its own allocator before a fork, so that a child may wait forever for one that a
+ * thread of its parent held; a child that is found there after 10 s, and no other, proves
+ * nothing, and the test forks again. */
+void child_limit(void);
+bool child_proves_nothing(int status);
+
 /* The text of the newest error on the stack that this provider raised, or "". Clears the stack. */
 const char *last_error(char *buf, size_t size);
 

@@ -469,7 +469,7 @@ static void test_async_fork(void **state)
         usleep((unsigned)n * 10000);
         pid = fork();
         if (pid == 0) {
-            alarm(20);
+            child_limit();
             for (unsigned i = 0; i < COUNT_OF(jobs); i++) {
                 while (step(&jobs[i]))
                     ;
@@ -485,7 +485,10 @@ static void test_async_fork(void **state)
         for (unsigned i = 0; i < COUNT_OF(jobs); i++)
             assert_true(finish(&jobs[i]));
         assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_int_equal(status, 0);
+        if (child_proves_nothing(status))
+            n--;
+        else
+            assert_int_equal(status, 0);
     }
     world_end(&world);
 }
