@@ -1,8 +1,6 @@
 #include "provider.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -13,6 +11,7 @@
 #include "key/operation.h"
 #include "scope.h"
 #include "token/call.h"
+#include "token/ending.h"
 #include "token/lock.h"
 
 __attribute__((visibility("default"))) OSSL_provider_init_fn OSSL_provider_init;
@@ -22,21 +21,6 @@ struct used_module {
     char *path;
     struct module *module;
 };
-
-/* Set once exit() or OPENSSL_cleanup() has begun. What OpenSSL, the module and its C++ destructors
- * still have by then is in no known order, so the module is left alone. */
-static atomic_bool process_ends;
-
-static void process_end_begins(void)
-{
-    atomic_store(&process_ends, true);
-}
-
-static void watch_process_end(void)
-{
-    (void)atexit(process_end_begins);
-    (void)OPENSSL_atexit(process_end_begins);
-}
 
 static struct module *used_find(const struct provider *provider, const char *path)
 {
@@ -95,12 +79,14 @@ struct module *provider_module(struct provider *provider, const char *path)
         error_raise(&provider->core, REASON_MODULE, "%s", why);
         return NULL;
     }
+    if (provider->config.no_deinit)
+        module_stay(module);
     return used_add(provider, path, module);
 }
 
 static void provider_free(struct provider *provider)
 {
-    bool touch = !provider->config.no_deinit && !atomic_load(&process_ends);
+    bool touch = !ending_begun();
     struct used_module *used = provider->modules;
 
     while (used != NULL) {
@@ -116,12 +102,13 @@ static void provider_free(struct provider *provider)
     OPENSSL_free(provider);
 }
 
-/* The longest wait for an operation that a job has given up; then it keeps what it uses for ever. */
+/* The longest wait for an operation that a job has given up; then it keeps what it uses for ever.
+ */
 #define DRAIN_MS 10000
 
 static void teardown(void *provctx)
 {
-    if (operations_drain(provctx, atomic_load(&process_ends) ? 0 : DRAIN_MS))
+    if (operations_drain(provctx, ending_begun() ? 0 : DRAIN_MS))
         provider_free(provctx);
 }
 
@@ -321,7 +308,7 @@ int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
 
     if (provider == NULL)
         return 0;
-    (void)pthread_once(&once, watch_process_end);
+    (void)pthread_once(&once, ending_watch);
     provider->core.handle = handle;
     if (!provider_begin(provider, in)) {
         provider_free(provider);

@@ -66,6 +66,11 @@ bool gate_close(unsigned wait_ms)
     return true;
 }
 
+bool gate_clear(void)
+{
+    return atomic_load(&under_way) == (inside != 0);
+}
+
 void gate_open(void)
 {
     if (!gate_keeper)
@@ -98,16 +103,22 @@ void call_named(const char *function)
     name = function;
 }
 
-void call_enter(struct module *module, const char *function)
+bool call_enter(struct module *module, const char *function)
 {
+    gate_enter();
+    name = function;
+    if (atomic_load(&module->ended)) {
+        gate_leave();
+        return false;
+    }
+    /* within the gate: whoever shuts it waits for those who wait here */
     if (depth == 0 && atomic_load(&module->serial)) {
         (void)pthread_mutex_lock(&module->serial_lock);
         serialised = true;
     }
-    gate_enter();
-    name = function;
     depth++;
     (void)ERR_set_mark();
+    return true;
 }
 
 CK_RV call_leave(struct module *module, CK_RV rv)
@@ -115,11 +126,11 @@ CK_RV call_leave(struct module *module, CK_RV rv)
     /* What a module that uses libcrypto left on this thread's error stack is not the caller's. */
     (void)ERR_pop_to_mark();
     depth--;
-    gate_leave();
     if (depth == 0 && serialised) { /* whatever another thread has learnt of the module since */
         serialised = false;
         (void)pthread_mutex_unlock(&module->serial_lock);
     }
+    gate_leave();
     return rv;
 }
 

@@ -1,4 +1,5 @@
-/* The door to the module: every C_* call is made through P11_CALL.
+/* The door to the module: every C_* call is made through P11_CALL. It is closed for good once the
+ * process ends and the module was finalised: RV_PROCESS_ENDS.
  *
  * It marks the thread as being inside the module, so that a module which uses libcrypto itself is
  * not led back into this provider; it remembers the function's name for error messages; and it
@@ -12,10 +13,11 @@
 #include "token/module.h"
 
 #define P11_CALL(module, function, ...)                                                            \
-    (call_enter((module), #function),                                                              \
-     call_leave((module), (module)->functions->function(__VA_ARGS__)))
+    (call_enter((module), #function)                                                               \
+         ? call_leave((module), (module)->functions->function(__VA_ARGS__))                        \
+         : RV_PROCESS_ENDS)
 
-void call_enter(struct module *module, const char *function);
+bool call_enter(struct module *module, const char *function);
 CK_RV call_leave(struct module *module, CK_RV rv);
 
 /* The same for an entry that is not in the function list (C_GetFunctionList). */
@@ -38,6 +40,9 @@ const char *call_detail(void);
  * long. The thread that closed it passes. */
 bool gate_close(unsigned wait_ms);
 void gate_open(void);
+
+/* For the thread that closed it: whether it did not have to give up on a call. */
+bool gate_clear(void);
 
 /* Several calls that belong together pass the gate once, and work in the child library context
  * passes it as well: libcrypto's locks there are not found taken after a fork either. For the rest

@@ -131,6 +131,8 @@ static const struct ckr ckrs[] = {
     OWN(RV_NO_PUBLIC_HALF, "the public half of the new key cannot be read"),
     OWN(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, "the PKCS#11 module called back into this provider"),
+    OWN(RV_PROCESS_ENDS, "the process is ending and the PKCS#11 module was finalised; what an exit "
+                         "handler does with a key must be registered after the key's first use"),
 };
 
 const struct ckr *ckr_describe(CK_RV rv)

@@ -24,7 +24,8 @@ static void wait_for_crews(void)
 {
     uint64_t deadline = clock_ms() + EXIT_WAIT_MS;
 
-    lock_take();
+    if (!lock_take_within(EXIT_WAIT_MS))
+        return;
     process_ends = true;
     while (busy != 0 && busy_generation == lock_generation() + 1 &&
            lock_wait_until(&all_done, deadline))

@@ -89,5 +89,6 @@ static inline CK_BYTE *ck_input(const uint8_t *data)
 #define RV_RECURSION           RV_OWN(9) /* a module called back into this provider */
 #define RV_NO_PUBLIC_HALF      RV_OWN(11) /* of a key that was just made */
 #define RV_SESSIONS_BUSY       RV_OWN(10) /* no session came back in time */
+#define RV_PROCESS_ENDS        RV_OWN(12) /* the module was finalised for the end of the process */
 
 #endif

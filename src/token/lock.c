@@ -3,11 +3,13 @@
 #include <time.h>
 
 #include "token/call.h"
+#include "token/retry.h"
 
 /* A C_* call that takes longer does not hold up a fork. */
 #define FORK_WAIT_MS 2000
 
-/* Held for some hundred instructions at a time: whoever finds it taken spins a little before it sleeps. */
+/* Held for some hundred instructions at a time: whoever finds it taken spins a little before it
+ * sleeps. */
 static const pthread_mutex_t fresh = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static unsigned generation;
@@ -15,6 +17,19 @@ static unsigned generation;
 void lock_take(void)
 {
     (void)pthread_mutex_lock(&lock);
+}
+
+bool lock_take_within(unsigned wait_ms)
+{
+    const struct timespec pause = { 0, 200000 };
+    uint64_t deadline = clock_ms() + wait_ms;
+
+    while (pthread_mutex_trylock(&lock) != 0) {
+        if (clock_ms() >= deadline)
+            return false;
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 void lock_release(void)

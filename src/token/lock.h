@@ -13,6 +13,9 @@
 void lock_take(void);
 void lock_release(void);
 
+/* False when it stays taken for so long, by a thread that does not go on. */
+bool lock_take_within(unsigned wait_ms);
+
 /* Waits on condition with the lock released meanwhile. */
 void lock_wait(pthread_cond_t *condition);
 

@@ -258,6 +258,8 @@ static CK_RV login_do(struct session *session, const struct pin_source *pins)
         rv = P11_CALL(slot->module, C_Login, session->handle, CKU_USER, NULL, 0);
     else
         rv = login_as(session, CKU_USER, pins);
+    if (rv == CKR_OK)
+        module_logged_in(slot->module);
     return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
 }
 

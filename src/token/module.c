@@ -9,6 +9,7 @@
 #include "log.h"
 #include "scope.h"
 #include "token/call.h"
+#include "token/ending.h"
 #include "token/lock.h"
 #include "token/retry.h"
 #include "token/session.h"
@@ -175,6 +176,43 @@ static CK_RV initialise(struct module *module, bool *ours)
     return rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ? CKR_OK : rv;
 }
 
+/* The end of the process does not wait longer for what other threads do. */
+#define END_WAIT_MS 1000
+
+/* With the gate shut. What lies between exit() and here may have left the lock taken. */
+static void module_end(struct module *module)
+{
+    bool finalise;
+
+    if (!lock_take_within(END_WAIT_MS))
+        return;
+    finalise = module_ready(module) && module->ours && !module->stays;
+    lock_release();
+    if (!finalise)
+        return;
+    (void)P11_CALL(module, C_Finalize, NULL);
+    atomic_store(&module->ended, true);
+}
+
+/* Run by exit(). A call that does not come back keeps all modules as they are: no HSM that hangs
+ * shall keep the process. */
+static void modules_end(void)
+{
+    static bool done; /* the first time counts: nobody waits twice */
+    struct module *module = NULL;
+
+    if (done || ending_begun() || call_inside() || !gate_close(END_WAIT_MS))
+        return;
+    done = true;
+    if (gate_clear() && lock_take_within(END_WAIT_MS)) {
+        module = modules;
+        lock_release();
+    }
+    for (; module != NULL; module = module->next)
+        module_end(module);
+    gate_open();
+}
+
 /* Under the lock: true when this thread is the one to start the module, false when it is up. */
 static bool module_claim(struct module *module)
 {
@@ -215,8 +253,22 @@ CK_RV module_start(struct module *module)
     if (!claimed)
         return CKR_OK;
     rv = initialise(module, &module->ours);
+    if (rv == CKR_OK)
+        ending_first(&module->end_follows_start, modules_end);
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
     return rv;
+}
+
+void module_logged_in(struct module *module)
+{
+    ending_first(&module->end_follows_login, modules_end);
+}
+
+void module_stay(struct module *module)
+{
+    lock_take();
+    module->stays = true;
+    lock_release();
 }
 
 void module_lost(struct module *module)
@@ -299,7 +351,7 @@ void module_restart(struct module *module)
 /* Under the lock: whether this was the last user of a module that this process started. */
 static bool module_leave(struct module *module)
 {
-    if (--module->users != 0 || !module_ready(module))
+    if (--module->users != 0 || !module_ready(module) || module->stays)
         return false;
     module->state = MODULE_STARTING;
     return true;

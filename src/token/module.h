@@ -20,11 +20,14 @@ struct module {
     CK_FUNCTION_LIST *functions;
     atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
     pthread_mutex_t serial_lock;
+    atomic_bool ended; /* finalised for the end of the process: no call any more */
+    atomic_flag end_follows_start, end_follows_login;
 
     /* under the lock (token/lock.h) */
     unsigned users;
     enum module_state state;
     bool ours;           /* our C_Initialize succeeded, so C_Finalize is ours as well */
+    bool stays;          /* and yet it is left initialised (module_stay) */
     unsigned generation; /* lock_generation() when it was started */
     pthread_cond_t changed;
     struct slot *slots;
@@ -40,7 +43,9 @@ struct module {
 bool module_open(const char *path, const char *init_args, struct module **out, char *why,
                  size_t size);
 
-/* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. */
+/* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. It is
+ * finalised when the process ends with exit(), before its own exit handlers and destructors, unless
+ * a call does not come back in time. */
 CK_RV module_start(struct module *module);
 
 /* Under the lock: whether module_start would find nothing to do. */
@@ -48,6 +53,13 @@ bool module_ready(const struct module *module);
 
 /* Under the lock: the module was found finalised; the next use starts it again. */
 void module_lost(struct module *module);
+
+/* Somebody has logged in. What the module registered for exit() meanwhile comes after C_Finalize as
+ * well. */
+void module_logged_in(struct module *module);
+
+/* From now on the module is left initialised, whoever lets go of it. */
+void module_stay(struct module *module);
 
 /* Under the lock: somebody has a session of the module, or gives it back. */
 void module_hold(struct module *module);
@@ -60,7 +72,8 @@ void module_release(struct module *module);
 void module_restart(struct module *module);
 
 /* Lets go. The last user's sessions are closed and the module finalised, unless touch is false
- * (the process is exiting) or the program had initialised it before us. */
+ * (too much of the process has ended), the module stays, or the program had initialised it before
+ * us. */
 void module_close(struct module *module, bool touch);
 
 #endif

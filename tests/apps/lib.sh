@@ -75,10 +75,10 @@ done_testing() {
     exit
 }
 
-echo 1234 > pin
+[ -n "${BRIDGE_SETTINGS:-}" ] || echo 1234 > pin
 configure << CNF
 pkcs11-module-path = $PKCS11_MODULE
-pkcs11-module-token-pin = file:$BRIDGE_DIR/pin
+${BRIDGE_SETTINGS:-pkcs11-module-token-pin = file:$BRIDGE_DIR/pin}
 CNF
 export OPENSSL_CONF=$BRIDGE_DIR/openssl.cnf
 

@@ -59,6 +59,13 @@ bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned c
 void child_limit(void);
 bool child_proves_nothing(int status);
 
+/* For tests whose children start threads, which the thread sanitizer does not know. */
+#ifdef __SANITIZE_THREAD__
+#define NO_THREADS_AFTER_FORK skip()
+#else
+#define NO_THREADS_AFTER_FORK (void)0
+#endif
+
 /* The text of the newest error on the stack that this provider raised, or "". Clears the stack. */
 const char *last_error(char *buf, size_t size);
 

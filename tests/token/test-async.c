@@ -15,13 +15,10 @@
 
 #define MANY 32
 
-/* The thread sanitizer has a thread of its own, and does not know threads after a fork. */
 #ifdef __SANITIZE_THREAD__
-#define SANITIZER_THREADS     1
-#define NO_THREADS_AFTER_FORK skip()
+#define SANITIZER_THREADS 1 /* its own */
 #else
-#define SANITIZER_THREADS     0
-#define NO_THREADS_AFTER_FORK (void)0
+#define SANITIZER_THREADS 0
 #endif
 
 /* For the first tests: the largest of a process' settings counts. */
