@@ -229,11 +229,12 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
     return true;
 }
 
-/* Whether C_DecryptInit says that it does not have OAEP with these parameters. */
+/* Whether the token says that it does not have OAEP with these parameters: some only do in
+ * C_Decrypt. */
 static bool lacks_oaep(const struct outcome *outcome, CK_RV rv)
 {
-    return outcome->refused && (rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
-                                rv == CKR_ARGUMENTS_BAD);
+    return rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
+           (outcome->refused && rv == CKR_ARGUMENTS_BAD);
 }
 
 static EVP_MD *request_md(struct key *key, const struct digest *digest)
@@ -268,12 +269,13 @@ static bool decrypt_oaep_host(struct key *key, const struct cipher_request *requ
     return (ok && good != 0) || padding_wrong(key);
 }
 
-/* The token took the parameters and says that the padding is wrong. Some tokens (SoftHSM 2.6)
- * ignore the label; then the host finds it right, and gets the next one at once. */
+/* The token took the parameters and says that the padding is wrong. Some tokens do not heed all of
+ * them: SoftHSM 2.6 not the label, tpm2-pkcs11 not the MGF1 digest, openCryptoki 3.8 has not every
+ * digest. Then the host finds the padding right, and gets the next one at once. */
 static bool oaep_second_opinion(struct key *key, const struct cipher_request *request,
                                 struct view in, uint8_t *out, size_t *len)
 {
-    if (request->label.len == 0 || !has_raw(key))
+    if (!has_raw(key))
         return padding_wrong(key);
     if (!decrypt_oaep_host(key, request, in, out, len))
         return false;

@@ -6,9 +6,9 @@
  *
  * WORK: pkcs1, pss, ecdsa: a digest is signed, with a context that stays (EVP_PKEY_sign);
  * ecdsa-message: a message, with a context of its own each time, as TLS servers do it
- * (EVP_DigestSign); decrypt. KEY: a label on the token soft (PIN 1234). WAY: raw, copied, software,
- * or NAME=FILE, a provider by its openssl.cnf. SECONDS: for each way. PKCS11_MODULE: the module for
- * raw and copied.
+ * (EVP_DigestSign); decrypt (OAEP), decrypt-pkcs1. KEY: a label on the token soft (PIN 1234).
+ * WAY: raw, copied, software, or NAME=FILE, a provider by its openssl.cnf. SECONDS: for each way.
+ * PKCS11_MODULE: the module for raw and copied.
  *
  * Each way is a process of its own. They take turns in short rounds, so that what the machine does
  * besides hits all of them alike; what counts is the ratio. Prints one line: the ways' operations
@@ -107,6 +107,7 @@ static const struct work {
       RSA_PKCS1_OAEP_PADDING,
       { CKM_RSA_PKCS_OAEP, &oaep, sizeof(oaep) },
       0 },
+    { "decrypt-pkcs1", true, true, false, RSA_PKCS1_PADDING, { CKM_RSA_PKCS, NULL, 0 }, 0 },
 };
 
 static void work_raw(const struct worker *worker)

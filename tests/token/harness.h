@@ -33,7 +33,8 @@ OSSL_LIB_CTX *libctx_new_plain(void);
  * "public". */
 EVP_PKEY *key_load(OSSL_LIB_CTX *libctx, const char *label, const char *kind);
 
-/* Whether the token of this run is known not to have a key with this label. */
+/* Whether the token of this run is known not to have a key with this label, or another thing that a
+ * test asks for by a name of its own (BRIDGE_LACKS). */
 bool key_lacking(const char *label);
 
 /* The first key of a whole URI. */

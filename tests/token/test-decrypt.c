@@ -112,9 +112,13 @@ static void test_decrypt_pkcs1_and_raw(void **state)
 
     (void)state;
     for (size_t k = 0; k < COUNT_OF(keys); k++) {
-        struct job job = job_new(keys[k]);
-        size_t size = (size_t)EVP_PKEY_get_size(job.key);
+        struct job job;
+        size_t size;
 
+        if (key_lacking(keys[k]))
+            continue;
+        job = job_new(keys[k]);
+        size = (size_t)EVP_PKEY_get_size(job.key);
         job.padding = RSA_PKCS1_PADDING;
         for (size_t len = 0; len <= size - 11; len += 13)
             round_trip(&job, len, keys[k]);
@@ -132,7 +136,8 @@ static void test_decrypt_encrypted_on_token(void **state)
 
     (void)state;
     job.padding = RSA_PKCS1_PADDING;
-    round_trip(&job, 0, "pkcs1");
+    if (!key_lacking("encryption-of-nothing"))
+        round_trip(&job, 0, "pkcs1");
     round_trip(&job, 245, "pkcs1");
     job.padding = RSA_NO_PADDING;
     round_trip(&job, 256, "raw");
@@ -201,7 +206,7 @@ static void wrong_ciphertext(struct job *job, unsigned n, unsigned char *encrypt
 
 static void test_decrypt_implicit_rejection(void **state)
 {
-    struct job job = job_new("rsa2048"), restarted = job_new("rsa2048"), other = job_new("rsa3072");
+    struct job job = job_new("rsa2048"), restarted = job_new("rsa2048");
     size_t lengths = 0, last = 9999;
 
     (void)state;
@@ -225,7 +230,6 @@ static void test_decrypt_implicit_rejection(void **state)
     assert_true(lengths >= 10);
     job_free(&job);
     job_free(&restarted);
-    job_free(&other);
 }
 
 static void test_decrypt_explicit_rejection(void **state)
