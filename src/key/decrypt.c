@@ -229,12 +229,13 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
     return true;
 }
 
-/* Whether the token says that it does not have OAEP with these parameters: some only do in
- * C_Decrypt. */
+/* Whether the token says that it does not have OAEP with these parameters. openCryptoki says so in
+ * C_Decrypt only, and calls it CKR_BUFFER_TOO_SMALL where it does not know the MGF1 digest: our
+ * buffer never is. */
 static bool lacks_oaep(const struct outcome *outcome, CK_RV rv)
 {
     return rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
-           (outcome->refused && rv == CKR_ARGUMENTS_BAD);
+           (outcome->refused ? rv == CKR_ARGUMENTS_BAD : rv == CKR_BUFFER_TOO_SMALL);
 }
 
 static EVP_MD *request_md(struct key *key, const struct digest *digest)

@@ -10,11 +10,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Before any module is loaded, once: makes ending_begun true from then on that exit() gets back to
- * what was there before, or OPENSSL_cleanup begins. */
+/* Once, before any module is loaded. */
 void ending_watch(void);
 
-/* Modules must not be called any more, but for those of whose state the caller knows better. */
+/* Whether exit() has got back to what was registered before ending_watch, or OPENSSL_cleanup has
+ * begun: no module may be called any more. */
 bool ending_begun(void);
 
 /* Has handler run by exit() before all that was registered up to now; once for each flag. */

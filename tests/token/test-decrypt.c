@@ -27,8 +27,11 @@ static struct job job_new_with(const char *settings, const char *label)
 {
     struct job job = { .libctx = libctx_new(settings), .plain = libctx_new_plain(), .label = "" };
 
+    char error[512];
+
     job.key = key_load(job.libctx, label, "private");
-    assert_non_null(job.key);
+    if (job.key == NULL)
+        fail_msg("no key %s: %s", label, last_error(error, sizeof(error)));
     job.public = key_public_copy(job.key, job.plain);
     return job;
 }
