@@ -380,7 +380,7 @@ void module_close(struct module *module, bool touch)
     if (module->ours)
         (void)P11_CALL(module, C_Finalize, NULL);
     else
-        sessions_close(module, sessions);
+        sessions_close(module, sessions, true);
     sessions_free(sessions);
     module_settle(module, MODULE_DOWN);
 }

@@ -47,7 +47,7 @@ static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
     if (!slot_begin_mending(slot, epoch, &void_sessions))
         return;
     if (rv != CKR_DEVICE_REMOVED && rv != CKR_TOKEN_NOT_PRESENT)
-        sessions_close(slot->module, void_sessions);
+        sessions_close(slot->module, void_sessions, false);
     sessions_free(void_sessions);
     if (rv != CKR_SESSION_HANDLE_INVALID)
         (void)slot_locate(slot);

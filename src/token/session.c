@@ -19,12 +19,13 @@ struct session *sessions_join(struct session *head, struct session *tail)
     return head;
 }
 
-void sessions_close(struct module *module, struct session *list)
+void sessions_close(struct module *module, struct session *list, bool keepers)
 {
     CK_RV rv = CKR_OK;
 
     for (; list != NULL && (rv == CKR_OK || rv == CKR_SESSION_HANDLE_INVALID); list = list->next)
-        rv = P11_CALL(module, C_CloseSession, list->handle);
+        if (keepers || !list->keeper)
+            rv = P11_CALL(module, C_CloseSession, list->handle);
 }
 
 void sessions_free(struct session *list)
@@ -401,7 +402,7 @@ static void keeper_return(struct session *session)
     lock_release();
     if (kept)
         return;
-    (void)P11_CALL(slot->module, C_CloseSession, session->handle);
+    /* not closed: other threads may be in the middle of a call with an object of it */
     let_go(slot->module);
     OPENSSL_free(session);
 }

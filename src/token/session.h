@@ -40,9 +40,11 @@ CK_RV session_try_keeper(struct slot *slot, const struct pin_source *pins, struc
 void session_return(struct session **session);
 
 /* Lists of sessions that slot_forget gave out. sessions_close stops where the token does not answer:
- * each call might take its time. */
+ * each call might take its time. keepers: also those, whose objects go with them; SoftHSM 2.6 crashes
+ * when another thread is in the middle of C_SignInit with one. Else they stay with the token until
+ * C_Finalize. */
 struct session *sessions_join(struct session *head, struct session *tail);
-void sessions_close(struct module *module, struct session *list);
+void sessions_close(struct module *module, struct session *list, bool keepers);
 void sessions_free(struct session *list);
 
 #endif

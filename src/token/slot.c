@@ -258,7 +258,7 @@ struct session *slot_forget(struct slot *slot)
         slot->keeper->next = idle;
         idle = slot->keeper;
     }
-    slot->keeper = NULL; /* a busy one is closed by who has it */
+    slot->keeper = NULL; /* a busy one is freed by who has it */
     slot->idle = NULL;
     slot->idle_count = 0;
     slot->open = 0;
