@@ -3,10 +3,10 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include "base/scope.h"
 #include "key/operation.h"
 #include "mech/unpad.h"
-#include "scope.h"
-#include "token/call.h"
+#include "module/call.h"
 
 static CK_RV decrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
 {

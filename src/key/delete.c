@@ -1,7 +1,7 @@
 #include "key/delete.h"
 
-#include "scope.h"
-#include "token/call.h"
+#include "base/scope.h"
+#include "module/call.h"
 #include "token/run.h"
 
 struct deletion {

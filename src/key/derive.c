@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "base/scope.h"
 #include "key/operation.h"
-#include "scope.h"
-#include "token/call.h"
+#include "module/call.h"
 
 /* The secret is a session object for as long as it takes to read it. */
 static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)

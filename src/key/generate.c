@@ -5,10 +5,10 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include "base/scope.h"
 #include "key/public.h"
 #include "mech/names.h"
-#include "scope.h"
-#include "token/call.h"
+#include "module/call.h"
 #include "token/run.h"
 #include "token/scan.h"
 #include "uri/uri.h"

@@ -9,11 +9,11 @@
 #include <openssl/params.h>
 #include <openssl/x509.h>
 
+#include "base/scope.h"
 #include "der/spki.h"
 #include "mech/names.h"
-#include "scope.h"
+#include "module/call.h"
 #include "uri/uri.h"
-#include "token/call.h"
 
 struct key *key_new(struct provider *provider, enum key_type type)
 {

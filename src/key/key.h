@@ -7,12 +7,12 @@
 
 #include <openssl/evp.h>
 
-#include "bytes.h"
+#include "base/bytes.h"
 #include "der/der.h"
+#include "instance/instance.h"
 #include "mech/cipher.h"
 #include "mech/curve.h"
 #include "mech/sign.h"
-#include "provider.h"
 #include "token/object.h"
 
 /* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind.

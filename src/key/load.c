@@ -6,9 +6,9 @@
 
 #include <openssl/crypto.h>
 
+#include "base/scope.h"
 #include "key/public.h"
-#include "scope.h"
-#include "token/call.h"
+#include "module/call.h"
 #include "token/run.h"
 
 enum phase_login {

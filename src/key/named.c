@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "base/scope.h"
 #include "key/public.h"
-#include "scope.h"
 #include "token/login.h"
 
 /* The objects of the name, and what was read of them. */

@@ -8,10 +8,10 @@
 #include <openssl/async.h>
 #include <openssl/crypto.h>
 
-#include "scope.h"
-#include "token/call.h"
-#include "token/lock.h"
-#include "token/retry.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/lock.h"
+#include "module/retry.h"
 
 /* What tells the application that a paused job can go on: one eventfd for each ASYNC_WAIT_CTX. */
 struct bell {
@@ -33,25 +33,6 @@ static void bell_release(struct bell *bell)
     OPENSSL_free(bell);
 }
 
-/* Counts an operation that the provider has to outlive. Those of another process do not count. */
-static void count_in(struct operation *operation, struct provider *provider)
-{
-    lock_take();
-    if (provider->operations_generation != lock_generation())
-        provider->operations = 0;
-    provider->operations_generation = operation->generation = lock_generation();
-    provider->operations++;
-    lock_release();
-}
-
-static void count_out(const struct operation *operation, struct provider *provider)
-{
-    lock_take();
-    if (operation->generation == provider->operations_generation)
-        provider->operations--;
-    lock_release();
-}
-
 static void operation_release(struct operation *operation)
 {
     struct provider *provider;
@@ -62,7 +43,7 @@ static void operation_release(struct operation *operation)
     OPENSSL_cleanse(operation->out, operation->out_size);
     if (operation->in_job) {
         key_free(operation->key);
-        count_out(operation, provider);
+        provider_let_go(provider, operation->generation);
     }
     bell_release(operation->bell);
     OPENSSL_free(operation);
@@ -178,7 +159,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
     operation->extra = keep(extra, &room);
     operation->in_job = true;
     (void)key_ref(key);
-    count_in(operation, key->provider);
+    operation->generation = provider_hold(key->provider);
     return operation;
 }
 
@@ -252,7 +233,7 @@ static void bell_renew(struct operation *operation)
     bell_release(operation->bell);
     operation->bell = bell_here();
     if (operation->bell != NULL)
-        count_in(operation, operation->key->provider);
+        operation->generation = provider_hold(operation->key->provider);
 }
 
 /* Has the crew do it and waits for that. False when it is not done. */
@@ -301,24 +282,4 @@ void operation_end(struct operation **operation)
 {
     operation_release(*operation);
     *operation = NULL;
-}
-
-static bool drained(const struct provider *provider)
-{
-    bool none;
-
-    lock_take();
-    none = provider->operations == 0 || provider->operations_generation != lock_generation();
-    lock_release();
-    return none;
-}
-
-bool operations_drain(const struct provider *provider, unsigned wait_ms)
-{
-    uint64_t deadline = clock_ms() + wait_ms;
-    const struct timespec pause = { 0, 1000000 };
-
-    while (!drained(provider) && clock_ms() < deadline)
-        (void)nanosleep(&pause, NULL);
-    return drained(provider);
 }

@@ -59,8 +59,4 @@ CK_RV operation_run(struct operation *operation, object_task *task);
 
 void operation_end(struct operation **operation);
 
-/* Waits until operations that were given up have let go of the provider's keys and PINs, but no
- * longer than wait_ms; true when they all have. */
-bool operations_drain(const struct provider *provider, unsigned wait_ms);
-
 #endif

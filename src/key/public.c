@@ -7,8 +7,8 @@
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
 
-#include "scope.h"
-#include "token/call.h"
+#include "base/scope.h"
+#include "module/call.h"
 
 /* Of an object whose class is not known: what is asked of a private key comes after the first two. */
 static const CK_ATTRIBUTE_TYPE any_attributes[] = {

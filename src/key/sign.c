@@ -1,9 +1,9 @@
 #include <string.h>
 
+#include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/operation.h"
-#include "scope.h"
-#include "token/call.h"
+#include "module/call.h"
 
 /* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size, but
  * for EdDSA, which needs the message whole. */

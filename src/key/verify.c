@@ -1,8 +1,8 @@
 /* The public operations, for those who want them on the token (pkcs11-public-operations). */
+#include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/key.h"
-#include "scope.h"
-#include "token/call.h"
+#include "module/call.h"
 #include "token/run.h"
 
 struct verify_task {

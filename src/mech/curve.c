@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/scope.h"
 #include "der/ecdsa.h"
-#include "scope.h"
 
 #define OID(...)                                                                                   \
     {                                                                                              \

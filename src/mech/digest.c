@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 /* 2.16.840.1.101.3.4.2.n, RFC 8017 appendix B.1 and NIST's register */
 #define NIST_HASH(n)                                                                               \

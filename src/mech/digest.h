@@ -3,7 +3,7 @@
 #define BRIDGE_DIGEST_H
 
 #include "der/der.h"
-#include "token/cryptoki.h"
+#include "module/cryptoki.h"
 
 /* The longest digest in bytes. */
 #define DIGEST_MAX 64

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 /* PKCS#11 v3.1 §6.1.4, §6.3.5 to §6.3.8. SoftHSM 2.6 makes Montgomery keys with the Edwards
  * mechanism. */

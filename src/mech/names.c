@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 #define NAME(mechanism)                                                                            \
     {                                                                                              \

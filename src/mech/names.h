@@ -2,7 +2,7 @@
 #ifndef BRIDGE_NAMES_H
 #define BRIDGE_NAMES_H
 
-#include "token/cryptoki.h"
+#include "module/cryptoki.h"
 
 /* The CKM_ name. */
 const char *mechanism_name(CK_MECHANISM_TYPE mechanism);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "base/scope.h"
 #include "der/algorithm.h"
-#include "scope.h"
 
 /* 1.2.840.113549.1.1.n: RFC 4055; 1.2.840.10045.4.n: RFC 5758; 2.16.840.1.101.3.4.3.n: NIST's
  * register */

@@ -4,7 +4,7 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 #define SECRET_LEN 32
 #define HASH_LEN   32

@@ -7,11 +7,12 @@
 #include <openssl/rsa.h>
 #include <openssl/ssl3.h>
 
+#include "base/scope.h"
 #include "mech/unpad.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
-#include "scope.h"
-#include "token/call.h"
 
 static OSSL_FUNC_asym_cipher_newctx_fn cipher_newctx;
 static OSSL_FUNC_asym_cipher_freectx_fn cipher_freectx;

@@ -10,8 +10,9 @@
 #include <openssl/params.h>
 #include <openssl/ssl.h>
 
+#include "base/scope.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
-#include "scope.h"
 
 struct group {
     const char *name;     /* in TLS */

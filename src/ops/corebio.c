@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 #define LINE_MAX_LEN 256
 

@@ -2,8 +2,8 @@
 #ifndef BRIDGE_COREBIO_H
 #define BRIDGE_COREBIO_H
 
-#include "bytes.h"
-#include "provider.h"
+#include "base/bytes.h"
+#include "instance/instance.h"
 
 /* The longest DER and PEM that are read, in bytes: more than any URI needs, and too much for the stack
  * of an ASYNC_JOB, in which decoders look at what others decode. */

@@ -6,12 +6,13 @@
 #include <openssl/core_object.h>
 #include <openssl/params.h>
 
+#include "base/scope.h"
 #include "der/pem_uri.h"
 #include "key/load.h"
+#include "ops/algorithms.h"
 #include "ops/corebio.h"
 #include "ops/ops.h"
 #include "pkcs11_bridge.h"
-#include "scope.h"
 
 #define STRUCTURE "pk11-uri"
 

@@ -9,12 +9,13 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
+#include "base/scope.h"
 #include "der/algorithm.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/signature.h"
-#include "scope.h"
-#include "token/call.h"
 
 static OSSL_FUNC_signature_newctx_fn eddsa_newctx;
 static OSSL_FUNC_signature_freectx_fn eddsa_freectx;

@@ -6,12 +6,13 @@
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 
+#include "base/scope.h"
 #include "der/pem_uri.h"
 #include "der/spki.h"
+#include "ops/algorithms.h"
 #include "ops/corebio.h"
 #include "ops/ops.h"
 #include "pkcs11_bridge.h"
-#include "scope.h"
 
 static OSSL_FUNC_encoder_newctx_fn encoder_newctx;
 static OSSL_FUNC_encoder_freectx_fn encoder_freectx;

@@ -6,10 +6,11 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 
+#include "base/scope.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
-#include "scope.h"
-#include "token/call.h"
 
 static OSSL_FUNC_keyexch_newctx_fn exchange_newctx;
 static OSSL_FUNC_keyexch_freectx_fn exchange_freectx;

@@ -5,12 +5,12 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
+#include "base/scope.h"
 #include "key/generate.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "pkcs11_bridge.h"
-#include "scope.h"
 
 #define RSA_BITS_DEFAULT 2048
 #define RSA_BITS_LEAST   1024

@@ -6,10 +6,11 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
+#include "base/scope.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
-#include "scope.h"
-#include "token/call.h"
 
 static OSSL_FUNC_keymgmt_new_fn rsa_new;
 static OSSL_FUNC_keymgmt_new_fn ec_new;

@@ -6,8 +6,8 @@
 #include <openssl/param_build.h>
 #include <openssl/params.h>
 
+#include "base/scope.h"
 #include "ops/ops.h"
-#include "scope.h"
 
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * software keys never come here, even when this provider is listed first or preferred by a

@@ -7,8 +7,8 @@
 
 #include <openssl/core.h>
 
+#include "instance/instance.h"
 #include "mech/digest.h"
-#include "provider.h"
 
 /* The last one has no name. */
 struct named_number {

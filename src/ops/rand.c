@@ -3,10 +3,11 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
+#include "base/scope.h"
 #include "key/load.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
-#include "scope.h"
-#include "token/call.h"
 #include "token/run.h"
 
 static OSSL_FUNC_rand_newctx_fn rand_newctx;

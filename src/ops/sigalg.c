@@ -1,6 +1,7 @@
 /* Signature algorithms by their own names, RSA-SHA2-256 and the like, for programs that fetch them
  * (EVP_SIGNATURE_fetch(3), provider-signature(7) of OpenSSL 3.4): the functions of signature.c with
  * the digest fixed. A row of the table is all that an algorithm takes. */
+#include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/signature.h"
 

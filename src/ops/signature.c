@@ -8,12 +8,13 @@
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
+#include "base/scope.h"
 #include "der/algorithm.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/signature.h"
-#include "scope.h"
-#include "token/call.h"
 
 static OSSL_FUNC_signature_newctx_fn signature_newctx;
 static OSSL_FUNC_signature_verify_recover_init_fn signature_verify_recover_init;

@@ -7,10 +7,11 @@
 #include <openssl/params.h>
 #include <openssl/store.h>
 
+#include "base/scope.h"
 #include "key/delete.h"
 #include "key/load.h"
+#include "ops/algorithms.h"
 #include "ops/ops.h"
-#include "scope.h"
 
 static OSSL_FUNC_store_open_fn store_open;
 static OSSL_FUNC_store_settable_ctx_params_fn store_settable_ctx_params;

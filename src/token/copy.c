@@ -1,10 +1,10 @@
 #include "token/copy.h"
 
-#include "scope.h"
-#include "token/call.h"
-#include "token/ckr.h"
-#include "token/lock.h"
-#include "token/retry.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/ckr.h"
+#include "module/lock.h"
+#include "module/retry.h"
 
 /* The use after which a key is copied. */
 #define COPY_AT_USE 3

@@ -5,8 +5,8 @@
 
 #include <openssl/err.h>
 
-#include "token/lock.h"
-#include "token/retry.h"
+#include "module/lock.h"
+#include "module/retry.h"
 #include "token/slot.h"
 
 #define IDLE_MS 5000

@@ -14,7 +14,7 @@ struct errand {
     void (*run)(struct errand *errand); /* on a thread of the crew */
 };
 
-/* Under the lock (token/lock.h), part of struct slot; all zeros is an empty one. */
+/* Under the lock (module/lock.h), part of struct slot; all zeros is an empty one. */
 struct crew {
     struct errand *first, *last; /* waiting */
     unsigned waiting;            /* how many */

@@ -6,10 +6,10 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "scope.h"
-#include "token/call.h"
-#include "token/lock.h"
-#include "token/retry.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/lock.h"
+#include "module/retry.h"
 #include "token/session.h"
 
 #define HASH_LEN 32

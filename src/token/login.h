@@ -4,7 +4,7 @@
 
 #include <openssl/types.h>
 
-#include "secret.h"
+#include "base/secret.h"
 #include "token/slot.h"
 
 struct session;

@@ -4,10 +4,10 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
-#include "token/call.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/lock.h"
 #include "token/copy.h"
-#include "token/lock.h"
 
 CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
                    CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *found)

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "bytes.h"
+#include "base/bytes.h"
 #include "token/session.h"
 
 #define TEMPLATE_MAX   8
@@ -80,7 +80,7 @@ struct object {
     enum copying copying; /* set before others can see the object */
     atomic_uint uses;     /* since the handle was found, as far as they count (token/copy.h) */
 
-    /* under the lock (token/lock.h) */
+    /* under the lock (module/lock.h) */
     CK_OBJECT_HANDLE handle;
     unsigned long epoch; /* of the slot when the handle was found */
     struct copy copy;

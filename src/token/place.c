@@ -4,8 +4,8 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
-#include "token/lock.h"
+#include "base/scope.h"
+#include "module/lock.h"
 
 struct place {
     struct place *next; /* the one remembered before */

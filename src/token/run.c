@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-#include "log.h"
-#include "scope.h"
-#include "token/call.h"
-#include "token/ckr.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/ckr.h"
+#include "module/lock.h"
+#include "module/retry.h"
 #include "token/copy.h"
-#include "token/lock.h"
-#include "token/retry.h"
 
 struct work {
     struct slot *slot;

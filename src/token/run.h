@@ -1,5 +1,5 @@
 /* The door to a token's work: takes a session, runs a task on it, and when the task fails mends
- * what the CKR says is broken (token/ckr.h) and runs it again, until pkcs11-retry-ms are over. Where
+ * what the CKR says is broken (module/ckr.h) and runs it again, until pkcs11-retry-ms are over. Where
  * that does not help, the module is finalised and initialised again. */
 #ifndef BRIDGE_RUN_H
 #define BRIDGE_RUN_H

@@ -5,11 +5,11 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
-#include "token/call.h"
-#include "token/ckr.h"
-#include "token/lock.h"
-#include "token/retry.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/ckr.h"
+#include "module/lock.h"
+#include "module/retry.h"
 
 /* Mends what a call outside a session needs: the module, or time. */
 static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)

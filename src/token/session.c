@@ -2,10 +2,10 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
-#include "token/call.h"
-#include "token/lock.h"
-#include "token/retry.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/lock.h"
+#include "module/retry.h"
 
 struct session *sessions_join(struct session *head, struct session *tail)
 {

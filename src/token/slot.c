@@ -5,9 +5,9 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
-#include "token/call.h"
-#include "token/lock.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/lock.h"
 #include "token/session.h"
 
 /* PKCS#11 pads its texts with blanks, PKCS#11 v3.1 §3.2; some modules end them with NUL. */

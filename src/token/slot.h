@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "secret.h"
+#include "base/secret.h"
+#include "module/module.h"
 #include "token/crew.h"
-#include "token/module.h"
 
 struct place;
 struct session;
@@ -30,7 +30,7 @@ struct slot {
     CK_TOKEN_INFO token; /* all but its flags never change */
     char label[33];
 
-    /* under the lock (token/lock.h) */
+    /* under the lock (module/lock.h) */
     CK_SLOT_ID id;
     CK_FLAGS flags;    /* of the token */
     bool flags_fresh;  /* asked since the last C_Login */

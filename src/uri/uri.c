@@ -8,7 +8,7 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 /* A piece of the text that is being parsed. */
 struct span {

@@ -8,7 +8,7 @@
 #include <p11-kit/pkcs11.h>
 #include <p11-kit/uri.h>
 
-#include "secret.h"
+#include "base/secret.h"
 
 /* The longest URI, in bytes. */
 #define URI_MAX 8192

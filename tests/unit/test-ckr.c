@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "token/ckr.h"
+#include "module/ckr.h"
 
 static void test_ckr_names(void **state)
 {

@@ -5,7 +5,7 @@
 
 #include <openssl/core_dispatch.h>
 
-#include "config.h"
+#include "instance/config.h"
 #include "pkcs11_bridge.h"
 
 struct pair {

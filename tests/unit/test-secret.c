@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "secret.h"
+#include "base/secret.h"
 
 static struct secret *from_text(const char *text, size_t len)
 {

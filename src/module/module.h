@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "token/cryptoki.h"
+#include "module/cryptoki.h"
 
 enum module_state { MODULE_DOWN, MODULE_STARTING, MODULE_UP };
 
@@ -23,7 +23,7 @@ struct module {
     atomic_bool ended; /* finalised for the end of the process: no call any more */
     atomic_flag end_follows_start, end_follows_login;
 
-    /* under the lock (token/lock.h) */
+    /* under the lock (module/lock.h) */
     unsigned users;
     enum module_state state;
     bool ours;           /* our C_Initialize succeeded, so C_Finalize is ours as well */

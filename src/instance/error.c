@@ -1,12 +1,12 @@
-#include "error.h"
+#include "instance/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 #include <openssl/bio.h>
 
-#include "scope.h"
-#include "token/call.h"
+#include "base/scope.h"
+#include "module/call.h"
 
 static const OSSL_ITEM reasons[] = {
     { REASON_CONFIGURATION, "configuration" },

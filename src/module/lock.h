@@ -19,7 +19,7 @@ bool lock_take_within(unsigned wait_ms);
 /* Waits on condition with the lock released meanwhile. */
 void lock_wait(pthread_cond_t *condition);
 
-/* The same until deadline (clock_ms of token/retry.h); false when that is over. */
+/* The same until deadline (clock_ms of module/retry.h); false when that is over. */
 bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline);
 
 /* Every condition here is made by this: its clock is that of clock_ms. */

@@ -1,4 +1,4 @@
-#include "token/ending.h"
+#include "module/ending.h"
 
 #include <stdlib.h>
 

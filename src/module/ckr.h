@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "token/cryptoki.h"
+#include "module/cryptoki.h"
 
 /* What is wrong, so far as the value tells: each leads to a different repair before the next try.
  */

@@ -1,6 +1,6 @@
-#include "host.h"
-#include "scope.h"
-#include "token/call.h"
+#include "base/scope.h"
+#include "instance/host.h"
+#include "module/call.h"
 
 #include <openssl/crypto.h>
 

@@ -1,4 +1,4 @@
-#include "token/retry.h"
+#include "module/retry.h"
 
 #include <errno.h>
 #include <time.h>

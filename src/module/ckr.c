@@ -1,8 +1,8 @@
-#include "token/ckr.h"
+#include "module/ckr.h"
 
 #include <stddef.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 #define ROW(value, repair, advice)                                                                 \
     {                                                                                              \

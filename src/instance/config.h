@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "log.h"
-#include "secret.h"
+#include "base/log.h"
+#include "base/secret.h"
 #include "token/object.h"
 
 enum login_behavior { LOGIN_AUTO, LOGIN_ALWAYS, LOGIN_NEVER };

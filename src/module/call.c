@@ -1,4 +1,4 @@
-#include "token/call.h"
+#include "module/call.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -7,7 +7,7 @@
 
 #include <openssl/err.h>
 
-#include "token/retry.h"
+#include "module/retry.h"
 
 static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";

@@ -1,4 +1,4 @@
-#include "secret.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 
 #include <openssl/crypto.h>
 
-#include "scope.h"
+#include "base/scope.h"
 
 struct secret {
     atomic_uint holders;

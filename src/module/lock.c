@@ -1,9 +1,9 @@
-#include "token/lock.h"
+#include "module/lock.h"
 
 #include <time.h>
 
-#include "token/call.h"
-#include "token/retry.h"
+#include "module/call.h"
+#include "module/retry.h"
 
 /* A C_* call that takes longer does not hold up a fork. */
 #define FORK_WAIT_MS 2000

@@ -1,4 +1,4 @@
-#include "config.h"
+#include "instance/config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include <openssl/core_dispatch.h>
 #include <openssl/crypto.h>
 
+#include "base/scope.h"
 #include "pkcs11_bridge.h"
-#include "scope.h"
 
 #define SESSIONS_DEFAULT 8
 #define SESSIONS_MOST    1024

@@ -1,4 +1,4 @@
-#include "token/module.h"
+#include "module/module.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -6,12 +6,12 @@
 
 #include <openssl/crypto.h>
 
-#include "log.h"
-#include "scope.h"
-#include "token/call.h"
-#include "token/ending.h"
-#include "token/lock.h"
-#include "token/retry.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "module/ending.h"
+#include "module/lock.h"
+#include "module/retry.h"
 #include "token/session.h"
 #include "token/slot.h"
 

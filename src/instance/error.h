@@ -7,7 +7,7 @@
 
 #include <openssl/core.h>
 
-#include "token/ckr.h"
+#include "module/ckr.h"
 
 /* The core's error functions, as OSSL_provider_init got them (provider-base(7)). */
 struct core {

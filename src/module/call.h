@@ -9,8 +9,8 @@
 
 #include <stdbool.h>
 
-#include "scope.h"
-#include "token/module.h"
+#include "base/scope.h"
+#include "module/module.h"
 
 #define P11_CALL(module, function, ...)                                                            \
     (call_enter((module), #function)                                                               \

@@ -1,0 +1,248 @@
+#include "instance/instance.h"
+
+#include <string.h>
+#include <time.h>
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+
+#include "base/scope.h"
+#include "module/ending.h"
+#include "module/lock.h"
+#include "module/retry.h"
+
+struct used_module {
+    struct used_module *next;
+    char *path;
+    struct module *module;
+};
+
+static struct module *used_find(const struct provider *provider, const char *path)
+{
+    struct used_module *used = provider->modules;
+
+    while (used != NULL && strcmp(used->path, path) != 0)
+        used = used->next;
+    return used != NULL ? used->module : NULL;
+}
+
+static void used_free(struct used_module *used)
+{
+    OPENSSL_free(used->path);
+    OPENSSL_free(used);
+}
+
+/* Remembers module as in use; the one that another thread remembered meanwhile comes first. */
+static struct module *used_add(struct provider *provider, const char *path, struct module *module)
+{
+    struct used_module *used = OPENSSL_zalloc(sizeof(*used));
+    struct module *before;
+
+    if (used == NULL || (used->path = OPENSSL_strdup(path)) == NULL) {
+        OPENSSL_free(used);
+        module_close(module, false);
+        return NULL;
+    }
+    lock_take();
+    before = used_find(provider, path);
+    if (before == NULL) {
+        used->module = module;
+        used->next = provider->modules;
+        provider->modules = MOVE(used);
+    }
+    lock_release();
+    if (before == NULL)
+        return module;
+    used_free(used);
+    module_close(module, false);
+    return before;
+}
+
+struct module *provider_module(struct provider *provider, const char *path)
+{
+    struct module *module;
+    char why[512];
+
+    if (path == NULL)
+        path = provider->config.module_path;
+    lock_take();
+    module = used_find(provider, path);
+    lock_release();
+    if (module != NULL)
+        return module;
+    if (!module_open(path, provider->config.init_args, &module, why, sizeof(why))) {
+        error_raise(&provider->core, REASON_MODULE, "%s", why);
+        return NULL;
+    }
+    if (provider->config.no_deinit)
+        module_stay(module);
+    return used_add(provider, path, module);
+}
+
+void provider_free(struct provider *provider)
+{
+    bool touch = !ending_begun();
+    struct used_module *used = provider->modules;
+
+    while (used != NULL) {
+        struct used_module *next = used->next;
+
+        module_close(used->module, touch);
+        used_free(used);
+        used = next;
+    }
+    host_end(&provider->host);
+    config_clear(&provider->config);
+    OPENSSL_free(provider->misconfigured);
+    OPENSSL_free(provider);
+}
+
+static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider,
+                                                  const OSSL_DISPATCH *in)
+{
+    OSSL_FUNC_core_get_params_fn *get = NULL;
+
+    for (; in->function_id != 0; in++) {
+        switch (in->function_id) {
+        case OSSL_FUNC_CORE_GET_PARAMS:
+            get = OSSL_FUNC_core_get_params(in);
+            break;
+        case OSSL_FUNC_CORE_NEW_ERROR:
+            provider->core.new_error = OSSL_FUNC_core_new_error(in);
+            break;
+        case OSSL_FUNC_CORE_SET_ERROR_DEBUG:
+            provider->core.set_error_debug = OSSL_FUNC_core_set_error_debug(in);
+            break;
+        case OSSL_FUNC_CORE_VSET_ERROR:
+            provider->core.vset_error = OSSL_FUNC_core_vset_error(in);
+            break;
+        case OSSL_FUNC_BIO_READ_EX:
+            provider->bio_read = OSSL_FUNC_BIO_read_ex(in);
+            break;
+        case OSSL_FUNC_BIO_WRITE_EX:
+            provider->bio_write = OSSL_FUNC_BIO_write_ex(in);
+            break;
+        case OSSL_FUNC_BIO_GETS:
+            provider->bio_gets = OSSL_FUNC_BIO_gets(in);
+            break;
+        default:
+            break;
+        }
+    }
+    return get;
+}
+
+#define CONFIG_KEYS_MAX 32
+
+/* The values that the core gave for the keys of config_key, in their order. */
+static const char *section_lookup(void *arg, const char *key)
+{
+    char *const *values = arg;
+
+    for (size_t i = 0; config_key(i) != NULL; i++)
+        if (strcmp(config_key(i), key) == 0)
+            return values[i];
+    return NULL;
+}
+
+static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *get)
+{
+    char *values[CONFIG_KEYS_MAX] = { NULL };
+    OSSL_PARAM params[CONFIG_KEYS_MAX + 1];
+    char why[512] = "out of memory";
+    size_t count = 0;
+
+    for (; config_key(count) != NULL && count < CONFIG_KEYS_MAX; count++)
+        params[count] = OSSL_PARAM_construct_utf8_ptr(config_key(count), &values[count], 0);
+    params[count] = OSSL_PARAM_construct_end();
+    if (get(provider->core.handle, params) != 1)
+        return false;
+    if (config_load(section_lookup, values, &provider->config, why, sizeof(why))) {
+        log_to(provider->config.log);
+        return true;
+    }
+    provider->misconfigured = OPENSSL_strdup(why);
+    return provider->misconfigured != NULL;
+}
+
+bool provider_usable(const struct provider *provider)
+{
+    if (provider->misconfigured == NULL)
+        return true;
+    error_raise(&provider->core, REASON_CONFIGURATION, "%s", provider->misconfigured);
+    return false;
+}
+
+/* What goes wrong here goes wrong again at the first use, which tells. */
+static void load_early(struct provider *provider)
+{
+    struct module *module = NULL;
+
+    (void)ERR_set_mark();
+    if (provider_usable(provider))
+        module = provider_module(provider, NULL);
+    if (module != NULL)
+        (void)module_start(module);
+    (void)ERR_pop_to_mark();
+}
+
+bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
+                    const OSSL_DISPATCH *in)
+{
+    OSSL_FUNC_core_get_params_fn *get = take_upcalls(provider, in);
+    const struct core *core = &provider->core;
+
+    provider->core.handle = handle;
+    if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
+        core->vset_error == NULL || provider->bio_read == NULL || provider->bio_write == NULL ||
+        provider->bio_gets == NULL)
+        return false;
+    if (!host_begin(&provider->host, core->handle, in) || !configure(provider, get))
+        return false;
+    if (provider->config.load_early)
+        load_early(provider);
+    return true;
+}
+
+unsigned provider_hold(struct provider *provider)
+{
+    unsigned generation;
+
+    lock_take();
+    generation = lock_generation();
+    if (provider->held_generation != generation)
+        provider->held = 0;
+    provider->held_generation = generation;
+    provider->held++;
+    lock_release();
+    return generation;
+}
+
+void provider_let_go(struct provider *provider, unsigned generation)
+{
+    lock_take();
+    if (generation == provider->held_generation)
+        provider->held--;
+    lock_release();
+}
+
+static bool drained(const struct provider *provider)
+{
+    bool none;
+
+    lock_take();
+    none = provider->held == 0 || provider->held_generation != lock_generation();
+    lock_release();
+    return none;
+}
+
+bool provider_drain(const struct provider *provider, unsigned wait_ms)
+{
+    uint64_t deadline = clock_ms() + wait_ms;
+    const struct timespec pause = { 0, 1000000 };
+
+    while (!drained(provider) && clock_ms() < deadline)
+        (void)nanosleep(&pause, NULL);
+    return drained(provider);
+}

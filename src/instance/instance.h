@@ -1,0 +1,50 @@
+/* One loaded instance of the provider: a library context's configuration and what was made from it.
+ */
+#ifndef BRIDGE_INSTANCE_H
+#define BRIDGE_INSTANCE_H
+
+#include <openssl/core_dispatch.h>
+
+#include "instance/config.h"
+#include "instance/error.h"
+#include "instance/host.h"
+#include "module/module.h"
+
+struct used_module;
+
+struct provider {
+    struct core core;
+    struct config config;
+    char *misconfigured; /* why the configuration cannot be used; or NULL */
+    struct host host;
+    struct used_module *modules; /* under the lock (module/lock.h) */
+    unsigned held, held_generation; /* under the lock as well: provider_hold */
+    OSSL_FUNC_BIO_read_ex_fn *bio_read;
+    OSSL_FUNC_BIO_write_ex_fn *bio_write;
+    OSSL_FUNC_BIO_gets_fn *bio_gets;
+};
+
+/* False with an error raised when the configuration makes no sense. libcrypto says nothing when a
+ * provider of openssl.cnf does not load, so this one loads, and its first use tells. */
+bool provider_usable(const struct provider *provider);
+
+/* The module at path, or the configured one where path is NULL; loaded at the first use and kept
+ * until the provider is unloaded. NULL with an error raised when it cannot be loaded. */
+struct module *provider_module(struct provider *provider, const char *path);
+
+/* For OSSL_provider_init: takes the core's functions, reads the configuration. False when nothing can
+ * be done with either; provider_free is due all the same. */
+bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
+                    const OSSL_DISPATCH *in);
+void provider_free(struct provider *provider);
+
+/* Something that may outlive its caller (an operation in a job that was given up) uses the provider's
+ * keys and PINs until it lets go. What provider_hold returns goes to provider_let_go: what is held in
+ * another process (the parent of a fork) does not count. */
+unsigned provider_hold(struct provider *provider);
+void provider_let_go(struct provider *provider, unsigned generation);
+
+/* Waits until all have let go, but no longer than wait_ms; true when they all have. */
+bool provider_drain(const struct provider *provider, unsigned wait_ms);
+
+#endif

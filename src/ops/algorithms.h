@@ -1,0 +1,23 @@
+/* What src/provider.c offers to libcrypto. */
+#ifndef BRIDGE_ALGORITHMS_H
+#define BRIDGE_ALGORITHMS_H
+
+#include <openssl/core_dispatch.h>
+
+/* The tables of algorithms, one for each operation: src/ops/. */
+extern const OSSL_ALGORITHM store_algorithms[];
+extern const OSSL_ALGORITHM decoder_algorithms[];
+extern const OSSL_ALGORITHM encoder_algorithms[];
+extern const OSSL_ALGORITHM keymgmt_algorithms[];
+extern const OSSL_ALGORITHM signature_algorithms[];
+extern const OSSL_ALGORITHM sigalg_algorithms[]; /* with signature_algorithms in them */
+extern const OSSL_ALGORITHM asym_cipher_algorithms[];
+extern const OSSL_ALGORITHM keyexch_algorithms[];
+extern const OSSL_ALGORITHM rand_algorithms[]; /* with pkcs11-random = yes only */
+
+/* src/ops/capabilities.c */
+extern OSSL_FUNC_provider_get_capabilities_fn capabilities_get;
+
+#define PROPERTIES "provider=pkcs11"
+
+#endif
