@@ -206,7 +206,7 @@ int keygen_set_params(void *vctx, const OSSL_PARAM params[])
         OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_USAGE, NULL, 0),                               \
         OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, NULL, 0)
 
-const OSSL_PARAM *keygen_settable_params(void *vctx, void *provctx)
+const OSSL_PARAM *keygen_settable_params(enum key_type type)
 {
     static const OSSL_PARAM rsa[] = {
         OWN_PARAMS,
@@ -235,10 +235,8 @@ const OSSL_PARAM *keygen_settable_params(void *vctx, void *provctx)
         OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
         OSSL_PARAM_END,
     };
-    const struct keygen *ctx = vctx;
 
-    (void)provctx;
-    switch (ctx->generation.type) {
+    switch (type) {
     case KEY_RSA:
         return rsa;
     case KEY_RSA_PSS:

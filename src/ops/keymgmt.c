@@ -18,6 +18,9 @@ static OSSL_FUNC_keymgmt_gen_init_fn rsa_gen_init;
 static OSSL_FUNC_keymgmt_gen_init_fn ec_gen_init;
 static OSSL_FUNC_keymgmt_new_fn rsa_pss_new;
 static OSSL_FUNC_keymgmt_gen_init_fn rsa_pss_gen_init;
+static OSSL_FUNC_keymgmt_gen_settable_params_fn rsa_gen_settable_params;
+static OSSL_FUNC_keymgmt_gen_settable_params_fn rsa_pss_gen_settable_params;
+static OSSL_FUNC_keymgmt_gen_settable_params_fn ec_gen_settable_params;
 static OSSL_FUNC_keymgmt_query_operation_name_fn rsa_pss_operation_name;
 static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
 static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
@@ -61,6 +64,20 @@ static void *rsa_gen_init(void *provctx, int selection, const OSSL_PARAM params[
 static void *ec_gen_init(void *provctx, int selection, const OSSL_PARAM params[])
 {
     return keygen_init(provctx, KEY_EC, selection, params);
+}
+
+static const OSSL_PARAM *rsa_gen_settable_params(void *genctx, void *provctx)
+{
+    (void)genctx;
+    (void)provctx;
+    return keygen_settable_params(KEY_RSA);
+}
+
+static const OSSL_PARAM *ec_gen_settable_params(void *genctx, void *provctx)
+{
+    (void)genctx;
+    (void)provctx;
+    return keygen_settable_params(KEY_EC);
 }
 
 static void keymgmt_free(void *keydata)
@@ -519,6 +536,13 @@ static void *rsa_pss_gen_init(void *provctx, int selection, const OSSL_PARAM par
     return keygen_init(provctx, KEY_RSA_PSS, selection, params);
 }
 
+static const OSSL_PARAM *rsa_pss_gen_settable_params(void *genctx, void *provctx)
+{
+    (void)genctx;
+    (void)provctx;
+    return keygen_settable_params(KEY_RSA_PSS);
+}
+
 static const char *rsa_pss_operation_name(int operation)
 {
     return operation_name(KEY_RSA_PSS, operation);
@@ -539,7 +563,6 @@ static const char *ec_operation_name(int operation)
         { OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))keymgmt_dup },                                    \
         { OSSL_FUNC_KEYMGMT_GEN_SET_TEMPLATE, (void (*)(void))keygen_set_template },               \
         { OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, (void (*)(void))keygen_set_params },                   \
-        { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))keygen_settable_params },         \
         { OSSL_FUNC_KEYMGMT_GEN, (void (*)(void))keygen_gen },                                     \
     {                                                                                              \
         OSSL_FUNC_KEYMGMT_GEN_CLEANUP, (void (*)(void))keygen_cleanup                              \
@@ -550,6 +573,7 @@ static const char *ec_operation_name(int operation)
         SHARED,                                                                                    \
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
         { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
+        { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))name##_gen_settable_params },     \
         { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))rsa_import },                                  \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },                             \
@@ -566,6 +590,7 @@ static const OSSL_DISPATCH ec_functions[] = {
     SHARED,
     { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))ec_new },
     { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))ec_gen_init },
+    { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))ec_gen_settable_params },
     { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))ec_import },
     { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))ec_types },
@@ -586,6 +611,12 @@ static const OSSL_DISPATCH ec_functions[] = {
     {                                                                                              \
         return keygen_init(provctx, key_type, selection, params);                                  \
     }                                                                                              \
+    static const OSSL_PARAM *name##_gen_settable_params(void *genctx, void *provctx)               \
+    {                                                                                              \
+        (void)genctx;                                                                              \
+        (void)provctx;                                                                             \
+        return keygen_settable_params(key_type);                                                   \
+    }                                                                                              \
     static const char *name##_operation_name(int operation)                                        \
     {                                                                                              \
         return operation_name(key_type, operation);                                                \
@@ -594,6 +625,7 @@ static const OSSL_DISPATCH ec_functions[] = {
         SHARED,                                                                                    \
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
         { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
+        { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))name##_gen_settable_params },     \
         { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))raw_import },                                  \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))raw_types },                             \
