@@ -6,6 +6,7 @@
 #include <openssl/rand.h>
 
 #include "base/scope.h"
+#include "key/open.h"
 #include "key/public.h"
 #include "mech/names.h"
 #include "module/call.h"
@@ -30,23 +31,12 @@ struct work {
     struct key *key;
 };
 
-static bool uri_open(struct work *work)
+static bool work_open(struct work *work)
 {
     const struct generation *generation = work->generation;
-    const struct config *config = &generation->provider->config;
     const char *text = generation->uri != NULL ? generation->uri : "pkcs11:";
-    char why[512];
 
-    if (!uri_parse(text, config->allow_uri_module, &work->uri, why, sizeof(why))) {
-        error_raise(&generation->provider->core, REASON_URI, "cannot use pkcs11_uri: %s", why);
-        return false;
-    }
-    work->pins = (struct pin_source){ .libctx = generation->provider->host.libctx,
-                                      .value = work->uri.pin,
-                                      .file = work->uri.pin_file,
-                                      .config = config->pin,
-                                      .config_file = config->pin_file };
-    return true;
+    return open_uri(generation->provider, text, "pkcs11_uri", &work->uri, &work->pins);
 }
 
 static bool generate_failed(const struct work *work, CK_RV rv)
@@ -436,7 +426,7 @@ struct key *key_generate(const struct generation *generation)
     struct work work = { .generation = generation,
                          .token_object = generation->uri != NULL && !generation->ephemeral,
                          .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
-    struct slot *slot = uri_open(&work) ? find_slot(&work) : NULL;
+    struct slot *slot = work_open(&work) ? find_slot(&work) : NULL;
 
     work.marked = slot != NULL && (uri_id(&work.uri) == NULL || !work.token_object);
     if (slot != NULL && RAND_bytes_ex(generation->provider->host.libctx, work.mark,

@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 
 #include "base/scope.h"
+#include "key/open.h"
 #include "key/public.h"
 #include "module/call.h"
 #include "token/run.h"
@@ -68,26 +69,8 @@ static const struct load_phase no_phases[] = {
 
 bool load_begin(struct load *load, struct provider *provider, const char *text)
 {
-    char why[512];
-
     *load = (struct load){ .provider = provider };
-    if (!provider_usable(provider))
-        return false;
-    if (!uri_parse(text, provider->config.allow_uri_module, &load->uri, why, sizeof(why))) {
-        error_raise(&provider->core, REASON_URI, "cannot use the pkcs11 URI: %s", why);
-        return false;
-    }
-    if (load->uri.impossible != NULL) {
-        error_raise(&provider->core, REASON_URI, "nothing can match the pkcs11 URI: %s",
-                    load->uri.impossible);
-        return false;
-    }
-    load->pins = (struct pin_source){ .libctx = provider->host.libctx,
-                                      .value = load->uri.pin,
-                                      .file = load->uri.pin_file,
-                                      .config = provider->config.pin,
-                                      .config_file = provider->config.pin_file };
-    return true;
+    return open_uri(provider, text, "the pkcs11 URI", &load->uri, &load->pins);
 }
 
 void load_want(struct load *load, enum load_want want)

@@ -181,6 +181,59 @@ static void test_generate_bad_parameters(void **state)
 }
 
 /* A key that may only agree on keys does not sign. */
+/* A URI that can match nothing leads nowhere: not to the first token that there is, which would be
+ * shown the PIN. */
+static void test_generate_impossible_uri(void **state)
+{
+    static const char *const uris[] = {
+        "pkcs11:tokn=soft;object=misspelt",
+        "pkcs11:token=soft;object=misspelt;lable=x",
+        "pkcs11:token=soft;obejct=misspelt?pin-value=1234",
+        "pkcs11:serial=0123456789abcdef0123456789abcdef;object=misspelt", /* longer than any */
+    };
+    static const char *const ephemeral[] = { NULL, "yes" };
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    unsigned before = object_count(libctx, "pkcs11:");
+    char error[1024];
+
+    (void)state;
+    OSSL_LIB_CTX_free(libctx);
+    libctx = libctx_new_faulty("");
+    calls_reset();
+    for (size_t i = 0; i < 2 * COUNT_OF(uris) * COUNT_OF(types); i++) {
+        const char *uri = uris[i / 2 / COUNT_OF(types)];
+
+        ERR_clear_error();
+        if (generate(libctx, i / 2 % COUNT_OF(types), uri, NULL, ephemeral[i % 2]) != NULL)
+            fail_msg("a key for %s", uri);
+        assert_non_null(strstr(last_error(error, sizeof(error)), "nothing can match pkcs11_uri"));
+        assert_null(key_load_uri(libctx, uri));
+    }
+    assert_int_equal(calls(NULL), calls("C_Initialize")); /* above all: no C_Login */
+    OSSL_LIB_CTX_free(libctx);
+    libctx = libctx_new("");
+    assert_int_equal(object_count(libctx, "pkcs11:"), before);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A provider whose configuration makes no sense does nothing with what is left of it. */
+static void test_generate_misconfigured(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-module-login-behavior = sometimes\n");
+    char error[1024];
+
+    (void)state;
+    calls_reset();
+    ERR_clear_error();
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        assert_null(generate(libctx, i, "pkcs11:token=soft;object=misconfigured", NULL, NULL));
+        assert_null(generate(libctx, i, NULL, NULL, NULL));
+        assert_non_null(strstr(last_error(error, sizeof(error)), "login-behavior"));
+    }
+    assert_int_equal(calls(NULL), calls("C_Initialize"));
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static void test_generate_usage(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
@@ -262,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_generate_use_and_load_again),
         cmocka_unit_test(test_generate_refuses_what_is_taken),
         cmocka_unit_test(test_generate_bad_parameters),
+        cmocka_unit_test(test_generate_impossible_uri),
+        cmocka_unit_test(test_generate_misconfigured),
         cmocka_unit_test(test_generate_usage),
         cmocka_unit_test(test_generate_session_keys),
         cmocka_unit_test(test_generate_many_session_keys),

@@ -1,0 +1,26 @@
+#include "key/open.h"
+
+bool open_uri(struct provider *provider, const char *text, const char *what, struct uri *uri,
+              struct pin_source *pins)
+{
+    const struct config *config = &provider->config;
+    char why[512];
+
+    *uri = (struct uri){ 0 };
+    if (!provider_usable(provider))
+        return false;
+    if (!uri_parse(text, config->allow_uri_module, uri, why, sizeof(why))) {
+        error_raise(&provider->core, REASON_URI, "cannot use %s: %s", what, why);
+        return false;
+    }
+    if (uri->impossible != NULL) {
+        error_raise(&provider->core, REASON_URI, "nothing can match %s: %s", what, uri->impossible);
+        return false;
+    }
+    *pins = (struct pin_source){ .libctx = provider->host.libctx,
+                                 .value = uri->pin,
+                                 .file = uri->pin_file,
+                                 .config = config->pin,
+                                 .config_file = config->pin_file };
+    return true;
+}
