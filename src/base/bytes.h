@@ -11,6 +11,14 @@ struct bytes {
     size_t len;
 };
 
+/* Bytes that belong to somebody else. */
+struct view {
+    const uint8_t *data;
+    size_t len;
+};
+
+#define VIEW(array) ((struct view){ (array), sizeof(array) })
+
 /* Copies len bytes of data into *out, which must hold nothing. False when memory is short. */
 bool bytes_set(struct bytes *out, const void *data, size_t len);
 

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 enum der_tag {
     DER_INTEGER = 0x02,
     DER_BIT_STRING = 0x03,
@@ -19,14 +21,6 @@ enum der_tag {
     DER_SEQUENCE = 0x30,
     DER_CONTEXT = 0xa0, /* [0], explicit; + n for [n] */
 };
-
-/* Bytes that belong to somebody else. */
-struct view {
-    const uint8_t *data;
-    size_t len;
-};
-
-#define VIEW(array) ((struct view){ (array), sizeof(array) })
 
 /* Writes into buf from its end towards its start. When room runs out, failed is set, nothing more
  * is written, and der_done says 0. */

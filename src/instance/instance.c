@@ -7,10 +7,11 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 
-#include "base/scope.h"
 #include "module/ending.h"
 #include "module/lock.h"
-#include "module/retry.h"
+#include "base/clock.h"
+#include "base/scope.h"
+#include "token/slot.h"
 
 struct used_module {
     struct used_module *next;
@@ -71,7 +72,7 @@ struct module *provider_module(struct provider *provider, const char *path)
     lock_release();
     if (module != NULL)
         return module;
-    if (!module_open(path, provider->config.init_args, &module, why, sizeof(why))) {
+    if (!module_open(path, provider->config.init_args, &slots_tenant, &module, why, sizeof(why))) {
         error_raise(&provider->core, REASON_MODULE, "%s", why);
         return NULL;
     }

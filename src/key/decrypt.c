@@ -8,20 +8,15 @@
 #include "mech/unpad.h"
 #include "module/call.h"
 
-static CK_RV decrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+static CK_RV decrypt(struct session *session, struct handle handle, void *arg)
 {
     struct operation *operation = arg;
-    struct module *module = session->slot->module;
-    CK_RV rv = P11_CALL(module, C_DecryptInit, session->handle, &operation->mechanism.ck, handle);
+    CK_RV rv = session_decrypt_init(session, &operation->mechanism.ck, handle);
 
     operation->refused = rv != CKR_OK;
     if (rv == CKR_OK && operation->key->object->always_authenticate)
         rv = login_context(session, &operation->pins);
-    if (rv != CKR_OK)
-        return rv;
-    operation->out_len = operation->out_size;
-    return P11_CALL(module, C_Decrypt, session->handle, ck_input(operation->in.data),
-                    operation->in.len, operation->out, &operation->out_len);
+    return rv == CKR_OK ? session_decrypt(session, operation->in, &operation->out) : rv;
 }
 
 /* What came of one. */
@@ -54,9 +49,9 @@ static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, 
     outcome->mechanism = operation->mechanism.ck.mechanism;
     outcome->refused = operation->refused;
     if (rv == CKR_OK) {
-        outcome->len = operation->out_len;
-        memcpy(out, operation->out,
-               operation->out_size); /* all of it: the length may be a secret */
+        outcome->len = operation->out.len;
+        memcpy(out, operation->out.data,
+               operation->out.size); /* all of it: the length may be a secret */
     }
     return rv;
 }

@@ -1,46 +1,53 @@
 #include "key/delete.h"
 
 #include "base/scope.h"
-#include "module/call.h"
 #include "token/run.h"
 
 struct deletion {
     struct load *load;
     struct slot *slot; /* of the object */
-    CK_OBJECT_HANDLE handle;
-    CK_ULONG found; /* on all tokens that fit */
+    CK_ULONG found;    /* on all tokens that fit */
 };
 
-/* Counts what the URI names on this slot, and remembers the first. */
-static CK_RV look(struct session *session, void *arg)
+static CK_RV find(struct session *session, const struct uri *uri, struct handle *handles,
+                  CK_ULONG most, CK_ULONG *found)
 {
-    struct deletion *deletion = arg;
-    const struct uri *uri = &deletion->load->uri;
-    CK_OBJECT_HANDLE handles[2];
     CK_ATTRIBUTE template[TEMPLATE_MAX];
     CK_OBJECT_CLASS class;
-    CK_ULONG count = 0, found = 0;
-    CK_RV rv;
+    CK_ULONG count = 0;
 
     if (uri_class(uri, &class))
         template[count++] = (CK_ATTRIBUTE){ CKA_CLASS, &class, sizeof(class) };
     count = uri_add_names(uri, template, count);
-    rv = objects_find(session, template, count, handles, COUNT(handles), &found);
-    if (rv == CKR_OK && found != 0) {
+    return session_find(session, template, count, handles, most, found);
+}
+
+/* Counts what the URI names on this slot. */
+static CK_RV look(struct session *session, void *arg)
+{
+    struct deletion *deletion = arg;
+    struct handle handles[2];
+    CK_ULONG found = 0;
+    CK_RV rv = find(session, &deletion->load->uri, handles, COUNT(handles), &found);
+
+    if (rv == CKR_OK && found != 0)
         deletion->slot = session->slot;
-        deletion->handle = handles[0];
-        deletion->found += found;
-    }
+    deletion->found += found;
     return rv;
 }
 
+/* Finds it again on the session that destroys it: a handle means nothing on another. */
 static CK_RV destroy(struct session *session, void *arg)
 {
     struct deletion *deletion = arg;
-    CK_RV rv = P11_CALL(session->slot->module, C_DestroyObject, session->handle, deletion->handle);
+    struct handle handles[2];
+    CK_RV rv = find(session, &deletion->load->uri, handles, COUNT(handles), &deletion->found);
 
+    if (rv != CKR_OK || deletion->found != 1)
+        return rv;
+    session->committed = true; /* it may be gone, and another object may match */
+    rv = session_destroy(session, handles[0]);
     slot_changed(session->slot);
-    session->final = !ckr_before_anything(rv); /* it may be gone, and the handle another object's */
     return rv;
 }
 
@@ -50,16 +57,38 @@ static bool delete_failed(const struct load *load, CK_RV rv)
     return false;
 }
 
+static bool not_one(const struct deletion *deletion)
+{
+    error_raise(&deletion->load->provider->core, REASON_OBJECT, "cannot delete %s: %s",
+                deletion->load->uri.text,
+                deletion->found == 0 ? "there is no such object"
+                                     : "it names several objects; type=private, public or cert "
+                                       "tells the parts of a key apart");
+    return false;
+}
+
+static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose purpose,
+                    session_task *task)
+{
+    struct run run = { .slot = slot,
+                       .purpose = purpose,
+                       .login = true,
+                       .pins = &deletion->load->pins,
+                       .task = task,
+                       .arg = deletion };
+
+    return run_task(&run);
+}
+
 static CK_RV look_everywhere(struct deletion *deletion)
 {
-    struct load *load = deletion->load;
     struct slot *slot = NULL;
     CK_RV rv;
 
     do {
-        rv = scan_next(&load->scan, &slot);
+        rv = scan_next(&deletion->load->scan, &slot);
         if (rv == CKR_OK && slot != NULL)
-            rv = run_on_slot(slot, true, &load->pins, look, deletion);
+            rv = run_on(deletion, slot, TO_READ, look);
     } while (rv == CKR_OK && slot != NULL);
     return rv;
 }
@@ -67,28 +96,21 @@ static CK_RV look_everywhere(struct deletion *deletion)
 bool delete_object(struct load *load)
 {
     struct deletion deletion = { .load = load };
-    const struct core *core = &load->provider->core;
     struct module *module = provider_module(load->provider, load->uri.module_path);
     CK_RV rv;
 
     if (module == NULL)
         return false;
     if (!load->uri.names_object) {
-        error_raise(core, REASON_URI, "cannot delete %s: neither object nor id is given",
-                    load->uri.text);
+        error_raise(&load->provider->core, REASON_URI,
+                    "cannot delete %s: neither object nor id is given", load->uri.text);
         return false;
     }
     scan_begin(&load->scan, module, &load->uri, &load->provider->config.limits);
     rv = look_everywhere(&deletion);
+    if (rv == CKR_OK && deletion.found == 1)
+        rv = run_on(&deletion, deletion.slot, TO_WRITE, destroy);
     if (rv != CKR_OK)
         return delete_failed(load, rv);
-    if (deletion.found != 1) {
-        error_raise(core, REASON_OBJECT, "cannot delete %s: %s", load->uri.text,
-                    deletion.found == 0 ? "there is no such object"
-                                        : "it names several objects; type=private, public or cert "
-                                          "tells the parts of a key apart");
-        return false;
-    }
-    rv = run_writing(deletion.slot, &load->pins, destroy, &deletion);
-    return rv == CKR_OK || delete_failed(load, rv);
+    return deletion.found == 1 || not_one(&deletion);
 }

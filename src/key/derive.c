@@ -5,10 +5,9 @@
 #include "module/call.h"
 
 /* The secret is a session object for as long as it takes to read it. */
-static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+static CK_RV derive(struct session *session, struct handle handle, void *arg)
 {
     struct operation *operation = arg;
-    struct module *module = session->slot->module;
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_KEY_TYPE type = CKK_GENERIC_SECRET;
     CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
@@ -18,20 +17,20 @@ static CK_RV derive(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
         { CKA_TOKEN, &no, sizeof(no) },
         { CKA_SENSITIVE, &no, sizeof(no) },
         { CKA_EXTRACTABLE, &yes, sizeof(yes) },
-        { CKA_VALUE_LEN, &operation->out_size, sizeof(operation->out_size) },
+        { CKA_VALUE_LEN, &operation->out.size, sizeof(operation->out.size) },
     };
-    CK_ATTRIBUTE value = { CKA_VALUE, operation->out, operation->out_size };
-    CK_OBJECT_HANDLE secret = CK_INVALID_HANDLE;
-    CK_RV rv = P11_CALL(module, C_DeriveKey, session->handle, &operation->mechanism.ck, handle,
-                        template, COUNT(template), &secret);
+    CK_ATTRIBUTE value = { CKA_VALUE, operation->out.data, operation->out.size };
+    struct handle secret;
+    CK_RV rv = session_derive(session, &operation->mechanism.ck, handle, template, COUNT(template),
+                              &secret);
 
     if (rv != CKR_OK)
         return rv;
-    rv = P11_CALL(module, C_GetAttributeValue, session->handle, secret, &value, 1);
-    operation->out_len = value.ulValueLen;
+    rv = session_get(session, secret, &value, 1);
+    operation->out.len = value.ulValueLen;
     if (rv != CKR_OK)
         return rv; /* the session is closed, and the object with it */
-    return P11_CALL(module, C_DestroyObject, session->handle, secret);
+    return session_destroy(session, secret);
 }
 
 /* The peer's point: as it is, which every token takes (PKCS#11 v3.1 §6.3.16). Where it could be
@@ -68,19 +67,19 @@ static bool secret_finish(const struct operation *operation, uint8_t *out, size_
 {
     const struct key *key = operation->key;
 
-    *len = operation->out_len;
-    if (*len != operation->out_size) {
+    *len = operation->out.len;
+    if (*len != operation->out.size) {
         error_raise(&key->provider->core, REASON_OPERATION,
                     "the token derived a secret of %zu bytes, where the curve has %lu", *len,
-                    (unsigned long)operation->out_size);
+                    (unsigned long)operation->out.size);
         return false;
     }
-    if (secret_is_zero(key, operation->out, *len)) {
+    if (secret_is_zero(key, operation->out.data, *len)) {
         error_raise(&key->provider->core, REASON_OPERATION,
                     "the peer's public key is of small order: the secret would be zero");
         return false;
     }
-    memcpy(out, operation->out, *len);
+    memcpy(out, operation->out.data, *len);
     return true;
 }
 

@@ -72,18 +72,17 @@ static CK_RV look_for(struct session *session, CK_OBJECT_CLASS class, const CK_A
                       bool *found)
 {
     CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) }, *name };
-    CK_OBJECT_HANDLE handle;
+    struct handle handle;
     CK_ULONG count = 0;
-    CK_RV rv = objects_find(session, template, COUNT(template), &handle, 1, &count);
+    CK_RV rv = session_find(session, template, COUNT(template), &handle, 1, &count);
 
     *found = *found || count != 0;
     return rv;
 }
 
 /* Whether a key has the label or the id already. */
-static CK_RV check_taken(struct session *session, void *arg)
+static CK_RV check_taken(struct session *session, struct work *work)
 {
-    struct work *work = arg;
     const struct {
         const char *what;
         const CK_ATTRIBUTE *name;
@@ -222,7 +221,7 @@ static void templates_make(const struct work *work, const struct generate_row *r
 }
 
 struct pair {
-    CK_OBJECT_HANDLE private, public;
+    struct handle private, public;
 };
 
 static CK_RV make_pair_once(struct session *session, struct work *work,
@@ -232,8 +231,8 @@ static CK_RV make_pair_once(struct session *session, struct work *work,
     struct templates t;
 
     templates_make(work, row, all, &t);
-    return P11_CALL(session->slot->module, C_GenerateKeyPair, session->handle, &mechanism, t.public,
-                    t.public_count, t.private, t.private_count, &pair->public, &pair->private);
+    return session_generate_pair(session, &mechanism, t.public, t.public_count, t.private,
+                                 t.private_count, &pair->public, &pair->private);
 }
 
 static bool template_refused(CK_RV rv)
@@ -266,9 +265,8 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
 static bool destroy_pair(struct session *session, const struct pair *pair)
 {
     const char *name = call_name();
-    struct module *module = session->slot->module;
-    CK_RV private = P11_CALL(module, C_DestroyObject, session->handle, pair->private);
-    CK_RV public = P11_CALL(module, C_DestroyObject, session->handle, pair->public);
+    CK_RV private = session_destroy(session, pair->private);
+    CK_RV public = session_destroy(session, pair->public);
 
     call_named(name);
     return private == CKR_OK && public == CKR_OK;
@@ -278,12 +276,12 @@ static CK_RV destroy_by_id(struct session *session, CK_OBJECT_CLASS class, const
 {
     CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
                                 { CKA_ID, (void *)(uintptr_t)id, ID_LEN } };
-    CK_OBJECT_HANDLE handles[4];
+    struct handle handles[4];
     CK_ULONG count = 0;
-    CK_RV rv = objects_find(session, template, COUNT(template), handles, COUNT(handles), &count);
+    CK_RV rv = session_find(session, template, COUNT(template), handles, COUNT(handles), &count);
 
     for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
-        rv = P11_CALL(session->slot->module, C_DestroyObject, session->handle, handles[i]);
+        rv = session_destroy(session, handles[i]);
     return rv;
 }
 
@@ -321,7 +319,6 @@ static bool derive_id(const struct key *key, uint8_t *id)
 static CK_RV set_id(struct session *session, struct work *work, const struct pair *pair)
 {
     _cleanup_(key_scoped) struct key *public = NULL;
-    struct module *module = session->slot->module;
     CK_ATTRIBUTE attribute = { CKA_ID, work->id, sizeof(work->id) };
     const char *unusable = NULL;
     CK_RV rv = public_read_key(work->generation->provider, session, pair->public, CKO_PUBLIC_KEY,
@@ -332,10 +329,10 @@ static CK_RV set_id(struct session *session, struct work *work, const struct pai
     if (public == NULL || !derive_id(public, work->id))
         return RV_NO_PUBLIC_HALF;
     work->id_known = true;
-    rv = P11_CALL(module, C_SetAttributeValue, session->handle, pair->private, &attribute, 1);
+    rv = session_set(session, pair->private, &attribute, 1);
     if (rv != CKR_OK)
         return rv;
-    return P11_CALL(module, C_SetAttributeValue, session->handle, pair->public, &attribute, 1);
+    return session_set(session, pair->public, &attribute, 1);
 }
 
 /* Names the pair and makes the key of it. */
@@ -352,70 +349,80 @@ static CK_RV adopt(struct session *session, struct work *work, const struct pair
     return rv == CKR_OK && work->key == NULL ? RV_NO_PUBLIC_HALF : rv;
 }
 
-/* Something may be left on the token. Where it has no mark of ours it cannot be told from another
- * key with that id, so that there is no second try either. */
-static void leave(struct session *session, struct work *work)
+static CK_RV make_and_adopt(struct session *session, struct work *work)
 {
-    work->left = work->token_object;
-    session->final = work->token_object && !work->marked;
-}
+    struct pair pair;
+    CK_RV rv;
 
-static CK_RV generate(struct session *session, void *arg)
-{
-    struct work *work = arg;
-    struct pair pair = { CK_INVALID_HANDLE, CK_INVALID_HANDLE };
-    CK_RV rv = work->left ? sweep(session, work) : CKR_OK;
-
-    if (rv != CKR_OK)
-        return rv;
     work->id_known = false;
+    /* what may be left without a mark cannot be told from another key with that id */
+    session->committed = work->token_object && !work->marked;
     rv = make_pair(session, work, &pair);
     if (rv != CKR_OK) {
-        if (ckr_describe(rv)->repair != REPAIR_NOTHING && !ckr_before_anything(rv))
-            leave(session, work);
+        struct verdict verdict = ckr_verdict(call_name(), rv);
+
+        work->left = work->token_object && verdict.repair != REPAIR_NOTHING && verdict.begun;
         return rv;
     }
     rv = adopt(session, work, &pair);
     if (rv != CKR_OK && !destroy_pair(session, &pair))
-        leave(session, work);
+        work->left = work->token_object;
+    else if (rv != CKR_OK)
+        session->committed = false;
     if (rv == CKR_OK && !work->token_object)
         object_own(work->key->object, pair.public);
     return rv;
+}
+
+/* Looks and acts on one session: nobody else's key gets between. */
+static CK_RV generate(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = work->left ? sweep(session, work) : CKR_OK;
+
+    if (rv == CKR_OK && work->token_object)
+        rv = check_taken(session, work);
+    return rv == CKR_OK && work->taken == NULL ? make_and_adopt(session, work) : rv;
 }
 
 /* The last try to leave nothing behind. */
 static void clean_up(struct work *work, struct slot *slot)
 {
     const char *name = call_name();
+    struct run run = {
+        .slot = slot, .purpose = TO_WRITE, .login = true, .pins = &work->pins, .task = sweep, .arg = work
+    };
+    bool clean = work->marked && run_task(&run) == CKR_OK;
 
-    if (work->marked && run_writing(slot, &work->pins, sweep, work) == CKR_OK) {
-        call_named(name);
-        return;
-    }
     call_named(name);
-    error_raise(&work->generation->provider->core, REASON_OPERATION,
-                "the token failed in the middle of making a key: look whether it has one for %s "
-                "that is not wanted",
-                work->uri.text);
+    if (!clean)
+        error_raise(&work->generation->provider->core, REASON_OPERATION,
+                    "the token failed in the middle of making a key: look whether it has one for "
+                    "%s that is not wanted",
+                    work->uri.text);
+}
+
+static bool taken(const struct work *work)
+{
+    error_raise(&work->generation->provider->core, REASON_OBJECT,
+                "cannot generate a key for %s: a key on the token has this %s already",
+                work->uri.text, work->taken);
+    return false;
 }
 
 static bool generate_on(struct work *work, struct slot *slot)
 {
-    CK_RV rv = CKR_OK;
+    struct run run = { .slot = slot,
+                       .purpose = work->token_object ? TO_WRITE : TO_KEEP,
+                       .login = true,
+                       .pins = &work->pins,
+                       .task = generate,
+                       .arg = work };
+    CK_RV rv = run_task(&run);
 
-    if (work->token_object)
-        rv = run_on_slot(slot, true, &work->pins, check_taken, work);
-    if (rv == CKR_OK && work->taken != NULL) {
-        error_raise(&work->generation->provider->core, REASON_OBJECT,
-                    "cannot generate a key for %s: a key on the token has this %s already",
-                    work->uri.text, work->taken);
-        return false;
-    }
-    if (rv == CKR_OK)
-        rv = (work->token_object ? run_writing : run_on_keeper)(slot, &work->pins, generate, work);
     slot_changed(slot);
     if (rv == CKR_OK)
-        return true;
+        return work->taken == NULL || taken(work);
     if (work->left)
         clean_up(work, slot);
     return generate_failed(work, rv);

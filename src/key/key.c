@@ -243,7 +243,7 @@ const char *key_describe(const struct key *key, char *buf, size_t size)
         (void)snprintf(buf, size, "a public key");
         return buf;
     }
-    uri = uri_format(&object->slot->token, object->class, object->id.data, object->id.len,
+    uri = uri_format(&object->slot->token.info, object->class, object->id.data, object->id.len,
                      object->label.data, object->label.len);
     (void)snprintf(buf, size, "%s", uri != NULL ? uri : "pkcs11:");
     free(uri);

@@ -28,7 +28,6 @@ struct load_phase {
 };
 
 #define NO_CLASS CK_UNAVAILABLE_INFORMATION
-#define NO_EPOCH (~0UL)
 
 static const struct load_phase private_phases[] = {
     { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
@@ -171,8 +170,7 @@ static CK_RV search(struct session *session, void *arg)
 
     count = uri_add_names(&load->uri, template, count);
     count = add_criteria(load, template, count);
-    load->epoch = session->epoch;
-    rv = objects_find(session, template, count, load->handles, FIND_BATCH, &load->count);
+    rv = session_find(session, template, count, load->handles, FIND_BATCH, &load->count);
     if (rv == CKR_OK && load->count == 0 && load->phase->login == WITH_LOGIN)
         rv = login_confirm(session);
     return rv;
@@ -193,6 +191,17 @@ static bool is_by_name(const struct load *load)
            load->uri.names_object && load->alias.data == NULL;
 }
 
+static CK_RV run_phase_task(struct load *load, session_task *task, void *arg)
+{
+    struct run run = { .slot = load->slot,
+                       .login = load->phase->login != WITHOUT_LOGIN,
+                       .pins = &load->pins,
+                       .task = task,
+                       .arg = arg };
+
+    return run_task(&run);
+}
+
 /* Finds the private keys by name; true when there is nothing left to do in this phase. */
 static bool run_by_name(struct load *load)
 {
@@ -200,8 +209,7 @@ static bool run_by_name(struct load *load)
     CK_RV rv;
 
     *named = (struct named){ .provider = load->provider, .uri = &load->uri };
-    rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, named_find,
-                     named);
+    rv = run_phase_task(load, named_find, named);
     if (rv != CKR_OK)
         note_failure(load, rv);
     else if (named->unusable != NULL)
@@ -220,7 +228,7 @@ static void run_phase(struct load *load)
     load->by_name = is_by_name(load) && run_by_name(load);
     if (load->by_name)
         return;
-    rv = run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, search, load);
+    rv = run_phase_task(load, search, load);
     if (rv == CKR_OK)
         return;
     note_failure(load, rv);
@@ -265,7 +273,7 @@ struct make_task {
 };
 
 /* The URI of a secret key into load->name; one without id and label has none. */
-static CK_RV make_name(struct session *session, CK_OBJECT_HANDLE handle, struct load *load)
+static CK_RV make_name(struct session *session, struct handle handle, struct load *load)
 {
     static const CK_ATTRIBUTE_TYPE types[] = { CKA_ID, CKA_LABEL };
     _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
@@ -280,13 +288,13 @@ static CK_RV make_name(struct session *session, CK_OBJECT_HANDLE handle, struct 
     label = attribute(attributes, CKA_LABEL);
     if (id == NULL && label == NULL)
         return CKR_OK;
-    load->name = uri_format(&session->slot->token, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
+    load->name = uri_format(&session->slot->token.info, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
                             id != NULL ? id->ulValueLen : 0, label != NULL ? label->pValue : NULL,
                             label != NULL ? label->ulValueLen : 0);
     return load->name != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
-static CK_RV make_one(struct session *session, CK_OBJECT_HANDLE handle, struct make_task *task)
+static CK_RV make_one(struct session *session, struct handle handle, struct make_task *task)
 {
     struct load *load = task->load;
     const char *unusable = NULL;
@@ -308,12 +316,16 @@ static CK_RV make(struct session *session, void *arg)
 {
     struct make_task *task = arg;
     struct load *load = task->load;
-    CK_RV rv = session->epoch != load->epoch ? search(session, load) : CKR_OK;
+    struct handle *handle = &load->handles[task->index];
+    CK_RV rv = make_one(session, *handle, task);
 
-    if (rv == CKR_OK && task->index < load->count)
-        rv = make_one(session, load->handles[task->index], task);
+    if (rv == RV_STALE) {
+        rv = search(session, load);
+        if (rv == CKR_OK && task->index < load->count)
+            rv = make_one(session, *handle, task);
+    }
     if (rv == CKR_OBJECT_HANDLE_INVALID)
-        load->epoch = NO_EPOCH;
+        *handle = (struct handle){ 0, 0 };
     return rv;
 }
 
@@ -321,8 +333,7 @@ static CK_RV make(struct session *session, void *arg)
 static bool load_make(struct load *load, struct key **key, struct bytes *certificate)
 {
     struct make_task task = { load, load->next++, NULL, { NULL, 0 } };
-    CK_RV rv =
-        run_on_slot(load->slot, load->phase->login != WITHOUT_LOGIN, &load->pins, make, &task);
+    CK_RV rv = run_phase_task(load, make, &task);
 
     if (rv != CKR_OK) {
         note_failure(load, rv);

@@ -22,9 +22,8 @@ struct load {
     struct slot *slot;               /* whose objects are being given out */
     const struct load_phase *phases; /* what to search on each slot */
     const struct load_phase *phase;  /* of the handles below */
-    CK_OBJECT_HANDLE handles[FIND_BATCH];
+    struct handle handles[FIND_BATCH];
     CK_ULONG count, next;
-    unsigned long epoch; /* of the slot when the handles were found */
     bool by_name;
     struct named named;  /* the keys that were found by name, in the place of handles */
 

@@ -129,14 +129,14 @@ static CK_RV try_places(struct named *named, struct session *session, const CK_A
     _cleanup_(objects_clear) struct objects objects = { .places = { .count = 0 } };
     CK_RV rv;
 
-    if (!place_recall(session->slot, session->epoch, name, count, &objects.places))
+    if (!place_recall(session->slot, name, count, &objects.places))
         return CKR_OK;
     rv = make_all(named, session, &objects);
     if (rv == CKR_OK && named->count != 0)
         return CKR_OK;
     drop(named);
     place_forget(session->slot, name, count);
-    return rv == CKR_OBJECT_HANDLE_INVALID ? CKR_OK : rv;
+    return rv == CKR_OBJECT_HANDLE_INVALID || rv == RV_STALE ? CKR_OK : rv;
 }
 
 static CK_RV search(struct named *named, struct session *session, CK_ATTRIBUTE *name,
@@ -144,9 +144,9 @@ static CK_RV search(struct named *named, struct session *session, CK_ATTRIBUTE *
 {
     _cleanup_(objects_clear) struct objects objects = { .places = { .count = 0 } };
     struct places *places = &objects.places;
-    CK_OBJECT_HANDLE handles[PLACE_OBJECTS_MOST + 1];
+    struct handle handles[PLACE_OBJECTS_MOST + 1];
     CK_ULONG found = 0;
-    CK_RV rv = objects_find(session, name, count, handles, COUNT(handles), &found);
+    CK_RV rv = session_find(session, name, count, handles, COUNT(handles), &found);
 
     named->many = found > PLACE_OBJECTS_MOST;
     if (rv != CKR_OK || named->many)
@@ -159,7 +159,7 @@ static CK_RV search(struct named *named, struct session *session, CK_ATTRIBUTE *
     if (rv != CKR_OK)
         drop(named);
     else if (named->count != 0)
-        place_remember(session->slot, session->epoch, name, count, places);
+        place_remember(session->slot, name, count, places);
     else
         rv = login_confirm(session);
     return rv;

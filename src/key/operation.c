@@ -40,7 +40,7 @@ static void operation_release(struct operation *operation)
     if (operation == NULL || atomic_fetch_sub(&operation->holders, 1) != 1)
         return;
     provider = operation->key->provider;
-    OPENSSL_cleanse(operation->out, operation->out_size);
+    OPENSSL_cleanse(operation->out.data, operation->out.size);
     if (operation->in_job) {
         key_free(operation->key);
         provider_let_go(provider, operation->generation);
@@ -147,8 +147,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
                                      .pins = key_pins(key),
                                      .in = in,
                                      .extra = extra,
-                                     .out = room,
-                                     .out_size = out_size,
+                                     .out = { .data = room, .size = out_size },
                                      .bell = bell };
     atomic_init(&operation->holders, 1);
     memset(room, 0, out_size);
@@ -271,11 +270,9 @@ static bool run_elsewhere(struct operation *operation)
 
 CK_RV operation_run(struct operation *operation, object_task *task)
 {
-    CK_RV rv;
-
     operation->task = task;
-    rv = operation->bell != NULL && run_elsewhere(operation) ? operation->rv : run_here(operation);
-    return rv == CKR_OK && operation->out_len > operation->out_size ? CKR_BUFFER_TOO_SMALL : rv;
+    return operation->bell != NULL && run_elsewhere(operation) ? operation->rv
+                                                               : run_here(operation);
 }
 
 void operation_end(struct operation **operation)

@@ -28,8 +28,7 @@ struct operation {
         struct derive_mechanism derive;
     } mechanism;
     struct view in, extra; /* extra: what the mechanism's parameters point to */
-    uint8_t *out;          /* out_size bytes, wiped at the end */
-    CK_ULONG out_size, out_len;
+    struct room out;       /* wiped at the end */
     bool refused; /* by the C_*Init call: the mechanism, not the data, is what it does not like */
 
     /* operation.c */
@@ -53,8 +52,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
                                 size_t out_size);
 
 /* Runs task (with the operation for its arg) on the key's object and waits for it: with the thread
- * blocked or, in a job, with the job paused. CKR_BUFFER_TOO_SMALL also where a module says that it
- * has returned more than there is room for. */
+ * blocked or, in a job, with the job paused. */
 CK_RV operation_run(struct operation *operation, object_task *task);
 
 void operation_end(struct operation **operation);

@@ -158,13 +158,13 @@ static CK_RV half_from_twin(struct key *key, struct session *session,
     CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
     CK_ATTRIBUTE template[TEMPLATE_MAX];
     CK_ULONG count = twin_template(attributes, &class, &type, template);
-    CK_OBJECT_HANDLE twin;
+    struct handle twin;
     _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
     CK_ULONG found = 0;
     CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
 
     if (rv == CKR_OK && count != 0)
-        rv = objects_find(session, template, count, &twin, 1, &found);
+        rv = session_find(session, template, count, &twin, 1, &found);
     if (rv != CKR_OK || found == 0) {
         *unusable =
             "its public half is not on the token: a public key object or a certificate with the "
@@ -184,14 +184,14 @@ static CK_RV half_from_certificate(struct key *key, struct session *session,
     CK_OBJECT_CLASS class = CKO_CERTIFICATE;
     const CK_ATTRIBUTE *id = attribute(attributes, CKA_ID);
     CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
-    CK_OBJECT_HANDLE certificate;
+    struct handle certificate;
     CK_ULONG found = 0;
     CK_RV rv;
 
     if (id == NULL)
         return CKR_OK;
     template[1] = *id;
-    rv = objects_find(session, template, COUNT(template), &certificate, 1, &found);
+    rv = session_find(session, template, COUNT(template), &certificate, 1, &found);
     if (rv == CKR_OK && found != 0)
         rv = attribute_value(session, certificate, CKA_VALUE, &der);
     *read = rv == CKR_OK && half_from_certificate_der(key, &der);
@@ -259,7 +259,7 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     return true;
 }
 
-static CK_RV read_list(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+static CK_RV read_list(struct provider *provider, struct session *session, struct handle handle,
                        const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
 {
     if (provider->config.no_allowed_mechanisms)
@@ -267,7 +267,7 @@ static CK_RV read_list(struct provider *provider, struct session *session, CK_OB
     return attributes_read(session, handle, types, count, out);
 }
 
-CK_RV public_read_any(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+CK_RV public_read_any(struct provider *provider, struct session *session, struct handle handle,
                       struct attributes *out)
 {
     return read_list(provider, session, handle, any_attributes, COUNT(any_attributes), out);
@@ -304,7 +304,7 @@ static CK_RV key_make(struct provider *provider, struct session *session, CK_OBJ
     return rv;
 }
 
-static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+static CK_RV key_read(struct provider *provider, struct session *session, struct handle handle,
                       CK_OBJECT_CLASS class, struct attributes *attributes, struct key **out,
                       const char **unusable)
 {
@@ -319,7 +319,7 @@ static CK_RV key_read(struct provider *provider, struct session *session, CK_OBJ
 }
 
 /* The object at handle, found again, has the public half that key shows. */
-static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS class,
+static CK_RV confirm(struct session *session, struct handle handle, CK_OBJECT_CLASS class,
                      const struct key *key)
 {
     _cleanup_(key_scoped) struct key *again = NULL;
@@ -334,12 +334,12 @@ static CK_RV confirm(struct session *session, CK_OBJECT_HANDLE handle, CK_OBJECT
     return again != NULL && key_same_public(key, again) ? CKR_OK : RV_KEY_REPLACED;
 }
 
-static CK_RV confirm_private(struct session *session, CK_OBJECT_HANDLE handle, void *key)
+static CK_RV confirm_private(struct session *session, struct handle handle, void *key)
 {
     return confirm(session, handle, CKO_PRIVATE_KEY, key);
 }
 
-static CK_RV confirm_public(struct session *session, CK_OBJECT_HANDLE handle, void *key)
+static CK_RV confirm_public(struct session *session, struct handle handle, void *key)
 {
     return confirm(session, handle, CKO_PUBLIC_KEY, key);
 }
@@ -360,7 +360,7 @@ static bool object_fill(struct object *object, const struct attributes *attribut
            (label.len == 0 || bytes_set(&object->label, label.data, label.len));
 }
 
-static CK_RV key_place(struct key *key, struct session *session, CK_OBJECT_HANDLE handle,
+static CK_RV key_place(struct key *key, struct session *session, struct handle handle,
                        const struct attributes *attributes)
 {
     struct object *object = OPENSSL_zalloc(sizeof(*object));
@@ -373,8 +373,7 @@ static CK_RV key_place(struct key *key, struct session *session, CK_OBJECT_HANDL
     object->type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
     object->private = true;
     object->copying = object->always_authenticate ? COPY_NEVER : key->provider->config.copying;
-    object->handle = handle;
-    object->epoch = session->epoch;
+    handle_store(&object->handle, handle);
     object->confirm = confirm_private;
     object->confirm_arg = key;
     return CKR_OK;
@@ -383,7 +382,7 @@ static CK_RV key_place(struct key *key, struct session *session, CK_OBJECT_HANDL
 /* Where verification and encryption are the token's: the public object of that handle, or the one
  * with a private object's CKA_ID, or its label where there is no id, to be found at the first use.
  */
-static CK_RV key_place_twin(struct key *key, struct session *session, CK_OBJECT_HANDLE handle,
+static CK_RV key_place_twin(struct key *key, struct session *session, struct handle handle,
                             CK_OBJECT_CLASS class, const struct attributes *attributes)
 {
     struct object *object = OPENSSL_zalloc(sizeof(*object));
@@ -396,15 +395,15 @@ static CK_RV key_place_twin(struct key *key, struct session *session, CK_OBJECT_
     object->slot = session->slot;
     object->class = CKO_PUBLIC_KEY;
     object->type = attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
-    object->handle = class == CKO_PUBLIC_KEY ? handle : CK_INVALID_HANDLE;
-    object->epoch = session->epoch;
+    if (class == CKO_PUBLIC_KEY)
+        handle_store(&object->handle, handle);
     object->confirm = confirm_public;
     object->confirm_arg = key;
     return CKR_OK;
 }
 
 /* Gives key, unless it is NULL, its place on the token, and to the caller. */
-static CK_RV key_settle(struct key *made, struct session *session, CK_OBJECT_HANDLE handle,
+static CK_RV key_settle(struct key *made, struct session *session, struct handle handle,
                         CK_OBJECT_CLASS class, const struct attributes *attributes,
                         struct key **out)
 {
@@ -420,7 +419,7 @@ static CK_RV key_settle(struct key *made, struct session *session, CK_OBJECT_HAN
     return rv;
 }
 
-CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+CK_RV public_read_key(struct provider *provider, struct session *session, struct handle handle,
                       CK_OBJECT_CLASS class, struct key **out, const char **unusable)
 {
     _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
@@ -434,7 +433,7 @@ CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJ
 }
 
 CK_RV public_make_private(struct provider *provider, struct session *session,
-                          CK_OBJECT_HANDLE handle, const struct attributes *attributes,
+                          struct handle handle, const struct attributes *attributes,
                           const struct attributes *twin, struct key **out, const char **unusable)
 {
     struct key *key;

@@ -10,17 +10,17 @@
  *
  * CKR_OK with *out NULL: it is no key for OpenSSL, and *unusable says why. The caller frees *out.
  */
-CK_RV public_read_key(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+CK_RV public_read_key(struct provider *provider, struct session *session, struct handle handle,
                       CK_OBJECT_CLASS class, struct key **out, const char **unusable);
 
 /* The same in two steps, for a private key. First what public_make_private wants to know of an object,
  * and its class, in one call; whether that has the public half in it; and then the key, with the public
  * half from twin, the attributes of the public object, where there is one. */
-CK_RV public_read_any(struct provider *provider, struct session *session, CK_OBJECT_HANDLE handle,
+CK_RV public_read_any(struct provider *provider, struct session *session, struct handle handle,
                       struct attributes *out);
 bool public_shown(const struct attributes *attributes);
 CK_RV public_make_private(struct provider *provider, struct session *session,
-                          CK_OBJECT_HANDLE handle, const struct attributes *attributes,
+                          struct handle handle, const struct attributes *attributes,
                           const struct attributes *twin, struct key **out, const char **unusable);
 
 /* Lets go of the private half. Only for a key that nobody else holds. */

@@ -11,36 +11,32 @@
 
 static CK_RV sign_in_pieces(struct session *session, struct operation *operation)
 {
-    struct module *module = session->slot->module;
     struct view rest = operation->in;
 
     while (rest.len != 0) {
         size_t len = rest.len < SIGN_SINGLE_MAX ? rest.len : SIGN_SINGLE_MAX;
-        CK_RV rv = P11_CALL(module, C_SignUpdate, session->handle, ck_input(rest.data), len);
+        CK_RV rv = session_sign_update(session, (struct view){ rest.data, len });
 
         if (rv != CKR_OK)
             return rv;
         rest = (struct view){ rest.data + len, rest.len - len };
     }
-    return P11_CALL(module, C_SignFinal, session->handle, operation->out, &operation->out_len);
+    return session_sign_final(session, &operation->out);
 }
 
-static CK_RV sign(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+static CK_RV sign(struct session *session, struct handle handle, void *arg)
 {
     struct operation *operation = arg;
-    struct module *module = session->slot->module;
     CK_MECHANISM *mechanism = &operation->mechanism.ck;
-    CK_RV rv = P11_CALL(module, C_SignInit, session->handle, mechanism, handle);
+    CK_RV rv = session_sign_init(session, mechanism, handle);
 
     if (rv == CKR_OK && operation->key->object->always_authenticate)
         rv = login_context(session, &operation->pins);
     if (rv != CKR_OK)
         return rv;
-    operation->out_len = operation->out_size;
     if (operation->in.len > SIGN_SINGLE_MAX && mechanism->mechanism != CKM_EDDSA)
         return sign_in_pieces(session, operation);
-    return P11_CALL(module, C_Sign, session->handle, ck_input(operation->in.data),
-                    operation->in.len, operation->out, &operation->out_len);
+    return session_sign(session, operation->in, &operation->out);
 }
 
 bool key_takes_hash(const struct key *key, const struct sign_request *request)
@@ -75,17 +71,17 @@ static bool signature_finish(const struct operation *operation, uint8_t *signatu
     const struct key *key = operation->key;
 
     if (key->type != KEY_EC) {
-        *len = operation->out_len;
-        memcpy(signature, operation->out, *len);
+        *len = operation->out.len;
+        memcpy(signature, operation->out.data, *len);
         return true;
     }
-    *len = ecdsa_sig_to_der((struct view){ operation->out, operation->out_len }, signature,
+    *len = ecdsa_sig_to_der((struct view){ operation->out.data, operation->out.len }, signature,
                             key_signature_max(key));
     if (*len != 0)
         return true;
     error_raise(&key->provider->core, REASON_OPERATION,
                 "the token returned an ECDSA signature of %lu bytes, which is none",
-                (unsigned long)operation->out_len);
+                (unsigned long)operation->out.len);
     return false;
 }
 
@@ -113,8 +109,9 @@ bool key_sign_input(struct key *key, const struct sign_request *request, enum si
     return false;
 }
 
-/* The bytes that C_Sign returns at most. */
-static size_t raw_signature_max(const struct key *key)
+/* The bytes that C_Sign returns: RSA as many as the modulus has, ECDSA twice as many as the order
+ * (PKCS#11 v3.1 §6.3.12), EdDSA as RFC 8032 has it. */
+static size_t raw_signature_len(const struct key *key)
 {
     return key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
 }
@@ -135,9 +132,10 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
     if (!key_sign_input(key, request, column, &mechanism, &data, input) ||
         !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", mechanism.ck.mechanism))
         return false;
-    operation = operation_new(key, data, request->context, raw_signature_max(key));
+    operation = operation_new(key, data, request->context, raw_signature_len(key));
     if (operation == NULL)
         return false;
+    operation->out.exact = true;
     kept.context = operation->extra;
     (void)mechanism_make(&kept, column, &operation->mechanism.sign);
     rv = operation_run(operation, sign);

@@ -11,16 +11,14 @@ struct verify_task {
     bool valid;
 };
 
-static CK_RV verify(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+static CK_RV verify(struct session *session, struct handle handle, void *arg)
 {
     struct verify_task *task = arg;
-    struct module *module = session->slot->module;
-    CK_RV rv = P11_CALL(module, C_VerifyInit, session->handle, &task->mechanism.ck, handle);
+    CK_RV rv = session_verify_init(session, &task->mechanism.ck, handle);
 
     if (rv != CKR_OK)
         return rv;
-    rv = P11_CALL(module, C_Verify, session->handle, ck_input(task->data.data), task->data.len,
-                  ck_input(task->signature.data), task->signature.len);
+    rv = session_verify(session, task->data, task->signature);
     task->valid = rv == CKR_OK;
     return rv == CKR_SIGNATURE_INVALID || rv == CKR_SIGNATURE_LEN_RANGE ? CKR_OK : rv;
 }
@@ -49,32 +47,28 @@ bool key_verify(struct key *key, const struct sign_request *request, enum sign_c
 struct encrypt_task {
     struct cipher_mechanism mechanism;
     struct view in;
-    uint8_t *out;
-    CK_ULONG out_size, out_len;
+    struct room out;
 };
 
-static CK_RV encrypt(struct session *session, CK_OBJECT_HANDLE handle, void *arg)
+static CK_RV encrypt(struct session *session, struct handle handle, void *arg)
 {
     struct encrypt_task *task = arg;
-    struct module *module = session->slot->module;
-    CK_RV rv = P11_CALL(module, C_EncryptInit, session->handle, &task->mechanism.ck, handle);
+    CK_RV rv = session_encrypt_init(session, &task->mechanism.ck, handle);
 
-    if (rv != CKR_OK)
-        return rv;
-    task->out_len = task->out_size;
-    return P11_CALL(module, C_Encrypt, session->handle, ck_input(task->in.data), task->in.len,
-                    task->out, &task->out_len);
+    return rv == CKR_OK ? session_encrypt(session, task->in, &task->out) : rv;
 }
 
 bool key_encrypt(struct key *key, const struct cipher_request *request, struct view in,
                  uint8_t *out, size_t *len)
 {
     struct pin_source pins = key_pins(key);
-    struct encrypt_task task = { .in = in, .out = out, .out_size = key_signature_max(key) };
+    struct encrypt_task task = {
+        .in = in, .out = { .data = out, .size = key_signature_max(key), .exact = true }
+    };
     CK_RV rv = CKR_MECHANISM_PARAM_INVALID;
 
     if (cipher_mechanism(request, &task.mechanism))
         rv = run_on_object(key->twin, &pins, encrypt, &task);
-    *len = task.out_len;
+    *len = task.out.len;
     return rv == CKR_OK || key_failed(key, "encrypt", task.mechanism.ck.mechanism, rv);
 }

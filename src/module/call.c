@@ -1,89 +1,125 @@
-#include "module/call.h"
+#include "module/door.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 
 #include <openssl/err.h>
 
-#include "module/retry.h"
+#include "base/clock.h"
 
 static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
 static _Thread_local char detail[200];
-static _Thread_local bool gate_keeper;
-static _Thread_local bool serialised; /* the outermost call holds its module's serial_lock */
+static _Thread_local unsigned gate_kept;          /* how often this thread has closed it */
+static _Thread_local pthread_mutex_t *serialised; /* held by the outermost call */
 
-/* Threads that are inside the gate, and whether others have to wait before it. */
-static atomic_uint under_way;
+/* Threads that are inside the gate, and whether others have to wait before it. They are counted in
+ * many places, each in a cache line of its own: one counter for all would be what threads on
+ * different processors wait for. */
+#define COUNTERS 64
+
+static struct {
+    _Alignas(64) atomic_uint inside;
+} under_way[COUNTERS];
 static atomic_bool gate_shut;
-
-static void wait_a_little(void)
-{
-    const struct timespec pause = { 0, 200000 };
-
-    (void)nanosleep(&pause, NULL);
-}
 
 /* What this thread has entered and not left. Counted for all threads is only the outermost. */
 static _Thread_local unsigned inside;
+static _Thread_local atomic_uint *own_counter;
 
-/* In this order: whoever shuts the gate either sees this thread or is seen by it. */
+static atomic_uint *counter(void)
+{
+    static atomic_uint threads;
+
+    if (own_counter == NULL)
+        own_counter = &under_way[atomic_fetch_add(&threads, 1) % COUNTERS].inside;
+    return own_counter;
+}
+
+static unsigned count_inside(void)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < COUNTERS; i++)
+        sum += atomic_load(&under_way[i].inside);
+    return sum;
+}
+
+static bool gate_stops(void)
+{
+    return gate_kept == 0 && atomic_load(&gate_shut);
+}
+
+/* Counted first, looked at then: whoever shuts the gate either sees this thread or is seen by it.
+ */
 static void gate_enter(void)
 {
+    atomic_uint *count;
+
     if (inside++ != 0)
         return;
-    atomic_fetch_add(&under_way, 1);
-    while (atomic_load(&gate_shut) && !gate_keeper) {
-        atomic_fetch_sub(&under_way, 1);
-        wait_a_little();
-        atomic_fetch_add(&under_way, 1);
+    count = counter();
+    atomic_fetch_add(count, 1);
+    while (gate_stops()) {
+        atomic_fetch_sub(count, 1);
+        while (gate_stops())
+            clock_rest();
+        atomic_fetch_add(count, 1);
     }
 }
 
 static void gate_leave(void)
 {
     if (--inside == 0)
-        atomic_fetch_sub(&under_way, 1);
+        atomic_fetch_sub(counter(), 1);
+}
+
+static bool gate_shut_by(uint64_t deadline)
+{
+    bool open = false;
+
+    if (gate_kept != 0)
+        return true;
+    while (!atomic_compare_exchange_strong(&gate_shut, &open, true)) {
+        if (clock_ms() >= deadline)
+            return false;
+        open = false;
+        clock_rest();
+    }
+    return true;
 }
 
 bool gate_close(unsigned wait_ms)
 {
     uint64_t deadline = clock_ms() + wait_ms;
-    unsigned own = inside != 0;
-    bool open = false;
 
-    while (!atomic_compare_exchange_strong(&gate_shut, &open, true)) {
-        if (gate_keeper || clock_ms() >= deadline)
-            return false;
-        open = false;
-        wait_a_little();
-    }
-    gate_keeper = true;
-    while (atomic_load(&under_way) > own && clock_ms() < deadline)
-        wait_a_little();
+    if (!gate_shut_by(deadline))
+        return false;
+    gate_kept++;
+    while (!gate_clear() && clock_ms() < deadline)
+        clock_rest();
     return true;
 }
 
 bool gate_clear(void)
 {
-    return atomic_load(&under_way) == (inside != 0);
+    return count_inside() == (inside != 0);
 }
 
 void gate_open(void)
 {
-    if (!gate_keeper)
-        return;
-    gate_keeper = false;
-    atomic_store(&gate_shut, false);
+    if (gate_kept != 0 && --gate_kept == 0)
+        atomic_store(&gate_shut, false);
 }
 
 void gate_reset(void)
 {
-    atomic_store(&under_way, inside != 0);
+    for (unsigned i = 0; i < COUNTERS; i++)
+        atomic_store(&under_way[i].inside, 0);
+    atomic_store(counter(), inside != 0);
     atomic_store(&gate_shut, false);
-    gate_keeper = false;
+    gate_kept = 0;
 }
 
 unsigned gate_pass(void)
@@ -113,22 +149,23 @@ bool call_enter(struct module *module, const char *function)
     }
     /* within the gate: whoever shuts it waits for those who wait here */
     if (depth == 0 && atomic_load(&module->serial)) {
-        (void)pthread_mutex_lock(&module->serial_lock);
-        serialised = true;
+        serialised = &module->serial_lock;
+        (void)pthread_mutex_lock(serialised);
     }
     depth++;
     (void)ERR_set_mark();
     return true;
 }
 
-CK_RV call_leave(struct module *module, CK_RV rv)
+CK_RV call_leave(CK_RV rv)
 {
     /* What a module that uses libcrypto left on this thread's error stack is not the caller's. */
     (void)ERR_pop_to_mark();
     depth--;
-    if (depth == 0 && serialised) { /* whatever another thread has learnt of the module since */
-        serialised = false;
-        (void)pthread_mutex_unlock(&module->serial_lock);
+    if (depth == 0 &&
+        serialised != NULL) { /* whatever another thread has learnt of the module since */
+        (void)pthread_mutex_unlock(serialised);
+        serialised = NULL;
     }
     gate_leave();
     return rv;

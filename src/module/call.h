@@ -1,43 +1,31 @@
-/* The door to the module: every C_* call is made through P11_CALL. It is closed for good once the
- * process ends and the module was finalised: RV_PROCESS_ENDS.
+/* What surrounds every C_* call (module/door.h), for those who make none themselves.
  *
- * It marks the thread as being inside the module, so that a module which uses libcrypto itself is
- * not led back into this provider; it remembers the function's name for error messages; and it
- * serialises the calls of a module that refused CKF_OS_LOCKING_OK. */
+ * A call marks its thread as being inside the module, so that a module which uses libcrypto itself is
+ * not led back into this provider; it is remembered by name for error messages; and it passes a gate,
+ * which is shut while the process forks or a module is started anew. */
 #ifndef BRIDGE_CALL_H
 #define BRIDGE_CALL_H
 
 #include <stdbool.h>
 
 #include "base/scope.h"
-#include "module/module.h"
-
-#define P11_CALL(module, function, ...)                                                            \
-    (call_enter((module), #function)                                                               \
-         ? call_leave((module), (module)->functions->function(__VA_ARGS__))                        \
-         : RV_PROCESS_ENDS)
-
-bool call_enter(struct module *module, const char *function);
-CK_RV call_leave(struct module *module, CK_RV rv);
-
-/* The same for an entry that is not in the function list (C_GetFunctionList). */
-void call_named(const char *function);
 
 /* True while this thread is inside a C_* call. */
 bool call_inside(void);
 
 /* The C_* function that this thread called last. */
 const char *call_name(void);
+void call_named(const char *function);
 
-/* What this library has to say of an outcome of its own (RV_SESSIONS_BUSY), for the error message
- * of this thread. */
+/* What this library has to say of an outcome of its own (RV_SESSIONS_BUSY, RV_LENGTH), for the error
+ * message of this thread. */
 __attribute__((format(printf, 1, 2))) void call_detail_set(const char *format, ...);
 const char *call_detail(void);
 
 /* The gate keeps calls out while the process forks or a module is started anew: no thread is in the
  * middle of one then, and no lock of a module is found taken. gate_close waits until the calls
  * under way have come back, but no longer than wait_ms. False: another thread has it shut for that
- * long. The thread that closed it passes. */
+ * long. The thread that closed it passes, and may close it again: it opens with the last gate_open. */
 bool gate_close(unsigned wait_ms);
 void gate_open(void);
 

@@ -1,6 +1,7 @@
 #include "module/ckr.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/scope.h"
 
@@ -8,9 +9,9 @@
     {                                                                                              \
         value, #value, repair, advice                                                              \
     }
-#define OWN(value, advice)                                                                         \
+#define OWN(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, NULL, REPAIR_NOTHING, advice                                                        \
+        value, NULL, repair, advice                                                                \
     }
 
 /* PKCS#11 v3.1 §5.1 */
@@ -111,28 +112,32 @@ static const struct ckr ckrs[] = {
     ROW(CKR_OPERATION_CANCEL_FAILED, REPAIR_SESSION, NULL),
     ROW(CKR_KEY_EXHAUSTED, REPAIR_NOTHING, "the key has been used as often as it may be"),
 
-    OWN(RV_PIN_MISSING, "the token needs a PIN and none was given: set pkcs11-module-token-pin, or "
-                        "put pin-source=file:/path in the URI"),
-    OWN(RV_PIN_REFUSED_BEFORE,
+    OWN(RV_PIN_MISSING, REPAIR_NOTHING,
+        "the token needs a PIN and none was given: set pkcs11-module-token-pin, or "
+        "put pin-source=file:/path in the URI"),
+    OWN(RV_PIN_REFUSED_BEFORE, REPAIR_NOTHING,
         "the token refused this PIN before, and it is not tried again so that "
         "the token does not lock; correct the PIN where it is set"),
-    OWN(RV_PIN_FINAL_TRY,
+    OWN(RV_PIN_FINAL_TRY, REPAIR_NOTHING,
         "the token allows one more wrong PIN before it locks, so no PIN is tried; "
         "log in once with the token's own tool to clear this"),
-    OWN(RV_PIN_SOURCE, "the PIN could not be read"),
-    OWN(RV_KEY_REPLACED, "the key was replaced: the token now has another key there; load it again "
-                         "if that is intended"),
-    /* private objects are not seen without a login, which may have been lost */
-    { RV_KEY_GONE, NULL, REPAIR_LOGIN, "the key is no longer on the token" },
-    OWN(RV_TOKEN_GONE, "the token is no longer in any slot"),
-    OWN(RV_TOKEN_UNINITIALIZED,
+    OWN(RV_PIN_SOURCE, REPAIR_NOTHING, "the PIN could not be read"),
+    OWN(RV_KEY_REPLACED, REPAIR_NOTHING,
+        "the key was replaced: the token now has another key there; load it again "
+        "if that is intended"),
+    OWN(RV_KEY_GONE, REPAIR_NOTHING, "the key is no longer on the token"),
+    OWN(RV_TOKEN_GONE, REPAIR_TOKEN, "the token is no longer in any slot"),
+    OWN(RV_TOKEN_UNINITIALIZED, REPAIR_NOTHING,
         "the token is not initialised: give it a label and PINs with its own "
         "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
-    OWN(RV_NO_PUBLIC_HALF, "the public half of the new key cannot be read"),
-    OWN(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
-    OWN(RV_RECURSION, "the PKCS#11 module called back into this provider"),
-    OWN(RV_PROCESS_ENDS, "the process is ending and the PKCS#11 module was finalised; what an exit "
-                         "handler does with a key must be registered after the key's first use"),
+    OWN(RV_NO_PUBLIC_HALF, REPAIR_NOTHING, "the public half of the new key cannot be read"),
+    OWN(RV_STALE, REPAIR_STALE, "the token was lost in the middle of it"),
+    OWN(RV_LENGTH, REPAIR_NOTHING, "the module returned what cannot be"),
+    OWN(RV_SESSIONS_BUSY, REPAIR_NOTHING, "all sessions with the token were busy for too long"),
+    OWN(RV_RECURSION, REPAIR_NOTHING, "the PKCS#11 module called back into this provider"),
+    OWN(RV_PROCESS_ENDS, REPAIR_NOTHING,
+        "the process is ending and the PKCS#11 module was finalised; what an exit "
+        "handler does with a key must be registered after the key's first use"),
 };
 
 const struct ckr *ckr_describe(CK_RV rv)
@@ -145,25 +150,70 @@ const struct ckr *ckr_describe(CK_RV rv)
     return &unknown;
 }
 
-/* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep a
- * thread busy for seconds. And a key that is not found after another login is gone. */
-#define DOUBTS 2
+/* Where the value means another thing, or asks for another answer, because of the call that gave
+ * it. */
+#define ANY_VALUE CKR_VENDOR_DEFINED
 
-bool ckr_try_again(CK_RV rv, unsigned tries)
+static const struct exception {
+    const char *call;
+    CK_RV rv;
+    enum repair repair;
+} exceptions[] = {
+    /* a PIN is shown once in an operation, whatever comes of it */
+    { "C_Login", ANY_VALUE, REPAIR_NOTHING },
+    /* what is decrypted comes from strangers, who must not see a padding by how long it takes */
+    { "C_Decrypt", CKR_GENERAL_ERROR, REPAIR_NOTHING },
+    { "C_Decrypt", CKR_FUNCTION_FAILED, REPAIR_NOTHING },
+};
+
+static enum repair repair_of(const char *call, CK_RV rv)
 {
-    enum repair how = ckr_describe(rv)->repair;
-    bool doubtful = how == REPAIR_DOUBT || rv == RV_KEY_GONE;
-
-    return how != REPAIR_NOTHING && (!doubtful || tries < DOUBTS);
+    for (size_t i = 0; i < COUNT(exceptions); i++)
+        if (strcmp(exceptions[i].call, call) == 0 &&
+            (exceptions[i].rv == rv || exceptions[i].rv == ANY_VALUE))
+            return exceptions[i].repair;
+    return ckr_describe(rv)->repair;
 }
 
-bool ckr_before_anything(CK_RV rv)
+static bool among(CK_RV rv, const CK_RV *values, size_t count)
 {
-    static const CK_RV values[] = { CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
-                                    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_TOKEN_NOT_PRESENT };
+    size_t i = 0;
 
-    for (size_t i = 0; i < COUNT(values); i++)
-        if (values[i] == rv)
-            return true;
-    return false;
+    while (i < count && values[i] != rv)
+        i++;
+    return i < count;
+}
+
+/* Whether call begins an operation of a session, C_SignInit and its kin, and does nothing else. */
+static bool begins(const char *call)
+{
+    size_t len = strlen(call);
+
+    return len > 4 && strcmp(call + len - 4, "Init") == 0;
+}
+
+struct verdict ckr_verdict(const char *call, CK_RV rv)
+{
+    /* what the call needs to begin was not there: the session, the login, the module, the token */
+    static const CK_RV before_anything[] = { CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
+                                             CKR_CRYPTOKI_NOT_INITIALIZED, CKR_TOKEN_NOT_PRESENT,
+                                             RV_STALE };
+    enum repair repair = repair_of(call, rv);
+    bool refused = repair == REPAIR_NOTHING;
+
+    return (struct verdict){ .repair = repair,
+                             .begun = !begins(call) &&
+                                      !among(rv, before_anything, COUNT(before_anything)),
+                             .spoils = !refused || !begins(call),
+                             .active = rv == CKR_OPERATION_ACTIVE ||
+                                       strcmp(call, "C_FindObjectsFinal") == 0 };
+}
+
+/* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep
+ * a thread busy for seconds. */
+#define DOUBTS 2
+
+bool verdict_try_again(const struct verdict *verdict, unsigned tries)
+{
+    return verdict->repair != REPAIR_NOTHING && (verdict->repair != REPAIR_DOUBT || tries < DOUBTS);
 }

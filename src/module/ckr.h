@@ -7,8 +7,7 @@
 
 #include "module/cryptoki.h"
 
-/* What is wrong, so far as the value tells: each leads to a different repair before the next try.
- */
+/* What is wrong, so far as the value tells: each leads to a different repair before the next try. */
 enum repair {
     REPAIR_NOTHING, /* give up: trying again would end the same way */
     REPAIR_DOUBT,   /* as REPAIR_SESSION, but no more than twice: it may be the data as well */
@@ -16,6 +15,7 @@ enum repair {
     REPAIR_TOKEN,   /* the token restarted or moved: all sessions, handles and the login are void */
     REPAIR_LOGIN,   /* the login was lost, and private handles with it */
     REPAIR_HANDLE,  /* the object's handle is stale: find it again */
+    REPAIR_STALE,   /* nothing to mend: another thread has voided sessions and handles */
     REPAIR_MODULE,  /* the module wants C_Initialize */
 };
 
@@ -29,11 +29,18 @@ struct ckr {
 /* Never NULL; an unknown value has neither name nor advice and no repair. */
 const struct ckr *ckr_describe(CK_RV rv);
 
-/* Whether what returned rv shall be tried again, after tries failures before this one. */
-bool ckr_try_again(CK_RV rv, unsigned tries);
+/* What a failure means for those who made the call. What is tried again is decided here, by the C_*
+ * function and the value that it returned, and nowhere else. */
+struct verdict {
+    enum repair repair;
+    bool begun;  /* it may have done its work: what must not be done twice is not tried again */
+    bool spoils; /* it may have left an operation active on its session */
+    bool active; /* there is one */
+};
 
-/* Whether a function that returned rv cannot have begun its work: the session, the login or the
- * module that it needs was not there. */
-bool ckr_before_anything(CK_RV rv);
+struct verdict ckr_verdict(const char *call, CK_RV rv);
+
+/* Whether to try again after tries failures before this one. */
+bool verdict_try_again(const struct verdict *verdict, unsigned tries);
 
 #endif

@@ -2,8 +2,8 @@
 
 #include <time.h>
 
+#include "base/clock.h"
 #include "module/call.h"
-#include "module/retry.h"
 
 /* A C_* call that takes longer does not hold up a fork. */
 #define FORK_WAIT_MS 2000
@@ -12,6 +12,7 @@
  * sleeps. */
 static const pthread_mutex_t fresh = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+static struct mutex *mutexes; /* under the lock */
 static unsigned generation;
 
 void lock_take(void)
@@ -21,13 +22,12 @@ void lock_take(void)
 
 bool lock_take_within(unsigned wait_ms)
 {
-    const struct timespec pause = { 0, 200000 };
     uint64_t deadline = clock_ms() + wait_ms;
 
     while (pthread_mutex_trylock(&lock) != 0) {
         if (clock_ms() >= deadline)
             return false;
-        (void)nanosleep(&pause, NULL);
+        clock_rest();
     }
     return true;
 }
@@ -54,6 +54,30 @@ bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline)
     return pthread_cond_timedwait(condition, &lock, &time) == 0;
 }
 
+void mutex_begin(struct mutex *mutex)
+{
+    mutex->mutex = fresh;
+    mutex->next = mutexes;
+    mutexes = mutex;
+}
+
+void mutex_take(struct mutex *mutex)
+{
+    (void)pthread_mutex_lock(&mutex->mutex);
+}
+
+void mutex_release(struct mutex *mutex)
+{
+    (void)pthread_mutex_unlock(&mutex->mutex);
+}
+
+bool mutex_wait_until(struct mutex *mutex, pthread_cond_t *condition, uint64_t deadline)
+{
+    const struct timespec time = { (time_t)(deadline / NS_PER_S), (long)(deadline % NS_PER_S) };
+
+    return pthread_cond_timedwait(condition, &mutex->mutex, &time) == 0;
+}
+
 void condition_init(pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;
@@ -65,22 +89,28 @@ void condition_init(pthread_cond_t *condition)
 }
 
 /* No thread is in the middle of a call while the process forks, so that the child finds no lock of
- * a module taken by a thread that it does not have; and the forking thread holds the lock, so that
+ * a module taken by a thread that it does not have; and the forking thread holds all locks, so that
  * the child finds every list whole. */
 static void before_fork(void)
 {
     (void)gate_close(FORK_WAIT_MS);
     lock_take();
+    for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
+        mutex_take(mutex);
 }
 
 static void parent_after_fork(void)
 {
+    for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
+        mutex_release(mutex);
     lock_release();
     gate_open();
 }
 
 static void child_after_fork(void)
 {
+    for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
+        mutex->mutex = fresh;
     lock = fresh;
     gate_reset();
     generation++;

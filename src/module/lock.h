@@ -1,8 +1,8 @@
-/* The one lock over everything in token/: the modules, their slots, the pools and the logins.
+/* Locks that a fork knows of, and the one over modules and slots.
  *
- * It is held for a few instructions at a time and never across a C_* call. One lock instead of many
- * means that a fork can be made safe (see lock.c) and that there is no order to get wrong.
- * docs/adr/0003-one-lock.md has the reasons and the price. */
+ * Every lock is held for a few instructions at a time and never across a C_* call. A fork takes them
+ * all, so that the child finds every list whole, and makes them new in the child. They are taken in
+ * this order: the one lock, then one mutex of a token. docs/adr/0003-one-lock.md has the reasons. */
 #ifndef BRIDGE_LOCK_H
 #define BRIDGE_LOCK_H
 
@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The one lock: the list of modules, their slots, and what is asked of them now and then. */
 void lock_take(void);
 void lock_release(void);
 
@@ -19,15 +20,31 @@ bool lock_take_within(unsigned wait_ms);
 /* Waits on condition with the lock released meanwhile. */
 void lock_wait(pthread_cond_t *condition);
 
-/* The same until deadline (clock_ms of module/retry.h); false when that is over. */
+/* The same until deadline (clock_ms of base/clock.h); false when that is over. */
 bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline);
 
-/* Every condition here is made by this: its clock is that of clock_ms. */
+/* A token's own: what every operation passes, so that tokens do not wait for each other. It exists
+ * until the process ends. No other is taken while it is held. */
+struct mutex {
+    struct mutex *next; /* of those that a fork takes */
+    pthread_mutex_t mutex;
+};
+
+/* Under the lock. */
+void mutex_begin(struct mutex *mutex);
+
+void mutex_take(struct mutex *mutex);
+void mutex_release(struct mutex *mutex);
+
+/* Waits with the mutex released meanwhile, until deadline (clock_ns of base/clock.h); false when that
+ * is over. */
+bool mutex_wait_until(struct mutex *mutex, pthread_cond_t *condition, uint64_t deadline);
+
+/* Every condition here is made by this: its clock is that of base/clock.h. */
 void condition_init(pthread_cond_t *condition);
 
 /* The number of forks between the process that loaded this module and this one. What was set up
- * under another number belongs to an ancestor: it must be left alone and set up anew. Read under
- * the lock. */
+ * under another number belongs to an ancestor: it must be left alone and set up anew. */
 unsigned lock_generation(void);
 
 #endif

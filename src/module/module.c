@@ -6,14 +6,12 @@
 
 #include <openssl/crypto.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "module/call.h"
+#include "module/door.h"
 #include "module/ending.h"
 #include "module/lock.h"
-#include "module/retry.h"
-#include "token/session.h"
-#include "token/slot.h"
 
 /* Modules are never unloaded: vendor libraries leave threads and exit handlers behind. */
 static struct module *modules;
@@ -42,7 +40,7 @@ static void module_free(struct module **module)
 }
 
 static struct module *module_new(const char *path, const char *init_args,
-                                 CK_FUNCTION_LIST *functions)
+                                 const struct module_tenant *tenant, CK_FUNCTION_LIST *functions)
 {
     _cleanup_(module_free) struct module *module = OPENSSL_zalloc(sizeof(*module));
 
@@ -53,6 +51,7 @@ static struct module *module_new(const char *path, const char *init_args,
     if (module->path == NULL || (init_args != NULL && module->init_args == NULL))
         return NULL;
     module->functions = functions;
+    module->tenant = tenant;
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     condition_init(&module->changed);
     return MOVE(module);
@@ -101,15 +100,15 @@ static struct module *module_share(struct module **fresh, const CK_FUNCTION_LIST
     return module;
 }
 
-bool module_open(const char *path, const char *init_args, struct module **out, char *why,
-                 size_t size)
+bool module_open(const char *path, const char *init_args, const struct module_tenant *tenant,
+                 struct module **out, char *why, size_t size)
 {
     CK_FUNCTION_LIST *functions = load(path, why, size);
     _cleanup_(module_free) struct module *fresh = NULL;
 
     if (functions == NULL)
         return false;
-    fresh = module_new(path, init_args, functions);
+    fresh = module_new(path, init_args, tenant, functions);
     if (fresh == NULL) {
         (void)snprintf(why, size, "out of memory");
         return false;
@@ -133,13 +132,12 @@ bool module_ready(const struct module *module)
     return module->state == MODULE_UP && module->generation == lock_generation();
 }
 
-/* Under the lock: what the module said before it was finalised is not known any more. */
-static void module_down(struct module *module)
+/* Under the lock: nothing that the module said or gave out counts any more. */
+static void module_down(struct module *module, enum module_state state)
 {
     module->listed = module->has_info = false;
-    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
-        slot_ask_anew(slot);
-    module->state = MODULE_DOWN;
+    module->tenant->forget(module);
+    module->state = state;
 }
 
 /* Under the lock: what an ancestor of this process left behind is dropped, not closed. */
@@ -147,17 +145,8 @@ static void module_disown(struct module *module)
 {
     condition_init(&module->changed);
     (void)pthread_mutex_init(&module->serial_lock, NULL);
-    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
-        condition_init(&slot->changed);
-        sessions_free(slot_forget(slot));
-        slot->open = 0;
-        slot->keeper_busy = false;
-        slot->waiters = NULL;
-        slot->mending = false;
-        slot->login = LOGIN_OUT;
-    }
-    module->taken = 0;
-    module_down(module);
+    module->tenant->disown(module);
+    module_down(module, MODULE_DOWN);
 }
 
 static CK_RV initialise(struct module *module, bool *ours)
@@ -234,8 +223,7 @@ static bool module_claim(struct module *module)
 static void module_settle(struct module *module, enum module_state state)
 {
     lock_take();
-    module_down(module);
-    module->state = state;
+    module_down(module, state);
     (void)pthread_cond_broadcast(&module->changed);
     lock_release();
 }
@@ -273,78 +261,80 @@ void module_stay(struct module *module)
 
 void module_lost(struct module *module)
 {
-    if (!module_ready(module))
-        return;
-    module_down(module);
-    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
-        sessions_free(slot_forget(slot));
-}
-
-void module_hold(struct module *module)
-{
-    module->taken++;
-}
-
-void module_release(struct module *module)
-{
-    if (module->taken != 0 && --module->taken == 0)
-        (void)pthread_cond_broadcast(&module->changed);
+    if (module_ready(module))
+        module_down(module, MODULE_DOWN);
 }
 
 #define RESTART_INTERVAL_MS 500
 #define RESTART_WAIT_MS     1000
 
-/* Under the lock: true when this thread is the one to restart the module and no session of it is in
- * use; nobody takes one until module_settle. */
-static bool module_claim_restart(struct module *module)
+/* Under the lock: true when this thread is the one to restart the module; nobody takes a session
+ * until module_settle or restart_withdraw. */
+static bool restart_claim(struct module *module)
 {
-    uint64_t time = clock_ms(), deadline = time + RESTART_WAIT_MS;
+    bool claimed =
+        module_ready(module) && module->ours &&
+        (module->restarted == 0 || clock_ms() - module->restarted >= RESTART_INTERVAL_MS);
 
-    if (!module_ready(module) || !module->ours ||
-        (module->restarted != 0 && time - module->restarted < RESTART_INTERVAL_MS))
-        return false;
-    module->state = MODULE_STARTING;
-    while (module->taken != 0 && lock_wait_until(&module->changed, deadline))
-        ;
+    if (claimed)
+        module->state = MODULE_STARTING;
+    return claimed;
+}
+
+static void restart_withdraw(struct module *module)
+{
+    lock_take();
     module->restarted = clock_ms();
-    if (module->taken == 0)
-        return true;
     module->state = MODULE_UP;
     (void)pthread_cond_broadcast(&module->changed);
-    return false;
+    lock_release();
 }
 
-/* With the gate shut, so that no call runs into C_Finalize. */
-static CK_RV finalise_and_initialise(struct module *module)
+/* With the gate shut and no call under way, so that none runs into C_Finalize. False where one does
+ * not come back. */
+static bool finalise_and_initialise(struct module *module, CK_RV *rv)
 {
-    bool shut = gate_close(RESTART_WAIT_MS);
-    CK_RV rv;
+    bool clear;
 
-    (void)P11_CALL(module, C_Finalize, NULL);
-    rv = initialise(module, &module->ours);
-    if (shut)
-        gate_open();
-    return rv;
+    if (!gate_close(RESTART_WAIT_MS))
+        return false;
+    clear = gate_clear();
+    if (clear) {
+        log_line("%s: finalising it and initialising it again", module->path);
+        (void)P11_CALL(module, C_Finalize, NULL);
+        *rv = initialise(module, &module->ours);
+    }
+    gate_open();
+    return clear;
 }
 
-void module_restart(struct module *module)
+static void restart(struct module *module)
 {
-    const char *name = call_name();
     bool claimed;
     CK_RV rv;
 
-    if (call_inside())
-        return;
     lock_take();
-    claimed = module_claim_restart(module);
-    for (struct slot *slot = module->slots; claimed && slot != NULL; slot = slot->next)
-        sessions_free(slot_forget(slot));
+    claimed = restart_claim(module);
     lock_release();
     if (!claimed)
         return;
-    log_line("%s: finalising it and initialising it again", module->path);
-    rv = finalise_and_initialise(module);
+    if (!module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) ||
+        !finalise_and_initialise(module, &rv)) {
+        restart_withdraw(module);
+        return;
+    }
+    lock_take();
+    module->restarted = clock_ms();
+    lock_release();
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
+}
+
+void module_restart(struct module *module, const struct slot *slot)
+{
+    const char *name = call_name();
+
+    if (!call_inside() && !module->tenant->others_work(module, slot))
+        restart(module);
     call_named(name); /* an error message is about what failed */
 }
 
@@ -359,28 +349,65 @@ static bool module_leave(struct module *module)
 
 void module_close(struct module *module, bool touch)
 {
-    struct session *sessions = NULL;
     bool last;
 
     lock_take();
-    if (!touch) {
-        module->users--;
-        lock_release();
-        return;
-    }
-    last = module_leave(module);
-    for (struct slot *slot = module->slots; last && slot != NULL; slot = slot->next) {
-        sessions = sessions_join(slot_forget(slot), sessions);
-        secret_free(MOVE(slot->pin));
-        OPENSSL_free(MOVE(slot->pin_file));
-    }
+    last = touch ? module_leave(module) : (module->users--, false);
     lock_release();
     if (!last)
         return;
+    module->tenant->leave(module, !module->ours);
     if (module->ours)
         (void)P11_CALL(module, C_Finalize, NULL);
-    else
-        sessions_close(module, sessions, true);
-    sessions_free(sessions);
     module_settle(module, MODULE_DOWN);
+}
+
+CK_RV module_info(struct module *module, CK_INFO *info)
+{
+    return P11_CALL(module, C_GetInfo, info);
+}
+
+CK_RV module_token_info(struct module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    return P11_CALL(module, C_GetTokenInfo, slot, info);
+}
+
+CK_RV module_slot_info(struct module *module, CK_SLOT_ID slot, CK_SLOT_INFO *info)
+{
+    return P11_CALL(module, C_GetSlotInfo, slot, info);
+}
+
+CK_RV module_mechanism_info(struct module *module, CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
+                            CK_MECHANISM_INFO *info)
+{
+    return P11_CALL(module, C_GetMechanismInfo, slot, type, info);
+}
+
+#define SLOTS_GUESS 64UL
+#define SLOTS_MOST  (1UL << 20)
+
+CK_RV module_slots(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
+{
+    _cleanup_(free_scoped) CK_SLOT_ID *list = NULL;
+    CK_ULONG room, next = SLOTS_GUESS;
+    CK_RV rv;
+
+    do {
+        room = next;
+        OPENSSL_free(list);
+        list = OPENSSL_malloc(room * sizeof(*list));
+        if (list == NULL)
+            return CKR_HOST_MEMORY;
+        *count = room;
+        rv = P11_CALL(module, C_GetSlotList, CK_TRUE, list, count);
+        next = *count > room ? *count : room * 2;
+    } while (rv == CKR_BUFFER_TOO_SMALL && next <= SLOTS_MOST);
+    if (rv == CKR_OK && *count > room) {
+        call_detail_set("C_GetSlotList returned %lu slots, where there was room for %lu",
+                        (unsigned long)*count, (unsigned long)room);
+        rv = RV_LENGTH;
+    }
+    if (rv == CKR_OK)
+        *ids = MOVE(list);
+    return rv;
 }

@@ -11,44 +11,66 @@
 
 #include "module/cryptoki.h"
 
+struct slot;
+
 enum module_state { MODULE_DOWN, MODULE_STARTING, MODULE_UP };
+
+struct module;
+
+/* What token/ has to do when a module comes to an end of some kind. All but wait_unused and
+ * others_work are called under the lock. */
+struct module_tenant {
+    /* Sessions, handles and logins are void, and what the module said of its tokens is not known
+     * any more. */
+    void (*forget)(struct module *module);
+    /* The same in the child of a fork, where all that there is is the parent's, to be left alone;
+     * locks and who waits for them are made anew. */
+    void (*disown)(struct module *module);
+    /* The same, with the sessions closed and the PINs dropped; called without the lock. */
+    void (*leave)(struct module *module, bool close);
+    /* Waits until nobody has a session of the module, or until deadline (clock_ms). */
+    bool (*wait_unused)(struct module *module, uint64_t deadline);
+    /* Whether a slot other than this one is in use and its token answers. */
+    bool (*others_work)(struct module *module, const struct slot *slot);
+};
 
 struct module {
     struct module *next;
     char *path;      /* as configured */
     char *init_args; /* pReserved of C_Initialize, or NULL */
     CK_FUNCTION_LIST *functions;
+    const struct module_tenant *tenant;
     atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
     pthread_mutex_t serial_lock;
     atomic_bool ended; /* finalised for the end of the process: no call any more */
     atomic_flag end_follows_start, end_follows_login;
+    _Atomic(enum module_state) state; /* changed under the lock */
 
     /* under the lock (module/lock.h) */
     unsigned users;
-    enum module_state state;
     bool ours;           /* our C_Initialize succeeded, so C_Finalize is ours as well */
     bool stays;          /* and yet it is left initialised (module_stay) */
     unsigned generation; /* lock_generation() when it was started */
     pthread_cond_t changed;
     struct slot *slots;
-    bool listed;  /* C_GetSlotList was answered since the start */
-    unsigned taken;      /* sessions that somebody has */
+    bool listed;        /* C_GetSlotList was answered since the start */
     uint64_t restarted; /* clock_ms of the last module_restart */
-    CK_INFO info; /* C_GetInfo, once has_info is set */
+    CK_INFO info;       /* C_GetInfo, once has_info is set */
     bool has_info;
 };
 
 /* Loads the library at path (absolute) or finds it loaded, and counts a user. Makes no C_* call but
  * C_GetFunctionList. False with a sentence in why (size bytes) when that fails. */
-bool module_open(const char *path, const char *init_args, struct module **out, char *why,
-                 size_t size);
+bool module_open(const char *path, const char *init_args, const struct module_tenant *tenant,
+                 struct module **out, char *why, size_t size);
 
 /* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. It is
  * finalised when the process ends with exit(), before its own exit handlers and destructors, unless
  * a call does not come back in time. */
 CK_RV module_start(struct module *module);
 
-/* Under the lock: whether module_start would find nothing to do. */
+/* Whether module_start would find nothing to do. Who holds a token's mutex and sees this has the
+ * module until it is released: a restart takes that mutex before it goes on. */
 bool module_ready(const struct module *module);
 
 /* Under the lock: the module was found finalised; the next use starts it again. */
@@ -61,19 +83,27 @@ void module_logged_in(struct module *module);
 /* From now on the module is left initialised, whoever lets go of it. */
 void module_stay(struct module *module);
 
-/* Under the lock: somebody has a session of the module, or gives it back. */
-void module_hold(struct module *module);
-void module_release(struct module *module);
-
 /* C_Finalize and C_Initialize, for a module that has lost what it was connected to and does not
- * mend that by itself. Waits for the sessions that are in use, which the caller must have none of.
- * Nothing happens where the program had initialised the module, where another thread just did this,
- * or where a session stays in use. */
-void module_restart(struct module *module);
+ * mend that by itself: so says the work with slot. Waits for the sessions that are in use, which
+ * the caller must have none of. Nothing happens where the program had initialised the module, where
+ * another thread just did this, where a session stays in use, where a call does not come back, or
+ * where another token in use answers: its session objects would be gone. */
+void module_restart(struct module *module, const struct slot *slot);
 
 /* Lets go. The last user's sessions are closed and the module finalised, unless touch is false
  * (too much of the process has ended), the module stays, or the program had initialised it before
  * us. */
 void module_close(struct module *module, bool touch);
+
+/* C_GetInfo, C_GetTokenInfo, C_GetSlotInfo, C_GetMechanismInfo. */
+CK_RV module_info(struct module *module, CK_INFO *info);
+CK_RV module_token_info(struct module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *info);
+CK_RV module_slot_info(struct module *module, CK_SLOT_ID slot, CK_SLOT_INFO *info);
+CK_RV module_mechanism_info(struct module *module, CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
+                            CK_MECHANISM_INFO *info);
+
+/* C_GetSlotList: the ids of the slots with a token, in memory that the caller frees with
+ * OPENSSL_free. */
+CK_RV module_slots(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
 
 #endif

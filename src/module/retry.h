@@ -5,12 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Milliseconds of a clock that nobody sets. */
-uint64_t clock_ms(void);
-
-/* The same, some milliseconds behind, at a fifth of the cost. */
-uint64_t clock_ms_coarse(void);
-
 struct retry {
     unsigned budget_ms; /* from the first failure on */
     unsigned tries;     /* failures so far */

@@ -117,7 +117,7 @@ static int encode_text(void *ctx, OSSL_CORE_BIO *out, const void *vkey, const OS
     if (abstract != NULL || memory == NULL || host == NULL)
         return 0;
     if (key_is_private(key))
-        (void)BIO_printf(memory, "Private key on the token %s\nURI: %s\n", key->object->slot->label,
+        (void)BIO_printf(memory, "Private key on the token %s\nURI: %s\n", key->object->slot->token.label,
                          key_describe(key, uri, sizeof(uri)));
     if (EVP_PKEY_print_public(memory, host, 0, NULL) != 1)
         return 0;

@@ -101,7 +101,7 @@ static CK_RV generate(struct session *session, void *arg)
 {
     struct random_task *task = arg;
 
-    return P11_CALL(session->slot->module, C_GenerateRandom, session->handle, task->out, task->len);
+    return session_random(session, task->out, task->len);
 }
 
 static int rand_generate(void *vctx, unsigned char *out, size_t len, unsigned strength,
@@ -110,6 +110,7 @@ static int rand_generate(void *vctx, unsigned char *out, size_t len, unsigned st
 {
     struct random *ctx = vctx;
     struct random_task task = { out, len };
+    struct run run = { .slot = ctx->slot, .task = generate, .arg = &task };
     CK_RV rv;
 
     (void)prediction_resistance;
@@ -117,11 +118,11 @@ static int rand_generate(void *vctx, unsigned char *out, size_t len, unsigned st
     (void)additional_len;
     if (ctx->state != EVP_RAND_STATE_READY || strength > STRENGTH || len > REQUEST_MAX)
         return 0;
-    rv = run_on_slot(ctx->slot, false, NULL, generate, &task);
+    rv = run_task(&run);
     if (rv == CKR_OK)
         return 1;
     error_raise_ckr(&ctx->provider->core, REASON_OPERATION, rv,
-                    "get random numbers from the token %s", ctx->slot->label);
+                    "get random numbers from the token %s", ctx->slot->token.label);
     return 0;
 }
 

@@ -4,7 +4,8 @@
 #include "module/call.h"
 #include "module/ckr.h"
 #include "module/lock.h"
-#include "module/retry.h"
+#include "base/clock.h"
+#include "token/admit.h"
 
 /* The use after which a key is copied. */
 #define COPY_AT_USE 3
@@ -12,19 +13,21 @@
 /* Of copies that go stale: then the token does not keep what is copied. */
 #define LOSSES_MOST 8
 
-bool copy_serves(struct object *object)
+bool copy_serves(struct object *object, const struct session *session)
 {
     struct copy *copy = &object->copy;
-    unsigned changes = object->slot->changes;
+    unsigned changes;
     uint64_t now;
 
-    if (copy->handle == CK_INVALID_HANDLE || copy->epoch != object->epoch)
+    if (!handle_fits(handle_load(&copy->handle), session))
         return false;
     now = clock_ms_coarse();
-    if (now - copy->checked < COPY_TRUSTED_MS && copy->changes == changes)
+    changes = atomic_load(&object->slot->changes);
+    if (now - atomic_load(&copy->checked) < COPY_TRUSTED_MS &&
+        atomic_load(&copy->changes) == changes)
         return true;
-    copy->checked = now;
-    copy->changes = changes;
+    atomic_store(&copy->checked, now);
+    atomic_store(&copy->changes, changes);
     return false;
 }
 
@@ -41,19 +44,14 @@ void copy_count_anew(struct object *object)
 
 void copy_lost(struct object *object)
 {
-    object->copy.losses += object->copy.handle != CK_INVALID_HANDLE;
-    object->copy.handle = CK_INVALID_HANDLE;
+    atomic_fetch_add(&object->copy.losses, 1);
+    copy_count_anew(object);
 }
 
 /* A session can be spared for the copy, and the token has kept those there were. */
 static bool copy_can_be_kept(struct object *object)
 {
-    bool kept;
-
-    lock_take();
-    kept = object->slot->limit > 1 && object->copy.losses < LOSSES_MOST;
-    lock_release();
-    return kept;
+    return atomic_load(&object->copy.losses) < LOSSES_MOST && pool_limit(&object->slot->pool) > 1;
 }
 
 /* auto: where the slot does not say that it is hardware. */
@@ -65,30 +63,18 @@ static bool copy_pays(struct object *object)
            (slot_info(object->slot, &info) == CKR_OK && (info.flags & CKF_HW_SLOT) == 0);
 }
 
-/* The handle of the original, if it is of the keeper's epoch. */
-static CK_OBJECT_HANDLE original(struct object *object, const struct session *keeper)
-{
-    CK_OBJECT_HANDLE handle;
-
-    lock_take();
-    handle = object->epoch == keeper->epoch ? object->handle : CK_INVALID_HANDLE;
-    lock_release();
-    return handle;
-}
-
-static void copy_adopt(struct object *object, CK_OBJECT_HANDLE handle, unsigned long epoch)
+static void copy_adopt(struct object *object, struct handle handle)
 {
     struct copy *copy = &object->copy;
 
     lock_take();
-    copy->handle = handle;
-    copy->epoch = epoch;
-    copy->checked = clock_ms_coarse();
-    copy->changes = object->slot->changes;
+    handle_store(&copy->handle, handle);
+    atomic_store(&copy->checked, clock_ms_coarse());
+    atomic_store(&copy->changes, atomic_load(&object->slot->changes));
     lock_release();
 }
 
-void copy_make(struct object *object, const struct pin_source *pins)
+void copy_make(struct object *object, struct pin_source *pins)
 {
     _cleanup_(session_return) struct session *keeper = NULL;
     CK_BBOOL no = CK_FALSE;
@@ -96,18 +82,15 @@ void copy_make(struct object *object, const struct pin_source *pins)
     CK_ATTRIBUTE template[] = { { CKA_TOKEN, &no, sizeof(no) },
                                 { CKA_ID, &none, 0 },
                                 { CKA_LABEL, &none, 0 } };
-    CK_OBJECT_HANDLE handle, copy = CK_INVALID_HANDLE;
+    struct handle copy;
     CK_RV rv;
 
     if (object->session_object || !copy_can_be_kept(object) || !copy_pays(object))
         return;
-    rv = session_try_keeper(object->slot, pins, &keeper);
+    rv = session_take(object->slot, TRY_TO_KEEP, true, pins, &keeper);
     if (rv == RV_SESSIONS_BUSY)
         copy_count_anew(object); /* for another try later */
-    if (rv != CKR_OK)
-        return;
-    handle = original(object, keeper);
-    if (handle != CK_INVALID_HANDLE && P11_CALL(object->slot->module, C_CopyObject, keeper->handle,
-                                                handle, template, COUNT(template), &copy) == CKR_OK)
-        copy_adopt(object, copy, keeper->epoch);
+    if (rv == CKR_OK && session_copy(keeper, handle_load(&object->handle), template,
+                                     COUNT(template), &copy) == CKR_OK)
+        copy_adopt(object, copy);
 }

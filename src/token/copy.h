@@ -11,8 +11,8 @@
 
 #define COPY_TRUSTED_MS 1000
 
-/* Under the lock: whether this operation may take the copy. */
-bool copy_serves(struct object *object);
+/* Whether this operation may take the copy. */
+bool copy_serves(struct object *object, const struct session *session);
 
 /* Counts a use; true for the one use after which the key shall be copied. One that is used a few
  * times only is not worth the calls. */
@@ -21,11 +21,11 @@ bool copy_is_due(struct object *object);
 /* The original was found again: its uses count from here. */
 void copy_count_anew(struct object *object);
 
-/* Under the lock: the copy went stale. */
+/* The copy went stale before the original did. */
 void copy_lost(struct object *object);
 
 /* Copies the key, where pkcs11-module-cache-keys wants it and the token lets it; if not, the
  * original goes on being used. */
-void copy_make(struct object *object, const struct pin_source *pins);
+void copy_make(struct object *object, struct pin_source *pins);
 
 #endif

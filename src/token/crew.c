@@ -6,7 +6,7 @@
 #include <openssl/err.h>
 
 #include "module/lock.h"
-#include "module/retry.h"
+#include "base/clock.h"
 #include "token/slot.h"
 
 #define IDLE_MS 5000
@@ -149,7 +149,7 @@ bool crew_send(struct slot *slot, struct errand *errand)
     lock_take();
     crew_begin(crew);
     append(crew, errand);
-    more = crew->waiting > crew->idle && crew->workers < slot->limit;
+    more = crew->waiting > crew->idle && crew->workers < pool_limit(&slot->pool);
     crew->workers += more;
     (void)pthread_cond_signal(&crew->work);
     lock_release();

@@ -9,8 +9,7 @@
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/lock.h"
-#include "module/retry.h"
-#include "token/session.h"
+#include "token/slot.h"
 
 #define HASH_LEN 32
 
@@ -101,10 +100,10 @@ static CK_RV pin_known(struct slot *slot, struct secret **out)
     _cleanup_(free_scoped) char *path = NULL;
 
     lock_take();
-    if (slot->pin_file != NULL)
-        path = OPENSSL_strdup(slot->pin_file);
+    if (slot->login.pin_file != NULL)
+        path = OPENSSL_strdup(slot->login.pin_file);
     else
-        *out = secret_ref(slot->pin);
+        *out = secret_ref(slot->login.pin);
     lock_release();
     return path != NULL ? pin_from_file(path, out) : CKR_OK;
 }
@@ -127,9 +126,9 @@ static CK_RV pin_from(const char *file, struct pin *pin)
 }
 
 /* The first source that there is. */
-static CK_RV pin_find(struct slot *slot, const struct pin_source *pins, struct pin *pin)
+static CK_RV pin_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
-    static const struct pin_source none;
+    static struct pin_source none;
     CK_RV rv;
 
     if (pins == NULL)
@@ -144,7 +143,7 @@ static CK_RV pin_find(struct slot *slot, const struct pin_source *pins, struct p
         return pin_from(pins->config_file, pin);
     pin->secret = secret_ref(pins->config);
     if (pin->secret == NULL && pins->ask != NULL)
-        pin->secret = pins->ask(pins->ask_arg, &slot->token);
+        pin->secret = pins->ask(pins->ask_arg, &slot->token.info);
     return pin->secret != NULL ? CKR_OK : RV_PIN_MISSING;
 }
 
@@ -163,26 +162,6 @@ static bool refuses_pin(CK_RV rv)
     return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE;
 }
 
-/* The token's flags say how near it is to locking. Those of before an earlier C_Login don't count.
- */
-static CK_RV flags_refresh(struct slot *slot, CK_FLAGS *flags)
-{
-    CK_TOKEN_INFO info = { 0 };
-    bool fresh;
-    CK_RV rv;
-
-    lock_take();
-    fresh = slot->flags_fresh;
-    slot->flags_fresh = false;
-    *flags = slot->flags;
-    lock_release();
-    if (fresh)
-        return CKR_OK;
-    rv = P11_CALL(slot->module, C_GetTokenInfo, slot_id(slot), &info);
-    *flags = info.flags;
-    return rv;
-}
-
 static CK_RV lockout_check(CK_FLAGS flags)
 {
     if ((flags & CKF_USER_PIN_LOCKED) != 0)
@@ -195,9 +174,9 @@ static void pin_keep(struct slot *slot, const struct pin *pin, struct pin *old)
 {
     char *file = pin != NULL && pin->file != NULL ? OPENSSL_strdup(pin->file) : NULL;
 
-    *old = (struct pin){ slot->pin, slot->pin_file };
-    slot->pin = pin != NULL ? secret_ref(pin->secret) : NULL;
-    slot->pin_file = file;
+    *old = (struct pin){ slot->login.pin, slot->login.pin_file };
+    slot->login.pin = pin != NULL ? secret_ref(pin->secret) : NULL;
+    slot->login.pin_file = file;
 }
 
 static void pin_remember(struct slot *slot, const struct pin *pin, const uint8_t *hash, CK_RV rv)
@@ -207,9 +186,9 @@ static void pin_remember(struct slot *slot, const struct pin *pin, const uint8_t
     lock_take();
     if (refuses_pin(rv))
         pin_refuse(slot, hash);
-    if (accepts_pin(rv) && (slot->pin == NULL || !secret_equal(slot->pin, pin->secret)))
+    if (accepts_pin(rv) && (slot->login.pin == NULL || !secret_equal(slot->login.pin, pin->secret)))
         pin_keep(slot, pin, &old);
-    else if (refuses_pin(rv) && slot->pin_file == NULL)
+    else if (refuses_pin(rv) && slot->login.pin_file == NULL)
         pin_keep(slot, NULL, &old);
     lock_release();
     secret_free(old.secret);
@@ -217,7 +196,7 @@ static void pin_remember(struct slot *slot, const struct pin *pin, const uint8_t
 }
 
 /* Shows the token a PIN that it did not refuse before. */
-static CK_RV login_as(struct session *session, CK_USER_TYPE user, const struct pin_source *pins)
+static CK_RV login_as(struct session *session, CK_USER_TYPE user, struct pin_source *pins)
 {
     struct slot *slot = session->slot;
     _cleanup_(pin_scoped) struct pin pin = { NULL, NULL };
@@ -230,78 +209,31 @@ static CK_RV login_as(struct session *session, CK_USER_TYPE user, const struct p
         rv = pin_check(slot, hash);
     if (rv != CKR_OK)
         return rv;
-    rv = P11_CALL(slot->module, C_Login, session->handle, user,
-                  (CK_UTF8CHAR *)(uintptr_t)secret_data(pin.secret), secret_len(pin.secret));
+    rv = session_login(session, user, secret_data(pin.secret), secret_len(pin.secret));
     pin_remember(slot, &pin, hash, rv);
     return rv;
 }
 
-CK_RV login_context(struct session *session, const struct pin_source *pins)
+CK_RV login_context(struct session *session, struct pin_source *pins)
 {
     if ((slot_flags(session->slot) & CKF_PROTECTED_AUTHENTICATION_PATH) != 0)
-        return P11_CALL(session->slot->module, C_Login, session->handle, CKU_CONTEXT_SPECIFIC, NULL,
-                        0);
+        return session_login(session, CKU_CONTEXT_SPECIFIC, NULL, 0);
     return login_as(session, CKU_CONTEXT_SPECIFIC, pins);
 }
 
-static CK_RV login_do(struct session *session, const struct pin_source *pins)
+CK_RV login_user(struct session *session, struct pin_source *pins, CK_FLAGS flags)
 {
-    struct slot *slot = session->slot;
-    CK_FLAGS flags = 0;
-    CK_RV rv = flags_refresh(slot, &flags);
+    CK_RV rv = lockout_check(flags);
 
-    if (rv == CKR_OK)
-        rv = lockout_check(flags);
     if (rv != CKR_OK)
         return rv;
     if ((flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0)
-        rv = P11_CALL(slot->module, C_Login, session->handle, CKU_USER, NULL, 0);
+        rv = session_login(session, CKU_USER, NULL, 0);
     else
         rv = login_as(session, CKU_USER, pins);
     if (rv == CKR_OK)
-        module_logged_in(slot->module);
+        module_logged_in(session->module);
     return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
-}
-
-/* Under the lock: *claimed when this thread is the one to log in. */
-static CK_RV login_claim(struct slot *slot, bool *claimed)
-{
-    unsigned patience = slot->wait_ms + slot->retry_ms;
-    uint64_t deadline = clock_ms() + patience;
-
-    while (slot->login == LOGIN_BUSY)
-        if (!lock_wait_until(&slot->changed, deadline) && slot->login == LOGIN_BUSY) {
-            call_detail_set("another thread has been logging in to the token '%s' for %u ms "
-                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
-                            slot->label, patience);
-            return RV_SESSIONS_BUSY;
-        }
-    *claimed = slot->login != LOGIN_IN;
-    if (*claimed)
-        slot->login = LOGIN_BUSY;
-    return CKR_OK;
-}
-
-CK_RV login_ensure(struct session *session, const struct pin_source *pins)
-{
-    struct slot *slot = session->slot;
-    bool claimed = false;
-    CK_RV rv;
-
-    if ((slot_flags(slot) & CKF_LOGIN_REQUIRED) == 0)
-        return CKR_OK;
-    lock_take();
-    rv = login_claim(slot, &claimed);
-    lock_release();
-    if (rv != CKR_OK || !claimed)
-        return rv;
-    rv = login_do(session, pins);
-    lock_take();
-    if (slot->login == LOGIN_BUSY)
-        slot->login = rv == CKR_OK && session->epoch == slot->epoch ? LOGIN_IN : LOGIN_OUT;
-    (void)pthread_cond_broadcast(&slot->changed);
-    lock_release();
-    return rv;
 }
 
 CK_RV login_confirm(struct session *session)
@@ -311,7 +243,7 @@ CK_RV login_confirm(struct session *session)
 
     if ((slot_flags(session->slot) & CKF_LOGIN_REQUIRED) == 0)
         return CKR_OK;
-    rv = P11_CALL(session->slot->module, C_GetSessionInfo, session->handle, &info);
+    rv = session_info(session, &info);
     if (rv != CKR_OK)
         return rv;
     return info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS
@@ -319,8 +251,10 @@ CK_RV login_confirm(struct session *session)
                : CKR_USER_NOT_LOGGED_IN;
 }
 
-void login_lost(struct slot *slot)
+void login_forget(struct slot *slot)
 {
-    if (slot->login == LOGIN_IN)
-        slot->login = LOGIN_OUT;
+    lock_take();
+    secret_free(MOVE(slot->login.pin));
+    OPENSSL_free(MOVE(slot->login.pin_file));
+    lock_release();
 }

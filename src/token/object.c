@@ -7,24 +7,8 @@
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/lock.h"
+#include "token/admit.h"
 #include "token/copy.h"
-
-CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
-                   CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *found)
-{
-    struct module *module = session->slot->module;
-    CK_RV rv = P11_CALL(module, C_FindObjectsInit, session->handle, template, count);
-    CK_RV final;
-
-    *found = 0;
-    if (rv != CKR_OK)
-        return rv;
-    rv = P11_CALL(module, C_FindObjects, session->handle, handles, max, found);
-    if (rv != CKR_OK)
-        return rv; /* the session is dropped, and the search with it */
-    final = P11_CALL(module, C_FindObjectsFinal, session->handle);
-    return final;
-}
 
 /* How large the values can get, in bytes: 16384-bit RSA, any curve, ids and labels as PKCS#11 tools
  * make them. */
@@ -76,15 +60,14 @@ static bool partial(CK_RV rv)
 }
 
 /* For modules that stop at the first attribute that they do not know. */
-static CK_RV attributes_read_singly(struct session *session, CK_OBJECT_HANDLE handle,
+static CK_RV attributes_read_singly(struct session *session, struct handle handle,
                                     struct attributes *out)
 {
     for (CK_ULONG i = 0; i < out->count; i++) {
         CK_RV rv;
 
         out->list[i].ulValueLen = attribute_size(out->list[i].type);
-        rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle,
-                      &out->list[i], 1);
+        rv = session_get(session, handle, &out->list[i], 1);
         if (partial(rv))
             out->list[i].ulValueLen = CK_UNAVAILABLE_INFORMATION;
         else if (rv != CKR_OK)
@@ -105,14 +88,13 @@ static bool attributes_untouched(const struct attributes *attributes)
     return false;
 }
 
-CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
+CK_RV attributes_read(struct session *session, struct handle handle,
                       const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
 {
     CK_RV rv;
 
     attributes_prepare(out, types, count);
-    rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle, out->list,
-                  count);
+    rv = session_get(session, handle, out->list, count);
     if (partial(rv) && attributes_untouched(out))
         return attributes_read_singly(session, handle, out);
     return partial(rv) ? CKR_OK : rv;
@@ -121,31 +103,29 @@ CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
 #define VALUE_GUESS 4096UL
 #define VALUE_MOST  (1UL << 20)
 
-static CK_RV value_read(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+static CK_RV value_read(struct session *session, struct handle handle, CK_ATTRIBUTE_TYPE type,
                         CK_ULONG room, struct bytes *out)
 {
     CK_ATTRIBUTE value = { type, OPENSSL_malloc(room), room };
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (value.pValue != NULL)
-        rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle, &value,
-                      1);
-    if (rv == CKR_OK && value.ulValueLen <= room && value.ulValueLen != 0 &&
+        rv = session_get(session, handle, &value, 1);
+    if (rv == CKR_OK && value.ulValueLen != CK_UNAVAILABLE_INFORMATION && value.ulValueLen != 0 &&
         !bytes_set(out, value.pValue, value.ulValueLen))
         rv = CKR_HOST_MEMORY;
     OPENSSL_free(value.pValue);
     return rv;
 }
 
-CK_RV attribute_value(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+CK_RV attribute_value(struct session *session, struct handle handle, CK_ATTRIBUTE_TYPE type,
                       struct bytes *out)
 {
     CK_ATTRIBUTE length = { type, NULL, 0 };
     CK_RV rv = value_read(session, handle, type, VALUE_GUESS, out);
 
     if (rv == CKR_BUFFER_TOO_SMALL) {
-        rv = P11_CALL(session->slot->module, C_GetAttributeValue, session->handle, handle, &length,
-                      1);
+        rv = session_get(session, handle, &length, 1);
         if (rv == CKR_OK && length.ulValueLen <= VALUE_MOST)
             rv = value_read(session, handle, type, length.ulValueLen, out);
     }
@@ -158,10 +138,8 @@ const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_
         const CK_ATTRIBUTE *one = &attributes->list[i];
 
         if (one->type == type)
-            return one->ulValueLen != CK_UNAVAILABLE_INFORMATION && one->ulValueLen != 0 &&
-                           one->ulValueLen <= attribute_size(type)
-                       ? one
-                       : NULL;
+            return one->ulValueLen != CK_UNAVAILABLE_INFORMATION && one->ulValueLen != 0 ? one
+                                                                                         : NULL;
     }
     return NULL;
 }
@@ -202,14 +180,16 @@ static CK_ULONG object_template(struct object *object, CK_ATTRIBUTE *template)
 
 /* The first of the objects with this identity that is confirmed to be ours. */
 static CK_RV object_find_again(struct object *object, struct session *session,
-                               CK_OBJECT_HANDLE *handle)
+                               struct handle *handle)
 {
     CK_ATTRIBUTE template[TEMPLATE_MAX];
-    CK_OBJECT_HANDLE handles[FIND_BATCH];
+    struct handle handles[FIND_BATCH];
     CK_ULONG found = 0;
     CK_ULONG count = object_template(object, template);
-    CK_RV rv = objects_find(session, template, count, handles, FIND_BATCH, &found);
+    CK_RV rv = session_find(session, template, count, handles, FIND_BATCH, &found);
 
+    if (rv == CKR_OK && found == 0 && object->private)
+        rv = login_confirm(session);
     if (rv == CKR_OK && found == 0)
         rv = RV_KEY_GONE;
     for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++) {
@@ -223,34 +203,47 @@ static CK_RV object_find_again(struct object *object, struct session *session,
     return rv;
 }
 
-CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle)
+CK_RV object_handle(struct object *object, struct session *session, struct handle *handle)
 {
-    bool valid;
+    struct handle original = handle_load(&object->handle);
     CK_RV rv;
 
-    lock_take();
-    valid = object->handle != CK_INVALID_HANDLE && object->epoch == session->epoch;
-    *handle = valid && copy_serves(object) ? object->copy.handle : object->handle;
-    lock_release();
-    if (valid)
+    if (handle_fits(original, session)) {
+        *handle = copy_serves(object, session) ? handle_load(&object->copy.handle) : original;
         return CKR_OK;
+    }
     if (object->session_object)
         return RV_KEY_GONE;
     rv = object_find_again(object, session, handle);
     if (rv != CKR_OK)
         return rv;
     lock_take();
-    object->handle = *handle;
-    object->epoch = session->epoch;
+    handle_store(&object->handle, *handle);
     lock_release();
     copy_count_anew(object);
     return CKR_OK;
 }
 
-void object_lost(struct object *object)
+/* Under the lock: whether the cell held that handle, and holds none now. */
+static bool cell_void(struct handle_cell *cell, struct handle handle)
 {
-    object->handle = CK_INVALID_HANDLE;
-    copy_lost(object);
+    struct handle held = handle_load(cell);
+    bool same = held.ck == handle.ck && held.epoch == handle.epoch;
+
+    if (same)
+        handle_store(cell, (struct handle){ 0, 0 });
+    return same;
+}
+
+void object_lost(struct object *object, struct handle handle)
+{
+    bool copy;
+
+    lock_take();
+    copy = !cell_void(&object->handle, handle) && cell_void(&object->copy.handle, handle);
+    lock_release();
+    if (copy)
+        copy_lost(object);
 }
 
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism)
@@ -265,37 +258,30 @@ bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism)
     return false;
 }
 
-void object_own(struct object *object, CK_OBJECT_HANDLE public_handle)
+void object_own(struct object *object, struct handle public_handle)
 {
     object->session_object = true;
     object->public_handle = public_handle;
 }
 
-/* Destroys session objects of epoch. Nothing to do when the token forgot them with their session, or
- * when they are an ancestor's. */
-static void destroy(struct slot *slot, const CK_OBJECT_HANDLE *handles, size_t count,
-                    unsigned long epoch)
+/* Destroys a session object. Nothing to do when the token forgot it with its session, or when it is an
+ * ancestor's. */
+static void destroy(struct slot *slot, struct handle handle)
 {
     _cleanup_(session_return) struct session *session = NULL;
-    bool there;
 
-    lock_take();
-    there = module_ready(slot->module) && epoch == slot->epoch;
-    lock_release();
-    if (!there || session_take(slot, false, NULL, &session) != CKR_OK)
-        return;
-    for (size_t i = 0; i < count; i++)
-        (void)P11_CALL(slot->module, C_DestroyObject, session->handle, handles[i]);
+    if (pool_knows(&slot->pool, handle) && module_ready(slot->module) &&
+        session_take(slot, TO_READ, false, NULL, &session) == CKR_OK)
+        (void)session_destroy(session, handle);
 }
 
 void object_clear(struct object *object)
 {
-    const CK_OBJECT_HANDLE halves[] = { object->handle, object->public_handle };
-
-    if (object->session_object)
-        destroy(object->slot, halves, COUNT(halves), object->epoch);
-    if (object->copy.handle != CK_INVALID_HANDLE)
-        destroy(object->slot, &object->copy.handle, 1, object->copy.epoch);
+    if (object->session_object) {
+        destroy(object->slot, handle_load(&object->handle));
+        destroy(object->slot, object->public_handle);
+    }
+    destroy(object->slot, handle_load(&object->copy.handle));
     bytes_clear(&object->id);
     bytes_clear(&object->label);
     bytes_clear(&object->allowed);

@@ -6,33 +6,28 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
-#include "token/session.h"
+#include "token/slot.h"
 
 #define TEMPLATE_MAX   8
 #define FIND_BATCH     64
-#define ATTRIBUTES_MAX 16
-
-/* The objects that match template, at most max of them: three calls on the session. */
-CK_RV objects_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
-                   CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *found);
 
 /* What C_GetAttributeValue said of one object. Too large for the stack of an ASYNC_JOB, which has 32
  * KiB: allocate it. */
 struct attributes {
-    CK_ATTRIBUTE list[ATTRIBUTES_MAX];
+    CK_ATTRIBUTE list[ATTRIBUTES_MOST];
     CK_ULONG count;
     size_t used;
     uint8_t store[9216];
 };
 
-/* Reads the attributes of types (at most ATTRIBUTES_MAX) in one call. One that the object does not
+/* Reads the attributes of types (at most ATTRIBUTES_MOST) in one call. One that the object does not
  * have, or does not show, is absent afterwards and no error. */
-CK_RV attributes_read(struct session *session, CK_OBJECT_HANDLE handle,
+CK_RV attributes_read(struct session *session, struct handle handle,
                       const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out);
 
 /* The whole value of one attribute of any length, for what may be longer than struct attributes
  * holds. CKR_OK with *out none where it is absent. */
-CK_RV attribute_value(struct session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+CK_RV attribute_value(struct session *session, struct handle handle, CK_ATTRIBUTE_TYPE type,
                       struct bytes *out);
 
 /* The value, or NULL where it is absent or empty. */
@@ -48,11 +43,10 @@ bool attribute_bool(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
 enum copying { COPY_NEVER, COPY_AUTO, COPY_ALWAYS };
 
 struct copy {
-    CK_OBJECT_HANDLE handle; /* CK_INVALID_HANDLE: there is none */
-    unsigned long epoch;     /* of the slot when it was made */
-    uint64_t checked;        /* clock_ms_coarse when the original was used last */
-    unsigned changes;        /* of the slot at that time */
-    unsigned losses;         /* copies of this object that went stale */
+    struct handle_cell handle; /* none: there is none */
+    atomic_ullong checked;     /* clock_ms_coarse when the original was used last */
+    atomic_uint changes;       /* of the slot at that time */
+    atomic_uint losses;        /* copies of this object that went stale */
 };
 
 /* An object that is used over and over. Its handle may go stale; its identity stays. */
@@ -70,34 +64,32 @@ struct object {
     struct bytes allowed; /* CKA_ALLOWED_MECHANISMS; none: all */
 
     bool session_object;            /* destroyed with this struct; cannot be found again */
-    CK_OBJECT_HANDLE public_handle; /* of its public half, a session object as well */
+    struct handle public_handle; /* of its public half, a session object as well */
 
     /* Whether the object at handle is still what it was, asked after it was found again: CKR_OK,
      * RV_KEY_REPLACED, or the failure of a call. */
-    CK_RV (*confirm)(struct session *session, CK_OBJECT_HANDLE handle, void *arg);
+    CK_RV (*confirm)(struct session *session, struct handle handle, void *arg);
     void *confirm_arg;
 
     enum copying copying; /* set before others can see the object */
     atomic_uint uses;     /* since the handle was found, as far as they count (token/copy.h) */
 
-    /* under the lock (module/lock.h) */
-    CK_OBJECT_HANDLE handle;
-    unsigned long epoch; /* of the slot when the handle was found */
+    struct handle_cell handle; /* written under the lock (module/lock.h) */
     struct copy copy;
 };
 
 /* The object's handle or its copy's, found again on session where it went stale. RV_KEY_GONE,
  * RV_KEY_REPLACED. */
-CK_RV object_handle(struct object *object, struct session *session, CK_OBJECT_HANDLE *handle);
+CK_RV object_handle(struct object *object, struct session *session, struct handle *handle);
 
-/* Under the lock: the handle went stale, and the copy with it. */
-void object_lost(struct object *object);
+/* This handle of the object, or of its copy, went stale. */
+void object_lost(struct object *object, struct handle handle);
 
 /* Whether CKA_ALLOWED_MECHANISMS has mechanism, or is not there at all. */
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism);
 
 /* The object is a session object of ours, and so is its public half: object_clear destroys both. */
-void object_own(struct object *object, CK_OBJECT_HANDLE public_handle);
+void object_own(struct object *object, struct handle public_handle);
 
 /* Frees what the identity holds, not the struct itself. */
 void object_clear(struct object *object);

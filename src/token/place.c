@@ -10,8 +10,7 @@
 struct place {
     struct place *next; /* the one remembered before */
     struct bytes name;
-    unsigned long epoch; /* of the slot */
-    unsigned changes;    /* of the slot */
+    unsigned changes; /* of the slot */
     struct places places;
 };
 
@@ -84,8 +83,7 @@ static void push(struct slot *slot, struct place *place)
     slot->places = place;
 }
 
-bool place_recall(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *name, CK_ULONG count,
-                  struct places *out)
+bool place_recall(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count, struct places *out)
 {
     _cleanup_(bytes_clear) struct bytes key = { NULL, 0 };
     struct place *place;
@@ -95,7 +93,7 @@ bool place_recall(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *na
         return false;
     lock_take();
     place = unlink_name(slot, &key);
-    known = place != NULL && place->epoch == epoch && place->changes == slot->changes;
+    known = place != NULL && place->changes == atomic_load(&slot->changes);
     if (known)
         *out = place->places;
     if (place != NULL)
@@ -104,19 +102,18 @@ bool place_recall(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *na
     return known;
 }
 
-void place_remember(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *name,
-                    CK_ULONG count, const struct places *places)
+void place_remember(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count,
+                    const struct places *places)
 {
     _cleanup_(place_scoped) struct place *fresh = OPENSSL_zalloc(sizeof(*fresh));
     struct place *old, *superfluous;
 
     if (fresh == NULL || !name_of(name, count, &fresh->name))
         return;
-    fresh->epoch = epoch;
     fresh->places = *places;
     lock_take();
     old = unlink_name(slot, &fresh->name);
-    fresh->changes = slot->changes;
+    fresh->changes = atomic_load(&slot->changes);
     push(slot, MOVE(fresh));
     superfluous = unlink_superfluous(slot);
     lock_release();

@@ -12,18 +12,16 @@
 #define PLACES_MOST        64
 
 struct places {
-    CK_OBJECT_HANDLE handles[PLACE_OBJECTS_MOST];
+    struct handle handles[PLACE_OBJECTS_MOST];
     CK_OBJECT_CLASS classes[PLACE_OBJECTS_MOST];
     CK_ULONG count;
 };
 
 /* A name is a template of CKA_ID, CKA_LABEL, or both, without values of no length. place_recall:
- * false when nothing of that name was remembered in the slot's epoch, or objects were made or
- * deleted here since. */
-bool place_recall(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *name, CK_ULONG count,
-                  struct places *out);
-void place_remember(struct slot *slot, unsigned long epoch, const CK_ATTRIBUTE *name,
-                    CK_ULONG count, const struct places *places);
+ * false when nothing of that name was remembered, or objects were made or deleted here since. */
+bool place_recall(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count, struct places *out);
+void place_remember(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count,
+                    const struct places *places);
 void place_forget(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count);
 
 #endif

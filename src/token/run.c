@@ -1,135 +1,114 @@
 #include "token/run.h"
 
-#include <string.h>
-
 #include "base/log.h"
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/ckr.h"
-#include "module/lock.h"
 #include "module/retry.h"
 #include "token/copy.h"
 
 struct work {
-    struct slot *slot;
-    bool login;
-    bool writes; /* on a session with CKF_RW_SESSION */
-    bool keeps;  /* on the keeper */
-    const struct pin_source *pins;
-    struct object *object; /* NULL: task runs without */
-    session_task *on_session;
+    struct run run;
+    struct object *object; /* NULL: run.task runs without */
     object_task *on_object;
-    void *arg;
 };
 
-/* Under the lock. Nothing is repaired twice: what failed on a session of an earlier epoch is
- * mended.
- */
-static void repair_locked(const struct work *work, enum repair repair, unsigned long epoch)
-{
-    bool current = epoch == work->slot->epoch;
-
-    if (repair == REPAIR_MODULE && current)
-        module_lost(work->slot->module);
-    else if (repair == REPAIR_LOGIN && current)
-        login_lost(work->slot);
-    else if (repair == REPAIR_HANDLE && work->object != NULL)
-        object_lost(work->object);
-}
+/* A try that failed. */
+struct attempt {
+    unsigned long epoch;  /* of the session that it had, or wanted */
+    struct handle handle; /* of the object, if it got so far */
+    struct verdict verdict;
+    bool committed; /* it must not be made again if the call that failed may have done its work */
+    bool outdated;  /* another thread has ended the epoch since */
+};
 
 /* Every session and handle of this epoch is void, and the token may be in another slot. One thread
  * mends; nobody gets a session meanwhile. */
 static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
 {
-    const char *name = call_name();
-    struct session *void_sessions;
+    bool gone = rv == CKR_DEVICE_REMOVED || rv == CKR_TOKEN_NOT_PRESENT;
 
-    if (!slot_begin_mending(slot, epoch, &void_sessions))
+    if (!pool_mend(&slot->pool, epoch, !gone))
         return;
-    if (rv != CKR_DEVICE_REMOVED && rv != CKR_TOKEN_NOT_PRESENT)
-        sessions_close(slot->module, void_sessions, false);
-    sessions_free(void_sessions);
     if (rv != CKR_SESSION_HANDLE_INVALID)
         (void)slot_locate(slot);
-    slot_end_mending(slot);
-    call_named(name); /* an error message is about what failed */
+    pool_mended(&slot->pool);
 }
 
-static void repair(const struct work *work, CK_RV rv, unsigned long epoch)
+static void repair_module(struct slot *slot, unsigned long epoch)
 {
-    enum repair how = ckr_describe(rv)->repair;
-
-    if (how == REPAIR_TOKEN) {
-        repair_token(work->slot, rv, epoch);
-        return;
-    }
     lock_take();
-    repair_locked(work, how, epoch);
+    if (atomic_load(&slot->pool.epoch) == epoch)
+        module_lost(slot->module);
     lock_release();
 }
 
-static CK_RV attempt(const struct work *work, struct session *session)
+/* Nothing is repaired twice: what failed in an epoch that is over is mended. */
+static void repair(const struct work *work, CK_RV rv, const struct attempt *attempt)
+{
+    struct slot *slot = work->run.slot;
+    const char *name = call_name();
+
+    switch (attempt->verdict.repair) {
+    case REPAIR_TOKEN:
+        repair_token(slot, rv, attempt->epoch);
+        break;
+    case REPAIR_LOGIN:
+        pool_logged_out(&slot->pool, attempt->epoch);
+        break;
+    case REPAIR_MODULE:
+        repair_module(slot, attempt->epoch);
+        break;
+    case REPAIR_HANDLE:
+        if (work->object != NULL)
+            object_lost(work->object, attempt->handle);
+        break;
+    default:
+        break;
+    }
+    call_named(name); /* an error message is about what failed */
+}
+
+static CK_RV perform(const struct work *work, struct session *session, struct handle *handle)
 {
     WITHIN_GATE;
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     CK_RV rv;
 
     if (work->object == NULL)
-        return work->on_session(session, work->arg);
-    rv = object_handle(work->object, session, &handle);
-    return rv == CKR_OK ? work->on_object(session, handle, work->arg) : rv;
+        return work->run.task(session, work->run.arg);
+    rv = object_handle(work->object, session, handle);
+    return rv == CKR_OK ? work->on_object(session, *handle, work->run.arg) : rv;
 }
 
-/* Whether a failed task may have left an operation active: one that was refused at the start did
- * not. */
-static bool leaves_operation(CK_RV rv)
-{
-    const char *name = call_name();
-    size_t len = strlen(name);
-
-    return rv != CKR_OK && (ckr_describe(rv)->repair != REPAIR_NOTHING || len < 4 ||
-                            strcmp(name + len - 4, "Init") != 0);
-}
-
-static CK_RV take_session(const struct work *work, struct session **out)
-{
-    if (work->keeps)
-        return session_take_keeper(work->slot, work->pins, out);
-    if (work->writes)
-        return session_take_writing(work->slot, work->pins, out);
-    return session_take(work->slot, work->login, work->pins, out);
-}
-
-struct
-try {
-    unsigned long epoch; /* of the session that it had, or wanted */
-    bool final;          /* another one is out of the question */
-    bool outdated;       /* another thread has closed sessions of that epoch since */
-};
-
-static CK_RV try_once(const struct work *work, struct try *try)
+static CK_RV try_once(const struct work *work, struct attempt *attempt)
 {
     _cleanup_(session_return) struct session *session = NULL;
-    CK_RV rv;
+    const struct run *run = &work->run;
+    CK_RV rv = session_take(run->slot, run->purpose, run->login, run->pins, &session);
 
-    *try = (struct try){ .epoch = atomic_load(&work->slot->epoch) };
-    rv = take_session(work, &session);
-    if (rv != CKR_OK)
+    if (rv == CKR_OK) {
+        *attempt = (struct attempt){ .epoch = session->epoch };
+        session->committed = false;
+        rv = perform(work, session, &attempt->handle);
+    }
+    if (rv == CKR_OK)
+        return CKR_OK;
+    attempt->verdict = ckr_verdict(call_name(), rv);
+    if (session == NULL)
         return rv;
-    try->epoch = session->epoch;
-    session->final = false;
-    rv = attempt(work, session);
-    session->spoilt = leaves_operation(rv);
-    try->final = session->final;
-    try->outdated = rv != CKR_OK && atomic_load(&work->slot->epoch) != try->epoch;
+    attempt->committed = session->committed;
+    attempt->outdated = !session_current(session);
+    session->spoilt = session->keeper ? attempt->verdict.active : attempt->verdict.spoils;
     return rv;
 }
 
 /* What modules say while another thread closes sessions and their objects vanish can be anything:
  * SoftHSM 2.6 may find that the key's CKA_SIGN is off. */
-static bool try_again(const struct try *try, CK_RV rv, unsigned tries)
+static bool try_again(const struct attempt *attempt, unsigned tries)
 {
-    return !try->final && (try->outdated || ckr_try_again(rv, tries));
+    if (attempt->committed && attempt->verdict.begun)
+        return false;
+    return attempt->outdated || verdict_try_again(&attempt->verdict, tries);
 }
 
 /* Tells the operator, once, that somebody waits for the token, and once that it works again. */
@@ -138,86 +117,64 @@ static void tell(struct slot *slot, bool troubled, CK_RV rv)
     bool changes = atomic_exchange(&slot->troubled, troubled) != troubled;
 
     if (changes && troubled)
-        log_line("token '%s': %s: %s; trying again for %u ms", slot->label, call_name(),
+        log_line("token '%s': %s: %s; trying again for %u ms", slot->token.label, call_name(),
                  ckr_describe(rv)->name != NULL ? ckr_describe(rv)->name : ckr_describe(rv)->advice,
-                 slot->retry_ms);
+                 atomic_load(&slot->retry_ms));
     else if (changes)
-        log_line("token '%s' works again", slot->label);
+        log_line("token '%s' works again", slot->token.label);
 }
 
 /* Tries that failed before the module is finalised and initialised again. */
 #define TRIES_BEFORE_RESTART 4
 
-static bool restart_helps(CK_RV rv)
+static bool restart_helps(const struct verdict *verdict)
 {
-    enum repair how = ckr_describe(rv)->repair;
-
-    return how == REPAIR_TOKEN || how == REPAIR_SESSION;
+    return verdict->repair == REPAIR_TOKEN || verdict->repair == REPAIR_SESSION;
 }
 
 static CK_RV run(const struct work *work)
 {
-    struct retry retry = { .budget_ms = work->slot->retry_ms };
-    struct try try;
+    struct slot *slot = work->run.slot;
+    struct retry retry = { .budget_ms = atomic_load(&slot->retry_ms) };
+    struct attempt attempt = { .epoch = atomic_load(&slot->pool.epoch) };
     CK_RV rv;
 
-    while ((rv = try_once(work, &try)) != CKR_OK) {
-        if (!try_again(&try, rv, retry.tries))
+    while ((rv = try_once(work, &attempt)) != CKR_OK) {
+        if (!try_again(&attempt, retry.tries))
             return rv;
-        repair(work, rv, try.epoch);
+        repair(work, rv, &attempt);
         if (retry.tries > 1)
-            tell(work->slot, true, rv);
-        if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(rv))
-            module_restart(work->slot->module);
+            tell(slot, true, rv);
+        if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt.verdict))
+            module_restart(slot->module, slot);
         if (!retry_pause(&retry))
             return rv;
+        attempt = (struct attempt){ .epoch = atomic_load(&slot->pool.epoch) };
     }
-    if (atomic_load(&work->slot->troubled))
-        tell(work->slot, false, rv);
+    if (atomic_load_explicit(&slot->troubled, memory_order_relaxed))
+        tell(slot, false, rv);
     return rv;
 }
 
-CK_RV run_on_slot(struct slot *slot, bool login, const struct pin_source *pins, session_task *task,
-                  void *arg)
+CK_RV run_task(const struct run *task)
 {
-    struct work work = {
-        .slot = slot, .login = login, .pins = pins, .on_session = task, .arg = arg
-    };
+    struct work work = { .run = *task };
 
     return run(&work);
 }
 
-CK_RV run_on_object(struct object *object, const struct pin_source *pins, object_task *task,
-                    void *arg)
+CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task *task, void *arg)
 {
-    struct work work = { .slot = object->slot,
-                         .login = object->private,
-                         .pins = pins,
+    struct work work = { .run = { .slot = object->slot,
+                                  .purpose = TO_READ,
+                                  .login = object->private,
+                                  .pins = pins,
+                                  .arg = arg },
                          .object = object,
-                         .on_object = task,
-                         .arg = arg };
-    CK_RV rv;
+                         .on_object = task };
+    CK_RV rv = run(&work);
 
-    rv = run(&work);
     if (rv == CKR_OK && copy_is_due(object))
         copy_make(object, pins);
     return rv;
-}
-
-CK_RV run_writing(struct slot *slot, const struct pin_source *pins, session_task *task, void *arg)
-{
-    struct work work = {
-        .slot = slot, .login = true, .writes = true, .pins = pins, .on_session = task, .arg = arg
-    };
-
-    return run(&work);
-}
-
-CK_RV run_on_keeper(struct slot *slot, const struct pin_source *pins, session_task *task, void *arg)
-{
-    struct work work = {
-        .slot = slot, .login = true, .keeps = true, .pins = pins, .on_session = task, .arg = arg
-    };
-
-    return run(&work);
 }

@@ -16,9 +16,11 @@ static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)
 {
     const char *name = call_name();
 
-    if (!ckr_try_again(rv, retry->tries))
+    struct verdict verdict = ckr_verdict(name, rv);
+
+    if (!verdict_try_again(&verdict, retry->tries))
         return false;
-    if (ckr_describe(rv)->repair == REPAIR_MODULE) {
+    if (verdict.repair == REPAIR_MODULE) {
         lock_take();
         module_lost(scan->module);
         lock_release();
@@ -58,7 +60,7 @@ static CK_RV library_info(struct module *module, CK_INFO *info)
     lock_release();
     if (known)
         return CKR_OK;
-    rv = P11_CALL(module, C_GetInfo, info);
+    rv = module_info(module, info);
     if (rv != CKR_OK)
         return rv;
     lock_take();
@@ -73,7 +75,7 @@ static void note_seen(struct scan *scan, const struct slot *slot)
     size_t used = strlen(scan->seen);
 
     (void)snprintf(scan->seen + used, sizeof(scan->seen) - used, "%s'%s'", used != 0 ? ", " : "",
-                   slot->label);
+                   slot->token.label);
 }
 
 static CK_RV slot_fits(struct scan *scan, struct slot *slot, bool *fits)
@@ -81,7 +83,7 @@ static CK_RV slot_fits(struct scan *scan, struct slot *slot, bool *fits)
     CK_SLOT_INFO info;
     CK_RV rv;
 
-    *fits = uri_matches_token(scan->uri, slot_id(slot), &slot->token);
+    *fits = uri_matches_token(scan->uri, slot_id(slot), &slot->token.info);
     if (!*fits || !scan->uri->names_slot)
         return CKR_OK;
     rv = RETRYING(scan, slot_info(slot, &info));
@@ -104,7 +106,6 @@ static CK_RV scan_consider(struct scan *scan, struct slot *slot, bool *fits)
     return rv;
 }
 
-/* Under the lock */
 static struct slot *known_next(struct scan *scan)
 {
     struct slot *slot = scan->known;
@@ -122,9 +123,7 @@ static CK_RV next_known(struct scan *scan, struct slot **out)
     CK_RV rv = CKR_OK;
 
     do {
-        lock_take();
         *out = known_next(scan);
-        lock_release();
         if (*out != NULL)
             rv = scan_consider(scan, *out, &fits);
     } while (rv == CKR_OK && *out != NULL && !fits);
@@ -159,7 +158,7 @@ static struct slot *next_listed(struct scan *scan)
 
 static CK_RV list(struct scan *scan)
 {
-    CK_RV rv = RETRYING(scan, slot_list(scan->module, &scan->ids, &scan->count));
+    CK_RV rv = RETRYING(scan, module_slots(scan->module, &scan->ids, &scan->count));
 
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';

@@ -17,8 +17,8 @@ struct scan {
     struct slot *known; /* SCAN_KNOWN: the next one to look at */
     CK_SLOT_ID *ids;    /* SCAN_LISTED */
     CK_ULONG count, next;
-    unsigned matched;         /* tokens given out */
-    CK_RV failure;            /* of the first slot that could not be looked at, or CKR_OK */
+    unsigned matched; /* tokens given out */
+    CK_RV failure;    /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
     bool uninitialized;       /* a token that fits is not initialised */
     char seen[SCAN_SEEN_MAX]; /* the labels of the tokens that were looked at: "'a', 'b'" */

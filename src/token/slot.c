@@ -1,40 +1,13 @@
 #include "token/slot.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include <openssl/crypto.h>
 
 #include "base/scope.h"
-#include "module/call.h"
 #include "module/lock.h"
-#include "token/session.h"
-
-/* PKCS#11 pads its texts with blanks, PKCS#11 v3.1 §3.2; some modules end them with NUL. */
-static void copy_padded(char *out, const CK_UTF8CHAR *text, size_t len)
-{
-    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\0'))
-        len--;
-    memcpy(out, text, len);
-    out[len] = '\0';
-}
-
-static bool same_token(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)
-{
-    return memcmp(a->label, b->label, sizeof(a->label)) == 0 &&
-           memcmp(a->manufacturerID, b->manufacturerID, sizeof(a->manufacturerID)) == 0 &&
-           memcmp(a->model, b->model, sizeof(a->model)) == 0 &&
-           memcmp(a->serialNumber, b->serialNumber, sizeof(a->serialNumber)) == 0;
-}
 
 CK_FLAGS slot_flags(struct slot *slot)
 {
-    CK_FLAGS flags;
-
-    lock_take();
-    flags = slot->flags;
-    lock_release();
-    return flags;
+    return atomic_load(&slot->flags);
 }
 
 CK_SLOT_ID slot_id(struct slot *slot)
@@ -47,13 +20,7 @@ CK_SLOT_ID slot_id(struct slot *slot)
     return id;
 }
 
-static unsigned at_most(unsigned wanted, CK_ULONG allowed)
-{
-    if (allowed == CK_UNAVAILABLE_INFORMATION || allowed == CK_EFFECTIVELY_INFINITE)
-        return wanted;
-    return allowed < wanted ? (unsigned)allowed : wanted;
-}
-
+/* Under the lock */
 static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKEN_INFO *token)
 {
     struct slot *slot = OPENSSL_zalloc(sizeof(*slot));
@@ -62,34 +29,43 @@ static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKE
         return NULL;
     slot->module = module;
     slot->id = id;
-    slot->token = *token;
-    slot->flags = token->flags;
-    copy_padded(slot->label, token->label, sizeof(token->label));
-    condition_init(&slot->changed);
+    slot->token = token_of(token);
+    pool_begin(&slot->pool, slot);
+    slot->next = module->slots;
+    module->slots = slot;
     return slot;
 }
 
 void slot_allow(struct slot *slot, const struct pool_limits *limits)
 {
-    unsigned limit = at_most(limits->sessions_max, slot->token.ulMaxSessionCount);
-
-    if (limit > slot->limit)
-        slot->limit = limit;
-    if (limits->sessions_idle > slot->keep_idle)
-        slot->keep_idle = limits->sessions_idle;
-    if (limits->wait_ms > slot->wait_ms)
-        slot->wait_ms = limits->wait_ms;
-    if (limits->retry_ms > slot->retry_ms)
-        slot->retry_ms = limits->retry_ms;
+    pool_allow(&slot->pool, limits, slot->token.info.ulMaxSessionCount);
+    if (limits->retry_ms > atomic_load(&slot->retry_ms))
+        atomic_store(&slot->retry_ms, limits->retry_ms);
 }
 
-/* Under the lock */
+/* Under the lock: the slot of that token, wherever it was before. Without a serial number it is
+ * taken for the same only where it was. */
 static struct slot *slot_find(struct module *module, CK_SLOT_ID id, const CK_TOKEN_INFO *token)
 {
-    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
-        if (slot->id == id && same_token(&slot->token, token))
+    struct slot *elsewhere = NULL;
+
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
+        if (!token_is(&slot->token, token))
+            continue;
+        if (slot->id == id)
             return slot;
-    return NULL;
+        if (token_has_serial(&slot->token))
+            elsewhere = slot;
+    }
+    return elsewhere;
+}
+
+/* Under the lock: the token is in the slot with this id. */
+static void slot_settle(struct slot *slot, CK_SLOT_ID id, const CK_TOKEN_INFO *token)
+{
+    slot->id = id;
+    slot->lost = false;
+    atomic_store(&slot->flags, token->flags);
 }
 
 static bool absent(CK_RV rv)
@@ -103,49 +79,27 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
 {
     CK_TOKEN_INFO token = { 0 };
     struct slot *slot;
-    CK_RV rv = P11_CALL(module, C_GetTokenInfo, id, &token);
+    CK_RV rv = module_token_info(module, id, &token);
 
     *out = NULL;
     if (absent(rv)) /* though C_GetSlotList has it: it may be just back */
-        rv = P11_CALL(module, C_GetTokenInfo, id, &token);
+        rv = module_token_info(module, id, &token);
     if (absent(rv))
         return CKR_OK;
     if (rv != CKR_OK)
         return rv;
     lock_take();
     slot = slot_find(module, id, &token);
-    if (slot == NULL && (slot = slot_new(module, id, &token)) != NULL) {
-        slot->next = module->slots;
-        module->slots = slot;
-    }
-    if (slot != NULL) {
-        slot->flags = token.flags;
-        slot->flags_fresh = true;
-        slot_allow(slot, limits);
-    }
+    if (slot == NULL)
+        slot = slot_new(module, id, &token);
+    if (slot != NULL)
+        slot_settle(slot, id, &token);
     lock_release();
+    if (slot == NULL)
+        return CKR_HOST_MEMORY;
+    slot_allow(slot, limits);
     *out = slot;
-    return slot != NULL ? CKR_OK : CKR_HOST_MEMORY;
-}
-
-CK_RV slot_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
-{
-    _cleanup_(free_scoped) CK_SLOT_ID *list = NULL;
-    CK_ULONG room = 64;
-    CK_RV rv;
-
-    do {
-        OPENSSL_free(list);
-        list = OPENSSL_malloc(room * sizeof(*list));
-        if (list == NULL)
-            return CKR_HOST_MEMORY;
-        *count = room;
-        rv = P11_CALL(module, C_GetSlotList, CK_TRUE, list, count);
-        room = *count > room ? *count : room * 2;
-    } while (rv == CKR_BUFFER_TOO_SMALL && room < 1UL << 20);
-    if (rv == CKR_OK)
-        *ids = MOVE(list);
-    return rv;
+    return CKR_OK;
 }
 
 /* Under the lock */
@@ -175,7 +129,7 @@ static void mechanism_remember(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLA
 static CK_FLAGS mechanism_ask(struct slot *slot, CK_MECHANISM_TYPE type)
 {
     CK_MECHANISM_INFO info = { 0 };
-    CK_RV rv = P11_CALL(slot->module, C_GetMechanismInfo, slot_id(slot), type, &info);
+    CK_RV rv = module_mechanism_info(slot->module, slot_id(slot), type, &info);
 
     if (rv == CKR_MECHANISM_INVALID)
         info.flags = 0;
@@ -218,17 +172,6 @@ bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS
     return (has & flags) == flags;
 }
 
-void slot_ask_anew(struct slot *slot)
-{
-    slot->has_info = false;
-    while (slot->mechanisms != NULL) {
-        struct mechanism_seen *seen = slot->mechanisms;
-
-        slot->mechanisms = seen->next;
-        OPENSSL_free(seen);
-    }
-}
-
 CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)
 {
     bool known;
@@ -240,7 +183,7 @@ CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)
     lock_release();
     if (known)
         return CKR_OK;
-    rv = P11_CALL(slot->module, C_GetSlotInfo, slot_id(slot), info);
+    rv = module_slot_info(slot->module, slot_id(slot), info);
     if (rv != CKR_OK)
         return rv;
     lock_take();
@@ -250,77 +193,36 @@ CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)
     return CKR_OK;
 }
 
-struct session *slot_forget(struct slot *slot)
-{
-    struct session *idle = slot->idle;
-
-    if (slot->keeper != NULL && !slot->keeper_busy) {
-        slot->keeper->next = idle;
-        idle = slot->keeper;
-    }
-    slot->keeper = NULL; /* a busy one is freed by who has it */
-    slot->idle = NULL;
-    slot->idle_count = 0;
-    slot->open = 0;
-    slot->closing = 0;
-    slot->epoch++;
-    if (slot->login == LOGIN_IN)
-        slot->login = LOGIN_OUT;
-    (void)pthread_cond_broadcast(&slot->changed);
-    slot_wake(slot);
-    return idle;
-}
-
-bool slot_begin_mending(struct slot *slot, unsigned long epoch, struct session **void_sessions)
-{
-    bool first;
-
-    lock_take();
-    first = epoch == slot->epoch && !slot->mending;
-    if (first) {
-        *void_sessions = slot_forget(slot);
-        slot->mending = true;
-    }
-    lock_release();
-    return first;
-}
-
-void slot_end_mending(struct slot *slot)
-{
-    lock_take();
-    slot->mending = false;
-    slot_wake(slot);
-    lock_release();
-}
-
 void slot_changed(struct slot *slot)
 {
-    lock_take();
-    slot->changes++;
-    lock_release();
+    atomic_fetch_add(&slot->changes, 1);
 }
 
-void slot_wake(struct slot *slot)
+CK_RV slot_identify(struct slot *slot, CK_FLAGS *flags)
 {
-    if (slot->waiters != NULL)
-        (void)pthread_cond_signal(&slot->waiters->turn);
+    CK_TOKEN_INFO info = { 0 };
+    CK_RV rv = module_token_info(slot->module, slot_id(slot), &info);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (!token_is(&slot->token, &info))
+        return RV_TOKEN_GONE;
+    atomic_store(&slot->flags, info.flags);
+    *flags = info.flags;
+    return CKR_OK;
 }
 
 /* Whether the token is in the slot id now; then the slot takes that id. */
-static CK_RV slot_try(struct slot *slot, CK_SLOT_ID id, bool *found)
+static bool slot_try(struct slot *slot, CK_SLOT_ID id)
 {
     CK_TOKEN_INFO token = { 0 };
-    CK_RV rv = P11_CALL(slot->module, C_GetTokenInfo, id, &token);
 
-    *found = rv == CKR_OK && same_token(&slot->token, &token);
-    if (!*found)
-        return rv == CKR_TOKEN_NOT_PRESENT ? CKR_OK : rv;
+    if (module_token_info(slot->module, id, &token) != CKR_OK || !token_is(&slot->token, &token))
+        return false;
     lock_take();
-    slot->id = id;
-    slot->flags = token.flags;
-    slot->flags_fresh = true;
+    slot_settle(slot, id, &token);
     lock_release();
-    return CKR_OK;
+    return true;
 }
 
 CK_RV slot_locate(struct slot *slot)
@@ -328,11 +230,113 @@ CK_RV slot_locate(struct slot *slot)
     _cleanup_(free_scoped) CK_SLOT_ID *ids = NULL;
     CK_ULONG count = 0;
     bool found = false;
-    CK_RV rv = slot_list(slot->module, &ids, &count);
+    CK_RV rv = module_slots(slot->module, &ids, &count);
 
     for (CK_ULONG i = 0; rv == CKR_OK && i < count && !found; i++)
-        (void)slot_try(slot, ids[i], &found);
-    if (rv != CKR_OK)
-        return rv;
-    return found ? CKR_OK : RV_TOKEN_GONE;
+        found = slot_try(slot, ids[i]);
+    if (found)
+        return CKR_OK;
+    lock_take();
+    slot->lost = true;
+    lock_release();
+    return rv != CKR_OK ? rv : RV_TOKEN_GONE;
 }
+
+CK_RV slot_find_token(struct slot *slot, CK_SLOT_ID *id)
+{
+    bool lost;
+    CK_RV rv;
+
+    lock_take();
+    lost = slot->lost;
+    lock_release();
+    rv = lost ? slot_locate(slot) : CKR_OK;
+    *id = slot_id(slot);
+    return rv;
+}
+
+/* The list only grows, at its front. */
+static struct slot *slots_first(struct module *module)
+{
+    struct slot *first;
+
+    lock_take();
+    first = module->slots;
+    lock_release();
+    return first;
+}
+
+bool slots_have_session(struct module *module, CK_SESSION_HANDLE ck)
+{
+    struct slot *slot = slots_first(module);
+
+    while (slot != NULL && !pool_has(&slot->pool, ck))
+        slot = slot->next;
+    return slot != NULL;
+}
+
+/* Under the lock: what the token said of itself and its mechanisms is not known any more. */
+static void ask_anew(struct slot *slot)
+{
+    slot->has_info = false;
+    while (slot->mechanisms != NULL) {
+        struct mechanism_seen *seen = slot->mechanisms;
+
+        slot->mechanisms = seen->next;
+        OPENSSL_free(seen);
+    }
+}
+
+static void forget(struct module *module)
+{
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
+        pool_forget(&slot->pool);
+        ask_anew(slot);
+    }
+}
+
+static void disown(struct module *module)
+{
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
+        pool_disown(&slot->pool);
+}
+
+static void leave(struct module *module, bool close)
+{
+    for (struct slot *slot = slots_first(module); slot != NULL; slot = slot->next) {
+        pool_leave(&slot->pool, close);
+        login_forget(slot);
+    }
+}
+
+static bool wait_unused(struct module *module, uint64_t deadline)
+{
+    bool unused = true;
+
+    for (struct slot *slot = slots_first(module); slot != NULL; slot = slot->next)
+        unused = pool_wait_unused(&slot->pool, deadline) && unused;
+    return unused;
+}
+
+/* By asking its token, since a token that nobody has used for a while may have failed as well. */
+static bool works(struct slot *slot)
+{
+    CK_FLAGS flags;
+
+    return pool_in_use(&slot->pool) && slot_identify(slot, &flags) == CKR_OK;
+}
+
+static bool others_work(struct module *module, const struct slot *but)
+{
+    struct slot *slot = slots_first(module);
+
+    while (slot != NULL && (slot == but || !works(slot)))
+        slot = slot->next;
+    return slot != NULL;
+}
+
+const struct module_tenant slots_tenant = { .forget = forget,
+                                            .disown = disown,
+                                            .leave = leave,
+                                            .wait_unused = wait_unused,
+                                            .others_work = others_work };

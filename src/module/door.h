@@ -1,0 +1,17 @@
+/* The door to the module: every C_* call is made through P11_CALL, in src/module and nowhere else.
+ * It is closed for good once the process ends and the module was finalised: RV_PROCESS_ENDS. It
+ * also serialises the calls of a module that refused CKF_OS_LOCKING_OK. */
+#ifndef BRIDGE_DOOR_H
+#define BRIDGE_DOOR_H
+
+#include "module/call.h"
+#include "module/module.h"
+
+#define P11_CALL(module, function, ...)                                                            \
+    (call_enter((module), #function) ? call_leave((module)->functions->function(__VA_ARGS__))      \
+                                     : RV_PROCESS_ENDS)
+
+bool call_enter(struct module *module, const char *function);
+CK_RV call_leave(CK_RV rv);
+
+#endif

@@ -1,0 +1,255 @@
+#include "module/session.h"
+
+#include "module/door.h"
+
+unsigned long epoch_next(void)
+{
+    static atomic_ulong last;
+
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
+/* Read twice: in between, another thread may have begun to write. */
+struct handle handle_load(const struct handle_cell *cell)
+{
+    unsigned long epoch = atomic_load(&cell->epoch);
+    CK_OBJECT_HANDLE ck = atomic_load(&cell->ck);
+
+    return epoch == atomic_load(&cell->epoch) ? (struct handle){ ck, epoch }
+                                              : (struct handle){ 0, 0 };
+}
+
+void handle_store(struct handle_cell *cell, struct handle handle)
+{
+    atomic_store(&cell->epoch, 0);
+    atomic_store(&cell->ck, handle.ck);
+    atomic_store(&cell->epoch, handle.epoch);
+}
+
+static CK_RV stale(const char *function)
+{
+    call_named(function);
+    return RV_STALE;
+}
+
+#define SESSION_CALL(session, function, ...)                                                       \
+    (session_current(session)                                                                      \
+         ? P11_CALL((session)->module, function, (session)->ck, ##__VA_ARGS__)                     \
+         : stale(#function))
+
+#define HANDLE_CALL(session, handle, function, ...)                                                \
+    (handle_fits((handle), (session)) ? SESSION_CALL(session, function, __VA_ARGS__)               \
+                                      : stale(#function))
+
+/* What was written, against the room there is for it. */
+static CK_RV room_check(const struct room *out, CK_RV rv)
+{
+    if (rv != CKR_OK || (out->exact ? out->len == out->size : out->len <= out->size))
+        return rv;
+    call_detail_set("%s returned %lu bytes, where %s%lu are right", call_name(),
+                    (unsigned long)out->len, out->exact ? "" : "at most ",
+                    (unsigned long)out->size);
+    return RV_LENGTH;
+}
+
+static CK_RV count_check(CK_ULONG count, CK_ULONG most, CK_RV rv)
+{
+    if (rv != CKR_OK || count <= most)
+        return rv;
+    call_detail_set("%s returned %lu objects, where it was asked for %lu", call_name(),
+                    (unsigned long)count, (unsigned long)most);
+    return RV_LENGTH;
+}
+
+CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags)
+{
+    return P11_CALL(session->module, C_OpenSession, slot, flags, NULL, NULL, &session->ck);
+}
+
+CK_RV session_close(struct session *session)
+{
+    return session_current(session) ? P11_CALL(session->module, C_CloseSession, session->ck)
+                                    : stale("C_CloseSession");
+}
+
+CK_RV session_close_stale(struct session *session)
+{
+    return P11_CALL(session->module, C_CloseSession, session->ck);
+}
+
+CK_RV session_info(struct session *session, CK_SESSION_INFO *info)
+{
+    return SESSION_CALL(session, C_GetSessionInfo, info);
+}
+
+CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin, size_t len)
+{
+    return SESSION_CALL(session, C_Login, user, (CK_UTF8CHAR *)(uintptr_t)pin, len);
+}
+
+static void stamp(const struct session *session, struct handle *handles,
+                  const CK_OBJECT_HANDLE *list, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count; i++)
+        handles[i] = (struct handle){ list[i], session->epoch };
+}
+
+#define FIND_BATCH_MOST 64
+
+static CK_RV find_some(struct session *session, struct handle *handles, CK_ULONG max,
+                       CK_ULONG *found)
+{
+    CK_OBJECT_HANDLE list[FIND_BATCH_MOST];
+    CK_ULONG room = max < FIND_BATCH_MOST ? max : FIND_BATCH_MOST, count = 0;
+    CK_RV rv = SESSION_CALL(session, C_FindObjects, list, room, &count);
+
+    rv = count_check(count, room, rv);
+    if (rv != CKR_OK)
+        return rv;
+    stamp(session, handles, list, count);
+    *found = count;
+    return CKR_OK;
+}
+
+CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
+                   struct handle *handles, CK_ULONG max, CK_ULONG *found)
+{
+    CK_RV rv = SESSION_CALL(session, C_FindObjectsInit, template, count), final;
+    const char *name;
+
+    *found = 0;
+    if (rv != CKR_OK)
+        return rv;
+    rv = find_some(session, handles, max, found);
+    name = call_name();
+    final = SESSION_CALL(session, C_FindObjectsFinal);
+    if (rv != CKR_OK)
+        call_named(name); /* an error message is about what failed first */
+    return rv != CKR_OK ? rv : final;
+}
+
+CK_RV session_get(struct session *session, struct handle object, CK_ATTRIBUTE *list, CK_ULONG count)
+{
+    CK_ULONG rooms[ATTRIBUTES_MOST];
+    CK_RV rv;
+
+    if (count > ATTRIBUTES_MOST)
+        return CKR_ARGUMENTS_BAD;
+    for (CK_ULONG i = 0; i < count; i++)
+        rooms[i] = list[i].pValue != NULL ? list[i].ulValueLen : CK_UNAVAILABLE_INFORMATION;
+    rv = HANDLE_CALL(session, object, C_GetAttributeValue, object.ck, list, count);
+    for (CK_ULONG i = 0; i < count; i++)
+        if (list[i].ulValueLen > rooms[i])
+            list[i].ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    return rv;
+}
+
+CK_RV session_set(struct session *session, struct handle object, CK_ATTRIBUTE *list, CK_ULONG count)
+{
+    return HANDLE_CALL(session, object, C_SetAttributeValue, object.ck, list, count);
+}
+
+CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *list,
+                   CK_ULONG count, struct handle *copy)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = HANDLE_CALL(session, object, C_CopyObject, object.ck, list, count, &ck);
+
+    if (rv == CKR_OK)
+        stamp(session, copy, &ck, 1);
+    return rv;
+}
+
+CK_RV session_destroy(struct session *session, struct handle object)
+{
+    return HANDLE_CALL(session, object, C_DestroyObject, object.ck);
+}
+
+CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public,
+                            CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
+                            struct handle *public_key, struct handle *private_key)
+{
+    CK_OBJECT_HANDLE ck_public = CK_INVALID_HANDLE, ck_private = CK_INVALID_HANDLE;
+    CK_RV rv = SESSION_CALL(session, C_GenerateKeyPair, mechanism, public, public_count, private,
+                            private_count, &ck_public, &ck_private);
+
+    if (rv != CKR_OK)
+        return rv;
+    stamp(session, public_key, &ck_public, 1);
+    stamp(session, private_key, &ck_private, 1);
+    return CKR_OK;
+}
+
+CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct handle base,
+                     CK_ATTRIBUTE *list, CK_ULONG count, struct handle *derived)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = HANDLE_CALL(session, base, C_DeriveKey, mechanism, base.ck, list, count, &ck);
+
+    if (rv == CKR_OK)
+        stamp(session, derived, &ck, 1);
+    return rv;
+}
+
+CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
+{
+    return HANDLE_CALL(session, key, C_SignInit, mechanism, key.ck);
+}
+
+CK_RV session_sign(struct session *session, struct view in, struct room *out)
+{
+    out->len = out->size;
+    return room_check(
+        out, SESSION_CALL(session, C_Sign, ck_input(in.data), in.len, out->data, &out->len));
+}
+
+CK_RV session_sign_update(struct session *session, struct view in)
+{
+    return SESSION_CALL(session, C_SignUpdate, ck_input(in.data), in.len);
+}
+
+CK_RV session_sign_final(struct session *session, struct room *out)
+{
+    out->len = out->size;
+    return room_check(out, SESSION_CALL(session, C_SignFinal, out->data, &out->len));
+}
+
+CK_RV session_verify_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
+{
+    return HANDLE_CALL(session, key, C_VerifyInit, mechanism, key.ck);
+}
+
+CK_RV session_verify(struct session *session, struct view in, struct view signature)
+{
+    return SESSION_CALL(session, C_Verify, ck_input(in.data), in.len, ck_input(signature.data),
+                        signature.len);
+}
+
+CK_RV session_encrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
+{
+    return HANDLE_CALL(session, key, C_EncryptInit, mechanism, key.ck);
+}
+
+CK_RV session_encrypt(struct session *session, struct view in, struct room *out)
+{
+    out->len = out->size;
+    return room_check(
+        out, SESSION_CALL(session, C_Encrypt, ck_input(in.data), in.len, out->data, &out->len));
+}
+
+CK_RV session_decrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
+{
+    return HANDLE_CALL(session, key, C_DecryptInit, mechanism, key.ck);
+}
+
+CK_RV session_decrypt(struct session *session, struct view in, struct room *out)
+{
+    out->len = out->size;
+    return room_check(
+        out, SESSION_CALL(session, C_Decrypt, ck_input(in.data), in.len, out->data, &out->len));
+}
+
+CK_RV session_random(struct session *session, uint8_t *out, CK_ULONG len)
+{
+    return SESSION_CALL(session, C_GenerateRandom, out, len);
+}

@@ -1,0 +1,135 @@
+/* A session with a token, the handles it gives out, and the C_* calls that need one.
+ *
+ * Handles and sessions are numbers that a module may use again for something else. What tells an
+ * old one from a new one is its epoch: a number that no two lives of a token share in a process
+ * (token/pool.h). Every call here takes the session and, where it needs one, the handle, and is
+ * refused (RV_STALE) before the module is asked when either belongs to another epoch than the one
+ * that the token is in now. Nobody else compares epochs.
+ *
+ * What the module writes is checked here against the room it was given: RV_LENGTH, and call_detail
+ * says what was wrong. */
+#ifndef BRIDGE_MODULE_SESSION_H
+#define BRIDGE_MODULE_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/bytes.h"
+#include "module/module.h"
+
+struct slot;
+
+/* An object of a token; {0, 0} is none, and no session takes it. */
+struct handle {
+    CK_OBJECT_HANDLE ck;
+    unsigned long epoch;
+};
+
+/* What is known of the token that the sessions of an epoch are with. */
+enum standing {
+    STRANGER,   /* nothing: it may be another than the one meant */
+    IDENTIFIED, /* it is the one */
+    LOGGED_IN,  /* and the user is logged in */
+};
+
+struct session {
+    struct session *next;
+    struct slot *slot; /* token/slot.h */
+    struct module *module;
+    CK_SESSION_HANDLE ck;
+    unsigned long epoch;
+    const atomic_ulong *now; /* the epoch of its token at this time */
+
+    /* token/pool.h */
+    struct session *peer;   /* among all of its pool */
+    bool write;             /* opened with CKF_RW_SESSION */
+    bool keeper;            /* the one that session objects are made on */
+    bool spoilt;            /* not to be used again */
+    bool committed;         /* token/run.h */
+    enum standing standing; /* of its pool, when the session was taken */
+};
+
+/* Never 0 and never the same again. */
+unsigned long epoch_next(void);
+
+static inline bool handle_none(struct handle handle)
+{
+    return handle.epoch == 0;
+}
+
+/* Whether the session belongs to the token's present life; whether a handle is of the same. */
+static inline bool session_current(const struct session *session)
+{
+    return atomic_load_explicit(session->now, memory_order_acquire) == session->epoch;
+}
+
+static inline bool handle_fits(struct handle handle, const struct session *session)
+{
+    return handle.epoch == session->epoch && handle.epoch != 0;
+}
+
+/* A handle that threads read without a lock, and write under one. */
+struct handle_cell {
+    atomic_ulong epoch;
+    _Atomic(CK_OBJECT_HANDLE) ck;
+};
+
+struct handle handle_load(const struct handle_cell *cell);
+void handle_store(struct handle_cell *cell, struct handle handle);
+
+/* Room for what a call writes, and how much it wrote. exact: all of size, or it is RV_LENGTH. */
+struct room {
+    uint8_t *data;
+    CK_ULONG size;
+    bool exact;
+    CK_ULONG len;
+};
+
+/* C_OpenSession into session->ck, C_CloseSession, C_GetSessionInfo, C_Login (pin may be NULL).
+ * session_close_stale closes one of an epoch that is over; only for who knows that its number has
+ * not been given out again. */
+CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags);
+CK_RV session_close(struct session *session);
+CK_RV session_close_stale(struct session *session);
+CK_RV session_info(struct session *session, CK_SESSION_INFO *info);
+CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin, size_t len);
+
+/* A whole search: the objects that match template, at most max of them. No search is left active.
+ */
+CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
+                   struct handle *handles, CK_ULONG max, CK_ULONG *found);
+
+/* Attributes that one call reads at most. */
+#define ATTRIBUTES_MOST 16
+
+/* C_GetAttributeValue; a length that a value cannot have in the room that it was given becomes
+ * CK_UNAVAILABLE_INFORMATION, as if the attribute were not there. */
+CK_RV session_get(struct session *session, struct handle object, CK_ATTRIBUTE *list,
+                  CK_ULONG count);
+CK_RV session_set(struct session *session, struct handle object, CK_ATTRIBUTE *list,
+                  CK_ULONG count);
+CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *list,
+                   CK_ULONG count, struct handle *copy);
+CK_RV session_destroy(struct session *session, struct handle object);
+
+CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public,
+                            CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
+                            struct handle *public_key, struct handle *private_key);
+CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct handle base,
+                     CK_ATTRIBUTE *list, CK_ULONG count, struct handle *derived);
+
+CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key);
+CK_RV session_sign(struct session *session, struct view in, struct room *out);
+CK_RV session_sign_update(struct session *session, struct view in);
+CK_RV session_sign_final(struct session *session, struct room *out);
+CK_RV session_verify_init(struct session *session, CK_MECHANISM *mechanism, struct handle key);
+CK_RV session_verify(struct session *session, struct view in, struct view signature);
+CK_RV session_encrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key);
+CK_RV session_encrypt(struct session *session, struct view in, struct room *out);
+CK_RV session_decrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key);
+CK_RV session_decrypt(struct session *session, struct view in, struct room *out);
+
+CK_RV session_random(struct session *session, uint8_t *out, CK_ULONG len);
+
+#endif

@@ -1,0 +1,737 @@
+#include "token/pool.h"
+
+#include <openssl/crypto.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "module/call.h"
+#include "token/slot.h"
+
+/* For so long after those who waited were served, whoever comes takes what is there. With a quick
+ * token, most sessions then change hands between threads that run; a hand-over to one that sleeps
+ * costs two context switches. */
+#define TURN_NS 100000
+
+/* What a taker is given: an idle session, or a place to open one, with what must be closed first to
+ * make that place. */
+struct claim {
+    struct session *session, *in_the_way;
+    unsigned long epoch;
+};
+
+/* A thread that waits for a session. */
+struct waiter {
+    struct waiter *next;
+    pthread_cond_t turn;
+    bool write;
+    bool served;
+    struct claim claim;
+};
+
+static struct module *module_of(const struct pool *pool)
+{
+    return pool->slot->module;
+}
+
+static void epoch_begin(struct pool *pool)
+{
+    atomic_store_explicit(&pool->epoch, epoch_next(), memory_order_release);
+}
+
+void pool_begin(struct pool *pool, struct slot *slot)
+{
+    pool->slot = slot;
+    pool->waiters_end = &pool->waiters;
+    mutex_begin(&pool->mutex);
+    condition_init(&pool->changed);
+    epoch_begin(pool);
+}
+
+static unsigned at_most(unsigned wanted, CK_ULONG allowed)
+{
+    if (allowed == CK_UNAVAILABLE_INFORMATION || allowed == CK_EFFECTIVELY_INFINITE)
+        return wanted;
+    return allowed < wanted ? (unsigned)allowed : wanted;
+}
+
+static void raise_to(unsigned *value, unsigned wanted)
+{
+    if (wanted > *value)
+        *value = wanted;
+}
+
+void pool_allow(struct pool *pool, const struct pool_limits *limits, CK_ULONG token_max)
+{
+    mutex_take(&pool->mutex);
+    raise_to(&pool->limit, at_most(limits->sessions_max, token_max));
+    raise_to(&pool->keep_idle, limits->sessions_idle);
+    raise_to(&pool->wait_ms, limits->wait_ms);
+    mutex_release(&pool->mutex);
+}
+
+/* Under the mutex, as all that follows down to pool_take unless it says otherwise. */
+static struct session *member_new(struct pool *pool, unsigned long epoch, bool write)
+{
+    struct session *session = OPENSSL_zalloc(sizeof(*session));
+
+    if (session == NULL)
+        return NULL;
+    *session = (struct session){ .slot = pool->slot,
+                                 .module = module_of(pool),
+                                 .epoch = epoch,
+                                 .now = &pool->epoch,
+                                 .write = write,
+                                 .peer = pool->members };
+    pool->members = session;
+    return session;
+}
+
+static void member_free(struct pool *pool, struct session *session)
+{
+    struct session **position = &pool->members;
+
+    while (*position != NULL && *position != session)
+        position = &(*position)->peer;
+    if (*position != NULL)
+        *position = session->peer;
+    OPENSSL_free(session);
+}
+
+static void members_free(struct pool *pool, struct session *list)
+{
+    while (list != NULL) {
+        struct session *next = list->next;
+
+        member_free(pool, list);
+        list = next;
+    }
+}
+
+/* Takes one off the list of idle sessions, if there is one that may write where that is wanted. */
+static struct session *idle_pop(struct pool *pool, bool write)
+{
+    struct session **position = &pool->idle;
+    struct session *session;
+
+    while (*position != NULL && write && !(*position)->write)
+        position = &(*position)->next;
+    session = *position;
+    if (session == NULL)
+        return NULL;
+    *position = session->next;
+    pool->idle_count--;
+    return session;
+}
+
+static void idle_push(struct pool *pool, struct session *session)
+{
+    session->next = pool->idle;
+    pool->idle = session;
+    pool->idle_count++;
+}
+
+/* A new epoch: what was known of the token and its sessions is void. The list of those that nobody
+ * has, the keeper first. */
+static struct session *epoch_end(struct pool *pool)
+{
+    struct session *list = pool->idle;
+
+    if (pool->keeper != NULL && !pool->keeper_busy) {
+        pool->keeper->next = list;
+        list = pool->keeper;
+    }
+    pool->keeper = NULL; /* a busy one is freed by who has it */
+    pool->idle = NULL;
+    pool->idle_count = pool->open = pool->closing = 0;
+    pool->standing = STRANGER;
+    epoch_begin(pool);
+    (void)pthread_cond_broadcast(&pool->changed);
+    return list;
+}
+
+/* Whether no other session will be left when one is closed. The token then logs out, and handles of
+ * private objects die (PKCS#11 v3.1 §5.6.2). */
+static bool is_last(const struct pool *pool)
+{
+    return pool->open - pool->closing == 1 && pool->keeper == NULL;
+}
+
+/* The end of the epoch by the closing of its last session, which is the first of the next. */
+static void last_leaves(struct pool *pool, struct session *session)
+{
+    members_free(pool, epoch_end(pool));
+    session->epoch = atomic_load(&pool->epoch);
+    pool->open = 1;
+}
+
+/* Whether a session can be had now: an idle one, or a place to open one. */
+static bool can_serve(const struct pool *pool)
+{
+    return !pool->mending && (pool->idle != NULL || pool->open < pool->limit) &&
+           module_ready(module_of(pool));
+}
+
+static void claim_make(struct pool *pool, bool write, struct claim *claim)
+{
+    *claim = (struct claim){ .session = idle_pop(pool, write) };
+    pool->taken++;
+    if (claim->session != NULL) {
+        claim->session->standing = pool->standing;
+    } else if (pool->open < pool->limit) {
+        pool->open++;
+    } else {
+        claim->in_the_way = idle_pop(pool, false);
+        if (is_last(pool))
+            last_leaves(pool, claim->in_the_way);
+    }
+    claim->epoch = atomic_load(&pool->epoch);
+}
+
+/* Gives those who wait what there is. The first of those who are left wakes as well, to come back
+ * when it is its turn. */
+static void serve(struct pool *pool)
+{
+    bool any = false;
+
+    while (pool->waiters != NULL && can_serve(pool)) {
+        struct waiter *waiter = pool->waiters;
+
+        pool->waiters = waiter->next;
+        claim_make(pool, waiter->write, &waiter->claim);
+        waiter->served = any = true;
+        (void)pthread_cond_signal(&waiter->turn);
+    }
+    if (any)
+        pool->turn = clock_ns() + TURN_NS;
+    if (pool->waiters == NULL)
+        pool->waiters_end = &pool->waiters;
+    else
+        (void)pthread_cond_signal(&pool->waiters->turn);
+}
+
+/* A session came back, or there is room for one. */
+static void offer(struct pool *pool)
+{
+    if (pool->waiters != NULL && clock_ns() >= pool->turn)
+        serve(pool);
+}
+
+static void waiter_append(struct pool *pool, struct waiter *waiter)
+{
+    condition_init(&waiter->turn);
+    *pool->waiters_end = waiter;
+    pool->waiters_end = &waiter->next;
+}
+
+static void waiter_remove(struct pool *pool, const struct waiter *waiter)
+{
+    struct waiter **position = &pool->waiters;
+
+    while (*position != NULL && *position != waiter)
+        position = &(*position)->next;
+    if (*position == waiter)
+        *position = waiter->next;
+    if (*position == NULL)
+        pool->waiters_end = position;
+    serve(pool);
+}
+
+/* When the waiter shall look again if nobody wakes it. */
+static uint64_t next_look(const struct pool *pool, const struct waiter *waiter, uint64_t deadline)
+{
+    bool first = pool->waiters == waiter;
+
+    return first && pool->turn > clock_ns() && pool->turn < deadline ? pool->turn : deadline;
+}
+
+static CK_RV busy(const struct pool *pool)
+{
+    if (pool->mending)
+        call_detail_set("the token '%s' failed and does not answer; nobody waits for it longer "
+                        "than %u ms (pkcs11-session-wait-ms)",
+                        pool->slot->token.label, pool->wait_ms);
+    else
+        call_detail_set("all %u sessions with the token '%s' were busy for %u ms; raise "
+                        "pkcs11-sessions-max, or pkcs11-session-wait-ms",
+                        pool->open, pool->slot->token.label, pool->wait_ms);
+    return RV_SESSIONS_BUSY;
+}
+
+/* Waits in the order of arrival. *served stays false where the module went down meanwhile. */
+static CK_RV queue(struct pool *pool, bool write, struct claim *claim, bool *served)
+{
+    uint64_t deadline = clock_ns() + pool->wait_ms * NS_PER_MS;
+    struct waiter self = { .write = write };
+    bool in_time = true;
+
+    waiter_append(pool, &self);
+    offer(pool);
+    while (!self.served && in_time && module_ready(module_of(pool))) {
+        (void)mutex_wait_until(&pool->mutex, &self.turn, next_look(pool, &self, deadline));
+        offer(pool);
+        in_time = clock_ns() < deadline;
+    }
+    if (!self.served)
+        waiter_remove(pool, &self);
+    (void)pthread_cond_destroy(&self.turn);
+    *claim = self.claim;
+    *served = self.served;
+    return self.served || in_time ? CKR_OK : busy(pool);
+}
+
+/* With the mutex held and the module ready; without the mutex when that fails. */
+static CK_RV mutex_take_ready(struct pool *pool)
+{
+    mutex_take(&pool->mutex);
+    while (!module_ready(module_of(pool))) {
+        CK_RV rv;
+
+        mutex_release(&pool->mutex);
+        rv = module_start(module_of(pool));
+        if (rv != CKR_OK)
+            return rv;
+        mutex_take(&pool->mutex);
+    }
+    return CKR_OK;
+}
+
+/* Without the mutex, as all that follows. */
+static CK_RV claim_get(struct pool *pool, bool write, struct claim *claim)
+{
+    bool served = false;
+    CK_RV rv = CKR_OK;
+
+    while (rv == CKR_OK && !served) {
+        rv = mutex_take_ready(pool);
+        if (rv != CKR_OK)
+            return rv;
+        served = can_serve(pool) && (pool->waiters == NULL || clock_ns() < pool->turn);
+        if (served)
+            claim_make(pool, write, claim);
+        else
+            rv = queue(pool, write, claim, &served);
+        mutex_release(&pool->mutex);
+    }
+    return rv;
+}
+
+/* Under the mutex: somebody has one session less. */
+static void untake(struct pool *pool)
+{
+    if (--pool->taken == 0 && pool->awaited)
+        (void)pthread_cond_broadcast(&pool->changed);
+}
+
+static void close_and_free(struct pool *pool, struct session *session)
+{
+    (void)session_close_stale(session);
+    mutex_take(&pool->mutex);
+    member_free(pool, session);
+    mutex_release(&pool->mutex);
+}
+
+/* The place is free again. On CKR_SESSION_COUNT the limit of the token is learnt: no more sessions
+ * than are open now. True when there are some to wait for. */
+static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
+{
+    bool learnt;
+
+    mutex_take(&pool->mutex);
+    if (epoch == atomic_load(&pool->epoch))
+        pool->open--;
+    learnt = rv == CKR_SESSION_COUNT && pool->open > 0;
+    if (learnt)
+        pool->limit = pool->open;
+    untake(pool);
+    offer(pool);
+    mutex_release(&pool->mutex);
+    return learnt;
+}
+
+static CK_RV open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out)
+{
+    CK_FLAGS flags = CKF_SERIAL_SESSION | (write ? CKF_RW_SESSION : 0);
+    struct session *session;
+    CK_SLOT_ID id = 0;
+    CK_RV rv = slot_find_token(pool->slot, &id);
+
+    if (rv != CKR_OK)
+        return rv;
+    mutex_take(&pool->mutex);
+    session = member_new(pool, epoch, write);
+    if (session != NULL)
+        session->standing = pool->standing;
+    mutex_release(&pool->mutex);
+    rv = session != NULL ? session_open(session, id, flags) : CKR_HOST_MEMORY;
+    if (rv == CKR_OK) {
+        *out = session;
+        return rv;
+    }
+    mutex_take(&pool->mutex);
+    member_free(pool, session);
+    mutex_release(&pool->mutex);
+    return rv;
+}
+
+CK_RV pool_take(struct pool *pool, bool write, struct session **out)
+{
+    struct claim claim;
+    CK_RV rv;
+
+    if (call_inside())
+        return RV_RECURSION;
+    do {
+        rv = claim_get(pool, write, &claim);
+        if (rv != CKR_OK)
+            return rv;
+        *out = claim.session;
+        if (*out != NULL)
+            return CKR_OK;
+        if (claim.in_the_way != NULL)
+            close_and_free(pool, claim.in_the_way);
+        rv = open_new(pool, claim.epoch, write, out);
+    } while (rv != CKR_OK && place_release(pool, claim.epoch, rv));
+    return rv;
+}
+
+/* Under the mutex: waits for the keeper; *out is NULL when it has to be opened. */
+static CK_RV keeper_claim(struct pool *pool, unsigned patience_ms, struct claim *claim)
+{
+    uint64_t deadline = clock_ns() + patience_ms * NS_PER_MS;
+
+    while (pool->keeper_busy)
+        if (!mutex_wait_until(&pool->mutex, &pool->changed, deadline) && pool->keeper_busy) {
+            call_detail_set("another thread has been making a key on the token '%s' for %u ms "
+                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                            pool->slot->token.label, patience_ms);
+            return RV_SESSIONS_BUSY;
+        }
+    pool->keeper_busy = true;
+    pool->taken++;
+    *claim = (struct claim){ .session = pool->keeper, .epoch = atomic_load(&pool->epoch) };
+    if (pool->keeper != NULL)
+        pool->keeper->standing = pool->standing;
+    return CKR_OK;
+}
+
+/* Beside the pool, not counted in it. */
+static CK_RV keeper_open(struct pool *pool, unsigned long epoch, struct session **out)
+{
+    CK_RV rv = open_new(pool, epoch, false, out);
+
+    mutex_take(&pool->mutex);
+    if (rv == CKR_OK) {
+        (*out)->keeper = true;
+        if (session_current(*out))
+            pool->keeper = *out;
+    } else {
+        pool->keeper_busy = false;
+        untake(pool);
+        (void)pthread_cond_broadcast(&pool->changed);
+    }
+    mutex_release(&pool->mutex);
+    return rv;
+}
+
+CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session **out)
+{
+    struct claim claim;
+    CK_RV rv = call_inside() ? RV_RECURSION : mutex_take_ready(pool);
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = keeper_claim(pool, patience_ms, &claim);
+    mutex_release(&pool->mutex);
+    if (rv != CKR_OK)
+        return rv;
+    *out = claim.session;
+    return *out != NULL ? CKR_OK : keeper_open(pool, claim.epoch, out);
+}
+
+/* A spoilt or outdated one is given up but not closed: other threads may be in the middle of a call
+ * with an object of it. */
+static void keeper_return(struct pool *pool, struct session *keeper)
+{
+    bool current = session_current(keeper);
+
+    mutex_take(&pool->mutex);
+    if (current && keeper->spoilt)
+        pool->keeper = NULL;
+    if (pool->keeper != keeper)
+        member_free(pool, keeper);
+    pool->keeper_busy = false;
+    untake(pool);
+    (void)pthread_cond_broadcast(&pool->changed);
+    mutex_release(&pool->mutex);
+}
+
+/* Under the mutex: keeps the session for the next taker, or says that it must be closed. The last
+ * one of a logged-in token stays whatever the settings. */
+static bool keep(struct pool *pool, struct session *session)
+{
+    bool wanted =
+        pool->idle_count < pool->keep_idle || (pool->standing == LOGGED_IN && is_last(pool));
+
+    if (session->spoilt || !wanted || pool->open > pool->limit || !session_current(session))
+        return false;
+    idle_push(pool, session);
+    untake(pool);
+    offer(pool);
+    return true;
+}
+
+/* Under the mutex, before the session is closed, so that nobody relies on a login that goes with
+ * it.
+ */
+static bool leave(struct pool *pool, struct session *session)
+{
+    bool current = session_current(session);
+
+    if (current && is_last(pool))
+        last_leaves(pool, session);
+    pool->closing += current;
+    return current;
+}
+
+/* Under the mutex, after that. */
+static void left(struct pool *pool, struct session *session)
+{
+    if (session_current(session)) {
+        pool->closing--;
+        pool->open--;
+    }
+    member_free(pool, session);
+    untake(pool);
+    offer(pool);
+}
+
+/* One of an epoch that is over is closed as well, so that the token does not run out of sessions;
+ * not where its number has been given out again, or the module was started anew. */
+static void close_one(struct session *session, bool current)
+{
+    if (current)
+        (void)session_close(session);
+    else if (module_ready(session->module) && !slots_have_session(session->module, session->ck))
+        (void)session_close_stale(session);
+}
+
+static void pooled_return(struct pool *pool, struct session *session)
+{
+    bool kept, current = false;
+
+    mutex_take(&pool->mutex);
+    kept = keep(pool, session);
+    if (!kept)
+        current = leave(pool, session);
+    mutex_release(&pool->mutex);
+    if (kept)
+        return;
+    close_one(session, current);
+    mutex_take(&pool->mutex);
+    left(pool, session);
+    mutex_release(&pool->mutex);
+}
+
+void session_return(struct session **held)
+{
+    struct session *session = *held;
+    const char *name = call_name();
+
+    if (session == NULL)
+        return;
+    *held = NULL;
+    if (session->keeper)
+        keeper_return(&session->slot->pool, session);
+    else
+        pooled_return(&session->slot->pool, session);
+    call_named(name); /* an error message is about the call before this one */
+}
+
+CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patience_ms, bool *claimed)
+{
+    struct pool *pool = &session->slot->pool;
+    uint64_t deadline = clock_ns() + patience_ms * NS_PER_MS;
+    bool in_time = true;
+    CK_RV rv = CKR_OK;
+
+    *claimed = false;
+    mutex_take(&pool->mutex);
+    while (pool->admitting && in_time)
+        in_time = mutex_wait_until(&pool->mutex, &pool->changed, deadline);
+    if (pool->admitting) {
+        call_detail_set("another thread has been logging in to the token '%s' for %u ms "
+                        "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                        pool->slot->token.label, patience_ms);
+        rv = RV_SESSIONS_BUSY;
+    } else if (!session_current(session)) {
+        rv = RV_STALE;
+    } else {
+        session->standing = pool->standing;
+        *claimed = pool->admitting = pool->standing < wanted;
+    }
+    mutex_release(&pool->mutex);
+    return rv;
+}
+
+void pool_admitted(struct session *session, enum standing reached)
+{
+    struct pool *pool = &session->slot->pool;
+
+    mutex_take(&pool->mutex);
+    pool->admitting = false;
+    if (session_current(session))
+        pool->standing = session->standing = reached;
+    (void)pthread_cond_broadcast(&pool->changed);
+    mutex_release(&pool->mutex);
+}
+
+bool pool_knows(const struct pool *pool, struct handle handle)
+{
+    return !handle_none(handle) && atomic_load(&pool->epoch) == handle.epoch;
+}
+
+bool pool_in_use(struct pool *pool)
+{
+    bool used;
+
+    mutex_take(&pool->mutex);
+    used = pool->open != 0 || pool->keeper != NULL;
+    mutex_release(&pool->mutex);
+    return used;
+}
+
+unsigned pool_limit(struct pool *pool)
+{
+    unsigned limit;
+
+    mutex_take(&pool->mutex);
+    limit = pool->limit;
+    mutex_release(&pool->mutex);
+    return limit;
+}
+
+bool pool_has(struct pool *pool, CK_SESSION_HANDLE ck)
+{
+    struct session *session;
+
+    mutex_take(&pool->mutex);
+    session = pool->members;
+    while (session != NULL && !(session->ck == ck && session_current(session)))
+        session = session->peer;
+    mutex_release(&pool->mutex);
+    return session != NULL;
+}
+
+/* Stops where the token does not answer: each call might take its time. */
+static void close_list(struct session *list, bool keepers)
+{
+    CK_RV rv = CKR_OK;
+
+    for (; list != NULL && (rv == CKR_OK || rv == CKR_SESSION_HANDLE_INVALID); list = list->next)
+        if (keepers || !list->keeper)
+            rv = session_close_stale(list);
+}
+
+static void free_list(struct pool *pool, struct session *list)
+{
+    mutex_take(&pool->mutex);
+    members_free(pool, list);
+    mutex_release(&pool->mutex);
+}
+
+bool pool_mend(struct pool *pool, unsigned long epoch, bool close)
+{
+    struct session *list = NULL;
+    bool first;
+
+    mutex_take(&pool->mutex);
+    first = epoch == atomic_load(&pool->epoch) && !pool->mending;
+    if (first) {
+        list = epoch_end(pool);
+        pool->mending = true;
+    }
+    mutex_release(&pool->mutex);
+    if (close)
+        close_list(list, false);
+    free_list(pool, list);
+    return first;
+}
+
+void pool_mended(struct pool *pool)
+{
+    mutex_take(&pool->mutex);
+    pool->mending = false;
+    serve(pool);
+    mutex_release(&pool->mutex);
+}
+
+/* Under the mutex: sessions that nobody has go on into the next epoch. */
+static void idle_go_on(struct pool *pool)
+{
+    unsigned long epoch = atomic_load(&pool->epoch);
+
+    for (struct session *session = pool->idle; session != NULL; session = session->next)
+        session->epoch = epoch;
+    pool->open = pool->idle_count;
+    pool->closing = 0;
+    if (pool->keeper != NULL && !pool->keeper_busy)
+        pool->keeper->epoch = epoch;
+    else
+        pool->keeper = NULL;
+}
+
+void pool_logged_out(struct pool *pool, unsigned long epoch)
+{
+    mutex_take(&pool->mutex);
+    if (epoch == atomic_load(&pool->epoch) && pool->standing == LOGGED_IN) {
+        pool->standing = IDENTIFIED;
+        epoch_begin(pool);
+        idle_go_on(pool);
+    }
+    mutex_release(&pool->mutex);
+}
+
+void pool_forget(struct pool *pool)
+{
+    mutex_take(&pool->mutex);
+    members_free(pool, epoch_end(pool));
+    serve(pool);
+    mutex_release(&pool->mutex);
+}
+
+void pool_disown(struct pool *pool)
+{
+    condition_init(&pool->changed);
+    pool->waiters = NULL;
+    pool->waiters_end = &pool->waiters;
+    pool->keeper_busy = pool->mending = pool->admitting = pool->awaited = false;
+    pool_forget(pool);
+    pool->members = NULL; /* those that the parent's threads have */
+    pool->taken = 0;
+}
+
+void pool_leave(struct pool *pool, bool close)
+{
+    struct session *list;
+
+    mutex_take(&pool->mutex);
+    list = epoch_end(pool);
+    mutex_release(&pool->mutex);
+    if (close)
+        close_list(list, true);
+    free_list(pool, list);
+}
+
+bool pool_wait_unused(struct pool *pool, uint64_t deadline)
+{
+    bool unused, in_time = true;
+
+    mutex_take(&pool->mutex);
+    pool->awaited = true;
+    while (pool->taken != 0 && in_time)
+        in_time = mutex_wait_until(&pool->mutex, &pool->changed, deadline * NS_PER_MS);
+    unused = pool->taken == 0;
+    pool->awaited = false;
+    mutex_release(&pool->mutex);
+    return unused;
+}

@@ -1,0 +1,114 @@
+/* The pool of sessions with a token. A session is with one thread at a time.
+ *
+ * The pool counts the token's epochs: when sessions and handles are void, because the token failed,
+ * logged out, or was taken out, because the module was finalised or the process forked, the next
+ * epoch begins. It is changed in pool.c alone, and compared in module/session.h. */
+#ifndef BRIDGE_POOL_H
+#define BRIDGE_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "module/lock.h"
+#include "module/session.h"
+
+struct slot;
+struct waiter;
+
+/* How many sessions a pool may have (pkcs11-sessions-max) and keep without work
+ * (pkcs11-module-cache-sessions), and how long things may take. The largest of several settings
+ * wins. */
+struct pool_limits {
+    unsigned sessions_max;
+    unsigned sessions_idle;
+    unsigned wait_ms;  /* pkcs11-session-wait-ms */
+    unsigned retry_ms; /* pkcs11-retry-ms */
+};
+
+/* Of no use to others but through the functions below. */
+struct pool {
+    struct slot *slot;
+    struct mutex mutex;
+    atomic_ulong epoch; /* changed under the mutex; read without it where the answer may be old */
+
+    /* under the mutex */
+    struct session *members; /* all that have not been freed, of whatever epoch */
+    struct session *idle;
+    struct session *keeper; /* where session objects are made: open for as long as they live */
+    bool keeper_busy;
+    unsigned idle_count;
+    unsigned taken;   /* by somebody, of whatever epoch, the keeper included */
+    unsigned open;    /* of this epoch, idle or taken or being opened; without the keeper */
+    unsigned closing; /* of open: on their way out */
+    bool awaited;     /* somebody waits for taken to be 0 */
+    enum standing standing;
+    bool admitting; /* a thread identifies the token or logs in, and the others wait */
+    bool mending;   /* a thread looks for the token, and nobody gets a session meanwhile */
+    struct waiter *waiters, **waiters_end; /* for sessions, the first one first */
+    uint64_t turn;          /* clock_ns when the first of them comes before all others */
+    unsigned limit;         /* of open: what the configuration and the token allow */
+    unsigned keep_idle;     /* sessions that stay open without work */
+    unsigned wait_ms;       /* for a session, when all are busy */
+    pthread_cond_t changed; /* standing, keeper_busy, or taken */
+};
+
+/* Under the lock, once. */
+void pool_begin(struct pool *pool, struct slot *slot);
+
+/* Applies the limits of one more configuration; token_max is the token's own. */
+void pool_allow(struct pool *pool, const struct pool_limits *limits, CK_ULONG token_max);
+
+/* Takes an idle session, opens one, or waits for one to come back. Who waits is served in the order
+ * of arrival, and after a short time, in which a quick token's sessions change hands without a
+ * thread being put to sleep, before all who come. RV_SESSIONS_BUSY after pkcs11-session-wait-ms.
+ * write: one that may write to the token. The caller gives it back with session_return. */
+CK_RV pool_take(struct pool *pool, bool write, struct session **out);
+
+/* The session that session objects are made on: they live as long as it does. It is one for each
+ * pool, beside the others, taken by one thread at a time. RV_SESSIONS_BUSY after patience_ms. */
+CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session **out);
+
+/* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
+void session_return(struct session **session);
+
+/* Claims the right to raise the standing of the token that session is with, where it is below
+ * wanted: *claimed, and pool_admitted with what was reached is due. Waits for another thread that
+ * does it. RV_STALE when the epoch is over. */
+CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patience_ms,
+                 bool *claimed);
+void pool_admitted(struct session *session, enum standing reached);
+
+/* Whether a handle is of the present epoch, for who would take a session just to use it. */
+bool pool_knows(const struct pool *pool, struct handle handle);
+
+/* Whether there are sessions of this epoch. */
+bool pool_in_use(struct pool *pool);
+
+/* Sessions that may be open. */
+unsigned pool_limit(struct pool *pool);
+
+/* Whether one of the pool's sessions of this epoch has this number. */
+bool pool_has(struct pool *pool, CK_SESSION_HANDLE ck);
+
+/* The ends of an epoch. Each but the last three does nothing when epoch is over already.
+ * pool_mend: the token failed; true for the one thread that looks for it until pool_mended. close:
+ * its sessions can be closed, but for the keeper, whose objects go with it: SoftHSM 2.6 crashes
+ * when another thread is in the middle of C_SignInit with one; it stays with the token until
+ * C_Finalize. pool_logged_out: handles of private objects are void (PKCS#11 v3.1 §5.6.9), idle
+ * sessions stay. */
+bool pool_mend(struct pool *pool, unsigned long epoch, bool close);
+void pool_mended(struct pool *pool);
+void pool_logged_out(struct pool *pool, unsigned long epoch);
+
+/* Under the lock. The module forgot the sessions; or they are the parent's of this process. */
+void pool_forget(struct pool *pool);
+void pool_disown(struct pool *pool);
+
+/* All sessions are closed, if close is set, the keeper too, and forgotten. */
+void pool_leave(struct pool *pool, bool close);
+
+/* Waits until nobody has a session, or until deadline (clock_ms). */
+bool pool_wait_unused(struct pool *pool, uint64_t deadline);
+
+#endif

@@ -1,0 +1,23 @@
+/* Which token: what tells it apart from all others. */
+#ifndef BRIDGE_TOKEN_H
+#define BRIDGE_TOKEN_H
+
+#include <stdbool.h>
+
+#include "module/cryptoki.h"
+
+/* The identity is label, manufacturer, model and serial number; the rest of info is as it was when
+ * the token was first seen. docs/adr/0014-which-token.md has what that tells apart. */
+struct token {
+    CK_TOKEN_INFO info;
+    char label[33];
+};
+
+struct token token_of(const CK_TOKEN_INFO *info);
+
+bool token_is(const struct token *token, const CK_TOKEN_INFO *info);
+
+/* Whether it has a serial number, without which two tokens of one kind and label look alike. */
+bool token_has_serial(const struct token *token);
+
+#endif
