@@ -1,5 +1,7 @@
-/* A PKCS#11 module that does nothing, at once: one token (soft, any PIN) with one P-256 key (p256),
- * whose signatures are all the same. What is counted with it is the provider's own work. */
+/* A PKCS#11 module that does nothing, at once: two tokens (soft and other, any PIN) with one P-256
+ * key each (p256), whose signatures are all the same. What is counted with it is the provider's own
+ * work. */
+#include <stdatomic.h>
 #include <string.h>
 
 #define CRYPTOKI_GNU
@@ -9,6 +11,10 @@
 
 #define PRIVATE 1
 #define PUBLIC  2
+
+static const char *const labels[] = { "soft", "other" };
+
+#define TOKENS (sizeof(labels) / sizeof(labels[0]))
 
 static const unsigned char p256[] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
 
@@ -30,9 +36,9 @@ static ck_rv_t initialize(void *args)
 static ck_rv_t get_slot_list(unsigned char present, ck_slot_id_t *slots, unsigned long *count)
 {
     (void)present;
-    if (slots != NULL)
-        slots[0] = 0;
-    *count = 1;
+    for (ck_slot_id_t slot = 0; slots != NULL && slot < TOKENS && slot < *count; slot++)
+        slots[slot] = slot;
+    *count = TOKENS;
     return CKR_OK;
 }
 
@@ -46,10 +52,9 @@ static ck_rv_t get_slot_info(ck_slot_id_t slot, struct ck_slot_info *info)
 
 static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
 {
-    (void)slot;
     memset(info, 0, sizeof(*info));
     memset(info->label, ' ', sizeof(info->label));
-    memcpy(info->label, "soft", 4);
+    memcpy(info->label, labels[slot], strlen(labels[slot]));
     memset(info->manufacturer_id, ' ', sizeof(info->manufacturer_id));
     memset(info->model, ' ', sizeof(info->model));
     memset(info->serial_number, ' ', sizeof(info->serial_number));
@@ -60,13 +65,13 @@ static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
 static ck_rv_t open_session(ck_slot_id_t slot, ck_flags_t flags, void *application,
                             ck_notify_t notify, ck_session_handle_t *session)
 {
-    static unsigned long sessions;
+    static atomic_ulong sessions;
 
     (void)slot;
     (void)flags;
     (void)application;
     (void)notify;
-    *session = ++sessions;
+    *session = atomic_fetch_add(&sessions, 1) + 1;
     return CKR_OK;
 }
 
