@@ -54,7 +54,28 @@ static void shift_left(uint8_t *bytes, size_t len, uint32_t shift)
     }
 }
 
+/* The same to the right, with zeros behind it, by as much as all of len. */
+static void shift_right(uint8_t *bytes, size_t len, uint32_t shift)
+{
+    for (uint32_t step = 1; step <= len; step <<= 1) {
+        ct_mask now = ~is_zero(shift & step);
+
+        for (size_t i = len; i-- > 0;)
+            bytes[i] = (uint8_t)choose(now, i >= step ? bytes[i - step] : 0, bytes[i]);
+    }
+}
+
+void unpad_lengthen(uint8_t *block, size_t size, size_t len)
+{
+    shift_right(block, size, (uint32_t)(size - len));
+}
+
 #define PADDING_MIN 8 /* bytes of non-zero padding, RFC 8017 §7.2.1 */
+
+ct_mask unpad_pkcs1_fits(size_t len, size_t size)
+{
+    return ~less((uint32_t)(size - 3 - PADDING_MIN), (uint32_t)len);
+}
 
 ct_mask unpad_pkcs1(struct view block, uint8_t *out, size_t *len)
 {

@@ -19,6 +19,14 @@
 /* All ones or all zeros, for whether something holds. */
 typedef uint32_t ct_mask;
 
+/* A number that a token cut to len bytes, its leading zeros off, as the block that it was: size
+ * bytes. Nobody sees len either, which is at most size. */
+void unpad_lengthen(uint8_t *block, size_t size, size_t len);
+
+/* Whether a block of size bytes has room for a message of len and a right padding: what a token
+ * took out of one must be no longer. */
+ct_mask unpad_pkcs1_fits(size_t len, size_t size);
+
 /* PKCS#1 v1.5 (RFC 8017 §7.2.2). out: as long as the block; the message is at its start, *len is
  * its length, and what follows it is not cleared. Returns whether the padding was right. */
 ct_mask unpad_pkcs1(struct view block, uint8_t *out, size_t *len);

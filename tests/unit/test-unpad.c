@@ -69,6 +69,32 @@ static void test_unpad_pkcs1_wrong(void **state)
     }
 }
 
+/* A number with so many leading zeros, as a token that cuts them off returns it: at the start of a
+ * buffer with something else behind it. */
+static void test_unpad_lengthen(void **state)
+{
+    uint8_t block[BLOCK], cut[BLOCK];
+
+    (void)state;
+    for (size_t len = 0; len <= BLOCK; len++) {
+        memset(block, 0, BLOCK);
+        memset(cut, 0xee, BLOCK);
+        RAND_bytes(cut, (int)len);
+        memcpy(block + BLOCK - len, cut, len);
+        unpad_lengthen(cut, BLOCK, len);
+        assert_memory_equal(cut, block, BLOCK);
+    }
+}
+
+static void test_unpad_pkcs1_fits(void **state)
+{
+    (void)state;
+    assert_int_equal(unpad_pkcs1_fits(0, BLOCK), ~(ct_mask)0);
+    assert_int_equal(unpad_pkcs1_fits(BLOCK - 11, BLOCK), ~(ct_mask)0);
+    assert_int_equal(unpad_pkcs1_fits(BLOCK - 10, BLOCK), 0);
+    assert_int_equal(unpad_pkcs1_fits(BLOCK, BLOCK), 0);
+}
+
 static void test_unpad_substitute(void **state)
 {
     uint8_t secret[32] = { 1 }, other[32] = { 2 }, ciphertext[BLOCK] = { 3 };
@@ -233,16 +259,19 @@ static void test_unpad_is_constant_time(void **state)
     EVP_MD *md = EVP_MD_fetch(NULL, "SHA256", NULL);
     uint8_t block[256], out[256], substitute[256], secret[32] = { 1 },
                                                    premaster[PREMASTER_LEN] = { 0 };
-    size_t len, substitute_len;
-    ct_mask good;
+    size_t len, substitute_len, cut = 250;
+    ct_mask good, fits;
 
     (void)state;
     memset(block, 0x11, sizeof(block));
     (void)VALGRIND_MAKE_MEM_UNDEFINED(block, sizeof(block));
+    (void)VALGRIND_MAKE_MEM_UNDEFINED(&cut, sizeof(cut));
+    unpad_lengthen(block, sizeof(block), cut);
+    fits = unpad_pkcs1_fits(cut, sizeof(block));
     good = unpad_pkcs1(VIEW(block), out, &len);
     assert_true(unpad_substitute(NULL, secret, (struct view){ secret, 32 }, substitute,
                                  &substitute_len, 256));
-    unpad_choose(good, out, &len, substitute, substitute_len, 256);
+    unpad_choose(good & fits, out, &len, substitute, substitute_len, 256);
     unpad_tls(VIEW(block), 0x0303, 0x0302, premaster);
     assert_true(unpad_oaep(VIEW(block), md, md, (struct view){ NULL, 0 }, out, &len, &good));
     (void)VALGRIND_MAKE_MEM_DEFINED(&good, sizeof(good));
@@ -256,6 +285,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unpad_pkcs1_every_length),
         cmocka_unit_test(test_unpad_pkcs1_wrong),
+        cmocka_unit_test(test_unpad_lengthen),
+        cmocka_unit_test(test_unpad_pkcs1_fits),
         cmocka_unit_test(test_unpad_substitute),
         cmocka_unit_test(test_unpad_choose),
         cmocka_unit_test(test_unpad_tls),
