@@ -18,10 +18,12 @@
  *     callback        call the function that fault_callback was given, before
  *     remove, insert  the tokens are taken out, or are back, from this call on
  *
- * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these flags to
- * what C_GetTokenInfo and C_GetSlotInfo say. The file that FAULT_COUNTS names says at the end of
- * the process "NAME NUMBER" for each function that was called. No lock is held while the real
- * module works or this one sleeps. */
+ * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these
+ * flags to what C_GetTokenInfo and C_GetSlotInfo say. "hide HEX" is a mechanism that the token does
+ * not have, and with "unpadded" it decrypts with CKM_RSA_PKCS as if it were CKM_RSA_X_509: it
+ * leaves the padding on. An ANSWER may also be a number, 0x and hexadecimal digits. The file that
+ * FAULT_COUNTS names says at the end of the process "NAME NUMBER" for each function that was
+ * called. No lock is held while the real module works or this one sleeps. */
 #define CRYPTOKI_GNU
 #include <dlfcn.h>
 #include <pthread.h>
@@ -88,7 +90,8 @@ static struct rule rules[RULES];
 static unsigned rule_count;
 static long sessions_open, sessions_most = -1;
 static bool removed;
-static unsigned long token_flags, slot_flags;
+static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
+static bool unpadded;
 static struct timespec control_time;
 static void (*callback)(void);
 
@@ -109,7 +112,7 @@ static bool find_answer(const char *name, struct rule *rule)
             rule->rv = ckrs[i].rv;
             return true;
         }
-    return !rule->answers;
+    return !rule->answers || sscanf(name, "0x%lx", &rule->rv) == 1;
 }
 
 static bool add_effect(const char *effect, struct rule *rule)
@@ -154,12 +157,15 @@ static void set_rules(const char *text)
     rule_count = 0;
     sessions_most = -1;
     token_flags = slot_flags = 0;
+    hidden = CKM_VENDOR_DEFINED;
+    unpadded = false;
     for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
          line = strtok_r(NULL, ";\n", &rest)) {
         line += strspn(line, " \t");
         if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1 ||
             sscanf(line, "token-flags %lx", &token_flags) == 1 ||
-            sscanf(line, "slot-flags %lx", &slot_flags) == 1)
+            sscanf(line, "slot-flags %lx", &slot_flags) == 1 ||
+            sscanf(line, "hide %lx", &hidden) == 1 || (unpadded |= strcmp(line, "unpadded") == 0))
             continue;
         if (rule_count == RULES || !parse_rule(line, &rules[rule_count++])) {
             (void)fprintf(stderr, "fault: not a rule: %s\n", line);
@@ -375,6 +381,41 @@ static ck_rv_t get_slot_info(ck_slot_id_t slot, struct ck_slot_info *info)
     return rv;
 }
 
+static ck_rv_t get_mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t type,
+                                  struct ck_mechanism_info *info)
+{
+    ck_rv_t rv = fault_C_GetMechanismInfo(slot, type, info);
+
+    (void)pthread_mutex_lock(&lock);
+    if (rv == CKR_OK && type == hidden)
+        rv = CKR_MECHANISM_INVALID;
+    (void)pthread_mutex_unlock(&lock);
+    return rv;
+}
+
+/* What the real module is to decrypt with: where that is hidden, something that it does not have.
+ */
+static ck_mechanism_type_t decrypts_with(ck_mechanism_type_t type)
+{
+    ck_mechanism_type_t with;
+
+    (void)pthread_mutex_lock(&lock);
+    with = type == hidden                     ? CKM_VENDOR_DEFINED
+           : type == CKM_RSA_PKCS && unpadded ? CKM_RSA_X_509
+                                              : type;
+    (void)pthread_mutex_unlock(&lock);
+    return with;
+}
+
+static ck_rv_t decrypt_init(ck_session_handle_t session, struct ck_mechanism *mechanism,
+                            ck_object_handle_t key)
+{
+    struct ck_mechanism with = *mechanism;
+
+    with.mechanism = decrypts_with(with.mechanism);
+    return fault_C_DecryptInit(session, &with, key);
+}
+
 static struct ck_function_list faulty = {
     .version = { 2, 40 },
 #define F(name, parameters, arguments) .name = fault_##name,
@@ -396,6 +437,8 @@ static void open_real(void)
     faulty.C_GetSlotList = get_slot_list;
     faulty.C_GetTokenInfo = get_token_info;
     faulty.C_GetSlotInfo = get_slot_info;
+    faulty.C_GetMechanismInfo = get_mechanism_info;
+    faulty.C_DecryptInit = decrypt_init;
     (void)pthread_mutex_lock(&lock);
     if (text != NULL)
         set_rules(text);
