@@ -7,16 +7,63 @@
 #include "key/operation.h"
 #include "mech/unpad.h"
 #include "module/call.h"
+#include "module/ckr.h"
 
 static CK_RV decrypt(struct session *session, struct handle handle, void *arg)
 {
     struct operation *operation = arg;
     CK_RV rv = session_decrypt_init(session, &operation->mechanism.ck, handle);
 
+    operation->answer = CKR_OK;
     operation->refused = rv != CKR_OK;
     if (rv == CKR_OK && operation->key->object->always_authenticate)
         rv = login_context(session, &operation->pins);
-    return rv == CKR_OK ? session_decrypt(session, operation->in, &operation->out) : rv;
+    if (rv == CKR_OK)
+        rv = operation->answer = session_decrypt(session, operation->in, &operation->out);
+    return rv;
+}
+
+static bool is_one_of(CK_RV rv, const CK_RV *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (values[i] == rv)
+            return true;
+    return false;
+}
+
+/* What tokens say in C_Decrypt of a ciphertext whose padding is wrong: all that can only be about
+ * the data once C_DecryptInit took key and mechanism, and what no header knows. */
+static bool is_about_data(CK_RV rv)
+{
+    static const CK_RV values[] = { CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE,
+                                    CKR_DATA_INVALID,           CKR_DATA_LEN_RANGE,
+                                    CKR_ARGUMENTS_BAD,          CKR_FUNCTION_FAILED,
+                                    CKR_GENERAL_ERROR };
+
+    return is_one_of(rv, values, COUNT(values)) ||
+           (ckr_describe(rv)->name == NULL && ckr_describe(rv)->advice == NULL);
+}
+
+/* "Lacked" by a slot whose module leaves the operation active when C_Decrypt says that the padding
+ * is wrong: PKCS#11 lets it do that for a buffer that is too small only. */
+#define END_OF_OPERATION (CKM_VENDOR_DEFINED | 0x454e44UL << 16)
+
+/* The same where the token takes the padding off. That it is wrong must not be seen in the calls
+ * that follow: it is an outcome of the task like any other. It is not tried again, and the session
+ * is kept, or with modules that leave the operation active given up, as after a right one. */
+static CK_RV decrypt_padded(struct session *session, struct handle handle, void *arg)
+{
+    struct operation *operation = arg;
+    CK_RV rv = decrypt(session, handle, arg);
+
+    if (operation->refused && rv == CKR_OPERATION_ACTIVE)
+        slot_learn_lack(session->slot, END_OF_OPERATION);
+    if (!operation->refused)
+        session->spoilt = slot_lacks(session->slot, END_OF_OPERATION);
+    if (!is_about_data(operation->answer) || !session_current(session))
+        return rv;
+    operation->out.len = 0;
+    return CKR_OK;
 }
 
 /* What came of one. */
@@ -24,6 +71,7 @@ struct outcome {
     CK_MECHANISM_TYPE mechanism;
     size_t len;
     bool refused; /* by C_DecryptInit: the mechanism, not the data, is what it does not like */
+    bool wrong;   /* the padding, says the token */
 };
 
 /* Decrypts into out, which has key_signature_max bytes: raw, where request is NULL.
@@ -45,11 +93,12 @@ static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, 
         cipher_mechanism_raw(&operation->mechanism.cipher);
     else if (!cipher_mechanism(&kept, &operation->mechanism.cipher))
         return CKR_MECHANISM_INVALID;
-    rv = operation_run(operation, decrypt);
+    rv = operation_run(operation, request == NULL ? decrypt : decrypt_padded);
     outcome->mechanism = operation->mechanism.ck.mechanism;
     outcome->refused = operation->refused;
     if (rv == CKR_OK) {
         outcome->len = operation->out.len;
+        outcome->wrong = operation->answer != CKR_OK;
         memcpy(out, operation->out.data,
                operation->out.size); /* all of it: the length may be a secret */
     }
@@ -59,13 +108,10 @@ static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, 
 /* The block with its padding: as long as the modulus, whatever the token cuts off. */
 static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct outcome *outcome)
 {
-    size_t size = key_signature_max(key);
     CK_RV rv = run_decrypt(key, NULL, in, block, outcome);
 
-    if (rv == CKR_OK && outcome->len < size) {
-        memmove(block + size - outcome->len, block, outcome->len);
-        memset(block, 0, size - outcome->len);
-    }
+    if (rv == CKR_OK)
+        unpad_lengthen(block, key_signature_max(key), outcome->len);
     return rv;
 }
 
@@ -160,18 +206,17 @@ static bool reject_implicitly(struct key *key, struct view in, ct_mask good, uin
     return true;
 }
 
-/* What tokens say of a ciphertext whose padding is wrong. */
-static bool is_padding_error(const struct outcome *outcome, CK_RV rv)
-{
-    return !outcome->refused && (rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_DATA_INVALID ||
-                                 rv == CKR_ENCRYPTED_DATA_LEN_RANGE || rv == CKR_DATA_LEN_RANGE ||
-                                 rv == CKR_FUNCTION_FAILED || rv == CKR_GENERAL_ERROR);
-}
-
 static bool padding_wrong(const struct key *key)
 {
     error_raise(&key->provider->core, REASON_OPERATION, "cannot decrypt: the padding is wrong");
     return false;
+}
+
+/* The token's own message, and whether it is one. */
+static ct_mask accept_pkcs1(const struct outcome *outcome, size_t size, size_t *len)
+{
+    *len = outcome->len;
+    return ((ct_mask)outcome->wrong - 1) & unpad_pkcs1_fits(outcome->len, size);
 }
 
 static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request, struct view in,
@@ -185,14 +230,10 @@ static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request,
     CK_RV rv;
 
     rv = raw ? decrypt_raw(key, in, block, &outcome) : run_decrypt(key, request, in, out, &outcome);
-    if (rv != CKR_OK && (raw || !is_padding_error(&outcome, rv)))
+    if (rv != CKR_OK)
         return key_failed(key, "decrypt", outcome.mechanism, rv);
-    if (raw)
-        good = unpad_pkcs1((struct view){ block, size }, out, len);
-    else
-        good = rv == CKR_OK ? ~(ct_mask)0 : 0;
-    if (!raw)
-        *len = outcome.len;
+    good = raw ? unpad_pkcs1((struct view){ block, size }, out, len)
+               : accept_pkcs1(&outcome, size, len);
     OPENSSL_cleanse(block, size);
     if (request->implicit_rejection)
         return reject_implicitly(key, in, good, out, len);
@@ -279,6 +320,12 @@ static bool oaep_second_opinion(struct key *key, const struct cipher_request *re
     return true;
 }
 
+/* What a token took out of the padding must be no longer than what can have been in it. */
+static bool oaep_fits(const struct key *key, const struct cipher_request *request, size_t len)
+{
+    return len + 2 * request->digest->size + 2 <= key_signature_max(key);
+}
+
 /* On the token, where it has this variant of OAEP; what it lacks is remembered. */
 static bool decrypt_oaep(struct key *key, const struct cipher_request *request, struct view in,
                          uint8_t *out, size_t *len)
@@ -295,10 +342,11 @@ static bool decrypt_oaep(struct key *key, const struct cipher_request *request, 
         return has_raw(key) ? decrypt_oaep_host(key, request, in, out, len)
                             : key_failed(key, "decrypt", outcome.mechanism, rv);
     }
+    if (rv != CKR_OK)
+        return key_failed(key, "decrypt", outcome.mechanism, rv);
     *len = outcome.len;
-    if (is_padding_error(&outcome, rv))
-        return oaep_second_opinion(key, request, in, out, len);
-    return rv == CKR_OK || key_failed(key, "decrypt", outcome.mechanism, rv);
+    return (!outcome.wrong && oaep_fits(key, request, outcome.len)) ||
+           oaep_second_opinion(key, request, in, out, len);
 }
 
 static bool decrypt_none(struct key *key, const struct cipher_request *request, struct view in,

@@ -30,6 +30,7 @@ struct operation {
     struct view in, extra; /* extra: what the mechanism's parameters point to */
     struct room out;       /* wiped at the end */
     bool refused; /* by the C_*Init call: the mechanism, not the data, is what it does not like */
+    CK_RV answer; /* of the call after that, where one says more than that it was done */
 
     /* operation.c */
     object_task *task;

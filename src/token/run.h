@@ -9,7 +9,8 @@
 
 /* One piece of work: C_* calls on one session that may be made again from the start. A task that
  * fails may leave an operation active: its session is not used again, unless the token refused to
- * begin it. Where a call must not be made twice, the task sets session->committed before it. */
+ * begin it. Where a call must not be made twice, the task sets session->committed before it. One that
+ * succeeds may set session->spoilt. */
 typedef CK_RV session_task(struct session *session, void *arg);
 typedef CK_RV object_task(struct session *session, struct handle handle, void *arg);
 
