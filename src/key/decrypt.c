@@ -1,4 +1,5 @@
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -132,60 +133,155 @@ static bool sha256(struct key *key, const uint8_t *data, size_t len, uint8_t *ha
            1;
 }
 
-/* A block that everybody may know, whose private operation nobody can do without the key. */
-static bool rejection_block(struct key *key, uint8_t *block, size_t size)
+/* What is signed for it: no DigestInfo, so that no message has this signature. */
+static const uint8_t rejection_text[] = "pkcs11-bridge: secret for implicit rejection";
+
+#define REJECTION_TEXT ((struct view){ rejection_text, sizeof(rejection_text) - 1 })
+
+/* Its signature with PKCS#1 v1.5 (RFC 8017 §8.2.1), which is the same whoever pads: the token, or
+ * this function. out: key_signature_max bytes. */
+static CK_RV sign_raw(struct key *key, uint8_t *out)
 {
-    static const char text[] = "pkcs11-bridge: secret for implicit rejection";
-    uint8_t hash[REJECTION_LEN];
+    uint8_t block[UNPAD_MAX];
+    struct view text = REJECTION_TEXT;
+    size_t size = key_signature_max(key);
+    struct outcome outcome;
 
-    for (size_t done = 0; done < size; done += sizeof(hash)) {
-        uint8_t input[sizeof(text) + 1];
-        size_t part = size - done < sizeof(hash) ? size - done : sizeof(hash);
-
-        memcpy(input, text, sizeof(text));
-        input[sizeof(text)] = (uint8_t)(done / sizeof(hash));
-        if (!sha256(key, input, sizeof(input), hash))
-            return false;
-        memcpy(block + done, hash, part);
-    }
-    block[0] = 0; /* below every modulus of this length */
-    return true;
+    if (size < text.len + 11)
+        return CKR_KEY_SIZE_RANGE;
+    memset(block, 0xff, size);
+    block[0] = 0;
+    block[1] = 1;
+    block[size - text.len - 1] = 0;
+    memcpy(block + size - text.len, text.data, text.len);
+    return decrypt_raw(key, (struct view){ block, size }, out, &outcome);
 }
 
-/* The secret behind implicit rejection: from the private key where the token does raw operations,
- * so that it is the same after a restart; else random. */
+static CK_RV sign_padded(struct key *key, uint8_t *out)
+{
+    size_t len = 0;
+    CK_RV rv = key_sign_pkcs1(key, REJECTION_TEXT, out, &len);
+
+    if (rv == CKR_OK)
+        unpad_lengthen(out, key_signature_max(key), len);
+    return rv;
+}
+
+/* Whether the token lists the mechanism is not asked: it says so itself, and nothing that passes
+ * can be taken for a no. */
+static bool may_sign(struct key *key)
+{
+    return key->object->may_sign && object_allows(key->object, CKM_RSA_PKCS);
+}
+
+/* Whether the token will never do it: it does not take key, mechanism or text. */
+static bool is_refusal(CK_RV rv)
+{
+    static const CK_RV values[] = {
+        CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_TYPE_INCONSISTENT,   CKR_KEY_SIZE_RANGE,
+        CKR_MECHANISM_INVALID,          CKR_MECHANISM_PARAM_INVALID, CKR_FUNCTION_NOT_SUPPORTED
+    };
+
+    return is_one_of(rv, values, COUNT(values)) || is_about_data(rv);
+}
+
+/* CKR_KEY_FUNCTION_NOT_PERMITTED, or another refusal, where the key can do it in no way. */
+static CK_RV rejection_signature(struct key *key, uint8_t *out, CK_MECHANISM_TYPE *mechanism)
+{
+    static const struct {
+        CK_MECHANISM_TYPE mechanism;
+        bool (*has)(struct key *key);
+        CK_RV (*sign)(struct key *key, uint8_t *out);
+    } ways[] = {
+        { CKM_RSA_X_509, has_raw, sign_raw },
+        { CKM_RSA_PKCS, may_sign, sign_padded },
+    };
+    CK_RV rv = CKR_KEY_FUNCTION_NOT_PERMITTED;
+
+    for (size_t i = 0; i < COUNT(ways) && is_refusal(rv); i++)
+        if (ways[i].has(key)) {
+            *mechanism = ways[i].mechanism;
+            rv = ways[i].sign(key, out);
+        }
+    return rv;
+}
+
+/* Puts secret in place unless another thread was first; what is there then. */
+static struct secret *secret_publish(_Atomic(struct secret *) *place, struct secret *secret)
+{
+    struct secret *none = NULL;
+
+    if (secret == NULL || atomic_compare_exchange_strong(place, &none, secret))
+        return secret;
+    secret_free(secret);
+    return none;
+}
+
+/* Of this process and of the children that it has from then on. */
+static _Atomic(struct secret *) rejection_origin;
+
+/* The kernel's: a key is opened in the middle of a task, where a random number generator on the
+ * token might wait for the session that the task has. */
+static const uint8_t *origin(void)
+{
+    struct secret *secret = atomic_load(&rejection_origin);
+    uint8_t random[REJECTION_LEN];
+
+    if (secret == NULL && getentropy(random, sizeof(random)) == 0)
+        secret = secret_publish(&rejection_origin, secret_new(random, sizeof(random)));
+    OPENSSL_cleanse(random, sizeof(random));
+    return secret != NULL ? (const uint8_t *)secret_data(secret) : NULL;
+}
+
+void key_decrypt_begin(struct key *key)
+{
+    if (key->type == KEY_RSA && key->object->may_decrypt && !may_sign(key))
+        (void)origin();
+}
+
+/* The same for the same key and origin. */
+static bool rejection_random(struct key *key, uint8_t *hash)
+{
+    const uint8_t *data = origin();
+    uint8_t input[REJECTION_LEN + UNPAD_MAX];
+    bool ok;
+
+    if (data == NULL)
+        return false;
+    memcpy(input, data, REJECTION_LEN);
+    memcpy(input + REJECTION_LEN, key->n.data, key->n.len);
+    ok = sha256(key, input, REJECTION_LEN + key->n.len, hash);
+    OPENSSL_cleanse(input, REJECTION_LEN);
+    return ok;
+}
+
+/* The secret behind implicit rejection: from the private key where that can sign, so that every
+ * process has the same (ADR 13); else from the origin. A failure that passes is not taken for a
+ * refusal: the secret would be another one from then on. */
 static struct secret *rejection_make(struct key *key)
 {
-    uint8_t block[UNPAD_MAX], out[UNPAD_MAX], hash[REJECTION_LEN];
-    struct outcome outcome;
-    size_t size = key_signature_max(key);
+    uint8_t out[UNPAD_MAX], hash[REJECTION_LEN];
     struct secret *secret = NULL;
-    bool ok = rejection_block(key, block, size);
+    CK_MECHANISM_TYPE mechanism = CKM_RSA_PKCS;
+    CK_RV rv = rejection_signature(key, out, &mechanism);
 
-    if (!ok)
+    if (rv != CKR_OK && !is_refusal(rv)) {
+        (void)key_failed(key, "make the secret of implicit rejection", mechanism, rv);
         return NULL;
-    if (has_raw(key) && decrypt_raw(key, (struct view){ block, size }, out, &outcome) == CKR_OK)
-        ok = sha256(key, out, size, hash);
-    else
-        ok = RAND_priv_bytes_ex(key->provider->host.libctx, hash, sizeof(hash), 0) == 1;
-    if (ok)
+    }
+    if (rv == CKR_OK ? sha256(key, out, key_signature_max(key), hash) : rejection_random(key, hash))
         secret = secret_new(hash, sizeof(hash));
-    OPENSSL_cleanse(out, size);
+    OPENSSL_cleanse(out, sizeof(out));
     OPENSSL_cleanse(hash, sizeof(hash));
     return secret;
 }
 
 static const uint8_t *rejection_secret(struct key *key)
 {
-    struct secret *secret = atomic_load(&key->rejection), *none = NULL;
+    struct secret *secret = atomic_load(&key->rejection);
 
-    if (secret == NULL) {
-        secret = rejection_make(key);
-        if (secret != NULL && !atomic_compare_exchange_strong(&key->rejection, &none, secret)) {
-            secret_free(secret);
-            secret = none;
-        }
-    }
+    if (secret == NULL)
+        secret = secret_publish(&key->rejection, rejection_make(key));
     return secret != NULL ? (const uint8_t *)secret_data(secret) : NULL;
 }
 

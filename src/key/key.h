@@ -113,6 +113,10 @@ bool key_sign_input(struct key *key, const struct sign_request *request, enum si
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len);
 
+/* Signs data as it is, with PKCS#1 v1.5 padding around it and no DigestInfo, for this library's own
+ * use. signature: key_signature_max bytes, of which the first *len are set. No error is raised. */
+CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size_t *len);
+
 /* Whether public operations with this key are the token's: it has a twin. */
 static inline bool key_public_on_token(const struct key *key)
 {
@@ -133,6 +137,10 @@ bool key_encrypt(struct key *key, const struct cipher_request *request, struct v
  * one. */
 bool key_decrypt(struct key *key, const struct cipher_request *request, struct view in,
                  uint8_t *out, size_t *len);
+
+/* For a private key that was just opened: what its decryption has to share with the children of
+ * this process. */
+void key_decrypt_begin(struct key *key);
 
 /* Raises an error and says false when the private key may not be used with mechanism: because
  * permitted, its attribute (CKA_SIGN, ...), is off, or by CKA_ALLOWED_MECHANISMS. verb: "sign", ...

@@ -414,6 +414,8 @@ static CK_RV key_settle(struct key *made, struct session *session, struct handle
         rv = key_place(key, session, handle, attributes);
     if (rv == CKR_OK && key != NULL && key->provider->config.public_on_token)
         rv = key_place_twin(key, session, handle, class, attributes);
+    if (rv == CKR_OK && key != NULL && key->object != NULL)
+        key_decrypt_begin(key);
     if (rv == CKR_OK)
         *out = MOVE(key);
     return rv;

@@ -143,3 +143,19 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
         return key_failed(key, "sign", mechanism.ck.mechanism, rv);
     return signature_finish(operation, signature, len);
 }
+
+CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size_t *len)
+{
+    _cleanup_(operation_end) struct operation *operation = NULL;
+    CK_RV rv;
+
+    operation = operation_new(key, data, (struct view){ NULL, 0 }, key_signature_max(key));
+    if (operation == NULL)
+        return CKR_HOST_MEMORY;
+    operation->mechanism.ck.mechanism = CKM_RSA_PKCS;
+    rv = operation_run(operation, sign);
+    *len = operation->out_len;
+    if (rv == CKR_OK)
+        memcpy(signature, operation->out, operation->out_size);
+    return rv;
+}
