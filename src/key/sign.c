@@ -152,10 +152,11 @@ CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size
     operation = operation_new(key, data, (struct view){ NULL, 0 }, key_signature_max(key));
     if (operation == NULL)
         return CKR_HOST_MEMORY;
+    operation->out.exact = true;
     operation->mechanism.ck.mechanism = CKM_RSA_PKCS;
     rv = operation_run(operation, sign);
-    *len = operation->out_len;
+    *len = operation->out.len;
     if (rv == CKR_OK)
-        memcpy(signature, operation->out, operation->out_size);
+        memcpy(signature, operation->out.data, operation->out.size);
     return rv;
 }
