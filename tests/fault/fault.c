@@ -17,7 +17,18 @@
  *     logout          log out of every token before
  *     callback        call the function that fault_callback was given, before
  *     remove, insert  the tokens are taken out, or are back, from this call on
+ *     len=N           what the function says that it wrote: N bytes, or so many more (+N) or less
+ *                     (-N) than it did, or "none" for CK_UNAVAILABLE_INFORMATION. Of all that
+ *                     C_GetAttributeValue reads, or of one with
+ *     of=CKA_NAME
+ *     count=N         the same for the number of slots or objects
+ *     text=KIND       the texts of C_GetTokenInfo: "full" (to the last byte, without padding), "nul"
+ *                     (with NUL for padding), "nul-inside", "control" or "not-utf8" (with such
+ *                     characters behind them)
+ *     flags=HEX       what C_GetMechanismInfo says, beside key sizes that make no sense
  *
+ * (the last five change what the real module said, once it was called, and nothing that it wrote
+ * into buffers of the caller's length)
  * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these
  * flags to what C_GetTokenInfo and C_GetSlotInfo say. "hide HEX" is a mechanism that the token does
  * not have, and with "unpadded" it decrypts with CKM_RSA_PKCS as if it were CKM_RSA_X_509: it
@@ -73,6 +84,36 @@ static const struct {
 #define FOR_EVER (~0UL)
 #define RULES    16
 
+/* What is said instead of a length or a number. */
+struct number {
+    enum { AS_IT_IS, INSTEAD, MORE, LESS } how;
+    unsigned long value;
+};
+
+/* What follows a token's texts. */
+static const struct text {
+    const char *name;
+    const char *behind; /* len bytes */
+    size_t len;
+    char padding;
+} texts[] = {
+    { "full", "", 0, 'x' },
+    { "nul", "", 0, '\0' },
+    { "nul-inside", "\0x", 2, ' ' },
+    { "control", "\x1b[31m\r\n\x7f", 8, ' ' },
+    { "not-utf8", "\xff\xc3\x28\xc0\x80", 5, ' ' },
+};
+
+/* What a module says that is not so. */
+struct lie {
+    struct number len, count;
+    bool one; /* len is of this attribute only */
+    ck_attribute_type_t of;
+    const struct text *text;
+    bool has_flags;
+    unsigned long flags;
+};
+
 struct rule {
     unsigned function; /* or ANY */
     unsigned long first, times, calls;
@@ -80,6 +121,7 @@ struct rule {
     ck_rv_t rv;
     bool after, drop_sessions, logout, callback, remove, insert;
     unsigned delay;
+    struct lie lie;
 };
 
 static struct ck_function_list *real;
@@ -115,6 +157,96 @@ static bool find_answer(const char *name, struct rule *rule)
     return !rule->answers || sscanf(name, "0x%lx", &rule->rv) == 1;
 }
 
+static bool read_number(const char *text, struct number *number)
+{
+    char *end;
+
+    number->how = text[0] == '+' ? MORE : text[0] == '-' ? LESS : INSTEAD;
+    number->value = CK_UNAVAILABLE_INFORMATION;
+    if (strcmp(text, "none") == 0)
+        return true;
+    text += number->how != INSTEAD;
+    number->value = strtoul(text, &end, 10);
+    return end != text && *end == '\0';
+}
+
+static bool add_len(const char *value, struct lie *lie)
+{
+    return read_number(value, &lie->len);
+}
+
+static bool add_count(const char *value, struct lie *lie)
+{
+    return read_number(value, &lie->count);
+}
+
+#define A(type)                                                                                    \
+    {                                                                                              \
+        #type, type                                                                                \
+    }
+
+static bool add_of(const char *value, struct lie *lie)
+{
+    static const struct {
+        const char *name;
+        ck_attribute_type_t type;
+    } attributes[] = {
+        A(CKA_CLASS),
+        A(CKA_KEY_TYPE),
+        A(CKA_ID),
+        A(CKA_LABEL),
+        A(CKA_VALUE),
+        A(CKA_MODULUS),
+        A(CKA_PUBLIC_EXPONENT),
+        A(CKA_EC_PARAMS),
+        A(CKA_EC_POINT),
+        A(CKA_SIGN),
+        A(CKA_DECRYPT),
+        A(CKA_DERIVE),
+        A(CKA_ALWAYS_AUTHENTICATE),
+        A(CKA_ALLOWED_MECHANISMS),
+        { "CKA_PUBLIC_KEY_INFO", 0x129 }, /* newer than p11-kit's name for it */
+    };
+
+    for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
+        if (strcmp(attributes[i].name, value) == 0) {
+            lie->one = true;
+            lie->of = attributes[i].type;
+        }
+    return lie->one;
+}
+
+static bool add_text(const char *value, struct lie *lie)
+{
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (strcmp(texts[i].name, value) == 0)
+            lie->text = &texts[i];
+    return lie->text != NULL;
+}
+
+static bool add_flags(const char *value, struct lie *lie)
+{
+    lie->has_flags = sscanf(value, "%lx", &lie->flags) == 1;
+    return lie->has_flags;
+}
+
+static bool add_lie(const char *effect, struct lie *lie)
+{
+    static const struct {
+        const char *word;
+        bool (*add)(const char *value, struct lie *lie);
+    } lies[] = { { "len=", add_len },
+                 { "of=", add_of },
+                 { "count=", add_count },
+                 { "text=", add_text },
+                 { "flags=", add_flags } };
+
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++)
+        if (strncmp(effect, lies[i].word, strlen(lies[i].word)) == 0)
+            return lies[i].add(effect + strlen(lies[i].word), lie);
+    return false;
+}
+
 static bool add_effect(const char *effect, struct rule *rule)
 {
     bool *const flags[] = { &rule->after,    &rule->drop_sessions, &rule->logout,
@@ -127,7 +259,7 @@ static bool add_effect(const char *effect, struct rule *rule)
             *flags[i] = true;
             return true;
         }
-    return sscanf(effect, "delay=%u", &rule->delay) == 1;
+    return sscanf(effect, "delay=%u", &rule->delay) == 1 || add_lie(effect, &rule->lie);
 }
 
 /* Takes a line apart; false for what is no rule. */
@@ -322,6 +454,9 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
     return verdict->answers ? verdict->rv : rv;
 }
 
+/* For the functions below: what the rule of this thread's last call is. */
+static _Thread_local struct lie lie;
+
 #define F(name, parameters, arguments)                                                             \
     static ck_rv_t fault_##name parameters                                                         \
     {                                                                                              \
@@ -329,6 +464,7 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
         ck_rv_t rv;                                                                                \
                                                                                                    \
         prepare(&verdict);                                                                         \
+        lie = verdict.answers && !verdict.after ? (struct lie){ 0 } : verdict.lie;                 \
         if (verdict.answers && !verdict.after)                                                     \
             return verdict.rv;                                                                     \
         (void)pthread_rwlock_rdlock(&calls_under_way);                                             \
@@ -349,6 +485,79 @@ static bool is_removed(void)
     return is;
 }
 
+/* What the lie has, in the place of what is so. */
+static void say(const struct number *number, unsigned long *what)
+{
+    switch (number->how) {
+    case INSTEAD:
+        *what = number->value;
+        break;
+    case MORE:
+        *what += number->value;
+        break;
+    case LESS:
+        *what -= number->value;
+        break;
+    default:
+        break;
+    }
+}
+
+static ck_rv_t find_objects(ck_session_handle_t session, ck_object_handle_t *objects,
+                            unsigned long most, unsigned long *count)
+{
+    ck_rv_t rv = fault_C_FindObjects(session, objects, most, count);
+
+    say(&lie.count, count);
+    return rv;
+}
+
+static ck_rv_t get_attribute_value(ck_session_handle_t session, ck_object_handle_t object,
+                                   struct ck_attribute *list, unsigned long count)
+{
+    ck_rv_t rv = fault_C_GetAttributeValue(session, object, list, count);
+
+    for (unsigned long i = 0; i < count; i++)
+        if (!lie.one || lie.of == list[i].type)
+            say(&lie.len, &list[i].value_len);
+    return rv;
+}
+
+/* The functions with an input, an output and its length. */
+#define WORK(function)                                                                             \
+    static ck_rv_t work_##function(ck_session_handle_t session, unsigned char *in,                 \
+                                   unsigned long in_len, unsigned char *out, unsigned long *len)   \
+    {                                                                                              \
+        ck_rv_t rv = fault_##function(session, in, in_len, out, len);                              \
+                                                                                                   \
+        say(&lie.len, len);                                                                        \
+        return rv;                                                                                 \
+    }
+
+WORK(C_Sign)
+WORK(C_Encrypt)
+WORK(C_Decrypt)
+
+static ck_rv_t sign_final(ck_session_handle_t session, unsigned char *out, unsigned long *len)
+{
+    ck_rv_t rv = fault_C_SignFinal(session, out, len);
+
+    say(&lie.len, len);
+    return rv;
+}
+
+/* Writes what the lie has behind a text of size bytes that is padded with blanks. */
+static void say_text(unsigned char *field, size_t size)
+{
+    size_t len = size;
+
+    while (len > 0 && field[len - 1] == ' ')
+        len--;
+    for (size_t i = 0; i < lie.text->len && len < size; i++)
+        field[len++] = (unsigned char)lie.text->behind[i];
+    memset(field + len, lie.text->padding, size - len);
+}
+
 /* No slot has a token while they are removed. */
 static ck_rv_t get_slot_list(unsigned char token_present, ck_slot_id_t *slots, unsigned long *count)
 {
@@ -356,6 +565,7 @@ static ck_rv_t get_slot_list(unsigned char token_present, ck_slot_id_t *slots, u
 
     if (rv == CKR_OK && token_present && is_removed())
         *count = 0;
+    say(&lie.count, count);
     return rv;
 }
 
@@ -367,6 +577,12 @@ static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
     if (rv == CKR_OK)
         info->flags |= token_flags;
     (void)pthread_mutex_unlock(&lock);
+    if (rv == CKR_OK && lie.text != NULL) {
+        say_text(info->label, sizeof(info->label));
+        say_text(info->manufacturer_id, sizeof(info->manufacturer_id));
+        say_text(info->model, sizeof(info->model));
+        say_text(info->serial_number, sizeof(info->serial_number));
+    }
     return rv;
 }
 
@@ -386,6 +602,8 @@ static ck_rv_t get_mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t type,
 {
     ck_rv_t rv = fault_C_GetMechanismInfo(slot, type, info);
 
+    if (lie.has_flags)
+        *info = (struct ck_mechanism_info){ CK_UNAVAILABLE_INFORMATION, 0, lie.flags };
     (void)pthread_mutex_lock(&lock);
     if (rv == CKR_OK && type == hidden)
         rv = CKR_MECHANISM_INVALID;
@@ -439,6 +657,12 @@ static void open_real(void)
     faulty.C_GetSlotInfo = get_slot_info;
     faulty.C_GetMechanismInfo = get_mechanism_info;
     faulty.C_DecryptInit = decrypt_init;
+    faulty.C_FindObjects = find_objects;
+    faulty.C_GetAttributeValue = get_attribute_value;
+    faulty.C_Sign = work_C_Sign;
+    faulty.C_SignFinal = sign_final;
+    faulty.C_Encrypt = work_C_Encrypt;
+    faulty.C_Decrypt = work_C_Decrypt;
     (void)pthread_mutex_lock(&lock);
     if (text != NULL)
         set_rules(text);

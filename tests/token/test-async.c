@@ -305,6 +305,9 @@ static void test_async_errors(void **state)
         { SIGN_EC, "C_Sign 1 * CKR_FUNCTION_REJECTED", "C_Sign: CKR_FUNCTION_REJECTED" },
         { DECRYPT, "C_DecryptInit 1 * CKR_KEY_SIZE_RANGE", "C_DecryptInit: CKR_KEY_SIZE_RANGE" },
         { DERIVE, "C_DeriveKey 1 * CKR_DEVICE_ERROR", "C_DeriveKey: CKR_DEVICE_ERROR" },
+        { SIGN_RSA, "C_Sign 1 * - len=200", " 200" },
+        { DECRYPT, "C_Decrypt 1 * - len=257", " 257" },
+        { DERIVE, "C_GetAttributeValue 1 * - len=33", " 33" },
     };
     struct world world;
 
