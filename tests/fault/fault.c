@@ -26,15 +26,20 @@
  *                     (with NUL for padding), "nul-inside", "control" or "not-utf8" (with such
  *                     characters behind them)
  *     flags=HEX       what C_GetMechanismInfo says, beside key sizes that make no sense
+ *                     (these five change what the real module said, once it was called, and nothing
+ *                     that it wrote into buffers of the caller's length)
+ *     token=LABEL     only calls for this token count: by a slot of it or by a session with it
+ *     until-restart   the rule ends with the next C_Initialize, which it does not apply to
  *
- * (the last five change what the real module said, once it was called, and nothing that it wrote
- * into buffers of the caller's length)
  * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these
  * flags to what C_GetTokenInfo and C_GetSlotInfo say. "hide HEX" is a mechanism that the token does
  * not have, and with "unpadded" it decrypts with CKM_RSA_PKCS as if it were CKM_RSA_X_509: it
  * leaves the padding on. An ANSWER may also be a number, 0x and hexadecimal digits. The file that
  * FAULT_COUNTS names says at the end of the process "NAME NUMBER" for each function that was
- * called. No lock is held while the real module works or this one sleeps. */
+ * called. No lock is held while the real module works or this one sleeps.
+ *
+ * count_overlaps says how often C_Initialize or C_Finalize was called while a call of another
+ * thread had not come back, or any call while one of these two had not. */
 #define CRYPTOKI_GNU
 #include <dlfcn.h>
 #include <pthread.h>
@@ -119,9 +124,10 @@ struct rule {
     unsigned long first, times, calls;
     bool answers;
     ck_rv_t rv;
-    bool after, drop_sessions, logout, callback, remove, insert;
+    bool after, drop_sessions, logout, callback, remove, insert, until_restart;
     unsigned delay;
     struct lie lie;
+    char token[33]; /* "": any, or none */
 };
 
 static struct ck_function_list *real;
@@ -136,6 +142,9 @@ static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
 static bool unpadded;
 static struct timespec control_time;
 static void (*callback)(void);
+static bool by_token;                 /* a rule is */
+static unsigned inside, inside_alone; /* calls that have not come back: all, and of is_alone */
+static unsigned long overlaps;
 
 static bool find_function(const char *name, unsigned *function)
 {
@@ -249,16 +258,22 @@ static bool add_lie(const char *effect, struct lie *lie)
 
 static bool add_effect(const char *effect, struct rule *rule)
 {
-    bool *const flags[] = { &rule->after,    &rule->drop_sessions, &rule->logout,
-                            &rule->callback, &rule->remove,        &rule->insert };
-    static const char *const words[] = { "after",    "drop-sessions", "logout",
-                                         "callback", "remove",        "insert" };
+    bool *const flags[] = { &rule->after,        &rule->drop_sessions, &rule->logout,
+                            &rule->callback,     &rule->remove,        &rule->insert,
+                            &rule->until_restart };
+    static const char *const words[] = { "after",  "drop-sessions", "logout",       "callback",
+                                         "remove", "insert",        "until-restart" };
+    char token[33];
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], effect) == 0) {
             *flags[i] = true;
             return true;
         }
+    if (sscanf(effect, "token=%32s", token) == 1) {
+        (void)snprintf(rule->token, sizeof(rule->token), "%-32s", token);
+        return true;
+    }
     return sscanf(effect, "delay=%u", &rule->delay) == 1 || add_lie(effect, &rule->lie);
 }
 
@@ -287,6 +302,7 @@ static void set_rules(const char *text)
     char *copy = strdup(text), *rest = NULL;
 
     rule_count = 0;
+    by_token = strstr(text, "token=") != NULL;
     sessions_most = -1;
     token_flags = slot_flags = 0;
     hidden = CKM_VENDOR_DEFINED;
@@ -352,27 +368,118 @@ static bool answer_removed(enum function function, struct rule *verdict)
     return true;
 }
 
+/* Modules are not made for sessions that vanish under a call: SoftHSM crashes. What a rule does to
+ * all sessions waits for the calls under way. */
+static pthread_rwlock_t calls_under_way = PTHREAD_RWLOCK_INITIALIZER;
+
+/* What the first argument of a function is. */
+enum subject { MODULE, SLOT, SESSION };
+
+static enum subject subject_of(enum function function)
+{
+    switch (function) {
+    case INDEX_C_Initialize:
+    case INDEX_C_Finalize:
+    case INDEX_C_GetInfo:
+    case INDEX_C_GetSlotList:
+    case INDEX_C_WaitForSlotEvent:
+        return MODULE;
+    case INDEX_C_GetSlotInfo:
+    case INDEX_C_GetTokenInfo:
+    case INDEX_C_GetMechanismList:
+    case INDEX_C_GetMechanismInfo:
+    case INDEX_C_InitToken:
+    case INDEX_C_OpenSession:
+    case INDEX_C_CloseAllSessions:
+        return SLOT;
+    default:
+        return SESSION;
+    }
+}
+
+/* The label, padded, of the token that a call is for. */
+static void find_token(enum function function, unsigned long argument, char *label)
+{
+    struct ck_session_info session = { .slot_id = argument };
+    struct ck_token_info token;
+    enum subject subject = subject_of(function);
+
+    (void)pthread_rwlock_rdlock(&calls_under_way);
+    if (subject != MODULE &&
+        (subject == SLOT || real->C_GetSessionInfo(argument, &session) == CKR_OK) &&
+        real->C_GetTokenInfo(session.slot_id, &token) == CKR_OK)
+        memcpy(label, token.label, sizeof(token.label));
+    (void)pthread_rwlock_unlock(&calls_under_way);
+}
+
+static bool rules_by_token(void)
+{
+    bool are;
+
+    (void)pthread_mutex_lock(&lock);
+    read_control();
+    are = by_token;
+    (void)pthread_mutex_unlock(&lock);
+    return are;
+}
+
 /* Under the lock: whether the rule is for this call. */
-static bool applies(struct rule *rule, enum function function)
+static bool applies(struct rule *rule, enum function function, const char *token)
 {
     if (rule->function != ANY && rule->function != function)
+        return false;
+    if (rule->token[0] != '\0' && strcmp(rule->token, token) != 0)
         return false;
     rule->calls++;
     return rule->calls >= rule->first &&
            (rule->times == FOR_EVER || rule->calls - rule->first < rule->times);
 }
 
+/* Under the lock */
+static void end_rules(void)
+{
+    for (unsigned i = 0; i < rule_count; i++)
+        if (rules[i].until_restart)
+            rules[i].times = 0;
+}
+
+static bool is_alone(enum function function)
+{
+    return function == INDEX_C_Initialize || function == INDEX_C_Finalize;
+}
+
+/* Under the lock */
+static void enter(enum function function)
+{
+    overlaps += (is_alone(function) ? inside : inside_alone) != 0;
+    inside++;
+    inside_alone += is_alone(function);
+}
+
+static void leave(enum function function)
+{
+    (void)pthread_mutex_lock(&lock);
+    inside--;
+    inside_alone -= is_alone(function);
+    (void)pthread_mutex_unlock(&lock);
+}
+
 /* What to do with this call: the first rule that applies. */
-static struct rule judge(enum function function)
+static struct rule judge(enum function function, unsigned long argument)
 {
     struct rule verdict = { 0 };
+    char token[33] = "";
     bool found = false;
 
     atomic_fetch_add(&counts[function], 1);
+    if (rules_by_token())
+        find_token(function, argument, token);
     (void)pthread_mutex_lock(&lock);
-    read_control();
+    enter(function);
+    if (function == INDEX_C_Initialize)
+        end_rules();
     for (unsigned i = 0; i < rule_count; i++)
-        if (applies(&rules[i], function) && !found) {
+        if (applies(&rules[i], function, token) && !found) {
             verdict = rules[i];
             found = true;
         }
@@ -417,10 +524,6 @@ static void logout(ck_slot_id_t slot)
     (void)real->C_CloseSession(session);
 }
 
-/* Modules are not made for sessions that vanish under a call: SoftHSM crashes. What a rule does to
- * all sessions waits for the calls under way. */
-static pthread_rwlock_t calls_under_way = PTHREAD_RWLOCK_INITIALIZER;
-
 static void prepare(const struct rule *verdict)
 {
     if (verdict->delay != 0) {
@@ -457,20 +560,23 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
 /* For the functions below: what the rule of this thread's last call is. */
 static _Thread_local struct lie lie;
 
+#define FIRST(first, ...) (unsigned long)(first)
 #define F(name, parameters, arguments)                                                             \
     static ck_rv_t fault_##name parameters                                                         \
     {                                                                                              \
-        struct rule verdict = judge(INDEX_##name);                                                 \
-        ck_rv_t rv;                                                                                \
+        struct rule verdict = judge(INDEX_##name, FIRST arguments);                                \
+        ck_rv_t rv = verdict.rv;                                                                   \
                                                                                                    \
         prepare(&verdict);                                                                         \
         lie = verdict.answers && !verdict.after ? (struct lie){ 0 } : verdict.lie;                 \
-        if (verdict.answers && !verdict.after)                                                     \
-            return verdict.rv;                                                                     \
-        (void)pthread_rwlock_rdlock(&calls_under_way);                                             \
-        rv = real->name arguments;                                                                 \
-        (void)pthread_rwlock_unlock(&calls_under_way);                                             \
-        return settle(INDEX_##name, &verdict, rv);                                                 \
+        if (!verdict.answers || verdict.after) {                                                   \
+            (void)pthread_rwlock_rdlock(&calls_under_way);                                         \
+            rv = real->name arguments;                                                             \
+            (void)pthread_rwlock_unlock(&calls_under_way);                                         \
+            rv = settle(INDEX_##name, &verdict, rv);                                               \
+        }                                                                                          \
+        leave(INDEX_##name);                                                                       \
+        return rv;                                                                                 \
     }
 #include "functions.h"
 #undef F
@@ -682,6 +788,7 @@ EXPORT void fault_rules(const char *text);
 EXPORT void fault_callback(void (*function)(void));
 EXPORT unsigned long count_calls(const char *name);
 EXPORT void count_reset(void);
+EXPORT unsigned long count_overlaps(void);
 
 /* Puts these rules in the place of the ones before; "" for none, and the tokens are back. */
 void fault_rules(const char *text)
@@ -712,6 +819,19 @@ void count_reset(void)
 {
     for (size_t i = 0; i < FUNCTIONS; i++)
         atomic_store(&counts[i], 0);
+    (void)pthread_mutex_lock(&lock);
+    overlaps = 0;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+unsigned long count_overlaps(void)
+{
+    unsigned long count;
+
+    (void)pthread_mutex_lock(&lock);
+    count = overlaps;
+    (void)pthread_mutex_unlock(&lock);
+    return count;
 }
 
 __attribute__((destructor)) static void write_counts(void)

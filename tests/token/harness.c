@@ -259,3 +259,11 @@ void calls_reset(void)
     *(void **)&count_reset = fault_symbol("count_reset");
     count_reset();
 }
+
+unsigned long calls_overlapping(void)
+{
+    unsigned long (*count_overlaps)(void);
+
+    *(void **)&count_overlaps = fault_symbol("count_overlaps");
+    return count_overlaps();
+}

@@ -76,4 +76,7 @@ void fault_callback(void (*function)(void));
 unsigned long calls(const char *function);
 void calls_reset(void);
 
+/* How often, since the last reset, C_Initialize or C_Finalize ran beside another call. */
+unsigned long calls_overlapping(void);
+
 #endif

@@ -46,22 +46,6 @@ static void test_recovery_replaced(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
-static void init_token(CK_SLOT_ID slot, const char *label)
-{
-    CK_UTF8CHAR padded[33], so_pin[] = "12345678", pin[] = "1234";
-    CK_SESSION_HANDLE session;
-
-    (void)snprintf((char *)padded, sizeof(padded), "%-32s", label);
-    assert_int_equal(p11->C_InitToken(slot, so_pin, 8, padded), CKR_OK);
-    assert_int_equal(
-        p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
-        CKR_OK);
-    assert_int_equal(p11->C_Login(session, CKU_SO, so_pin, 8), CKR_OK);
-    assert_int_equal(p11->C_InitPIN(session, pin, 4), CKR_OK);
-    assert_int_equal(p11->C_Logout(session), CKR_OK);
-    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
-}
-
 /* Two tokens with one label, told apart by their serial numbers: each EVP_PKEY stays with its own,
  * also when their slots change places. */
 static void test_recovery_tokens_alike(void **state)
@@ -76,7 +60,7 @@ static void test_recovery_tokens_alike(void **state)
         assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
         count = COUNT_OF(slots);
         assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
-        init_token(slots[count - 1], "twin");
+        operator_init_token(slots[count - 1], "twin");
         assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
     }
     libctx = libctx_new_faulty("");
