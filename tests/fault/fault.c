@@ -28,6 +28,9 @@
  *     flags=HEX       what C_GetMechanismInfo says, beside key sizes that make no sense
  *                     (these five change what the real module said, once it was called, and nothing
  *                     that it wrote into buffers of the caller's length)
+ *     slots=ID:REAL,...  from this call on there are no slots but these, each with the token that the
+ *                     real module has in slot REAL, and all sessions are closed; "slots=" for the
+ *                     real module's own. It outlives the rule. Numbers in hex
  *     token=LABEL     only calls for this token count: by a slot of it or by a session with it
  *     until-restart   the rule ends with the next C_Initialize, which it does not apply to
  *
@@ -36,7 +39,9 @@
  * not have, and with "unpadded" it decrypts with CKM_RSA_PKCS as if it were CKM_RSA_X_509: it
  * leaves the padding on. An ANSWER may also be a number, 0x and hexadecimal digits. The file that
  * FAULT_COUNTS names says at the end of the process "NAME NUMBER" for each function that was
- * called. No lock is held while the real module works or this one sleeps.
+ * called. The file that FAULT_LOGINS names gets a line with the serial number for each C_Login that
+ * reaches a token, from all processes. No lock is held while the real module works or this one
+ * sleeps.
  *
  * count_overlaps says how often C_Initialize or C_Finalize was called while a call of another
  * thread had not come back, or any call while one of these two had not. */
@@ -88,6 +93,12 @@ static const struct {
 #define ANY      FUNCTIONS
 #define FOR_EVER (~0UL)
 #define RULES    16
+#define PLACES   4
+
+/* The slot id has the token that is in the real module's slot real. */
+struct place {
+    ck_slot_id_t id, real;
+};
 
 /* What is said instead of a length or a number. */
 struct number {
@@ -124,8 +135,10 @@ struct rule {
     unsigned long first, times, calls;
     bool answers;
     ck_rv_t rv;
-    bool after, drop_sessions, logout, callback, remove, insert, until_restart;
+    bool after, drop_sessions, logout, callback, remove, insert, until_restart, exchange;
     unsigned delay;
+    struct place places[PLACES];
+    unsigned place_count;
     struct lie lie;
     char token[33]; /* "": any, or none */
 };
@@ -256,6 +269,20 @@ static bool add_lie(const char *effect, struct lie *lie)
     return false;
 }
 
+static bool add_places(const char *text, struct rule *rule)
+{
+    int len = 0;
+
+    rule->exchange = true;
+    for (; *text != '\0' && rule->place_count < PLACES; text += len + (text[len] == ',')) {
+        struct place *place = &rule->places[rule->place_count++];
+
+        if (sscanf(text, "%lx:%lx%n", &place->id, &place->real, &len) != 2)
+            return false;
+    }
+    return *text == '\0';
+}
+
 static bool add_effect(const char *effect, struct rule *rule)
 {
     bool *const flags[] = { &rule->after,        &rule->drop_sessions, &rule->logout,
@@ -270,6 +297,8 @@ static bool add_effect(const char *effect, struct rule *rule)
             *flags[i] = true;
             return true;
         }
+    if (strncmp(effect, "slots=", 6) == 0)
+        return add_places(effect + 6, rule);
     if (sscanf(effect, "token=%32s", token) == 1) {
         (void)snprintf(rule->token, sizeof(rule->token), "%-32s", token);
         return true;
@@ -524,6 +553,102 @@ static void logout(ck_slot_id_t slot)
     (void)real->C_CloseSession(session);
 }
 
+/* Over these: calls_under_way. None: the slots are the real module's. */
+static struct place places[PLACES];
+static unsigned place_count;
+
+static void exchange(const struct rule *verdict)
+{
+    memcpy(places, verdict->places, sizeof(places));
+    place_count = verdict->place_count;
+}
+
+/* The real module, with the tokens in other slots. */
+static struct ck_function_list placed;
+
+/* false for a slot without a token */
+static bool find_place(ck_slot_id_t *slot)
+{
+    for (unsigned i = 0; i < place_count; i++)
+        if (places[i].id == *slot) {
+            *slot = places[i].real;
+            return true;
+        }
+    return place_count == 0;
+}
+
+#define PLACED(name, parameters, arguments)                                                        \
+    static ck_rv_t placed_##name parameters                                                        \
+    {                                                                                              \
+        return find_place(&slot) ? real->name arguments : CKR_TOKEN_NOT_PRESENT;                   \
+    }
+PLACED(C_GetSlotInfo, (ck_slot_id_t slot, struct ck_slot_info *info), (slot, info))
+PLACED(C_GetTokenInfo, (ck_slot_id_t slot, struct ck_token_info *info), (slot, info))
+PLACED(C_GetMechanismList,
+       (ck_slot_id_t slot, ck_mechanism_type_t *list, unsigned long *count),
+       (slot, list, count))
+PLACED(C_GetMechanismInfo,
+       (ck_slot_id_t slot, ck_mechanism_type_t type, struct ck_mechanism_info *info),
+       (slot, type, info))
+PLACED(C_OpenSession,
+       (ck_slot_id_t slot, ck_flags_t flags, void *application, ck_notify_t notify,
+        ck_session_handle_t *session),
+       (slot, flags, application, notify, session))
+PLACED(C_CloseAllSessions, (ck_slot_id_t slot), (slot))
+#undef PLACED
+
+static ck_rv_t placed_C_GetSlotList(unsigned char token_present, ck_slot_id_t *slots,
+                                    unsigned long *count)
+{
+    unsigned long room = *count;
+
+    if (place_count == 0)
+        return real->C_GetSlotList(token_present, slots, count);
+    *count = place_count;
+    if (slots != NULL && room < place_count)
+        return CKR_BUFFER_TOO_SMALL;
+    for (unsigned i = 0; slots != NULL && i < place_count; i++)
+        slots[i] = places[i].id;
+    return CKR_OK;
+}
+
+/* One write for a line, which other processes do not break. */
+static void note_login(const struct ck_token_info *token)
+{
+    const char *path = getenv("FAULT_LOGINS");
+    FILE *file = path != NULL ? fopen(path, "a") : NULL;
+
+    if (file == NULL)
+        return;
+    (void)fprintf(file, "%.16s\n", (const char *)token->serial_number);
+    (void)fclose(file);
+}
+
+static ck_rv_t placed_C_Login(ck_session_handle_t session, ck_user_type_t user_type,
+                              unsigned char *pin, unsigned long pin_len)
+{
+    struct ck_session_info info;
+    struct ck_token_info token;
+
+    if (real->C_GetSessionInfo(session, &info) == CKR_OK &&
+        real->C_GetTokenInfo(info.slot_id, &token) == CKR_OK)
+        note_login(&token);
+    return real->C_Login(session, user_type, pin, pin_len);
+}
+
+static void place_tokens(void)
+{
+    placed = *real;
+    placed.C_GetSlotList = placed_C_GetSlotList;
+    placed.C_GetSlotInfo = placed_C_GetSlotInfo;
+    placed.C_GetTokenInfo = placed_C_GetTokenInfo;
+    placed.C_GetMechanismList = placed_C_GetMechanismList;
+    placed.C_GetMechanismInfo = placed_C_GetMechanismInfo;
+    placed.C_OpenSession = placed_C_OpenSession;
+    placed.C_CloseAllSessions = placed_C_CloseAllSessions;
+    placed.C_Login = placed_C_Login;
+}
+
 static void prepare(const struct rule *verdict)
 {
     if (verdict->delay != 0) {
@@ -534,11 +659,13 @@ static void prepare(const struct rule *verdict)
     }
     if (verdict->callback)
         callback();
-    if (!verdict->drop_sessions && !verdict->remove && !verdict->logout)
+    if (!verdict->drop_sessions && !verdict->remove && !verdict->logout && !verdict->exchange)
         return;
     (void)pthread_rwlock_wrlock(&calls_under_way);
-    if (verdict->drop_sessions || verdict->remove)
+    if (verdict->drop_sessions || verdict->remove || verdict->exchange)
         each_slot(drop_sessions);
+    if (verdict->exchange)
+        exchange(verdict);
     if (verdict->logout)
         each_slot(logout);
     (void)pthread_rwlock_unlock(&calls_under_way);
@@ -571,7 +698,7 @@ static _Thread_local struct lie lie;
         lie = verdict.answers && !verdict.after ? (struct lie){ 0 } : verdict.lie;                 \
         if (!verdict.answers || verdict.after) {                                                   \
             (void)pthread_rwlock_rdlock(&calls_under_way);                                         \
-            rv = real->name arguments;                                                             \
+            rv = placed.name arguments;                                                             \
             (void)pthread_rwlock_unlock(&calls_under_way);                                         \
             rv = settle(INDEX_##name, &verdict, rv);                                               \
         }                                                                                          \
@@ -757,6 +884,8 @@ static void open_real(void)
         *(void **)&get = dlsym(library, "C_GetFunctionList");
     if (get == NULL || get(&real) != CKR_OK)
         real = NULL;
+    if (real != NULL)
+        place_tokens();
     faulty.C_GetFunctionList = C_GetFunctionList;
     faulty.C_GetSlotList = get_slot_list;
     faulty.C_GetTokenInfo = get_token_info;

@@ -219,7 +219,7 @@ bool child_proves_nothing(int status)
     return nothing;
 }
 
-static void *fault_symbol(const char *name)
+void *fault_symbol(const char *name)
 {
     void *library = dlopen(environment("BRIDGE_FAULT"), RTLD_NOW | RTLD_LOCAL);
     void *symbol = library != NULL ? dlsym(library, name) : NULL;
