@@ -43,6 +43,7 @@ struct path {
     const char *uri; /* that it opens */
     const char *digest;
     int padding;
+    unsigned searches; /* in which a function may lie once each: without a login and with one */
 };
 
 static unsigned char message[200000];
@@ -223,19 +224,19 @@ static bool walk_generate(struct world *world)
 
 #define CERTIFICATE "pkcs11:token=soft;object=" CERT ";type=cert"
 
-#define OPENING(variable, name, walk, uri)                                                         \
-    static const struct path variable = { name, SETTINGS, NULL, walk, uri, NULL, 0 }
+#define OPENING(variable, name, walk, searches, uri)                                               \
+    static const struct path variable = { name, SETTINGS, NULL, walk, uri, NULL, 0, searches }
 
-OPENING(open_p256, "open EC", walk_open, P256);
-OPENING(open_rsa, "open RSA", walk_open, RSA);
-OPENING(open_all, "open all", walk_open_all, P256);
-OPENING(open_anywhere, "open on any token", walk_open_all, "pkcs11:object=p256;type=private");
-OPENING(open_public, "open public", walk_open, "pkcs11:token=soft;object=p256;type=public");
-OPENING(open_certificate, "open certificate", walk_open_all, CERTIFICATE);
-OPENING(generate_p256, "generate", walk_generate, NULL);
+OPENING(open_p256, "open EC", walk_open, 1, P256);
+OPENING(open_rsa, "open RSA", walk_open, 1, RSA);
+OPENING(open_all, "open all", walk_open_all, 1, P256);
+OPENING(open_anywhere, "open on any token", walk_open_all, 1, "pkcs11:object=p256;type=private");
+OPENING(open_public, "open public", walk_open, 4, "pkcs11:token=soft;object=p256;type=public");
+OPENING(open_certificate, "open certificate", walk_open_all, 2, CERTIFICATE);
+OPENING(generate_p256, "generate", walk_generate, 1, NULL);
 
 #define USING(variable, name, settings, key, walk, digest, padding)                                \
-    static const struct path variable = { name, settings, key, walk, NULL, digest, padding }
+    static const struct path variable = { name, settings, key, walk, NULL, digest, padding, 1 }
 
 USING(sign_rsa, "RSA", SETTINGS, "rsa2048", walk_sign, "SHA256", 0);
 USING(sign_pss, "PSS", SETTINGS, "rsa2048", walk_sign, "SHA256", RSA_PKCS1_PSS_PADDING);
@@ -510,13 +511,13 @@ static const char *walk_with_lie(struct world *world, const struct row *row, cha
     return told(row, error);
 }
 
-/* Whether a function that lies for ever was called after its first lie. */
+/* Whether a function that lies for ever was called again after its lie. */
 static bool tried_again(const struct row *row)
 {
     const char *rule = strstr(row->rule, row->function);
 
     return row->says != PASSES && strncmp(rule + strlen(row->function), " 1 * ", 5) == 0 &&
-           calls(row->function) > 1;
+           calls(row->function) > row->path->searches;
 }
 
 static void test_lie(void **state)
