@@ -250,10 +250,10 @@ static bool take_turn(const struct shape *shape, const char *way, double length,
     char word = 0;
 
     *sum = (struct result){ .least = ~0UL };
-    for (unsigned p = 0; p < shape->processes; p++)
+    for (unsigned p = 0; p < shape->processes; p++) { /* SoftHSM minds two logins at once */
         start(&processes[p], shape, way, length);
-    for (unsigned p = 0; p < shape->processes; p++)
         ok = read(processes[p].from, &word, 1) == 1 && ok;
+    }
     for (unsigned p = 0; ok && p < shape->processes; p++)
         ok = write(processes[p].to, &word, 1) == 1;
     for (unsigned p = 0; ok && p < shape->processes; p++) {
