@@ -53,7 +53,7 @@ void error_raise_ckr_at(const char *file, int line, const char *function, const 
     va_end(args);
     if (ckr->name == NULL && ckr->advice != NULL) {
         error_raise_at(file, line, function, core, reason, "cannot %s: %s", what,
-                       rv == RV_SESSIONS_BUSY ? call_detail() : ckr->advice);
+                       ckr->detailed ? call_detail() : ckr->advice);
         return;
     }
     (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);

@@ -30,10 +30,12 @@ static CK_RV look(struct session *session, void *arg)
     CK_ULONG found = 0;
     CK_RV rv = find(session, &deletion->load->uri, handles, COUNT(handles), &found);
 
-    if (rv == CKR_OK && found != 0)
+    if (rv != CKR_OK)
+        return rv;
+    if (found != 0)
         deletion->slot = session->slot;
     deletion->found += found;
-    return rv;
+    return CKR_OK;
 }
 
 /* Finds it again on the session that destroys it: a handle means nothing on another. */

@@ -19,15 +19,13 @@ static CK_RV derive(struct session *session, struct handle handle, void *arg)
         { CKA_EXTRACTABLE, &yes, sizeof(yes) },
         { CKA_VALUE_LEN, &operation->out.size, sizeof(operation->out.size) },
     };
-    CK_ATTRIBUTE value = { CKA_VALUE, operation->out.data, operation->out.size };
     struct handle secret;
     CK_RV rv = session_derive(session, &operation->mechanism.ck, handle, template, COUNT(template),
                               &secret);
 
     if (rv != CKR_OK)
         return rv;
-    rv = session_get(session, secret, &value, 1);
-    operation->out.len = value.ulValueLen;
+    rv = session_get_value(session, secret, CKA_VALUE, &operation->out);
     if (rv != CKR_OK)
         return rv; /* the session is closed, and the object with it */
     return session_destroy(session, secret);
@@ -62,18 +60,12 @@ static bool secret_is_zero(const struct key *key, const uint8_t *secret, size_t 
     return any == 0;
 }
 
-/* What the token derived, once it is as long as it must be and worth something. */
+/* What the token derived, if it is worth something. */
 static bool secret_finish(const struct operation *operation, uint8_t *out, size_t *len)
 {
     const struct key *key = operation->key;
 
     *len = operation->out.len;
-    if (*len != operation->out.size) {
-        error_raise(&key->provider->core, REASON_OPERATION,
-                    "the token derived a secret of %zu bytes, where the curve has %lu", *len,
-                    (unsigned long)operation->out.size);
-        return false;
-    }
     if (secret_is_zero(key, operation->out.data, *len)) {
         error_raise(&key->provider->core, REASON_OPERATION,
                     "the peer's public key is of small order: the secret would be zero");
@@ -98,6 +90,7 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
                               curve_field_bytes(key->curve));
     if (operation == NULL)
         return false;
+    operation->out.exact = true;
     mechanism = &operation->mechanism.derive;
     mechanism->params = (CK_ECDH1_DERIVE_PARAMS){ .kdf = CKD_NULL,
                                                   .pPublicData = ck_input(operation->extra.data),

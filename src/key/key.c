@@ -56,11 +56,15 @@ void key_scoped(struct key **key)
     key_free(*key);
 }
 
+/* Bytes: no padding fits into less, and 512 bits are what libcrypto generates at least. */
+#define RSA_MODULUS_LEAST 64
+
 bool key_set_rsa(struct key *key, struct view n, struct view e)
 {
     n = view_strip(n);
     e = view_strip(e);
-    return key_type_is_rsa(key->type) && key->n.data == NULL && n.len != 0 && n.len <= 2048 &&
+    return key_type_is_rsa(key->type) && key->n.data == NULL && n.len >= RSA_MODULUS_LEAST &&
+           n.len <= 2048 && (n.data[n.len - 1] & 1) != 0 &&
            e.len != 0 && e.len <= n.len && bytes_set(&key->n, n.data, n.len) &&
            bytes_set(&key->e, e.data, e.len);
 }

@@ -7,11 +7,15 @@
 
 #define ROW(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, #value, repair, advice                                                              \
+        value, #value, repair, advice, false                                                            \
     }
 #define OWN(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, NULL, repair, advice                                                                \
+        value, NULL, repair, advice, false                                                              \
+    }
+#define DETAILED(value, advice)                                                                    \
+    {                                                                                              \
+        value, NULL, REPAIR_NOTHING, advice, true                                                  \
     }
 
 /* PKCS#11 v3.1 §5.1 */
@@ -132,8 +136,8 @@ static const struct ckr ckrs[] = {
         "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
     OWN(RV_NO_PUBLIC_HALF, REPAIR_NOTHING, "the public half of the new key cannot be read"),
     OWN(RV_STALE, REPAIR_STALE, "the token was lost in the middle of it"),
-    OWN(RV_LENGTH, REPAIR_NOTHING, "the module returned what cannot be"),
-    OWN(RV_SESSIONS_BUSY, REPAIR_NOTHING, "all sessions with the token were busy for too long"),
+    DETAILED(RV_LENGTH, "the module returned what cannot be"),
+    DETAILED(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, REPAIR_NOTHING, "the PKCS#11 module called back into this provider"),
     OWN(RV_PROCESS_ENDS, REPAIR_NOTHING,
         "the process is ending and the PKCS#11 module was finalised; what an exit "
@@ -142,7 +146,7 @@ static const struct ckr ckrs[] = {
 
 const struct ckr *ckr_describe(CK_RV rv)
 {
-    static const struct ckr unknown = { 0, NULL, REPAIR_NOTHING, NULL };
+    static const struct ckr unknown = { 0, NULL, REPAIR_NOTHING, NULL, false };
 
     for (size_t i = 0; i < COUNT(ckrs); i++)
         if (ckrs[i].rv == rv)

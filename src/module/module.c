@@ -367,9 +367,22 @@ CK_RV module_info(struct module *module, CK_INFO *info)
     return P11_CALL(module, C_GetInfo, info);
 }
 
+/* Some modules end texts with NUL instead of padding them with blanks (PKCS#11 v3.1 §3.2). */
+static void pad(CK_UTF8CHAR *text, size_t size)
+{
+    while (size > 0 && (text[size - 1] == '\0' || text[size - 1] == ' '))
+        text[--size] = ' ';
+}
+
 CK_RV module_token_info(struct module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-    return P11_CALL(module, C_GetTokenInfo, slot, info);
+    CK_RV rv = P11_CALL(module, C_GetTokenInfo, slot, info);
+
+    pad(info->label, sizeof(info->label));
+    pad(info->manufacturerID, sizeof(info->manufacturerID));
+    pad(info->model, sizeof(info->model));
+    pad(info->serialNumber, sizeof(info->serialNumber));
+    return rv;
 }
 
 CK_RV module_slot_info(struct module *module, CK_SLOT_ID slot, CK_SLOT_INFO *info)
@@ -395,7 +408,7 @@ CK_RV module_slots(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
     do {
         room = next;
         OPENSSL_free(list);
-        list = OPENSSL_malloc(room * sizeof(*list));
+        list = OPENSSL_zalloc(room * sizeof(*list));
         if (list == NULL)
             return CKR_HOST_MEMORY;
         *count = room;

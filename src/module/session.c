@@ -87,28 +87,38 @@ CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin,
     return SESSION_CALL(session, C_Login, user, (CK_UTF8CHAR *)(uintptr_t)pin, len);
 }
 
-static void stamp(const struct session *session, struct handle *handles,
-                  const CK_OBJECT_HANDLE *list, CK_ULONG count)
+/* Handles that a call gave out; not the one of the object that it was asked about. */
+static CK_RV stamp(const struct session *session, struct handle *handles,
+                   const CK_OBJECT_HANDLE *list, CK_ULONG count, struct handle but)
 {
-    for (CK_ULONG i = 0; i < count; i++)
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (list[i] == CK_INVALID_HANDLE || list[i] == but.ck) {
+            call_detail_set("%s returned the handle %lu, which is no new object's", call_name(),
+                            (unsigned long)list[i]);
+            return RV_LENGTH;
+        }
         handles[i] = (struct handle){ list[i], session->epoch };
+    }
+    return CKR_OK;
 }
+
+static const struct handle none;
 
 #define FIND_BATCH_MOST 64
 
 static CK_RV find_some(struct session *session, struct handle *handles, CK_ULONG max,
                        CK_ULONG *found)
 {
-    CK_OBJECT_HANDLE list[FIND_BATCH_MOST];
+    CK_OBJECT_HANDLE list[FIND_BATCH_MOST] = { CK_INVALID_HANDLE };
     CK_ULONG room = max < FIND_BATCH_MOST ? max : FIND_BATCH_MOST, count = 0;
     CK_RV rv = SESSION_CALL(session, C_FindObjects, list, room, &count);
 
     rv = count_check(count, room, rv);
-    if (rv != CKR_OK)
-        return rv;
-    stamp(session, handles, list, count);
-    *found = count;
-    return CKR_OK;
+    if (rv == CKR_OK)
+        rv = stamp(session, handles, list, count, none);
+    if (rv == CKR_OK)
+        *found = count;
+    return rv;
 }
 
 CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
@@ -128,20 +138,44 @@ CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG cou
     return rv != CKR_OK ? rv : final;
 }
 
+/* What the module made of asked, in list. Its type and buffer are ours, whatever it did to them. */
+static CK_RV attribute_check(const CK_ATTRIBUTE *asked, CK_ATTRIBUTE *list, CK_RV rv)
+{
+    CK_ULONG len = list->ulValueLen;
+
+    *list = (CK_ATTRIBUTE){ asked->type, asked->pValue, len };
+    if (rv != CKR_OK || asked->pValue == NULL || len == CK_UNAVAILABLE_INFORMATION ||
+        len <= asked->ulValueLen)
+        return rv;
+    call_detail_set("%s returned %lu bytes for the attribute 0x%lx, where at most %lu are right",
+                    call_name(), (unsigned long)len, (unsigned long)asked->type,
+                    (unsigned long)asked->ulValueLen);
+    return RV_LENGTH;
+}
+
 CK_RV session_get(struct session *session, struct handle object, CK_ATTRIBUTE *list, CK_ULONG count)
 {
-    CK_ULONG rooms[ATTRIBUTES_MOST];
+    CK_ATTRIBUTE asked[ATTRIBUTES_MOST];
     CK_RV rv;
 
     if (count > ATTRIBUTES_MOST)
         return CKR_ARGUMENTS_BAD;
     for (CK_ULONG i = 0; i < count; i++)
-        rooms[i] = list[i].pValue != NULL ? list[i].ulValueLen : CK_UNAVAILABLE_INFORMATION;
+        asked[i] = list[i];
     rv = HANDLE_CALL(session, object, C_GetAttributeValue, object.ck, list, count);
     for (CK_ULONG i = 0; i < count; i++)
-        if (list[i].ulValueLen > rooms[i])
-            list[i].ulValueLen = CK_UNAVAILABLE_INFORMATION;
+        rv = attribute_check(&asked[i], &list[i], rv);
     return rv;
+}
+
+CK_RV session_get_value(struct session *session, struct handle object, CK_ATTRIBUTE_TYPE type,
+                        struct room *out)
+{
+    CK_ATTRIBUTE value = { type, out->data, out->size };
+    CK_RV rv = HANDLE_CALL(session, object, C_GetAttributeValue, object.ck, &value, 1);
+
+    out->len = value.ulValueLen;
+    return room_check(out, rv);
 }
 
 CK_RV session_set(struct session *session, struct handle object, CK_ATTRIBUTE *list, CK_ULONG count)
@@ -155,9 +189,7 @@ CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *
     CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
     CK_RV rv = HANDLE_CALL(session, object, C_CopyObject, object.ck, list, count, &ck);
 
-    if (rv == CKR_OK)
-        stamp(session, copy, &ck, 1);
-    return rv;
+    return rv == CKR_OK ? stamp(session, copy, &ck, 1, object) : rv;
 }
 
 CK_RV session_destroy(struct session *session, struct handle object)
@@ -173,11 +205,9 @@ CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK
     CK_RV rv = SESSION_CALL(session, C_GenerateKeyPair, mechanism, public, public_count, private,
                             private_count, &ck_public, &ck_private);
 
-    if (rv != CKR_OK)
-        return rv;
-    stamp(session, public_key, &ck_public, 1);
-    stamp(session, private_key, &ck_private, 1);
-    return CKR_OK;
+    if (rv == CKR_OK)
+        rv = stamp(session, public_key, &ck_public, 1, none);
+    return rv == CKR_OK ? stamp(session, private_key, &ck_private, 1, *public_key) : rv;
 }
 
 CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct handle base,
@@ -186,9 +216,7 @@ CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct ha
     CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
     CK_RV rv = HANDLE_CALL(session, base, C_DeriveKey, mechanism, base.ck, list, count, &ck);
 
-    if (rv == CKR_OK)
-        stamp(session, derived, &ck, 1);
-    return rv;
+    return rv == CKR_OK ? stamp(session, derived, &ck, 1, base) : rv;
 }
 
 CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)

@@ -103,10 +103,12 @@ CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG cou
 /* Attributes that one call reads at most. */
 #define ATTRIBUTES_MOST 16
 
-/* C_GetAttributeValue; a length that a value cannot have in the room that it was given becomes
- * CK_UNAVAILABLE_INFORMATION, as if the attribute were not there. */
+/* C_GetAttributeValue */
 CK_RV session_get(struct session *session, struct handle object, CK_ATTRIBUTE *list,
                   CK_ULONG count);
+/* The value of one attribute into out. */
+CK_RV session_get_value(struct session *session, struct handle object, CK_ATTRIBUTE_TYPE type,
+                        struct room *out);
 CK_RV session_set(struct session *session, struct handle object, CK_ATTRIBUTE *list,
                   CK_ULONG count);
 CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *list,

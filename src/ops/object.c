@@ -135,13 +135,10 @@ struct secret *passphrase_ask(void *arg, const CK_TOKEN_INFO *token)
     char info[64], buf[SECRET_MAX];
     OSSL_PARAM params[2];
     size_t len = 0;
-    int label = (int)sizeof(token->label);
 
     if (passphrase->callback == NULL)
         return NULL;
-    while (label > 0 && (token->label[label - 1] == ' ' || token->label[label - 1] == '\0'))
-        label--;
-    (void)snprintf(info, sizeof(info), "PIN of the token %.*s", label, (const char *)token->label);
+    (void)snprintf(info, sizeof(info), "PIN of the token %s", token_of(token).label);
     params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PASSPHRASE_PARAM_INFO, info, 0);
     params[1] = OSSL_PARAM_construct_end();
     if (passphrase->callback(buf, sizeof(buf), &len, params, passphrase->arg) == 1 && len != 0 &&

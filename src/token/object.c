@@ -11,25 +11,25 @@
 #include "token/copy.h"
 
 /* How large the values can get, in bytes: 16384-bit RSA, any curve, ids and labels as PKCS#11 tools
- * make them. */
+ * make them. What they are made of: a length that is there is a multiple of it. */
 static const struct {
     CK_ATTRIBUTE_TYPE type;
-    size_t size;
+    size_t size, unit;
 } attribute_sizes[] = {
-    { CKA_CLASS, sizeof(CK_OBJECT_CLASS) },
-    { CKA_KEY_TYPE, sizeof(CK_KEY_TYPE) },
-    { CKA_ID, 512 },
-    { CKA_LABEL, 512 },
-    { CKA_MODULUS, 2048 },
-    { CKA_PUBLIC_EXPONENT, 1024 },
-    { CKA_EC_PARAMS, 512 },
-    { CKA_EC_POINT, 512 },
-    { CKA_ALWAYS_AUTHENTICATE, sizeof(CK_BBOOL) },
-    { CKA_PUBLIC_KEY_INFO, 2600 },
-    { CKA_SIGN, sizeof(CK_BBOOL) },
-    { CKA_DECRYPT, sizeof(CK_BBOOL) },
-    { CKA_DERIVE, sizeof(CK_BBOOL) },
-    { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE) },
+    { CKA_CLASS, sizeof(CK_OBJECT_CLASS), sizeof(CK_OBJECT_CLASS) },
+    { CKA_KEY_TYPE, sizeof(CK_KEY_TYPE), sizeof(CK_KEY_TYPE) },
+    { CKA_ID, 512, 1 },
+    { CKA_LABEL, 512, 1 },
+    { CKA_MODULUS, 2048, 1 },
+    { CKA_PUBLIC_EXPONENT, 1024, 1 },
+    { CKA_EC_PARAMS, 512, 1 },
+    { CKA_EC_POINT, 512, 1 },
+    { CKA_ALWAYS_AUTHENTICATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_PUBLIC_KEY_INFO, 2600, 1 },
+    { CKA_SIGN, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_DECRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_DERIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE), sizeof(CK_MECHANISM_TYPE) },
 };
 
 static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
@@ -43,8 +43,8 @@ static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
 static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types,
                                CK_ULONG count)
 {
+    memset(out, 0, sizeof(*out));
     out->count = count;
-    out->used = 0;
     for (CK_ULONG i = 0; i < count; i++) {
         size_t size = attribute_size(types[i]);
 
@@ -88,16 +88,33 @@ static bool attributes_untouched(const struct attributes *attributes)
     return false;
 }
 
-CK_RV attributes_read(struct session *session, struct handle handle,
-                      const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
+/* Whether what is there has a length that its type can have. */
+static CK_RV attributes_check(const struct attributes *attributes)
+{
+    for (size_t i = 0; i < COUNT(attribute_sizes); i++) {
+        const CK_ATTRIBUTE *one = attribute(attributes, attribute_sizes[i].type);
+
+        if (one == NULL || one->ulValueLen % attribute_sizes[i].unit == 0)
+            continue;
+        call_detail_set("%s returned %lu bytes for the attribute 0x%lx, where a multiple of %zu is "
+                        "right",
+                        call_name(), (unsigned long)one->ulValueLen, (unsigned long)one->type,
+                        attribute_sizes[i].unit);
+        return RV_LENGTH;
+    }
+    return CKR_OK;
+}
+
+CK_RV attributes_read(struct session *session, struct handle handle, const CK_ATTRIBUTE_TYPE *types,
+                      CK_ULONG count, struct attributes *out)
 {
     CK_RV rv;
 
     attributes_prepare(out, types, count);
     rv = session_get(session, handle, out->list, count);
     if (partial(rv) && attributes_untouched(out))
-        return attributes_read_singly(session, handle, out);
-    return partial(rv) ? CKR_OK : rv;
+        rv = attributes_read_singly(session, handle, out);
+    return rv == CKR_OK || partial(rv) ? attributes_check(out) : rv;
 }
 
 #define VALUE_GUESS 4096UL
@@ -264,8 +281,8 @@ void object_own(struct object *object, struct handle public_handle)
     object->public_handle = public_handle;
 }
 
-/* Destroys a session object. Nothing to do when the token forgot it with its session, or when it is an
- * ancestor's. */
+/* Destroys a session object. Nothing to do when the token forgot it with its session, or when it is
+ * an ancestor's. */
 static void destroy(struct slot *slot, struct handle handle)
 {
     _cleanup_(session_return) struct session *session = NULL;

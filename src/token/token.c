@@ -2,10 +2,12 @@
 
 #include <string.h>
 
-/* PKCS#11 pads its texts with blanks, PKCS#11 v3.1 §3.2; some modules end them with NUL. */
+#include "base/text.h"
+
+/* PKCS#11 pads its texts with blanks, PKCS#11 v3.1 §3.2. */
 static size_t text_len(const CK_UTF8CHAR *text, size_t len)
 {
-    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\0'))
+    while (len > 0 && text[len - 1] == ' ')
         len--;
     return len;
 }
@@ -14,7 +16,7 @@ struct token token_of(const CK_TOKEN_INFO *info)
 {
     struct token token = { .info = *info };
 
-    memcpy(token.label, info->label, text_len(info->label, sizeof(info->label)));
+    text_printable(info->label, text_len(info->label, sizeof(info->label)), token.label);
     return token;
 }
 

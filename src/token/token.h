@@ -10,7 +10,7 @@
  * the token was first seen. docs/adr/0014-which-token.md has what that tells apart. */
 struct token {
     CK_TOKEN_INFO info;
-    char label[33];
+    char label[33]; /* for people: printable */
 };
 
 struct token token_of(const CK_TOKEN_INFO *info);
