@@ -1,13 +1,14 @@
+#include "key/derive.h"
+
 #include <string.h>
 
 #include "base/scope.h"
 #include "key/operation.h"
 #include "module/call.h"
 
-/* The secret is a session object for as long as it takes to read it. */
-static CK_RV derive(struct session *session, struct handle handle, void *arg)
+CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,
+                   CK_ULONG size, struct handle *secret)
 {
-    struct operation *operation = arg;
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_KEY_TYPE type = CKK_GENERIC_SECRET;
     CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
@@ -17,26 +18,38 @@ static CK_RV derive(struct session *session, struct handle handle, void *arg)
         { CKA_TOKEN, &no, sizeof(no) },
         { CKA_SENSITIVE, &no, sizeof(no) },
         { CKA_EXTRACTABLE, &yes, sizeof(yes) },
-        { CKA_VALUE_LEN, &operation->out.size, sizeof(operation->out.size) },
+        { CKA_VALUE_LEN, &size, sizeof(size) },
     };
-    struct handle secret;
-    CK_RV rv = session_derive(session, &operation->mechanism.ck, handle, template, COUNT(template),
-                              &secret);
 
-    if (rv != CKR_OK)
-        return rv;
-    rv = session_get_value(session, secret, CKA_VALUE, &operation->out);
+    return session_derive(session, mechanism, handle, template, COUNT(template), secret);
+}
+
+CK_RV derive_finish(struct session *session, struct handle secret, struct room *out)
+{
+    CK_RV rv = session_get_value(session, secret, CKA_VALUE, out);
+
     if (rv != CKR_OK)
         return rv; /* the session is closed, and the object with it */
     return session_destroy(session, secret);
 }
 
+/* The secret is a session object for as long as it takes to read it. */
+static CK_RV derive(struct session *session, struct handle handle, void *arg)
+{
+    struct operation *operation = arg;
+    struct handle secret;
+    CK_RV rv =
+        derive_begin(session, handle, &operation->mechanism.ck, operation->out.size, &secret);
+
+    return rv == CKR_OK ? derive_finish(session, secret, &operation->out) : rv;
+}
+
 /* The peer's point: as it is, which every token takes (PKCS#11 v3.1 §6.3.16). Where it could be
  * read as an OCTET STRING, since 04 begins both and the next byte happens to be the length, it goes
  * as one: SoftHSM 2.6 takes the bare point for that, one time in 256 on some curves. */
-static struct view public_data(const struct key *peer, uint8_t *der, size_t size)
+struct view derive_public_data(struct view point, uint8_t *der, size_t size)
 {
-    struct view point = view_bytes(&peer->point), rest = point, content;
+    struct view rest = point, content;
     struct der_writer writer = der_begin(der, size);
     size_t len;
 
@@ -86,7 +99,7 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
 
     if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type))
         return false;
-    operation = operation_new(key, nothing, public_data(peer, der, sizeof(der)),
+    operation = operation_new(key, nothing, derive_public_data(view_bytes(&peer->point), der, sizeof(der)),
                               curve_field_bytes(key->curve));
     if (operation == NULL)
         return false;

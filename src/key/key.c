@@ -83,6 +83,13 @@ bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
     return bytes_set(&key->point, point.data, point.len);
 }
 
+bool key_set_public(struct key *key, const struct key *from)
+{
+    return key_type_is_rsa(from->type)
+               ? key_set_rsa(key, view_bytes(&from->n), view_bytes(&from->e))
+               : key_set_ec(key, from->curve, view_bytes(&from->point));
+}
+
 bool key_replace_point(struct key *key, struct view point)
 {
     if (key->object != NULL || key->curve == NULL || !curve_point_fits(key->curve, point))

@@ -37,6 +37,7 @@ struct key {
     const struct curve *curve;          /* but for RSA; NULL while empty */
     struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
     struct object *object;              /* the private half; NULL for a public key */
+    bool asked;                         /* the public half was proved, not just named alike */
     struct object *twin;                /* the public half on the token, with
                                            pkcs11-public-operations = token; or NULL */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
@@ -56,6 +57,7 @@ static inline bool key_type_is_rsa(enum key_type type)
 /* Fill an empty key; false when memory is short or the values cannot be a key's. */
 bool key_set_rsa(struct key *key, struct view n, struct view e);
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point);
+bool key_set_public(struct key *key, const struct key *from);
 
 /* Gives a public key another point on the curve that it has; false for a private key and for what
  * is no point. Only for a key that nobody else uses meanwhile. */

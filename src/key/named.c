@@ -67,19 +67,25 @@ static bool belongs(const struct attributes *public, const struct attributes *pr
     return name != NULL && has(public, name) && has(public, attribute(private, CKA_KEY_TYPE));
 }
 
-/* The public object beside private, or NULL: among these objects. */
-static CK_RV find_twin(struct named *named, struct session *session, struct objects *objects,
-                       const struct attributes *private, const struct attributes **twin)
+/* The public objects beside private, and the other private ones that may want them, among these
+ * objects. */
+static CK_RV find_twins(struct named *named, struct session *session, struct objects *objects,
+                        const struct attributes *private, struct twins *twins)
 {
     CK_RV rv = CKR_OK;
 
-    *twin = NULL;
-    for (CK_ULONG i = 0; rv == CKR_OK && *twin == NULL && i < objects->places.count; i++) {
-        if (objects->places.classes[i] != CKO_PUBLIC_KEY)
+    for (CK_ULONG i = 0; rv == CKR_OK && i < objects->places.count; i++) {
+        CK_OBJECT_CLASS class = objects->places.classes[i];
+
+        if (class == CKO_PUBLIC_KEY)
+            rv = read_one(named, session, objects, i);
+        if (rv != CKR_OK || objects->read[i] == NULL || objects->read[i] == private ||
+            !belongs(objects->read[i], private))
             continue;
-        rv = read_one(named, session, objects, i);
-        if (rv == CKR_OK && belongs(objects->read[i], private))
-            *twin = objects->read[i];
+        if (class == CKO_PUBLIC_KEY)
+            twins->list[twins->count++] = objects->read[i];
+        if (class == CKO_PRIVATE_KEY)
+            twins->rivals[twins->rival_count++] = objects->read[i];
     }
     return rv;
 }
@@ -87,15 +93,16 @@ static CK_RV find_twin(struct named *named, struct session *session, struct obje
 static CK_RV make_one(struct named *named, struct session *session, struct objects *objects,
                       CK_ULONG i)
 {
-    const struct attributes *private = objects->read[i], *twin = NULL;
+    const struct attributes *private = objects->read[i];
+    struct twins twins = { .count = 0 };
     struct key *key = NULL;
     CK_RV rv = CKR_OK;
 
     if (!public_shown(private))
-        rv = find_twin(named, session, objects, private, &twin);
+        rv = find_twins(named, session, objects, private, &twins);
     if (rv == CKR_OK)
         rv = public_make_private(named->provider, session, objects->places.handles[i], private,
-                                 twin, &key, &named->unusable);
+                                 &twins, &key, &named->unusable);
     if (key != NULL)
         named->keys[named->count++] = key;
     return rv;

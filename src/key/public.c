@@ -5,9 +5,11 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/x509.h>
 
 #include "base/scope.h"
+#include "key/pairing.h"
 #include "module/call.h"
 
 /* Of an object whose class is not known: what is asked of a private key comes after the first two. */
@@ -84,6 +86,17 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
     return key_set_ec(key, curve, ec_point(curve, point)) ? HALF_READ : HALF_UNUSABLE;
 }
 
+/* A certificate may be another key's, on another curve with points of the same length. */
+static bool on_curve(const struct curve *curve, const EVP_PKEY *software)
+{
+    char group[64];
+    size_t len;
+
+    return curve_by_name(EVP_PKEY_get_group_name(software, group, sizeof(group), &len) == 1
+                             ? group
+                             : EVP_PKEY_get0_type_name(software)) == curve;
+}
+
 /* Takes the public half from a software key of the same type. */
 static bool half_from_software(struct key *key, EVP_PKEY *software)
 {
@@ -93,7 +106,8 @@ static bool half_from_software(struct key *key, EVP_PKEY *software)
     bool ok;
 
     if (!key_type_is_rsa(key->type))
-        return EVP_PKEY_get_octet_string_param(software, OSSL_PKEY_PARAM_PUB_KEY, point,
+        return on_curve(key->curve, software) &&
+               EVP_PKEY_get_octet_string_param(software, OSSL_PKEY_PARAM_PUB_KEY, point,
                                                sizeof(point), &len) == 1 &&
                key_set_ec(key, key->curve, (struct view){ point, len });
     ok = EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_N, &bn_n) == 1 &&
@@ -121,15 +135,18 @@ static bool half_from_spki(struct key *key, struct view der)
     return ok;
 }
 
-static bool half_from_certificate_der(struct key *key, const struct bytes *der)
+static bool half_from_certificate_der(struct key *key, struct view der)
 {
     HOST_WORK;
-    const unsigned char *position = der->data;
+    const unsigned char *position = der.data;
     X509 *certificate = X509_new_ex(key->provider->host.libctx, HOST_PROPERTIES);
-    bool ok = certificate != NULL && der->data != NULL &&
-              d2i_X509(&certificate, &position, (long)der->len) != NULL &&
-              half_from_software(key, X509_get0_pubkey(certificate));
+    bool ok;
 
+    (void)ERR_set_mark(); /* one that is another key's, and of another type, is no error */
+    ok = certificate != NULL && der.data != NULL &&
+         d2i_X509(&certificate, &position, (long)der.len) != NULL &&
+         half_from_software(key, X509_get0_pubkey(certificate));
+    (void)ERR_pop_to_mark();
     X509_free(certificate);
     return ok;
 }
@@ -151,61 +168,145 @@ static CK_ULONG twin_template(const struct attributes *attributes, CK_OBJECT_CLA
     return 3;
 }
 
-static CK_RV half_from_twin(struct key *key, struct session *session,
-                            const struct attributes *attributes, CK_KEY_TYPE type,
-                            const char **unusable, bool *read)
+static CK_RV add_public_object(struct pairing *pairing, const struct attributes *shown,
+                               const char **unusable)
+{
+    struct key *half = pairing_new_half(pairing);
+    const char *why;
+
+    if (half == NULL)
+        return CKR_HOST_MEMORY;
+    if (half_read(half, shown, &why) == HALF_READ) {
+        pairing_add(pairing, half, attribute(shown, CKA_LABEL));
+        return CKR_OK;
+    }
+    *unusable = why;
+    key_free(half);
+    return CKR_OK;
+}
+
+static CK_RV add_twins(struct pairing *pairing, const struct twins *twins, const char **unusable)
+{
+    CK_RV rv = CKR_OK;
+
+    if (twins == NULL)
+        return CKR_OK;
+    pairing->rivals = twins->rivals;
+    pairing->rival_count = twins->rival_count;
+    pairing->doubt = twins->ask;
+    for (CK_ULONG i = 0; rv == CKR_OK && i < twins->count; i++)
+        rv = add_public_object(pairing, twins->list[i], unusable);
+    return rv;
+}
+
+static CK_RV add_public_objects(struct pairing *pairing, const struct twins *twins,
+                                const char **unusable)
 {
     CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    CK_KEY_TYPE type =
+        attribute_ulong(pairing->attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
     CK_ATTRIBUTE template[TEMPLATE_MAX];
-    CK_ULONG count = twin_template(attributes, &class, &type, template);
-    struct handle twin;
+    CK_ULONG count = twin_template(pairing->attributes, &class, &type, template);
+    struct handle handles[HALVES_MOST];
     _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
     CK_ULONG found = 0;
     CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
 
+    (void)twins;
     if (rv == CKR_OK && count != 0)
-        rv = session_find(session, template, count, &twin, 1, &found);
-    if (rv != CKR_OK || found == 0) {
-        *unusable =
-            "its public half is not on the token: a public key object or a certificate with the "
-            "same CKA_ID is needed";
-        return rv;
+        rv = session_find(pairing->session, template, count, handles, COUNT(handles), &found);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++) {
+        rv = attributes_read(pairing->session, handles[i], public_attributes,
+                             COUNT(public_attributes) - 1, shown);
+        if (rv == CKR_OK)
+            rv = add_public_object(pairing, shown, unusable);
     }
-    rv = attributes_read(session, twin, public_attributes, COUNT(public_attributes), shown);
-    *read = rv == CKR_OK && half_read(key, shown, unusable) == HALF_READ;
     return rv;
 }
 
-/* From the certificate with the same CKA_ID. */
-static CK_RV half_from_certificate(struct key *key, struct session *session,
-                                   const struct attributes *attributes, bool *read)
+/* The label, and the whole of it: in one call unless it is a long one. */
+static CK_RV add_certificate(struct pairing *pairing, struct handle handle,
+                             struct attributes *shown)
 {
+    static const CK_ATTRIBUTE_TYPE types[] = { CKA_LABEL, CKA_VALUE };
     _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
-    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
-    const CK_ATTRIBUTE *id = attribute(attributes, CKA_ID);
-    CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
-    struct handle certificate;
-    CK_ULONG found = 0;
-    CK_RV rv;
+    CK_RV rv = attributes_read(pairing->session, handle, types, COUNT(types), shown);
+    struct view value;
+    struct key *half;
 
-    if (id == NULL)
-        return CKR_OK;
+    if (rv == CKR_OK && attribute(shown, CKA_VALUE) == NULL)
+        rv = attribute_value(pairing->session, handle, CKA_VALUE, &der);
+    if (rv != CKR_OK)
+        return rv;
+    value = der.data != NULL ? view_bytes(&der) : view_attribute(shown, CKA_VALUE);
+    half = pairing_new_half(pairing);
+    if (half == NULL)
+        return CKR_HOST_MEMORY;
+    if (half_from_certificate_der(half, value))
+        pairing_add(pairing, half, attribute(shown, CKA_LABEL));
+    else
+        key_free(half);
+    return CKR_OK;
+}
+
+/* Those with the same CKA_ID. */
+static CK_RV add_certificates(struct pairing *pairing, const struct twins *twins,
+                              const char **unusable)
+{
+    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
+    const CK_ATTRIBUTE *id = attribute(pairing->attributes, CKA_ID);
+    CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
+    struct handle handles[HALVES_MOST];
+    _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
+    CK_ULONG found = 0;
+    CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
+
+    (void)twins;
+    (void)unusable;
+    if (rv != CKR_OK || id == NULL)
+        return rv;
     template[1] = *id;
-    rv = session_find(session, template, COUNT(template), &certificate, 1, &found);
-    if (rv == CKR_OK && found != 0)
-        rv = attribute_value(session, certificate, CKA_VALUE, &der);
-    *read = rv == CKR_OK && half_from_certificate_der(key, &der);
+    rv = session_find(pairing->session, template, COUNT(template), handles, COUNT(handles), &found);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++)
+        rv = add_certificate(pairing, handles[i], shown);
     return rv;
 }
 
-/* Fills the public half of key from attributes, from those of twin where the caller has them, or from
- * what belongs to them on the token. */
-static CK_RV half_find(struct key *key, struct session *session,
-                       const struct attributes *attributes, const struct attributes *twin,
-                       CK_OBJECT_CLASS class, CK_KEY_TYPE type, const char **unusable, bool *read)
+/* Fills the public half of key from what belongs to it: the twins, whose names may be narrower than
+ * its CKA_ID, then all public objects with that, then the certificates. */
+static CK_RV half_from_others(struct pairing *pairing, struct key *key, const struct twins *twins,
+                              const char **unusable, bool *read)
 {
+    static CK_RV (*const sources[])(struct pairing *pairing, const struct twins *twins,
+                                    const char **unusable) = { add_twins, add_public_objects,
+                                                               add_certificates };
+    const struct key *half = NULL;
+    bool ambiguous = false;
+    CK_RV rv = CKR_OK;
+
+    *unusable = "its public half is not on the token: a public key object or a certificate with the "
+                "same CKA_ID is needed";
+    for (size_t i = 0; rv == CKR_OK && half == NULL && !ambiguous && i < COUNT(sources); i++) {
+        pairing_reject(pairing);
+        rv = sources[i](pairing, twins, unusable);
+        if (rv == CKR_OK)
+            rv = pairing_choose(pairing, &half, &ambiguous, unusable);
+    }
+    *read = rv == CKR_OK && half != NULL && key_set_public(key, half);
+    key->asked = pairing->asked;
+    return rv;
+}
+
+/* Fills the public half of key from the attributes of its object, or, for a private one, from what
+ * belongs to it on the token: twins, where the caller has them. */
+static CK_RV half_find(struct key *key, struct session *session, struct handle handle,
+                       const struct attributes *attributes, const struct twins *twins,
+                       CK_OBJECT_CLASS class, const char **unusable, bool *read)
+{
+    _cleanup_(pairing_end) struct pairing pairing = {
+        .session = session, .handle = handle, .attributes = attributes, .key = key
+    };
     enum half half;
-    CK_RV rv;
 
     key->curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
     *read = half_from_spki(key, view_attribute(attributes, CKA_PUBLIC_KEY_INFO));
@@ -213,14 +314,9 @@ static CK_RV half_find(struct key *key, struct session *session,
         return CKR_OK;
     half = half_read(key, attributes, unusable);
     *read = half == HALF_READ;
-    if (half == HALF_ABSENT && twin != NULL)
-        *read = half_read(key, twin, unusable) == HALF_READ;
-    if (*read || half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
+    if (half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
         return CKR_OK;
-    rv = half_from_twin(key, session, attributes, type, unusable, read);
-    if (rv == CKR_OK && !*read)
-        rv = half_from_certificate(key, session, attributes, read);
-    return rv;
+    return half_from_others(&pairing, key, twins, unusable, read);
 }
 
 /* Whether CKA_ALLOWED_MECHANISMS has mechanisms of PSS and no others. */
@@ -281,9 +377,9 @@ bool public_shown(const struct attributes *attributes)
 }
 
 /* The key behind attributes, without its place on the token. */
-static CK_RV key_make(struct provider *provider, struct session *session, CK_OBJECT_CLASS class,
-                      const struct attributes *attributes, const struct attributes *twin,
-                      struct key **out, const char **unusable)
+static CK_RV key_make(struct provider *provider, struct session *session, struct handle handle,
+                      CK_OBJECT_CLASS class, const struct attributes *attributes,
+                      const struct twins *twins, struct key **out, const char **unusable)
 {
     _cleanup_(key_scoped) struct key *key = NULL;
     bool read = false;
@@ -298,15 +394,15 @@ static CK_RV key_make(struct provider *provider, struct session *session, CK_OBJ
     key = key_new(provider, type);
     if (key == NULL)
         return CKR_HOST_MEMORY;
-    rv = half_find(key, session, attributes, twin, class, ck_type, unusable, &read);
+    rv = half_find(key, session, handle, attributes, twins, class, unusable, &read);
     if (rv == CKR_OK && read)
         *out = MOVE(key);
     return rv;
 }
 
 static CK_RV key_read(struct provider *provider, struct session *session, struct handle handle,
-                      CK_OBJECT_CLASS class, struct attributes *attributes, struct key **out,
-                      const char **unusable)
+                      CK_OBJECT_CLASS class, struct attributes *attributes,
+                      const struct twins *twins, struct key **out, const char **unusable)
 {
     bool private = class == CKO_PRIVATE_KEY;
     CK_RV rv = private ? read_list(provider, session, handle, any_attributes + PRIVATE_FROM,
@@ -315,7 +411,8 @@ static CK_RV key_read(struct provider *provider, struct session *session, struct
                                    COUNT(public_attributes), attributes);
 
     *out = NULL;
-    return rv == CKR_OK ? key_make(provider, session, class, attributes, NULL, out, unusable) : rv;
+    return rv == CKR_OK ? key_make(provider, session, handle, class, attributes, twins, out, unusable)
+                        : rv;
 }
 
 /* The object at handle, found again, has the public half that key shows. */
@@ -324,11 +421,12 @@ static CK_RV confirm(struct session *session, struct handle handle, CK_OBJECT_CL
 {
     _cleanup_(key_scoped) struct key *again = NULL;
     _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
+    const struct twins twins = { .ask = key->asked };
     const char *unusable;
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (attributes != NULL)
-        rv = key_read(key->provider, session, handle, class, attributes, &again, &unusable);
+        rv = key_read(key->provider, session, handle, class, attributes, &twins, &again, &unusable);
     if (rv != CKR_OK)
         return rv;
     return again != NULL && key_same_public(key, again) ? CKR_OK : RV_KEY_REPLACED;
@@ -430,16 +528,16 @@ CK_RV public_read_key(struct provider *provider, struct session *session, struct
 
     *out = NULL;
     if (attributes != NULL)
-        rv = key_read(provider, session, handle, class, attributes, &key, unusable);
+        rv = key_read(provider, session, handle, class, attributes, NULL, &key, unusable);
     return rv == CKR_OK ? key_settle(key, session, handle, class, attributes, out) : rv;
 }
 
 CK_RV public_make_private(struct provider *provider, struct session *session,
                           struct handle handle, const struct attributes *attributes,
-                          const struct attributes *twin, struct key **out, const char **unusable)
+                          const struct twins *twins, struct key **out, const char **unusable)
 {
     struct key *key;
-    CK_RV rv = key_make(provider, session, CKO_PRIVATE_KEY, attributes, twin, &key, unusable);
+    CK_RV rv = key_make(provider, session, handle, CKO_PRIVATE_KEY, attributes, twins, &key, unusable);
 
     *out = NULL;
     return rv == CKR_OK ? key_settle(key, session, handle, CKO_PRIVATE_KEY, attributes, out) : rv;

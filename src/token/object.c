@@ -30,6 +30,7 @@ static const struct {
     { CKA_DECRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_DERIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE), sizeof(CK_MECHANISM_TYPE) },
+    { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
 };
 
 static size_t attribute_size(CK_ATTRIBUTE_TYPE type)

@@ -1,0 +1,17 @@
+/* Key agreement in its parts, for those who have a session and a handle. */
+#ifndef BRIDGE_KEY_DERIVE_H
+#define BRIDGE_KEY_DERIVE_H
+
+#include "key/key.h"
+
+/* Makes the secret of size bytes, a session object, and takes its value, after which it is gone. A
+ * token that refuses the first of the two has done nothing. */
+CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,
+                   CK_ULONG size, struct handle *secret);
+CK_RV derive_finish(struct session *session, struct handle secret, struct room *out);
+
+/* What the mechanism gets of the peer's point; der (EC_POINT_MAX + 4 bytes) may be needed for it.
+ */
+struct view derive_public_data(struct view point, uint8_t *der, size_t size);
+
+#endif

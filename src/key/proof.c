@@ -1,0 +1,287 @@
+#include "key/proof.h"
+
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
+#include "base/scope.h"
+#include "der/ecdsa.h"
+#include "key/derive.h"
+#include "module/call.h"
+#include "module/ckr.h"
+
+/* What is signed says what it is for, and nobody can know it before. */
+#define PURPOSE     "pkcs11-bridge: are these two halves of one key pair?"
+#define NONCE_LEN   32
+#define MESSAGE_LEN (sizeof(PURPOSE) + NONCE_LEN)
+#define ANSWER_MAX  256 /* an ECDSA or EdDSA signature, or a shared secret */
+
+struct question {
+    struct session *session;
+    struct handle handle;
+    const struct object *usage; /* of the private key */
+    struct key *const *halves;
+    size_t count;
+    uint8_t message[MESSAGE_LEN], hash[DIGEST_MAX];
+    size_t hash_len;
+    uint8_t answer[ANSWER_MAX];
+    struct room room; /* the token's answer */
+};
+
+/* What a public key has to say of the token's answer. */
+enum opinion { SAYS_NO, SAYS_YES, SAYS_UNKNOWN };
+
+typedef enum opinion judge_fn(const struct question *question, struct key *half, const void *arg);
+
+static bool refused(CK_RV rv)
+{
+    return rv != CKR_OK && ckr_verdict(call_name(), rv).repair == REPAIR_NOTHING;
+}
+
+static enum proof judge_all(const struct question *question, judge_fn *judge, const void *arg,
+                            size_t *which)
+{
+    HOST_WORK;
+    enum proof proof = PROOF_NONE;
+
+    (void)ERR_set_mark();
+    for (size_t i = 0; i < question->count && proof != PROOF_FOUND; i++) {
+        enum opinion opinion = judge(question, question->halves[i], arg);
+
+        if (opinion == SAYS_UNKNOWN)
+            proof = PROOF_IMPOSSIBLE;
+        if (opinion != SAYS_YES)
+            continue;
+        proof = PROOF_FOUND;
+        *which = i;
+    }
+    (void)ERR_pop_to_mark();
+    return proof;
+}
+
+/* The ways to sign; the first that the key and the token take. */
+static const struct way {
+    enum sign_scheme scheme;
+    const char *digest;
+    enum sign_column column;
+} ways[] = {
+    { SIGN_EDDSA, NULL, SIGN_TOKEN_HASHES },       { SIGN_ECDSA, "SHA2-256", SIGN_HASHED_BEFORE },
+    { SIGN_ECDSA, "SHA2-256", SIGN_TOKEN_HASHES }, { SIGN_ECDSA, "SHA2-384", SIGN_TOKEN_HASHES },
+    { SIGN_ECDSA, "SHA2-512", SIGN_TOKEN_HASHES },
+};
+
+static bool way_fits(const struct way *way, enum key_type type)
+{
+    return way->scheme == SIGN_EDDSA ? type == KEY_ED25519 || type == KEY_ED448 : type == KEY_EC;
+}
+
+static void way_mechanism(const struct way *way, enum key_type type, struct sign_mechanism *out)
+{
+    struct sign_request request = { .scheme = way->scheme,
+                                    .digest = way->digest != NULL ? digest_find(way->digest) : NULL,
+                                    .eddsa_params = type == KEY_ED448 };
+
+    if (way->column == SIGN_HASHED_BEFORE)
+        sign_mechanism_hashed(&request, out);
+    else
+        (void)sign_mechanism_token(&request, out); /* there is one for each of these */
+}
+
+static struct view way_input(const struct way *way, const struct question *question)
+{
+    size_t order = curve_order_bytes(question->halves[0]->curve);
+    size_t hash_len = question->hash_len < order ? question->hash_len : order;
+
+    return way->column == SIGN_HASHED_BEFORE ? (struct view){ question->hash, hash_len }
+                                             : (struct view){ question->message, MESSAGE_LEN };
+}
+
+static enum opinion judge_signature(const struct question *question, struct key *half,
+                                    const void *arg)
+{
+    const struct way *way = arg;
+    OSSL_LIB_CTX *libctx = half->provider->host.libctx;
+    uint8_t der[ECDSA_SIG_DER_MAX(ANSWER_MAX / 2)];
+    struct view signature = { question->answer, question->room.len };
+    EVP_PKEY *host = key_host(half);
+    EVP_MD_CTX *ctx = host != NULL ? EVP_MD_CTX_new() : NULL;
+    enum opinion opinion = SAYS_UNKNOWN;
+
+    if (half->type == KEY_EC)
+        signature = (struct view){ der, ecdsa_sig_to_der(signature, der, sizeof(der)) };
+    if (ctx != NULL &&
+        EVP_DigestVerifyInit_ex(ctx, NULL, way->digest, libctx, HOST_PROPERTIES, host, NULL) == 1)
+        opinion = EVP_DigestVerify(ctx, signature.data, signature.len, question->message,
+                                   MESSAGE_LEN) == 1
+                      ? SAYS_YES
+                      : SAYS_NO;
+    EVP_MD_CTX_free(ctx);
+    return opinion;
+}
+
+/* The outcome of C_SignInit in *refusal: then nothing was begun. */
+static CK_RV sign(struct question *question, const struct way *way, CK_RV *refusal)
+{
+    struct session *session = question->session;
+    struct view in = way_input(way, question);
+    const struct key *half = question->halves[0];
+    struct sign_mechanism mechanism;
+
+    way_mechanism(way, half->type, &mechanism);
+    *refusal = CKR_MECHANISM_INVALID;
+    if (!object_allows(question->usage, mechanism.ck.mechanism))
+        return CKR_OK;
+    *refusal = session_sign_init(session, &mechanism.ck, question->handle);
+    if (*refusal != CKR_OK)
+        return refused(*refusal) ? CKR_OK : *refusal;
+    question->room.size = half->type == KEY_EC ? 2 * curve_order_bytes(half->curve)
+                                               : curve_signature_max(half->curve);
+    question->room.exact = true;
+    return session_sign(session, in, &question->room);
+}
+
+static CK_RV by_signature(struct question *question, enum proof *proof, size_t *which)
+{
+    for (const struct way *way = ways; way < ways + COUNT(ways); way++) {
+        CK_RV refusal, rv;
+
+        if (!way_fits(way, question->halves[0]->type))
+            continue;
+        rv = sign(question, way, &refusal);
+        if (rv != CKR_OK)
+            return rv;
+        if (refusal != CKR_OK)
+            continue;
+        *proof = judge_all(question, judge_signature, way, which);
+        return CKR_OK;
+    }
+    return CKR_OK;
+}
+
+static enum opinion judge_agreement(const struct question *question, struct key *half,
+                                    const void *arg)
+{
+    EVP_PKEY *own = (EVP_PKEY *)(uintptr_t)arg, *host = key_host(half);
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx =
+        EVP_PKEY_CTX_new_from_pkey(half->provider->host.libctx, own, HOST_PROPERTIES);
+    uint8_t secret[ANSWER_MAX];
+    size_t len = sizeof(secret);
+
+    if (host == NULL || ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 ||
+        EVP_PKEY_derive_set_peer(ctx, host) != 1 || EVP_PKEY_derive(ctx, secret, &len) != 1)
+        return SAYS_UNKNOWN;
+    return len == question->room.len && CRYPTO_memcmp(secret, question->answer, len) == 0 ? SAYS_YES
+                                                                                          : SAYS_NO;
+}
+
+/* A key on the curve, for this one agreement, and its point. */
+static EVP_PKEY *own_key(const struct key *half, uint8_t *point, size_t size, size_t *len)
+{
+    HOST_WORK;
+    OSSL_LIB_CTX *libctx = half->provider->host.libctx;
+    char name[32];
+    EVP_PKEY *own;
+
+    (void)ERR_set_mark();
+    (void)curve_name(half->curve, name, sizeof(name));
+    own = half->type == KEY_EC ? EVP_PKEY_Q_keygen(libctx, HOST_PROPERTIES, "EC", name)
+                               : EVP_PKEY_Q_keygen(libctx, HOST_PROPERTIES, name);
+    if (own != NULL &&
+        EVP_PKEY_get_octet_string_param(own, OSSL_PKEY_PARAM_PUB_KEY, point, size, len) != 1)
+        *len = 0;
+    (void)ERR_pop_to_mark();
+    return own;
+}
+
+static void pkey_scoped(EVP_PKEY **key)
+{
+    EVP_PKEY_free(*key);
+}
+
+static CK_RV agree(struct question *question, struct view point, CK_RV *refusal)
+{
+    uint8_t der[EC_POINT_MAX + 4];
+    struct view data = derive_public_data(point, der, sizeof(der));
+    CK_ECDH1_DERIVE_PARAMS params = { .kdf = CKD_NULL,
+                                      .pPublicData = ck_input(data.data),
+                                      .ulPublicDataLen = data.len };
+    CK_MECHANISM mechanism = { CKM_ECDH1_DERIVE, &params, sizeof(params) };
+    CK_ULONG size = curve_field_bytes(question->halves[0]->curve);
+    struct handle secret;
+
+    *refusal = derive_begin(question->session, question->handle, &mechanism, size, &secret);
+    if (*refusal != CKR_OK)
+        return refused(*refusal) ? CKR_OK : *refusal;
+    question->room.size = size;
+    question->room.exact = false;
+    return derive_finish(question->session, secret, &question->room);
+}
+
+static CK_RV by_agreement(struct question *question, enum proof *proof, size_t *which)
+{
+    _cleanup_(pkey_scoped) EVP_PKEY *own = NULL;
+    uint8_t point[EC_POINT_MAX];
+    size_t len = 0;
+    CK_RV refusal = CKR_OK, rv;
+
+    if (!object_allows(question->usage, CKM_ECDH1_DERIVE))
+        return CKR_OK;
+    own = own_key(question->halves[0], point, sizeof(point), &len);
+    if (own == NULL || len == 0)
+        return CKR_OK;
+    rv = agree(question, (struct view){ point, len }, &refusal);
+    if (rv == CKR_OK && refusal == CKR_OK)
+        *proof = judge_all(question, judge_agreement, own, which);
+    return rv;
+}
+
+static bool question_write(struct question *question)
+{
+    HOST_WORK;
+    OSSL_LIB_CTX *libctx = question->halves[0]->provider->host.libctx;
+
+    memcpy(question->message, PURPOSE, sizeof(PURPOSE));
+    return RAND_bytes_ex(libctx, question->message + sizeof(PURPOSE), NONCE_LEN, 0) == 1 &&
+           EVP_Q_digest(libctx, "SHA256", NULL, question->message, MESSAGE_LEN, question->hash,
+                        &question->hash_len) == 1;
+}
+
+/* What the private key may be used for. It points into attributes. */
+static struct object usage_of(const struct attributes *attributes)
+{
+    const CK_ATTRIBUTE *allowed = attribute(attributes, CKA_ALLOWED_MECHANISMS);
+    struct object usage = {
+        .may_sign = attribute_bool(attributes, CKA_SIGN, true),
+        .may_derive = attribute_bool(attributes, CKA_DERIVE, true),
+        .always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false),
+    };
+
+    if (allowed != NULL)
+        usage.allowed = (struct bytes){ allowed->pValue, allowed->ulValueLen };
+    return usage;
+}
+
+CK_RV proof_ask(struct session *session, struct handle handle, const struct attributes *attributes,
+                struct key *const *halves, size_t count, enum proof *proof, size_t *which)
+{
+    struct object usage = usage_of(attributes);
+    struct question question = {
+        .session = session, .handle = handle, .usage = &usage, .halves = halves, .count = count
+    };
+    CK_RV rv = CKR_OK;
+
+    *proof = PROOF_IMPOSSIBLE;
+    if (key_type_is_rsa(halves[0]->type) || usage.always_authenticate)
+        return CKR_OK;
+    question.room.data = question.answer;
+    if (!question_write(&question))
+        return CKR_HOST_MEMORY;
+    if (usage.may_sign)
+        rv = by_signature(&question, proof, which);
+    if (rv == CKR_OK && *proof == PROOF_IMPOSSIBLE && usage.may_derive)
+        rv = by_agreement(&question, proof, which);
+    OPENSSL_cleanse(question.answer, sizeof(question.answer));
+    return rv;
+}
