@@ -75,6 +75,7 @@ static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose p
     struct run run = { .slot = slot,
                        .purpose = purpose,
                        .login = true,
+                       .elsewhere = purpose == TO_READ,
                        .pins = &deletion->load->pins,
                        .task = task,
                        .arg = deletion };

@@ -195,6 +195,7 @@ static CK_RV run_phase_task(struct load *load, session_task *task, void *arg)
 {
     struct run run = { .slot = load->slot,
                        .login = load->phase->login != WITHOUT_LOGIN,
+                       .elsewhere = true,
                        .pins = &load->pins,
                        .task = task,
                        .arg = arg };
@@ -240,8 +241,8 @@ static CK_RV load_next_slot(struct load *load)
 {
     CK_RV rv = scan_next(&load->scan, &load->slot);
 
-    if (rv == CKR_OK && load->slot == NULL && load->found == 0 && load->failure == CKR_OK &&
-        scan_widen(&load->scan))
+    if (rv == CKR_OK && load->slot == NULL && load->found == 0 &&
+        (load->failure == CKR_OK || load->failure == RV_TOKEN_GONE) && scan_widen(&load->scan))
         rv = scan_next(&load->scan, &load->slot);
     load->phase = load->phases;
     load->found_here = 0;
@@ -380,9 +381,13 @@ static void raise_no_token(const struct load *load)
 
 static enum reason reason_of(const struct load *load)
 {
-    bool own = ckr_describe(load->failure)->name == NULL;
+    static const CK_RV of_pins[] = { RV_PIN_MISSING, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY,
+                                     RV_PIN_SOURCE };
 
-    return own || strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
+    for (size_t i = 0; i < COUNT(of_pins); i++)
+        if (load->failure == of_pins[i])
+            return REASON_PIN;
+    return strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
 }
 
 /* Says what is wrong with the file that should hold the PIN. */

@@ -131,6 +131,7 @@ static const struct ckr ckrs[] = {
         "if that is intended"),
     OWN(RV_KEY_GONE, REPAIR_NOTHING, "the key is no longer on the token"),
     OWN(RV_TOKEN_GONE, REPAIR_TOKEN, "the token is no longer in any slot"),
+    OWN(RV_TOKEN_MOVED, REPAIR_TOKEN, "another token is in its slot"),
     OWN(RV_TOKEN_UNINITIALIZED, REPAIR_NOTHING,
         "the token is not initialised: give it a label and PINs with its own "
         "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),

@@ -104,9 +104,11 @@ static CK_RV try_once(const struct work *work, struct attempt *attempt)
 
 /* What modules say while another thread closes sessions and their objects vanish can be anything:
  * SoftHSM 2.6 may find that the key's CKA_SIGN is off. */
-static bool try_again(const struct attempt *attempt, unsigned tries)
+static bool try_again(const struct work *work, const struct attempt *attempt, CK_RV rv,
+                      unsigned tries)
 {
-    if (attempt->committed && attempt->verdict.begun)
+    if ((attempt->committed && attempt->verdict.begun) ||
+        (work->run.elsewhere && rv == RV_TOKEN_GONE))
         return false;
     return attempt->outdated || verdict_try_again(&attempt->verdict, tries);
 }
@@ -140,7 +142,7 @@ static CK_RV run(const struct work *work)
     CK_RV rv;
 
     while ((rv = try_once(work, &attempt)) != CKR_OK) {
-        if (!try_again(&attempt, retry.tries))
+        if (!try_again(work, &attempt, rv, retry.tries))
             return rv;
         repair(work, rv, &attempt);
         if (retry.tries > 1)

@@ -18,6 +18,8 @@ struct run {
     struct slot *slot;
     enum purpose purpose;
     bool login;
+    bool elsewhere; /* that the token is in no slot (RV_TOKEN_GONE) is an answer, not to wait for: what
+                       is wanted may be on another */
     struct pin_source *pins;
     session_task *task;
     void *arg;

@@ -206,7 +206,7 @@ CK_RV slot_identify(struct slot *slot, CK_FLAGS *flags)
     if (rv != CKR_OK)
         return rv;
     if (!token_is(&slot->token, &info))
-        return RV_TOKEN_GONE;
+        return RV_TOKEN_MOVED;
     atomic_store(&slot->flags, info.flags);
     *flags = info.flags;
     return CKR_OK;

@@ -72,7 +72,7 @@ void slot_changed(struct slot *slot);
 CK_FLAGS slot_flags(struct slot *slot);
 CK_SLOT_ID slot_id(struct slot *slot);
 
-/* What C_GetTokenInfo says of the slot now: RV_TOKEN_GONE where that is another token. */
+/* What C_GetTokenInfo says of the slot now: RV_TOKEN_MOVED where that is another token. */
 CK_RV slot_identify(struct slot *slot, CK_FLAGS *flags);
 
 /* Looks for the token again, whose slot may have another id by now. RV_TOKEN_GONE: it is nowhere.
