@@ -1,7 +1,8 @@
 /* Another token in the slot: what belongs to the token soft is not done with the other one, no PIN
  * is shown to it, and when soft is back in a slot, everything works again.
  *
- *     test-swap             each scenario in a process of its own, with tokens of its own
+ *     test-swap             each scenario in a process of its own, with tokens of its own, but for
+ *     test-swap threads     those with threads
  *     test-swap list        their names
  *     test-swap NAME        one of them, in tests/token/with-token
  *
@@ -57,6 +58,7 @@ static enum way way;
 static OSSL_LIB_CTX *libctx, *plain;
 static EVP_PKEY *key, *rsa_key, *public_key, *rsa_public;
 static bool fault_beneath; /* the module under test */
+static unsigned retry_ms = 1000;
 static unsigned complaints;
 
 /* All that is wrong is told, not only the first. */
@@ -514,9 +516,11 @@ static void check_open(const char *uri, bool works, const char *when)
 
 static void begin(const struct scenario *scenario)
 {
-    static const char settings[] = "pkcs11-retry-ms = 300\npkcs11-log = none\n";
+    char settings[64];
     char path[512];
 
+    (void)snprintf(settings, sizeof(settings), "pkcs11-retry-ms = %u\npkcs11-log = none\n",
+                   retry_ms);
     way = scenario->way;
     other_label = scenario->label;
     make_path(path, sizeof(path), ".", "logins");
@@ -524,9 +528,10 @@ static void begin(const struct scenario *scenario)
     if (way == BY_FORK)
         softhsm_configure("library.reset_on_fork = true");
     tokens_make(scenario->label, scenario->pin);
-    if (slots_move())
+    if (slots_move()) {
         set_slots(with_token(&soft, soft.slot));
-    else
+        fault(""); /* this was no removal */
+    } else
         directories_begin();
     libctx = fault_beneath ? libctx_new(settings) : libctx_new_faulty(settings);
     plain = libctx_new_plain();
@@ -806,6 +811,7 @@ static void run_threads(const struct scenario *scenario)
     unsigned wrong = 0;
     char rule[200];
 
+    retry_ms = 200; /* nobody has to wait for a token that is out */
     begin(scenario);
     for (size_t t = 0; t < THREADS; t++)
         assert_int_equal(pthread_create(&signers[t].thread, NULL, sign_on, &signers[t]), 0);
@@ -815,9 +821,9 @@ static void run_threads(const struct scenario *scenario)
 
         slots_rule(rule, sizeof(rule), 1 + n, slots); /* not always before the same call */
         fault(rule);
-        wait_for_attempts(2 * THREADS);
+        wait_for_attempts(THREADS);
         set_slots(with_token(&soft, n % 5 == 4 ? ELSEWHERE : soft.slot));
-        wait_for_attempts(2 * THREADS);
+        wait_for_attempts(THREADS);
     }
     set_slots(with_token(&soft, soft.slot));
     check_signers();
@@ -952,23 +958,26 @@ static void run_in_process(void **state)
     assert_int_equal(status, 0);
 }
 
-static int run_all(void)
+static int run_all(bool with_threads)
 {
     struct CMUnitTest tests[COUNT_OF(scenarios)];
+    size_t count = 0;
 
     for (size_t i = 0; i < COUNT_OF(scenarios); i++)
-        tests[i] = (struct CMUnitTest){ .name = scenarios[i].name,
-                                        .test_func = run_in_process,
-                                        .initial_state = (void *)(uintptr_t)&scenarios[i] };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        if ((scenarios[i].run == run_threads) == with_threads)
+            tests[count++] =
+                (struct CMUnitTest){ .name = scenarios[i].name,
+                                     .test_func = run_in_process,
+                                     .initial_state = (void *)(uintptr_t)&scenarios[i] };
+    return _cmocka_run_group_tests("swap", tests, count, NULL, NULL);
 }
 
 int main(int argc, char **argv)
 {
     bool list = argc > 1 && strcmp(argv[1], "list") == 0;
 
-    if (argc == 1)
-        return run_all();
+    if (argc == 1 || strcmp(argv[1], "threads") == 0)
+        return run_all(argc > 1);
     for (size_t i = 0; i < COUNT_OF(scenarios); i++) {
         if (list)
             printf("%s\n", scenarios[i].name);
