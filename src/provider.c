@@ -18,6 +18,7 @@ __attribute__((visibility("default"))) OSSL_provider_init_fn OSSL_provider_init;
 
 static void teardown(void *provctx)
 {
+    provider_unlist(provctx);
     if (provider_drain(provctx, ending_begun() ? 0 : DRAIN_MS))
         provider_free(provctx);
 }
@@ -105,19 +106,25 @@ static const OSSL_DISPATCH provider_functions[] = {
     { 0, NULL },
 };
 
+static void watch(void)
+{
+    ending_watch(providers_stay);
+}
+
 int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
                        const OSSL_DISPATCH **out, void **provctx)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct provider *provider = OPENSSL_zalloc(sizeof(*provider));
+    struct provider *provider = ending_begun() ? NULL : OPENSSL_zalloc(sizeof(*provider));
 
     if (provider == NULL)
         return 0;
-    (void)pthread_once(&once, ending_watch);
+    (void)pthread_once(&once, watch);
     if (!provider_begin(provider, handle, in)) {
         provider_free(provider);
         return 0;
     }
+    provider_list(provider);
     *out = provider_functions;
     *provctx = provider;
     return 1;

@@ -13,8 +13,8 @@ bool host_begin(struct host *host, const OSSL_CORE_HANDLE *handle, const OSSL_DI
 void host_end(struct host *host)
 {
     for (size_t i = 0; i < DIGESTS; i++)
-        EVP_MD_free(atomic_exchange(&host->md[i], NULL));
-    OSSL_LIB_CTX_free(host->libctx);
+        md_release(atomic_exchange(&host->md[i], NULL));
+    libctx_release(host->libctx);
     host->libctx = NULL;
 }
 
@@ -31,13 +31,15 @@ EVP_MD *host_md(struct host *host, const struct digest *digest, const char *prop
     _Atomic(EVP_MD *) *cached = &host->md[digest - digests];
     EVP_MD *md, *none = NULL;
 
+    if (libcrypto_ended())
+        return NULL;
     if (propq != NULL && propq[0] != '\0')
         return md_fetch(host, digest, propq);
     md = atomic_load(cached);
     if (md == NULL) {
         md = md_fetch(host, digest, NULL);
         if (md != NULL && !atomic_compare_exchange_strong(cached, &none, md)) {
-            EVP_MD_free(md);
+            md_release(md);
             md = none;
         }
     }

@@ -9,6 +9,7 @@
 #include <openssl/core.h>
 #include <openssl/evp.h>
 
+#include "base/libcrypto.h"
 #include "mech/digest.h"
 
 /* For fetches that must not lead back here. */
@@ -30,7 +31,7 @@ EVP_MD *host_md(struct host *host, const struct digest *digest, const char *prop
 
 static inline void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
 {
-    EVP_PKEY_CTX_free(*ctx);
+    pkey_ctx_release(*ctx);
 }
 
 #endif

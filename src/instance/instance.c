@@ -81,6 +81,40 @@ struct module *provider_module(struct provider *provider, const char *path)
     return used_add(provider, path, module);
 }
 
+static struct provider *providers;
+
+/* The end of the process does not wait longer for a thread that has the lock. */
+#define END_WAIT_MS 1000
+
+void providers_stay(void)
+{
+    if (!lock_take_within(END_WAIT_MS))
+        return;
+    for (struct provider *provider = providers; provider != NULL; provider = provider->next)
+        (void)provider->up_ref(provider->core.handle, 0);
+    lock_release();
+}
+
+void provider_list(struct provider *provider)
+{
+    lock_take();
+    provider->next = providers;
+    providers = provider;
+    lock_release();
+}
+
+void provider_unlist(const struct provider *provider)
+{
+    struct provider **position = &providers;
+
+    lock_take();
+    while (*position != NULL && *position != provider)
+        position = &(*position)->next;
+    if (*position != NULL)
+        *position = provider->next;
+    lock_release();
+}
+
 void provider_free(struct provider *provider)
 {
     bool touch = !ending_begun();
@@ -117,6 +151,9 @@ static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider,
             break;
         case OSSL_FUNC_CORE_VSET_ERROR:
             provider->core.vset_error = OSSL_FUNC_core_vset_error(in);
+            break;
+        case OSSL_FUNC_PROVIDER_UP_REF:
+            provider->up_ref = OSSL_FUNC_provider_up_ref(in);
             break;
         case OSSL_FUNC_BIO_READ_EX:
             provider->bio_read = OSSL_FUNC_BIO_read_ex(in);
@@ -196,8 +233,8 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
 
     provider->core.handle = handle;
     if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
-        core->vset_error == NULL || provider->bio_read == NULL || provider->bio_write == NULL ||
-        provider->bio_gets == NULL)
+        core->vset_error == NULL || provider->up_ref == NULL || provider->bio_read == NULL ||
+        provider->bio_write == NULL || provider->bio_gets == NULL)
         return false;
     if (!host_begin(&provider->host, core->handle, in) || !configure(provider, get))
         return false;

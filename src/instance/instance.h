@@ -13,12 +13,14 @@
 struct used_module;
 
 struct provider {
+    struct provider *next; /* under the lock (module/lock.h): all that are loaded */
     struct core core;
     struct config config;
     char *misconfigured; /* why the configuration cannot be used; or NULL */
     struct host host;
     struct used_module *modules; /* under the lock (module/lock.h) */
     unsigned held, held_generation; /* under the lock as well: provider_hold */
+    OSSL_FUNC_provider_up_ref_fn *up_ref;
     OSSL_FUNC_BIO_read_ex_fn *bio_read;
     OSSL_FUNC_BIO_write_ex_fn *bio_write;
     OSSL_FUNC_BIO_gets_fn *bio_gets;
@@ -37,6 +39,15 @@ struct module *provider_module(struct provider *provider, const char *path);
 bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
                     const OSSL_DISPATCH *in);
 void provider_free(struct provider *provider);
+
+/* It is in use, or no longer: providers_stay concerns those that are. */
+void provider_list(struct provider *provider);
+void provider_unlist(const struct provider *provider);
+
+/* The process ends. libcrypto would tear a provider down with the last object that is made of it,
+ * whenever a program lets go of that. After OPENSSL_cleanup that is too late, also for libcrypto
+ * itself, which takes back reason strings then. So every provider holds itself, and stays. */
+void providers_stay(void);
 
 /* Something that may outlive its caller (an operation in a job that was given up) uses the provider's
  * keys and PINs until it lets go. What provider_hold returns goes to provider_let_go: what is held in

@@ -377,7 +377,7 @@ static EVP_MD *request_md(struct key *key, const struct digest *digest)
 
 static void md_scoped(EVP_MD **md)
 {
-    EVP_MD_free(*md);
+    md_release(*md);
 }
 
 static bool decrypt_oaep_host(struct key *key, const struct cipher_request *request, struct view in,

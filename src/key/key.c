@@ -46,7 +46,7 @@ void key_free(struct key *key)
     if (key->twin != NULL)
         object_clear(key->twin);
     OPENSSL_free(key->twin);
-    EVP_PKEY_free(atomic_load(&key->host));
+    pkey_release(atomic_load(&key->host));
     secret_free(atomic_load(&key->rejection));
     OPENSSL_free(key);
 }
@@ -95,7 +95,7 @@ bool key_replace_point(struct key *key, struct view point)
     if (key->object != NULL || key->curve == NULL || !curve_point_fits(key->curve, point))
         return false;
     bytes_clear(&key->point);
-    EVP_PKEY_free(atomic_exchange(&key->host, NULL));
+    pkey_release(atomic_exchange(&key->host, NULL));
     return bytes_set(&key->point, point.data, point.len);
 }
 
@@ -199,12 +199,14 @@ EVP_PKEY *key_host(struct key *key)
 {
     EVP_PKEY *host = atomic_load(&key->host), *none = NULL;
 
+    if (libcrypto_ended())
+        return NULL;
     if (host != NULL)
         return host;
     host = host_make(key);
     if (host == NULL || atomic_compare_exchange_strong(&key->host, &none, host))
         return host;
-    EVP_PKEY_free(host);
+    pkey_release(host);
     return none;
 }
 

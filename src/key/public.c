@@ -131,7 +131,7 @@ static bool half_from_spki(struct key *key, struct view der)
                                       : NULL;
     bool ok = software != NULL && half_from_software(key, software);
 
-    EVP_PKEY_free(software);
+    pkey_release(software);
     return ok;
 }
 
@@ -147,7 +147,7 @@ static bool half_from_certificate_der(struct key *key, struct view der)
          d2i_X509(&certificate, &position, (long)der.len) != NULL &&
          half_from_software(key, X509_get0_pubkey(certificate));
     (void)ERR_pop_to_mark();
-    X509_free(certificate);
+    x509_release(certificate);
     return ok;
 }
 

@@ -4,6 +4,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 
 #define SECRET_LEN 32
@@ -191,7 +192,7 @@ void unpad_tls(struct view block, unsigned client_version, unsigned alt_version,
 
 static void md_ctx_scoped(EVP_MD_CTX **ctx)
 {
-    EVP_MD_CTX_free(*ctx);
+    md_ctx_release(*ctx);
 }
 
 /* bytes ^= MGF1(seed), RFC 8017 appendix B.2.1 */

@@ -2,19 +2,22 @@
 
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
+#include "base/libcrypto.h"
 
 static atomic_bool begun;
+static void (*follows)(void);
 
 static void begin(void)
 {
-    atomic_store(&begun, true);
+    if (!atomic_exchange(&begun, true))
+        follows();
 }
 
-void ending_watch(void)
+void ending_watch(void (*handler)(void))
 {
+    follows = handler;
     (void)atexit(begin);
-    (void)OPENSSL_atexit(begin);
+    libcrypto_watch(begin);
 }
 
 bool ending_begun(void)

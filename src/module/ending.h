@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Once, before any module is loaded. */
-void ending_watch(void);
+/* Once, before any module is loaded. handler is run once, when what ending_begun tells begins. */
+void ending_watch(void (*handler)(void));
 
 /* Whether exit() has got back to what was registered before ending_watch, or OPENSSL_cleanup has
  * begun: no module may be called any more. */

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 
 #define LINE_MAX_LEN 256
@@ -116,7 +117,7 @@ bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const vo
 
 static void bio_scoped(BIO **bio)
 {
-    BIO_free(*bio);
+    bio_release(*bio);
 }
 
 bool corebio_write_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,

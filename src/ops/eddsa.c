@@ -216,7 +216,7 @@ static bool is_variant(const struct eddsa *ctx)
 
 static void md_ctx_scoped(EVP_MD_CTX **ctx)
 {
-    EVP_MD_CTX_free(*ctx);
+    md_ctx_release(*ctx);
 }
 
 /* Gives the host's context the same instance and context string. */

@@ -98,7 +98,7 @@ static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct ke
 
 static void bio_scoped(BIO **bio)
 {
-    BIO_free(*bio);
+    bio_release(*bio);
 }
 
 /* "Private key on the token soft", the URI, and the public values as libcrypto prints them. */

@@ -254,8 +254,8 @@ static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, 
     };
     bool ok = kdf_ctx != NULL && EVP_KDF_derive(kdf_ctx, out, ctx->out_len, params) == 1;
 
-    EVP_KDF_CTX_free(kdf_ctx);
-    EVP_KDF_free(x963);
+    kdf_ctx_release(kdf_ctx);
+    kdf_release(x963);
     return ok;
 }
 

@@ -135,7 +135,7 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
     ok = ctx != NULL &&
          (checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK ? EVP_PKEY_public_check_quick(ctx)
                                                          : EVP_PKEY_public_check(ctx)) == 1;
-    EVP_PKEY_CTX_free(ctx);
+    pkey_ctx_release(ctx);
     return ok;
 }
 

@@ -57,7 +57,7 @@ void signature_freectx(void *vctx)
     if (ctx == NULL)
         return;
     key_free(ctx->key);
-    EVP_MD_CTX_free(ctx->hash);
+    md_ctx_release(ctx->hash);
     bytes_clear(&ctx->message);
     bytes_clear(&ctx->expected);
     OPENSSL_free(ctx->propq);
@@ -367,7 +367,7 @@ static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params
         ctx->mgf1 = NULL;
     }
     ctx->signing = signing;
-    EVP_MD_CTX_free(ctx->hash);
+    md_ctx_release(ctx->hash);
     ctx->hash = NULL;
     bytes_clear(&ctx->message);
     bytes_clear(&ctx->expected);
@@ -475,7 +475,7 @@ static bool hash_begin(struct signature *ctx)
 
     ctx->hash = md != NULL ? EVP_MD_CTX_new() : NULL;
     ok = ctx->hash != NULL && EVP_DigestInit_ex2(ctx->hash, md, NULL) == 1;
-    EVP_MD_free(md);
+    md_release(md);
     return ok;
 }
 

@@ -1,0 +1,71 @@
+#include "base/libcrypto.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/x509.h>
+
+static atomic_bool ended;
+static void (*follows)(void);
+
+static void end(void)
+{
+    atomic_store(&ended, true);
+    follows();
+}
+
+void libcrypto_watch(void (*handler)(void))
+{
+    follows = handler;
+    (void)OPENSSL_atexit(end);
+}
+
+bool libcrypto_ended(void)
+{
+    return atomic_load(&ended);
+}
+
+/* What is not released any more. Leak checkers, which run after that, find it here. */
+struct remnant {
+    struct remnant *next;
+    void *object;
+};
+
+static _Atomic(struct remnant *) remnants;
+
+static void leave(void *object)
+{
+    struct remnant *remnant = malloc(sizeof(*remnant));
+
+    if (remnant == NULL)
+        return;
+    remnant->object = object;
+    remnant->next = atomic_load(&remnants);
+    while (!atomic_compare_exchange_weak(&remnants, &remnant->next, remnant))
+        ;
+}
+
+#define RELEASES(name, type, release)                                                              \
+    void name(type *object)                                                                        \
+    {                                                                                              \
+        if (object == NULL)                                                                        \
+            return;                                                                                \
+        if (libcrypto_ended())                                                                     \
+            leave(object);                                                                         \
+        else                                                                                       \
+            release(object);                                                                       \
+    }
+
+RELEASES(libctx_release, OSSL_LIB_CTX, OSSL_LIB_CTX_free)
+RELEASES(md_release, EVP_MD, EVP_MD_free)
+RELEASES(md_ctx_release, EVP_MD_CTX, EVP_MD_CTX_free)
+RELEASES(pkey_release, EVP_PKEY, EVP_PKEY_free)
+RELEASES(pkey_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
+RELEASES(kdf_release, EVP_KDF, EVP_KDF_free)
+RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
+RELEASES(x509_release, X509, X509_free)
+RELEASES(bio_release, BIO, (void)BIO_free)

@@ -1,0 +1,33 @@
+/* What this provider owns of libcrypto, and its end.
+ *
+ * OPENSSL_cleanup takes the ground from under every object of libcrypto, yet a program may free its
+ * last key or SSL_CTX later, in an exit handler that it registered early or in a destructor, and so
+ * come here. From the moment that OPENSSL_cleanup begins, none of these functions does anything:
+ * the system takes the memory. All objects of libcrypto are released by them, nowhere directly, but
+ * for those that are plain memory: OPENSSL_malloc's, BIGNUM, OSSL_PARAM, EVP_ENCODE_CTX.
+ * docs/adr/0012-the-end-of-the-process.md has the reasons. */
+#ifndef BRIDGE_LIBCRYPTO_H
+#define BRIDGE_LIBCRYPTO_H
+
+#include <stdbool.h>
+
+#include <openssl/types.h>
+
+/* Once, before an object of libcrypto is made. handler is run when OPENSSL_cleanup begins and
+ * everything is still there. */
+void libcrypto_watch(void (*handler)(void));
+
+/* Whether OPENSSL_cleanup has begun: nothing may be made or fetched any more. */
+bool libcrypto_ended(void);
+
+void libctx_release(OSSL_LIB_CTX *libctx);
+void md_release(EVP_MD *md);
+void md_ctx_release(EVP_MD_CTX *ctx);
+void pkey_release(EVP_PKEY *pkey);
+void pkey_ctx_release(EVP_PKEY_CTX *ctx);
+void kdf_release(EVP_KDF *kdf);
+void kdf_ctx_release(EVP_KDF_CTX *ctx);
+void x509_release(X509 *certificate);
+void bio_release(BIO *bio);
+
+#endif
