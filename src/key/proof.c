@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/derive.h"
@@ -117,7 +118,7 @@ static enum opinion judge_signature(const struct question *question, struct key 
                                    MESSAGE_LEN) == 1
                       ? SAYS_YES
                       : SAYS_NO;
-    EVP_MD_CTX_free(ctx);
+    md_ctx_release(ctx);
     return opinion;
 }
 
@@ -197,7 +198,7 @@ static EVP_PKEY *own_key(const struct key *half, uint8_t *point, size_t size, si
 
 static void pkey_scoped(EVP_PKEY **key)
 {
-    EVP_PKEY_free(*key);
+    pkey_release(*key);
 }
 
 static CK_RV agree(struct question *question, struct view point, CK_RV *refusal)

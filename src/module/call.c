@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 
 #include "base/clock.h"
+#include "module/ending.h"
 
 static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
@@ -143,7 +144,7 @@ bool call_enter(struct module *module, const char *function)
 {
     gate_enter();
     name = function;
-    if (atomic_load(&module->ended)) {
+    if (atomic_load(&module->ended) || ending_begun()) {
         gate_leave();
         return false;
     }

@@ -141,7 +141,7 @@ static const struct ckr ckrs[] = {
     DETAILED(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, REPAIR_NOTHING, "the PKCS#11 module called back into this provider"),
     OWN(RV_PROCESS_ENDS, REPAIR_NOTHING,
-        "the process is ending and the PKCS#11 module was finalised; what an exit "
+        "the process is ending and no PKCS#11 module is called any more; what an exit "
         "handler does with a key must be registered after the key's first use"),
 };
 

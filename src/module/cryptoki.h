@@ -89,7 +89,7 @@ static inline CK_BYTE *ck_input(const uint8_t *data)
 #define RV_RECURSION           RV_OWN(9) /* a module called back into this provider */
 #define RV_NO_PUBLIC_HALF      RV_OWN(11) /* of a key that was just made */
 #define RV_SESSIONS_BUSY       RV_OWN(10) /* no session came back in time */
-#define RV_PROCESS_ENDS        RV_OWN(12) /* the module was finalised for the end of the process */
+#define RV_PROCESS_ENDS        RV_OWN(12) /* no module is called any more */
 #define RV_STALE               RV_OWN(13) /* the session or handle is of an epoch that is over */
 #define RV_TOKEN_MOVED         RV_OWN(15) /* another token is in its slot */
 #define RV_LENGTH              RV_OWN(14) /* what the module wrote cannot be what it was asked for */

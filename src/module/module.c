@@ -235,6 +235,8 @@ CK_RV module_start(struct module *module)
 
     if (call_inside())
         return RV_RECURSION;
+    if (ending_begun())
+        return RV_PROCESS_ENDS;
     lock_take();
     claimed = module_claim(module);
     lock_release();

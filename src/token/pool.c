@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/scope.h"
 #include "module/call.h"
+#include "module/ending.h"
 #include "token/slot.h"
 
 /* For so long after those who waited were served, whoever comes takes what is there. With a quick
@@ -380,6 +381,8 @@ CK_RV pool_take(struct pool *pool, bool write, struct session **out)
 
     if (call_inside())
         return RV_RECURSION;
+    if (ending_begun()) /* nobody waits for a session then */
+        return RV_PROCESS_ENDS;
     do {
         rv = claim_get(pool, write, &claim);
         if (rv != CKR_OK)

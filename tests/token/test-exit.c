@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 
 #define EXIT_CODE 42
@@ -157,11 +158,13 @@ static void sign_in_time(void)
     must(key_signs(libctx, key));
 }
 
+static const char *settings = "";
+
 static void end_with_handlers(void)
 {
     must(OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) == 1 &&
          atexit(sign_late) == 0);
-    use_key("");
+    use_key(settings);
     must(atexit(sign_in_time) == 0);
 }
 
@@ -170,6 +173,9 @@ static void test_exit_handlers(void **state)
 {
     (void)state;
     must_end(end_with_handlers, 1);
+    /* also where the module was not finalised: its destructors may have been run */
+    settings = "pkcs11-module-quirks = no-deinit\n";
+    must_end(end_with_handlers, 0);
 }
 
 static void *sign_on(void *arg)
@@ -220,12 +226,47 @@ static void test_exit_while_a_call_hangs(void **state)
     must_end(end_while_a_call_hangs, 0);
 }
 
+static EVP_PKEY *session_key;
+
+static void free_late(void)
+{
+    EVP_PKEY_free(session_key);
+}
+
+/* The only session is in use, in a call that does not come back. */
+static void end_with_a_session_key(void)
+{
+    EVP_PKEY_CTX *ctx;
+
+    must(atexit(free_late) == 0);
+    use_key("pkcs11-sessions-max = 1\npkcs11-session-wait-ms = 3600000\n");
+    ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    must(EVP_PKEY_keygen_init(ctx) == 1 && EVP_PKEY_CTX_set_group_name(ctx, "P-256") == 1 &&
+         EVP_PKEY_generate(ctx, &session_key) == 1 && key_signs(libctx, session_key));
+    EVP_PKEY_CTX_free(ctx);
+    fault("C_Sign 1 1 - delay=60000");
+    start_threads(1);
+    usleep(100000);
+}
+
+/* A session key that goes late waits for nobody. */
+static void test_exit_with_a_session_key(void **state)
+{
+    (void)state;
+    NO_THREADS_AFTER_FORK;
+    must_end(end_with_a_session_key, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exit_finalises),     cmocka_unit_test(test_exit_leaves_alone),
-        cmocka_unit_test(test_exit_of_a_child),    cmocka_unit_test(test_exit_handlers),
-        cmocka_unit_test(test_exit_while_signing), cmocka_unit_test(test_exit_while_a_call_hangs),
+        cmocka_unit_test(test_exit_finalises),
+        cmocka_unit_test(test_exit_leaves_alone),
+        cmocka_unit_test(test_exit_of_a_child),
+        cmocka_unit_test(test_exit_handlers),
+        cmocka_unit_test(test_exit_while_signing),
+        cmocka_unit_test(test_exit_while_a_call_hangs),
+        cmocka_unit_test(test_exit_with_a_session_key),
     };
 
     if (chdir(getenv("BRIDGE_DIR")) != 0 || setenv("FAULT_COUNTS", "counts", 1) != 0)
