@@ -1,5 +1,5 @@
 /* The door to the module: every C_* call is made through P11_CALL, in src/module and nowhere else.
- * It is closed for good once the process ends and the module was finalised: RV_PROCESS_ENDS. It
+ * It is closed for good once the process ends (module/ending.h): RV_PROCESS_ENDS. It
  * also serialises the calls of a module that refused CKF_OS_LOCKING_OK. */
 #ifndef BRIDGE_DOOR_H
 #define BRIDGE_DOOR_H
