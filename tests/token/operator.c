@@ -36,20 +36,25 @@ CK_ULONG operator_slots(const char *label, CK_SLOT_ID *found, CK_ULONG most)
     return n;
 }
 
-void operator_init_token(CK_SLOT_ID slot, const char *label)
+CK_SLOT_ID operator_init_token(const char *label, const char *pin)
 {
-    CK_UTF8CHAR padded[33], so_pin[] = "12345678", pin[] = "1234";
+    CK_UTF8CHAR padded[33], so_pin[] = "12345678";
+    CK_SLOT_ID slots[16], slot;
+    CK_ULONG count = COUNT_OF(slots);
     CK_SESSION_HANDLE session;
 
+    assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
+    slot = slots[count - 1];
     (void)snprintf((char *)padded, sizeof(padded), "%-32s", label);
     assert_int_equal(p11->C_InitToken(slot, so_pin, 8, padded), CKR_OK);
     assert_int_equal(
         p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session),
         CKR_OK);
     assert_int_equal(p11->C_Login(session, CKU_SO, so_pin, 8), CKR_OK);
-    assert_int_equal(p11->C_InitPIN(session, pin, 4), CKR_OK);
+    assert_int_equal(p11->C_InitPIN(session, (CK_UTF8CHAR *)(uintptr_t)pin, strlen(pin)), CKR_OK);
     assert_int_equal(p11->C_Logout(session), CKR_OK);
     assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+    return slot;
 }
 
 CK_SESSION_HANDLE operator_session_on(CK_SLOT_ID slot, bool login)

@@ -142,7 +142,9 @@ static void test_config_bad_values(void **state)
 /* The path of a file where the PIN should be is told apart from a PIN, and is not shown. */
 static void test_config_bad_pins(void **state)
 {
-    static const char *const values[] = { "", "file:pin.txt", "file:", "/etc/passwd" };
+    static const char *const values[] = {
+        "", "file:pin.txt", "file:", "/etc/passwd", "/etc/no-such-file.pin", "/1234"
+    };
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(values); i++) {
@@ -152,6 +154,9 @@ static void test_config_bad_pins(void **state)
 
         check_case(!load(pairs, &config, why, sizeof(why)), values[i]);
         check_contains(why, "pkcs11-module-token-pin = (not shown)", values[i]);
+        check_contains(why, "file:", values[i]);
+        check_case(values[i][0] != '/' || strstr(why, "begins with /") != NULL, values[i]);
+        check_case(values[i][0] != '/' || strstr(why, values[i]) == NULL, values[i]);
     }
 }
 
@@ -176,9 +181,12 @@ static void test_config_environment_overrides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_defaults), cmocka_unit_test(test_config_every_key),
-        cmocka_unit_test(test_config_pin_file), cmocka_unit_test(test_config_bad_values),
-        cmocka_unit_test(test_config_bad_pins), cmocka_unit_test(test_config_environment_overrides),
+        cmocka_unit_test(test_config_defaults),
+        cmocka_unit_test(test_config_every_key),
+        cmocka_unit_test(test_config_pin_file),
+        cmocka_unit_test(test_config_bad_values),
+        cmocka_unit_test(test_config_bad_pins),
+        cmocka_unit_test(test_config_environment_overrides),
     };
 
     unsetenv(PKCS11_BRIDGE_ENV_MODULE);
