@@ -13,6 +13,8 @@
 #define PKCS11_BRIDGE_CONF_MODULE_PATH      "pkcs11-module-path"
 #define PKCS11_BRIDGE_CONF_INIT_ARGS        "pkcs11-module-init-args"
 #define PKCS11_BRIDGE_CONF_TOKEN_PIN        "pkcs11-module-token-pin"
+#define PKCS11_BRIDGE_CONF_TOKEN_PINS       "pkcs11-token-pins"
+#define PKCS11_BRIDGE_CONF_PIN_SCOPE        "pkcs11-pin-scope"
 #define PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR   "pkcs11-module-login-behavior"
 #define PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR    "pkcs11-module-load-behavior"
 #define PKCS11_BRIDGE_CONF_CACHE_SESSIONS   "pkcs11-module-cache-sessions"

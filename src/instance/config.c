@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <openssl/core_dispatch.h>
 #include <openssl/crypto.h>
@@ -39,15 +38,25 @@ static bool set_init_args(const char *value, struct config *config)
     return copy(value, &config->init_args);
 }
 
+static bool file(const char *value, char **path)
+{
+    return strncmp(value, "file:/", 6) == 0 && copy(value + 5, path);
+}
+
 /* A path without file: would be tried as a PIN, and cost a try. */
 static bool set_pin(const char *value, struct config *config)
 {
     if (strncmp(value, "file:", 5) == 0)
-        return value[5] == '/' && copy(value + 5, &config->pin_file);
-    if (value[0] == '\0' || (value[0] == '/' && access(value, F_OK) == 0))
+        return file(value, &config->pin_file);
+    if (value[0] == '\0' || value[0] == '/')
         return false;
     config->pin = secret_new(value, strlen(value));
     return config->pin != NULL;
+}
+
+static bool set_token_pins(const char *value, struct config *config)
+{
+    return file(value, &config->token_pins);
 }
 
 /* The position of value among the NULL-terminated words, or -1. */
@@ -57,6 +66,15 @@ static int word(const char *value, const char *const *words)
         if (strcmp(words[i], value) == 0)
             return i;
     return -1;
+}
+
+static bool set_pin_scope(const char *value, struct config *config)
+{
+    static const char *const words[] = { "one", "any", NULL };
+    int i = word(value, words);
+
+    config->pin_for_any = i == 1;
+    return i >= 0;
 }
 
 static bool set_login(const char *value, struct config *config)
@@ -261,7 +279,12 @@ static const struct {
       false },
     { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false },
     { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
-      "the PIN itself, or file: and the absolute path of a file that holds it", true },
+      "the PIN itself, or file: and the absolute path of a file that holds it (what begins with / "
+      "is a path, not a PIN)",
+      true },
+    { PKCS11_BRIDGE_CONF_TOKEN_PINS, NULL, set_token_pins,
+      "file:/path, of a file that has a PIN for each token", false },
+    { PKCS11_BRIDGE_CONF_PIN_SCOPE, NULL, set_pin_scope, "one, any", false },
     { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false },
     { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false },
     { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false },
@@ -344,6 +367,7 @@ void config_clear(struct config *config)
     OPENSSL_free(config->module_path);
     OPENSSL_free(config->init_args);
     OPENSSL_free(config->pin_file);
+    OPENSSL_free(config->token_pins);
     secret_free(config->pin);
     *config = (struct config){ 0 };
 }

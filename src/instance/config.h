@@ -18,6 +18,8 @@ struct config {
     char *init_args;    /* or NULL */
     struct secret *pin; /* or NULL */
     char *pin_file;     /* or NULL */
+    char *token_pins;   /* the file that has a PIN for each token; or NULL */
+    bool pin_for_any;   /* pin and pin_file also go to tokens that nothing names */
     enum login_behavior login;
     bool load_early;
     struct pool_limits limits;

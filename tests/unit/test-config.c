@@ -38,6 +38,8 @@ static void test_config_defaults(void **state)
     assert_null(config.init_args);
     assert_null(config.pin);
     assert_null(config.pin_file);
+    assert_null(config.token_pins);
+    assert_false(config.pin_for_any);
     assert_int_equal(config.login, LOGIN_AUTO);
     assert_false(config.load_early);
     assert_int_equal(config.limits.sessions_max, 8);
@@ -160,6 +162,39 @@ static void test_config_bad_pins(void **state)
     }
 }
 
+/* Which token a PIN is for. */
+static void test_config_pins_of_tokens(void **state)
+{
+    struct pair pairs[] = { { "pkcs11-token-pins", "file:/etc/ssl/pins" },
+                            { "pkcs11-pin-scope", "any" },
+                            { NULL, NULL } };
+    static const struct {
+        const char *key, *value, *allowed;
+    } bad[] = { { "pkcs11-token-pins", "/etc/ssl/pins", "file:/path" },
+                { "pkcs11-token-pins", "file:pins", "file:/path" },
+                { "pkcs11-token-pins", "", "file:/path" },
+                { "pkcs11-pin-scope", "every", "one, any" } };
+    struct config config;
+    char why[512];
+
+    (void)state;
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_string_equal(config.token_pins, "/etc/ssl/pins");
+    assert_true(config.pin_for_any);
+    config_clear(&config);
+    pairs[1].value = "one";
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_false(config.pin_for_any);
+    config_clear(&config);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        struct pair one[] = { { bad[i].key, bad[i].value }, { NULL, NULL } };
+
+        check_case(!load(one, &config, why, sizeof(why)), bad[i].value);
+        check_contains(why, bad[i].key, bad[i].value);
+        check_contains(why, bad[i].allowed, bad[i].value);
+    }
+}
+
 static void test_config_environment_overrides(void **state)
 {
     struct pair pairs[] = { { "pkcs11-module-path", "/lib/m.so" }, { NULL, NULL } };
@@ -186,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_config_pin_file),
         cmocka_unit_test(test_config_bad_values),
         cmocka_unit_test(test_config_bad_pins),
+        cmocka_unit_test(test_config_pins_of_tokens),
         cmocka_unit_test(test_config_environment_overrides),
     };
 
