@@ -18,16 +18,31 @@ struct secret {
 };
 
 /* mlock may fail under RLIMIT_MEMLOCK: the secret is then as safe as the system lets it be. */
+void *secret_memory(size_t len)
+{
+    void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return NULL;
+    (void)mlock(memory, len);
+    (void)madvise(memory, len, MADV_DONTDUMP);
+    return memory;
+}
+
+void secret_memory_free(void *memory, size_t len)
+{
+    if (memory == NULL)
+        return;
+    OPENSSL_cleanse(memory, len);
+    (void)munmap(memory, len);
+}
+
 static struct secret *secret_alloc(void)
 {
-    struct secret *secret =
-        mmap(NULL, sizeof(*secret), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct secret *secret = secret_memory(sizeof(*secret));
 
-    if (secret == MAP_FAILED)
-        return NULL;
-    (void)mlock(secret, sizeof(*secret));
-    (void)madvise(secret, sizeof(*secret), MADV_DONTDUMP);
-    atomic_init(&secret->holders, 1);
+    if (secret != NULL)
+        atomic_init(&secret->holders, 1);
     return secret;
 }
 
@@ -54,8 +69,7 @@ void secret_free(struct secret *secret)
 {
     if (secret == NULL || atomic_fetch_sub(&secret->holders, 1) != 1)
         return;
-    OPENSSL_cleanse(secret, sizeof(*secret));
-    (void)munmap(secret, sizeof(*secret));
+    secret_memory_free(secret, sizeof(*secret));
 }
 
 void secret_scoped(struct secret **secret)
@@ -101,6 +115,21 @@ static ssize_t read_full(int fd, char *buf, size_t size)
         got += (size_t)n;
     }
     return (ssize_t)got;
+}
+
+bool secret_read(const char *path, void *memory, size_t most, size_t *len)
+{
+    _cleanup_(close_scoped) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t got = fd >= 0 ? read_full(fd, memory, most) : -1;
+    char more;
+
+    if (got < 0)
+        return false;
+    *len = (size_t)got;
+    if (*len < most || read_full(fd, &more, 1) == 0)
+        return true;
+    errno = EFBIG;
+    return false;
 }
 
 /* Keeps the first line of the got bytes that were read. */

@@ -32,4 +32,12 @@ bool secret_equal(const struct secret *a, const struct secret *b);
  * cannot be read, is empty (ENODATA) or longer than SECRET_MAX (EFBIG). */
 struct secret *secret_from_file(const char *path);
 
+/* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes it. */
+void *secret_memory(size_t len);
+void secret_memory_free(void *memory, size_t len);
+
+/* Reads the file at path into such memory, most bytes at most, and says how many. False with errno set
+ * when it cannot be read or is longer (EFBIG). */
+bool secret_read(const char *path, void *memory, size_t most, size_t *len);
+
 #endif
