@@ -284,3 +284,14 @@ bool provider_drain(const struct provider *provider, unsigned wait_ms)
         (void)nanosleep(&pause, NULL);
     return drained(provider);
 }
+
+struct pin_source provider_pins(const struct provider *provider)
+{
+    const struct config *config = &provider->config;
+
+    return (struct pin_source){ .libctx = provider->host.libctx,
+                                .table = config->token_pins,
+                                .config = config->pin,
+                                .config_file = config->pin_file,
+                                .for_any = config->pin_for_any };
+}

@@ -9,6 +9,7 @@
 #include "instance/error.h"
 #include "instance/host.h"
 #include "module/module.h"
+#include "token/pins.h"
 
 struct used_module;
 
@@ -33,6 +34,9 @@ bool provider_usable(const struct provider *provider);
 /* The module at path, or the configured one where path is NULL; loaded at the first use and kept
  * until the provider is unloaded. NULL with an error raised when it cannot be loaded. */
 struct module *provider_module(struct provider *provider, const char *path);
+
+/* Where PINs come from that the configuration has, for a new operation. */
+struct pin_source provider_pins(const struct provider *provider);
 
 /* For OSSL_provider_init: takes the core's functions, reads the configuration. False when nothing can
  * be done with either; provider_free is due all the same. */

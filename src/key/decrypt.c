@@ -24,27 +24,6 @@ static CK_RV decrypt(struct session *session, struct handle handle, void *arg)
     return rv;
 }
 
-static bool is_one_of(CK_RV rv, const CK_RV *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (values[i] == rv)
-            return true;
-    return false;
-}
-
-/* What tokens say in C_Decrypt of a ciphertext whose padding is wrong: all that can only be about
- * the data once C_DecryptInit took key and mechanism, and what no header knows. */
-static bool is_about_data(CK_RV rv)
-{
-    static const CK_RV values[] = { CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE,
-                                    CKR_DATA_INVALID,           CKR_DATA_LEN_RANGE,
-                                    CKR_ARGUMENTS_BAD,          CKR_FUNCTION_FAILED,
-                                    CKR_GENERAL_ERROR };
-
-    return is_one_of(rv, values, COUNT(values)) ||
-           (ckr_describe(rv)->name == NULL && ckr_describe(rv)->advice == NULL);
-}
-
 /* "Lacked" by a slot whose module leaves the operation active when C_Decrypt says that the padding
  * is wrong: PKCS#11 lets it do that for a buffer that is too small only. */
 #define END_OF_OPERATION (CKM_VENDOR_DEFINED | 0x454e44UL << 16)
@@ -61,7 +40,8 @@ static CK_RV decrypt_padded(struct session *session, struct handle handle, void 
         slot_learn_lack(session->slot, END_OF_OPERATION);
     if (!operation->refused)
         session->spoilt = slot_lacks(session->slot, END_OF_OPERATION);
-    if (!is_about_data(operation->answer) || !session_current(session))
+    if (rv == CKR_OK || operation->refused || !ckr_verdict(call_name(), rv).about_data ||
+        !session_current(session))
         return rv;
     operation->out.len = 0;
     return CKR_OK;
@@ -181,8 +161,11 @@ static bool is_refusal(CK_RV rv)
         CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_TYPE_INCONSISTENT,   CKR_KEY_SIZE_RANGE,
         CKR_MECHANISM_INVALID,          CKR_MECHANISM_PARAM_INVALID, CKR_FUNCTION_NOT_SUPPORTED
     };
+    bool refusal = ckr_verdict("C_Decrypt", rv).about_data; /* what it does not like about data */
 
-    return is_one_of(rv, values, COUNT(values)) || is_about_data(rv);
+    for (size_t i = 0; i < COUNT(values); i++)
+        refusal = refusal || values[i] == rv;
+    return refusal;
 }
 
 /* CKR_KEY_FUNCTION_NOT_PERMITTED, or another refusal, where the key can do it in no way. */

@@ -240,11 +240,7 @@ bool key_permits(const struct key *key, bool permitted, const char *attribute, c
 
 struct pin_source key_pins(const struct key *key)
 {
-    const struct config *config = &key->provider->config;
-
-    return (struct pin_source){ .libctx = key->provider->host.libctx,
-                                .config = config->pin,
-                                .config_file = config->pin_file };
+    return provider_pins(key->provider);
 }
 
 const char *key_describe(const struct key *key, char *buf, size_t size)

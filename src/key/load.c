@@ -1,6 +1,5 @@
 #include "key/load.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,6 +181,7 @@ static void note_failure(struct load *load, CK_RV rv)
         return;
     load->failure = rv;
     load->failed_call = call_name();
+    (void)OPENSSL_strlcpy(load->failed_detail, call_detail(), sizeof(load->failed_detail));
 }
 
 /* Whether the phase is for private keys by name. */
@@ -382,7 +382,7 @@ static void raise_no_token(const struct load *load)
 static enum reason reason_of(const struct load *load)
 {
     static const CK_RV of_pins[] = { RV_PIN_MISSING, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY,
-                                     RV_PIN_SOURCE };
+                                     RV_PIN_SOURCE,  RV_PIN_UNNAMED,        RV_LOGIN_FAILED };
 
     for (size_t i = 0; i < COUNT(of_pins); i++)
         if (load->failure == of_pins[i])
@@ -390,29 +390,14 @@ static enum reason reason_of(const struct load *load)
     return strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
 }
 
-/* Says what is wrong with the file that should hold the PIN. */
-static void raise_pin_source(const struct load *load)
-{
-    const char *path = load->pins.file != NULL ? load->pins.file : load->pins.config_file;
-    _cleanup_(secret_scoped) struct secret *pin = secret_from_file(path);
-    int error = errno;
-
-    error_raise(&load->provider->core, REASON_PIN,
-                "cannot open %s: cannot read the PIN from %s: %s", load->uri.text, path,
-                pin != NULL        ? "it was unreadable a moment ago"
-                : error == ENODATA ? "its first line is empty"
-                                   : strerror(error));
-}
-
 /* Nothing was found: says why, the most telling reason first. */
 static void raise_nothing(const struct load *load)
 {
     const struct core *core = &load->provider->core;
 
-    if (load->failure == RV_PIN_SOURCE) {
-        raise_pin_source(load);
-    } else if (load->failure != CKR_OK) {
+    if (load->failure != CKR_OK) {
         call_named(load->failed_call);
+        call_detail_set("%s", load->failed_detail);
         error_raise_ckr(core, reason_of(load), load->failure, "open %s", load->uri.text);
     } else if (load->scan.matched == 0) {
         raise_no_token(load);

@@ -3,6 +3,7 @@
 #define BRIDGE_LOAD_H
 
 #include "key/named.h"
+#include "module/call.h"
 #include "token/scan.h"
 #include "uri/uri.h"
 
@@ -33,6 +34,7 @@ struct load {
     const char *unusable; /* why a key that was found is no key for OpenSSL */
     CK_RV failure;        /* the first failure on a token, while others are tried */
     const char *failed_call;
+    char failed_detail[CALL_DETAIL_MAX];
 };
 
 /* Parses text and gets ready; makes no C_* call. False with an error raised. A load is ended with

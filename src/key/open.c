@@ -17,10 +17,9 @@ bool open_uri(struct provider *provider, const char *text, const char *what, str
         error_raise(&provider->core, REASON_URI, "nothing can match %s: %s", what, uri->impossible);
         return false;
     }
-    *pins = (struct pin_source){ .libctx = provider->host.libctx,
-                                 .value = uri->pin,
-                                 .file = uri->pin_file,
-                                 .config = config->pin,
-                                 .config_file = config->pin_file };
+    *pins = provider_pins(provider);
+    pins->value = uri->pin;
+    pins->file = uri->pin_file;
+    pins->uri = uri;
     return true;
 }

@@ -8,6 +8,7 @@
 #define BRIDGE_OPERATION_H
 
 #include "key/key.h"
+#include "module/call.h"
 #include "token/crew.h"
 #include "token/run.h"
 
@@ -42,7 +43,7 @@ struct operation {
     bool done;           /* under the lock; then rv, call and detail are set */
     CK_RV rv;
     const char *call;
-    char detail[200];
+    char detail[CALL_DETAIL_MAX];
 };
 
 /* An operation with key, which must have a private half, on in and extra, with room for out_size

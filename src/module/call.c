@@ -11,7 +11,7 @@
 
 static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
-static _Thread_local char detail[200];
+static _Thread_local char detail[CALL_DETAIL_MAX];
 static _Thread_local unsigned gate_kept;          /* how often this thread has closed it */
 static _Thread_local pthread_mutex_t *serialised; /* held by the outermost call */
 

@@ -19,6 +19,7 @@ void call_named(const char *function);
 
 /* What this library has to say of an outcome of its own (RV_SESSIONS_BUSY, RV_LENGTH), for the error
  * message of this thread. */
+#define CALL_DETAIL_MAX 700
 __attribute__((format(printf, 1, 2))) void call_detail_set(const char *format, ...);
 const char *call_detail(void);
 

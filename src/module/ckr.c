@@ -7,11 +7,11 @@
 
 #define ROW(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, #value, repair, advice, false                                                            \
+        value, #value, repair, advice, false                                                       \
     }
 #define OWN(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, NULL, repair, advice, false                                                              \
+        value, NULL, repair, advice, false                                                         \
     }
 #define DETAILED(value, advice)                                                                    \
     {                                                                                              \
@@ -117,15 +117,18 @@ static const struct ckr ckrs[] = {
     ROW(CKR_KEY_EXHAUSTED, REPAIR_NOTHING, "the key has been used as often as it may be"),
 
     OWN(RV_PIN_MISSING, REPAIR_NOTHING,
-        "the token needs a PIN and none was given: set pkcs11-module-token-pin, or "
-        "put pin-source=file:/path in the URI"),
+        "the token needs a PIN and none was given: set pkcs11-module-token-pin or "
+        "pkcs11-token-pins, or put pin-source=file:/path in the URI"),
     OWN(RV_PIN_REFUSED_BEFORE, REPAIR_NOTHING,
         "the token refused this PIN before, and it is not tried again so that "
         "the token does not lock; correct the PIN where it is set"),
     OWN(RV_PIN_FINAL_TRY, REPAIR_NOTHING,
         "the token allows one more wrong PIN before it locks, so no PIN is tried; "
         "log in once with the token's own tool to clear this"),
-    OWN(RV_PIN_SOURCE, REPAIR_NOTHING, "the PIN could not be read"),
+    DETAILED(RV_PIN_SOURCE, "the PIN could not be read"),
+    DETAILED(RV_PIN_UNNAMED,
+             "the configured PIN is shown to no token, since nothing names one alone"),
+    DETAILED(RV_LOGIN_FAILED, "C_Login failed, and no PIN is shown twice for one operation"),
     OWN(RV_KEY_REPLACED, REPAIR_NOTHING,
         "the key was replaced: the token now has another key there; load it again "
         "if that is intended"),
@@ -155,26 +158,37 @@ const struct ckr *ckr_describe(CK_RV rv)
     return &unknown;
 }
 
-/* Where the value means another thing, or asks for another answer, because of the call that gave
- * it. */
-#define ANY_VALUE CKR_VENDOR_DEFINED
+/* In the place of all that no header knows. */
+#define UNKNOWN_VALUE RV_OWN(0)
 
+/* Where the value means another thing, or asks for another answer, because of the call that gave
+ * it: what C_Decrypt says once C_DecryptInit took key and mechanism. */
 static const struct exception {
     const char *call;
     CK_RV rv;
     enum repair repair;
+    bool about_data;
 } exceptions[] = {
-    /* a PIN is shown once in an operation, whatever comes of it */
-    { "C_Login", ANY_VALUE, REPAIR_NOTHING },
+    { "C_Decrypt", CKR_ENCRYPTED_DATA_INVALID, REPAIR_NOTHING, true },
+    { "C_Decrypt", CKR_ENCRYPTED_DATA_LEN_RANGE, REPAIR_NOTHING, true },
+    { "C_Decrypt", CKR_DATA_INVALID, REPAIR_NOTHING, true },
+    { "C_Decrypt", CKR_DATA_LEN_RANGE, REPAIR_NOTHING, true },
+    { "C_Decrypt", CKR_ARGUMENTS_BAD, REPAIR_NOTHING, true },
+    { "C_Decrypt", CKR_FUNCTION_FAILED, REPAIR_DOUBT, true },
+    { "C_Decrypt", CKR_GENERAL_ERROR, REPAIR_DOUBT, true },
+    { "C_Decrypt", UNKNOWN_VALUE, REPAIR_NOTHING, true },
 };
 
-static enum repair repair_of(const char *call, CK_RV rv)
+static const struct exception *exception_of(const char *call, CK_RV rv)
 {
+    const struct ckr *ckr = ckr_describe(rv);
+    bool unknown = ckr->name == NULL && ckr->advice == NULL;
+
     for (size_t i = 0; i < COUNT(exceptions); i++)
         if (strcmp(exceptions[i].call, call) == 0 &&
-            (exceptions[i].rv == rv || exceptions[i].rv == ANY_VALUE))
-            return exceptions[i].repair;
-    return ckr_describe(rv)->repair;
+            exceptions[i].rv == (unknown ? UNKNOWN_VALUE : rv))
+            return &exceptions[i];
+    return NULL;
 }
 
 static bool among(CK_RV rv, const CK_RV *values, size_t count)
@@ -200,15 +214,17 @@ struct verdict ckr_verdict(const char *call, CK_RV rv)
     static const CK_RV before_anything[] = { CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
                                              CKR_CRYPTOKI_NOT_INITIALIZED, CKR_TOKEN_NOT_PRESENT,
                                              RV_STALE };
-    enum repair repair = repair_of(call, rv);
+    const struct exception *exception = exception_of(call, rv);
+    enum repair repair = exception != NULL ? exception->repair : ckr_describe(rv)->repair;
     bool refused = repair == REPAIR_NOTHING;
 
-    return (struct verdict){ .repair = repair,
-                             .begun = !begins(call) &&
-                                      !among(rv, before_anything, COUNT(before_anything)),
-                             .spoils = !refused || !begins(call),
-                             .active = rv == CKR_OPERATION_ACTIVE ||
-                                       strcmp(call, "C_FindObjectsFinal") == 0 };
+    return (struct verdict){
+        .repair = repair,
+        .begun = !begins(call) && !among(rv, before_anything, COUNT(before_anything)),
+        .about_data = exception != NULL && exception->about_data,
+        .spoils = !refused || !begins(call),
+        .active = rv == CKR_OPERATION_ACTIVE || strcmp(call, "C_FindObjectsFinal") == 0
+    };
 }
 
 /* Modules say CKR_GENERAL_ERROR of data that they don't like: whoever sends such data must not keep

@@ -35,6 +35,7 @@ const struct ckr *ckr_describe(CK_RV rv);
 struct verdict {
     enum repair repair;
     bool begun;  /* it may have done its work: what must not be done twice is not tried again */
+    bool about_data; /* it may be an answer about the data that was given */
     bool spoils; /* it may have left an operation active on its session */
     bool active; /* there is one */
 };

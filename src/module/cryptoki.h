@@ -92,6 +92,8 @@ static inline CK_BYTE *ck_input(const uint8_t *data)
 #define RV_PROCESS_ENDS        RV_OWN(12) /* no module is called any more */
 #define RV_STALE               RV_OWN(13) /* the session or handle is of an epoch that is over */
 #define RV_TOKEN_MOVED         RV_OWN(15) /* another token is in its slot */
+#define RV_PIN_UNNAMED         RV_OWN(16) /* nothing says that the configured PIN is this token's */
+#define RV_LOGIN_FAILED        RV_OWN(17) /* C_Login failed in this operation; not called again */
 #define RV_LENGTH              RV_OWN(14) /* what the module wrote cannot be what it was asked for */
 
 #endif

@@ -12,6 +12,7 @@
 #include "module/cryptoki.h"
 
 struct slot;
+struct token_list;
 
 enum module_state { MODULE_DOWN, MODULE_STARTING, MODULE_UP };
 
@@ -52,7 +53,8 @@ struct module {
     bool stays;          /* and yet it is left initialised (module_stay) */
     unsigned generation; /* lock_generation() when it was started */
     pthread_cond_t changed;
-    struct slot *slots;
+    struct slot *slots;        /* token/slot.h */
+    struct token_list *tokens; /* token/tokens.h; NULL until C_GetSlotList was answered */
     bool listed;        /* C_GetSlotList was answered since the start */
     uint64_t restarted; /* clock_ms of the last module_restart */
     CK_INFO info;       /* C_GetInfo, once has_info is set */

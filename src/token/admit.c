@@ -27,7 +27,7 @@ static CK_RV raise_standing(struct session *session, bool login, struct pin_sour
     if (*reached == STRANGER)
         *reached = IDENTIFIED;
     if (standing_wanted(slot, login) == LOGGED_IN)
-        rv = login_user(session, pins, flags);
+        rv = login_user(session, pins, &flags);
     if (rv == CKR_OK)
         *reached = standing_wanted(slot, login);
     return rv;

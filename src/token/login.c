@@ -1,49 +1,77 @@
 #include "token/login.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "base/clock.h"
 #include "base/scope.h"
 #include "module/call.h"
+#include "module/ckr.h"
 #include "module/lock.h"
 #include "token/slot.h"
 
 #define HASH_LEN 32
+#define FAILURES 32
 
-/* PINs that a token refused, until the process ends: not they, but a hash of each with a salt that
- * only this process knows. */
-struct refused_pin {
-    struct refused_pin *next;
-    const struct slot *slot;
-    uint8_t hash[HASH_LEN];
+/* An operation to which C_Login failed. */
+struct failure {
+    uint64_t operation;
+    CK_RV rv;
+    bool pardoned; /* it may call C_Login once more */
 };
 
-static struct refused_pin *refused_pins;
-static uint8_t salt[HASH_LEN];
-static bool salted;
+/* A PIN by the token that it was shown to, whichever slot that is in; until the process ends. Not
+ * the PIN, but a hash of it with a salt that only this process knows; zeros for the pad of a token
+ * that has one. */
+struct shown {
+    struct shown *next;
+    struct token token;
+    uint8_t hash[HASH_LEN];
+    bool refused; /* never again */
+    struct failure failures[FAILURES], *last;
+    uint64_t forgotten; /* operations up to this one may have failed and be in failures no more */
+};
+
+static struct shown *all_shown;
+static struct secret *salt;
+
+void login_begin(struct login *login)
+{
+    login->busy = false;
+    condition_init(&login->settled);
+}
+
+void login_clear(struct login *login)
+{
+    secret_free(MOVE(login->pin));
+    OPENSSL_free(MOVE(login->pin_file));
+}
 
 /* Once in a process. Not under the lock while it asks libcrypto, which may ask a token. */
 static bool salt_make(OSSL_LIB_CTX *libctx)
 {
-    uint8_t fresh[HASH_LEN];
+    _cleanup_(secret_scoped) struct secret *fresh = NULL;
+    uint8_t bytes[HASH_LEN];
     bool done;
 
     lock_take();
-    done = salted;
+    done = salt != NULL;
     lock_release();
     if (done)
         return true;
-    if (RAND_priv_bytes_ex(libctx, fresh, sizeof(fresh), 0) != 1)
-        return false;
+    if (RAND_priv_bytes_ex(libctx, bytes, sizeof(bytes), 0) == 1)
+        fresh = secret_new(bytes, sizeof(bytes));
+    OPENSSL_cleanse(bytes, sizeof(bytes));
     lock_take();
-    if (!salted)
-        memcpy(salt, fresh, sizeof(salt));
-    salted = true;
+    if (salt == NULL)
+        salt = MOVE(fresh);
+    done = salt != NULL;
     lock_release();
-    return true;
+    return done;
 }
 
 static bool pin_hash(OSSL_LIB_CTX *libctx, const struct secret *pin, uint8_t *hash)
@@ -51,110 +79,111 @@ static bool pin_hash(OSSL_LIB_CTX *libctx, const struct secret *pin, uint8_t *ha
     HOST_WORK;
     size_t len = 0;
 
-    return salt_make(libctx) && EVP_Q_mac(libctx, "HMAC", NULL, "SHA256", NULL, salt, sizeof(salt),
-                           (const unsigned char *)secret_data(pin), secret_len(pin), hash,
-                           HASH_LEN, &len) != NULL;
+    return salt_make(libctx) && EVP_Q_mac(libctx, "HMAC", NULL, "SHA256", NULL, secret_data(salt),
+                                          secret_len(salt), (const unsigned char *)secret_data(pin),
+                                          secret_len(pin), hash, HASH_LEN, &len) != NULL;
 }
 
 /* Under the lock */
-static bool pin_refused(const struct slot *slot, const uint8_t *hash)
+static struct shown *shown_find(const struct slot *slot, const uint8_t *hash)
 {
-    for (struct refused_pin *refused = refused_pins; refused != NULL; refused = refused->next)
-        if (refused->slot == slot && CRYPTO_memcmp(refused->hash, hash, HASH_LEN) == 0)
-            return true;
-    return false;
+    struct shown *shown = all_shown;
+
+    while (shown != NULL && (!token_is(&shown->token, &slot->token.info) ||
+                             CRYPTO_memcmp(shown->hash, hash, HASH_LEN) != 0))
+        shown = shown->next;
+    return shown;
 }
 
-/* Under the lock */
-static void pin_refuse(const struct slot *slot, const uint8_t *hash)
+/* Under the lock: NULL when memory is short. */
+static struct shown *shown_make(const struct slot *slot, const uint8_t *hash)
 {
-    struct refused_pin *refused;
+    struct shown *shown = shown_find(slot, hash);
 
-    if (pin_refused(slot, hash))
-        return;
-    refused = OPENSSL_zalloc(sizeof(*refused));
-    if (refused == NULL)
-        return;
-    refused->slot = slot;
-    memcpy(refused->hash, hash, HASH_LEN);
-    refused->next = refused_pins;
-    refused_pins = refused;
+    if (shown != NULL || (shown = OPENSSL_zalloc(sizeof(*shown))) == NULL)
+        return shown;
+    shown->token = slot->token;
+    memcpy(shown->hash, hash, HASH_LEN);
+    shown->last = shown->failures;
+    shown->next = all_shown;
+    all_shown = shown;
+    return shown;
 }
 
-static CK_RV pin_from_file(const char *path, struct secret **out)
+static struct failure *failure_find(struct shown *shown, uint64_t operation)
 {
-    *out = secret_from_file(path);
-    return *out != NULL ? CKR_OK : RV_PIN_SOURCE;
+    for (size_t i = 0; i < FAILURES; i++)
+        if (shown->failures[i].operation == operation)
+            return &shown->failures[i];
+    return NULL;
 }
 
-/* Already logged in, by the program or by an ancestor: the PIN stays untried, and the best there
- * is. */
-static bool accepts_pin(CK_RV rv)
+/* Takes the place of the oldest, of which is kept only that it was there. */
+static struct failure *failure_make(struct shown *shown, uint64_t operation)
 {
-    return rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN;
+    struct failure *failure = shown->last + 1;
+
+    if (failure == shown->failures + FAILURES)
+        failure = shown->failures;
+    if (failure->operation > shown->forgotten)
+        shown->forgotten = failure->operation;
+    *failure = (struct failure){ .operation = operation, .pardoned = true };
+    return shown->last = failure;
 }
 
-/* The PIN that the token took: from its file once more, if it came from one. */
-static CK_RV pin_known(struct slot *slot, struct secret **out)
+/* Under the lock. That nobody is logged in at all, so that there is nobody to log in once more, is
+ * mended by a login, once. */
+static void failure_note(struct shown *shown, uint64_t operation, CK_USER_TYPE user, CK_RV rv)
 {
-    _cleanup_(free_scoped) char *path = NULL;
+    struct failure *failure = failure_find(shown, operation);
+
+    if (failure == NULL)
+        failure = failure_make(shown, operation);
+    failure->rv = rv;
+    failure->pardoned =
+        failure->pardoned && user == CKU_CONTEXT_SPECIFIC && rv == CKR_USER_NOT_LOGGED_IN;
+}
+
+/* Under the lock: what C_Login said to the operation before, or CKR_OK. Where that is forgotten, it
+ * is taken to have failed. */
+static CK_RV failure_of(struct shown *shown, uint64_t operation)
+{
+    const struct failure *failure = failure_find(shown, operation);
+
+    if (failure == NULL && operation <= shown->forgotten)
+        failure = shown->last;
+    return failure == NULL || failure->pardoned ? CKR_OK : failure->rv;
+}
+
+static CK_RV tell_failure(CK_RV rv)
+{
+    const struct ckr *ckr = ckr_describe(rv);
+    char unknown[32];
+
+    (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);
+    call_detail_set("C_Login: %s%s%s; no PIN is shown twice for one operation",
+                    ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
+                    ckr->advice != NULL ? ckr->advice : "");
+    return RV_LOGIN_FAILED;
+}
+
+/* Whether the token may be shown the PIN. */
+static CK_RV shown_check(const struct slot *slot, const uint8_t *hash, uint64_t operation)
+{
+    CK_RV failure = CKR_OK;
+    bool refused = false;
+    struct shown *shown;
 
     lock_take();
-    if (slot->login.pin_file != NULL)
-        path = OPENSSL_strdup(slot->login.pin_file);
-    else
-        *out = secret_ref(slot->login.pin);
+    shown = shown_find(slot, hash);
+    if (shown != NULL) {
+        refused = shown->refused;
+        failure = failure_of(shown, operation);
+    }
     lock_release();
-    return path != NULL ? pin_from_file(path, out) : CKR_OK;
-}
-
-/* A PIN and the file that it came from, if it came from one. */
-struct pin {
-    struct secret *secret;
-    const char *file;
-};
-
-static void pin_scoped(struct pin *pin)
-{
-    secret_free(pin->secret);
-}
-
-static CK_RV pin_from(const char *file, struct pin *pin)
-{
-    pin->file = file;
-    return pin_from_file(file, &pin->secret);
-}
-
-/* The first source that there is. */
-static CK_RV pin_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
-{
-    static struct pin_source none;
-    CK_RV rv;
-
-    if (pins == NULL)
-        pins = &none;
-    if (pins->value == NULL && pins->file != NULL)
-        return pin_from(pins->file, pin);
-    pin->secret = secret_ref(pins->value);
-    rv = pin->secret == NULL ? pin_known(slot, &pin->secret) : CKR_OK;
-    if (rv != CKR_OK || pin->secret != NULL)
-        return rv;
-    if (pins->config == NULL && pins->config_file != NULL)
-        return pin_from(pins->config_file, pin);
-    pin->secret = secret_ref(pins->config);
-    if (pin->secret == NULL && pins->ask != NULL)
-        pin->secret = pins->ask(pins->ask_arg, &slot->token.info);
-    return pin->secret != NULL ? CKR_OK : RV_PIN_MISSING;
-}
-
-static CK_RV pin_check(const struct slot *slot, const uint8_t *hash)
-{
-    CK_RV rv;
-
-    lock_take();
-    rv = pin_refused(slot, hash) ? RV_PIN_REFUSED_BEFORE : CKR_OK;
-    lock_release();
-    return rv;
+    if (refused)
+        return RV_PIN_REFUSED_BEFORE;
+    return failure != CKR_OK ? tell_failure(failure) : CKR_OK;
 }
 
 static bool refuses_pin(CK_RV rv)
@@ -169,68 +198,214 @@ static CK_RV lockout_check(CK_FLAGS flags)
     return (flags & CKF_USER_PIN_FINAL_TRY) != 0 ? RV_PIN_FINAL_TRY : CKR_OK;
 }
 
-/* Under the lock: the PIN that the token took, or none, takes the place of the last. */
-static void pin_keep(struct slot *slot, const struct pin *pin, struct pin *old)
+/* The flags of this moment, if they let a PIN be tried. */
+static CK_RV flags_check(struct slot *slot, const CK_FLAGS *fresh, CK_FLAGS *flags)
 {
-    char *file = pin != NULL && pin->file != NULL ? OPENSSL_strdup(pin->file) : NULL;
+    CK_RV rv = CKR_OK;
 
-    *old = (struct pin){ slot->login.pin, slot->login.pin_file };
-    slot->login.pin = pin != NULL ? secret_ref(pin->secret) : NULL;
-    slot->login.pin_file = file;
+    if (fresh != NULL)
+        *flags = *fresh;
+    else
+        rv = slot_identify(slot, flags);
+    return rv == CKR_OK ? lockout_check(*flags) : rv;
 }
 
-static void pin_remember(struct slot *slot, const struct pin *pin, const uint8_t *hash, CK_RV rv)
+/* Under the lock: the PIN takes the place of the last, which is left in *old. */
+static void pin_keep(struct login *login, struct pin *pin, struct pin *old)
 {
-    struct pin old = { NULL, NULL };
+    *old = (struct pin){ .secret = login->pin, .file = login->pin_file };
+    login->pin = secret_ref(pin->secret);
+    login->pin_file = MOVE(pin->file);
+}
+
+/* Under the lock: whether C_Login proved the PIN. Where somebody was logged in already, it is
+ * untried, and better than none. */
+static bool pin_is_new(const struct login *login, const struct pin *pin, CK_RV rv)
+{
+    if (login->pin == NULL)
+        return rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN;
+    return rv == CKR_OK && !secret_equal(login->pin, pin->secret);
+}
+
+/* Under the lock: whether it is the PIN that the token took once. One from a file may be corrected
+ * there. */
+static bool pin_is_void(const struct login *login, const struct pin *pin, CK_RV rv)
+{
+    return refuses_pin(rv) && login->pin != NULL && login->pin_file == NULL &&
+           secret_equal(login->pin, pin->secret);
+}
+
+static void pin_remember(struct login *login, struct pin *pin, CK_RV rv)
+{
+    _cleanup_(pin_scoped) struct pin old = { .secret = NULL }, none = { .secret = NULL };
 
     lock_take();
-    if (refuses_pin(rv))
-        pin_refuse(slot, hash);
-    if (accepts_pin(rv) && (slot->login.pin == NULL || !secret_equal(slot->login.pin, pin->secret)))
-        pin_keep(slot, pin, &old);
-    else if (refuses_pin(rv) && slot->login.pin_file == NULL)
-        pin_keep(slot, NULL, &old);
+    if (pin_is_new(login, pin, rv))
+        pin_keep(login, pin, &old);
+    else if (pin_is_void(login, pin, rv))
+        pin_keep(login, &none, &old);
     lock_release();
-    secret_free(old.secret);
-    OPENSSL_free((char *)(uintptr_t)old.file);
 }
 
-/* Shows the token a PIN that it did not refuse before. */
-static CK_RV login_as(struct session *session, CK_USER_TYPE user, struct pin_source *pins)
+/* What is shown to a token. */
+struct showing {
+    struct session *session;
+    CK_USER_TYPE user;
+    struct pin_source *pins;
+    struct pin pin; /* none: the token has a pad */
+    uint8_t hash[HASH_LEN];
+    struct shown *shown;
+};
+
+static void showing_scoped(struct showing *showing)
+{
+    pin_scoped(&showing->pin);
+}
+
+static CK_RV showing_find(struct showing *showing)
+{
+    struct pin_source *pins = showing->pins;
+    struct slot *slot = showing->session->slot;
+    CK_RV rv = pins_find(slot, pins, &showing->pin), refused;
+
+    if (showing->pin.secret == NULL)
+        return rv;
+    if (!pin_hash(pins->libctx, showing->pin.secret, showing->hash))
+        return CKR_HOST_MEMORY;
+    refused = shown_check(slot, showing->hash, pins->operation);
+    return refused != CKR_OK ? refused : rv;
+}
+
+static void showing_remember(struct showing *showing, CK_RV rv)
+{
+    struct shown *shown = showing->shown;
+
+    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
+        return;
+    lock_take();
+    shown->refused = showing->pin.secret != NULL && (shown->refused || refuses_pin(rv));
+    failure_note(shown, showing->pins->operation, showing->user, rv);
+    lock_release();
+}
+
+/* The place for the outcome is made before there is one, so that it is never lost. */
+static CK_RV showing_prepare(struct showing *showing)
+{
+    lock_take();
+    showing->shown = shown_make(showing->session->slot, showing->hash);
+    lock_release();
+    return showing->shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+/* Whether it is the session that may have made C_Login fail. */
+static bool spoils_session(CK_RV rv)
+{
+    enum repair repair = ckr_describe(rv)->repair;
+
+    return repair == REPAIR_SESSION || repair == REPAIR_DOUBT;
+}
+
+/* The only call of C_Login. */
+static CK_RV show(struct showing *showing)
+{
+    struct session *session = showing->session;
+    struct secret *secret = showing->pin.secret;
+    CK_RV rv = session_login(session, showing->user, secret != NULL ? secret_data(secret) : NULL,
+                             secret != NULL ? secret_len(secret) : 0);
+
+    showing_remember(showing, rv);
+    if (secret != NULL)
+        pin_remember(&session->slot->login, &showing->pin, rv);
+    session->spoilt = session->spoilt || spoils_session(rv);
+    return rv;
+}
+
+/* What stands before each C_Login; by one thread for each slot at a time. fresh: the token's flags,
+ * where they were asked for just before, or NULL. */
+static CK_RV guard(struct session *session, CK_USER_TYPE user, struct pin_source *pins,
+                   const CK_FLAGS *fresh)
+{
+    struct pin_source none = { .operation = 0 };
+    _cleanup_(showing_scoped) struct showing showing = { .session = session, .user = user };
+    CK_FLAGS flags = 0;
+    CK_RV rv = flags_check(session->slot, fresh, &flags);
+
+    showing.pins = pins != NULL ? pins : &none;
+    pins_number(showing.pins);
+    if (rv == CKR_OK && (flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
+        rv = showing_find(&showing);
+    if (rv == CKR_OK && showing.pin.asked)
+        rv = flags_check(session->slot, NULL, &flags);
+    if (rv == CKR_OK)
+        rv = shown_check(session->slot, showing.hash, showing.pins->operation);
+    if (rv == CKR_OK)
+        rv = showing_prepare(&showing);
+    return rv == CKR_OK ? show(&showing) : rv;
+}
+
+/* Under the lock: waits for the thread that is about to call C_Login, if there is one. */
+static CK_RV turn_wait(struct slot *slot)
+{
+    unsigned patience = slot->pool.wait_ms + atomic_load(&slot->retry_ms);
+    uint64_t deadline = clock_ms() + patience;
+
+    while (slot->login.busy)
+        if (!lock_wait_until(&slot->login.settled, deadline) && slot->login.busy) {
+            call_detail_set("another thread has been logging in to the token '%s' for %u ms "
+                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                            slot->token.label, patience);
+            return RV_SESSIONS_BUSY;
+        }
+    return CKR_OK;
+}
+
+/* *waited: flags that were fresh are old now. */
+static CK_RV turn_take(struct slot *slot, bool *waited)
+{
+    CK_RV rv;
+
+    lock_take();
+    *waited = slot->login.busy;
+    rv = turn_wait(slot);
+    if (rv == CKR_OK)
+        slot->login.busy = true;
+    lock_release();
+    return rv;
+}
+
+static void turn_end(struct login *login)
+{
+    lock_take();
+    login->busy = false;
+    (void)pthread_cond_broadcast(&login->settled);
+    lock_release();
+}
+
+/* One thread after the other, so that a PIN which was changed costs one try, and not one for each.
+ */
+static CK_RV guard_in_turn(struct session *session, CK_USER_TYPE user, struct pin_source *pins,
+                           const CK_FLAGS *fresh)
 {
     struct slot *slot = session->slot;
-    _cleanup_(pin_scoped) struct pin pin = { NULL, NULL };
-    uint8_t hash[HASH_LEN];
-    CK_RV rv = pin_find(slot, pins, &pin);
+    bool waited;
+    CK_RV rv = turn_take(slot, &waited);
 
-    if (rv == CKR_OK && !pin_hash(pins != NULL ? pins->libctx : NULL, pin.secret, hash))
-        rv = CKR_HOST_MEMORY;
-    if (rv == CKR_OK)
-        rv = pin_check(slot, hash);
     if (rv != CKR_OK)
         return rv;
-    rv = session_login(session, user, secret_data(pin.secret), secret_len(pin.secret));
-    pin_remember(slot, &pin, hash, rv);
+    rv = guard(session, user, pins, waited ? NULL : fresh);
+    turn_end(&slot->login);
     return rv;
 }
 
 CK_RV login_context(struct session *session, struct pin_source *pins)
 {
-    if ((slot_flags(session->slot) & CKF_PROTECTED_AUTHENTICATION_PATH) != 0)
-        return session_login(session, CKU_CONTEXT_SPECIFIC, NULL, 0);
-    return login_as(session, CKU_CONTEXT_SPECIFIC, pins);
+    return guard_in_turn(session, CKU_CONTEXT_SPECIFIC, pins, NULL);
 }
 
-CK_RV login_user(struct session *session, struct pin_source *pins, CK_FLAGS flags)
+CK_RV login_user(struct session *session, struct pin_source *pins, const CK_FLAGS *flags)
 {
-    CK_RV rv = lockout_check(flags);
+    CK_RV rv = guard_in_turn(session, CKU_USER, pins, flags);
 
-    if (rv != CKR_OK)
-        return rv;
-    if ((flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0)
-        rv = session_login(session, CKU_USER, NULL, 0);
-    else
-        rv = login_as(session, CKU_USER, pins);
     if (rv == CKR_OK)
         module_logged_in(session->module);
     return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
@@ -249,12 +424,4 @@ CK_RV login_confirm(struct session *session)
     return info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS
                ? CKR_OK
                : CKR_USER_NOT_LOGGED_IN;
-}
-
-void login_forget(struct slot *slot)
-{
-    lock_take();
-    secret_free(MOVE(slot->login.pin));
-    OPENSSL_free(MOVE(slot->login.pin_file));
-    lock_release();
 }

@@ -1,49 +1,41 @@
-/* Logging in: where PINs come from, and what is done so that no token gets locked. */
+/* Logging in, and what is done so that no token gets locked. */
 #ifndef BRIDGE_LOGIN_H
 #define BRIDGE_LOGIN_H
 
-#include <openssl/types.h>
+#include <pthread.h>
+#include <stdbool.h>
 
-#include "base/secret.h"
-#include "module/cryptoki.h"
+#include "token/pins.h"
 
 struct session;
-struct slot;
 
-/* The places to look for the PIN of a token, in this order; the one that worked before comes after
- * those of the URI. Any may be missing. Files are read each time, so that a PIN can change. */
-struct pin_source {
-    OSSL_LIB_CTX *libctx;  /* for the hash by which refused PINs are remembered */
-    struct secret *value;  /* given with the URI */
-    const char *file;      /* a file that the URI names */
-    struct secret *config; /* pkcs11-module-token-pin */
-    const char *config_file;
-    /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. */
-    struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token);
-    void *ask_arg;
-};
-
-/* What is kept of the logins of a token; under the lock. */
+/* A slot's login; under the lock (module/lock.h). Whether anybody is logged in, the pool knows. */
 struct login {
-    struct secret *pin; /* the one that the token took */
-    char *pin_file;     /* where it came from, or NULL */
+    bool busy;              /* a thread is about to call C_Login, and the others wait */
+    pthread_cond_t settled; /* not busy any more */
+    struct secret *pin;     /* the one that the token took */
+    char *pin_file;         /* where it came from, or NULL */
 };
 
-/* Logs the user in on session: flags are the token's, asked for just before. The PIN that worked stays
- * with the slot for later logins.
+/* For a new slot, and in the child of a fork. The PIN stays. */
+void login_begin(struct login *login);
+
+/* Under the lock: forgets the PIN. */
+void login_clear(struct login *login);
+
+/* Logs the user in on session. flags: the token's, asked for just before, by who saw that it is the
+ * slot's token.
  *
- * RV_PIN_MISSING, RV_PIN_SOURCE, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY, or what C_Login said. */
-CK_RV login_user(struct session *session, struct pin_source *pins, CK_FLAGS flags);
+ * What C_Login said, RV_LOGIN_FAILED where it failed before in this operation, RV_PIN_MISSING,
+ * RV_PIN_SOURCE, RV_PIN_UNNAMED, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY. */
+CK_RV login_user(struct session *session, struct pin_source *pins, const CK_FLAGS *flags);
 
 /* CKU_CONTEXT_SPECIFIC, for a key with CKA_ALWAYS_AUTHENTICATE, after C_SignInit or C_DecryptInit
- * (PKCS#11 v3.1 §4.9). */
+ * (PKCS#11 v3.1 §4.9). Also what C_GetTokenInfo said. */
 CK_RV login_context(struct session *session, struct pin_source *pins);
 
 /* Where a search found nothing: whether the login that it needs is still there. Private objects are
  * not seen without it, and no call fails. CKR_USER_NOT_LOGGED_IN where it is not. */
 CK_RV login_confirm(struct session *session);
-
-/* The PIN is dropped. */
-void login_forget(struct slot *slot);
 
 #endif

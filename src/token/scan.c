@@ -158,7 +158,7 @@ static struct slot *next_listed(struct scan *scan)
 
 static CK_RV list(struct scan *scan)
 {
-    CK_RV rv = RETRYING(scan, module_slots(scan->module, &scan->ids, &scan->count));
+    CK_RV rv = RETRYING(scan, slots_list(scan->module, &scan->ids, &scan->count));
 
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';

@@ -4,6 +4,7 @@
 
 #include "base/scope.h"
 #include "module/lock.h"
+#include "token/tokens.h"
 
 CK_FLAGS slot_flags(struct slot *slot)
 {
@@ -31,6 +32,7 @@ static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKE
     slot->id = id;
     slot->token = token_of(token);
     pool_begin(&slot->pool, slot);
+    login_begin(&slot->login);
     slot->next = module->slots;
     module->slots = slot;
     return slot;
@@ -68,10 +70,28 @@ static void slot_settle(struct slot *slot, CK_SLOT_ID id, const CK_TOKEN_INFO *t
     atomic_store(&slot->flags, token->flags);
 }
 
-static bool absent(CK_RV rv)
+bool slot_absent(CK_RV rv)
 {
     return rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_TOKEN_NOT_RECOGNIZED ||
            rv == CKR_SLOT_ID_INVALID;
+}
+
+/* C_GetTokenInfo, whose answer is remembered. */
+static CK_RV token_info(struct module *module, CK_SLOT_ID id, CK_TOKEN_INFO *info)
+{
+    CK_RV rv = module_token_info(module, id, info);
+
+    tokens_saw(module, id, rv, info);
+    return rv;
+}
+
+CK_RV slots_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
+{
+    CK_RV rv = module_slots(module, ids, count);
+
+    if (rv == CKR_OK)
+        tokens_listed(module, *ids, *count);
+    return rv;
 }
 
 CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *limits,
@@ -79,12 +99,12 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
 {
     CK_TOKEN_INFO token = { 0 };
     struct slot *slot;
-    CK_RV rv = module_token_info(module, id, &token);
+    CK_RV rv = token_info(module, id, &token);
 
     *out = NULL;
-    if (absent(rv)) /* though C_GetSlotList has it: it may be just back */
-        rv = module_token_info(module, id, &token);
-    if (absent(rv))
+    if (slot_absent(rv)) /* though C_GetSlotList has it: it may be just back */
+        rv = token_info(module, id, &token);
+    if (slot_absent(rv))
         return CKR_OK;
     if (rv != CKR_OK)
         return rv;
@@ -201,7 +221,7 @@ void slot_changed(struct slot *slot)
 CK_RV slot_identify(struct slot *slot, CK_FLAGS *flags)
 {
     CK_TOKEN_INFO info = { 0 };
-    CK_RV rv = module_token_info(slot->module, slot_id(slot), &info);
+    CK_RV rv = token_info(slot->module, slot_id(slot), &info);
 
     if (rv != CKR_OK)
         return rv;
@@ -217,7 +237,7 @@ static bool slot_try(struct slot *slot, CK_SLOT_ID id)
 {
     CK_TOKEN_INFO token = { 0 };
 
-    if (module_token_info(slot->module, id, &token) != CKR_OK || !token_is(&slot->token, &token))
+    if (token_info(slot->module, id, &token) != CKR_OK || !token_is(&slot->token, &token))
         return false;
     lock_take();
     slot_settle(slot, id, &token);
@@ -230,7 +250,7 @@ CK_RV slot_locate(struct slot *slot)
     _cleanup_(free_scoped) CK_SLOT_ID *ids = NULL;
     CK_ULONG count = 0;
     bool found = false;
-    CK_RV rv = module_slots(slot->module, &ids, &count);
+    CK_RV rv = slots_list(slot->module, &ids, &count);
 
     for (CK_ULONG i = 0; rv == CKR_OK && i < count && !found; i++)
         found = slot_try(slot, ids[i]);
@@ -289,6 +309,7 @@ static void ask_anew(struct slot *slot)
 
 static void forget(struct module *module)
 {
+    tokens_forget(module);
     for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
         pool_forget(&slot->pool);
         ask_anew(slot);
@@ -297,15 +318,19 @@ static void forget(struct module *module)
 
 static void disown(struct module *module)
 {
-    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next) {
         pool_disown(&slot->pool);
+        login_begin(&slot->login);
+    }
 }
 
 static void leave(struct module *module, bool close)
 {
     for (struct slot *slot = slots_first(module); slot != NULL; slot = slot->next) {
         pool_leave(&slot->pool, close);
-        login_forget(slot);
+        lock_take();
+        login_clear(&slot->login);
+        lock_release();
     }
 }
 

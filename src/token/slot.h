@@ -72,6 +72,13 @@ void slot_changed(struct slot *slot);
 CK_FLAGS slot_flags(struct slot *slot);
 CK_SLOT_ID slot_id(struct slot *slot);
 
+/* Whether C_GetTokenInfo, which returned rv, says that there is no token to use. */
+bool slot_absent(CK_RV rv);
+
+/* C_GetSlotList: the ids of the slots with a token, in memory that the caller frees with
+ * OPENSSL_free. */
+CK_RV slots_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
+
 /* What C_GetTokenInfo says of the slot now: RV_TOKEN_MOVED where that is another token. */
 CK_RV slot_identify(struct slot *slot, CK_FLAGS *flags);
 

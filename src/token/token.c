@@ -30,6 +30,14 @@ bool token_is(const struct token *token, const CK_TOKEN_INFO *info)
            memcmp(own->serialNumber, info->serialNumber, sizeof(own->serialNumber)) == 0;
 }
 
+void token_serial(const struct token *token, char *out)
+{
+    const CK_TOKEN_INFO *info = &token->info;
+
+    text_printable(info->serialNumber, text_len(info->serialNumber, sizeof(info->serialNumber)),
+                   out);
+}
+
 bool token_has_serial(const struct token *token)
 {
     return text_len(token->info.serialNumber, sizeof(token->info.serialNumber)) != 0;

@@ -20,4 +20,8 @@ bool token_is(const struct token *token, const CK_TOKEN_INFO *info);
 /* Whether it has a serial number, without which two tokens of one kind and label look alike. */
 bool token_has_serial(const struct token *token);
 
+/* The serial number, printable, into TOKEN_SERIAL_MAX bytes. */
+#define TOKEN_SERIAL_MAX 17
+void token_serial(const struct token *token, char *out);
+
 #endif

@@ -366,6 +366,13 @@ bool uri_matches_token(const struct uri *uri, CK_SLOT_ID id, const CK_TOKEN_INFO
            p11_kit_uri_match_token_info(uri->p11, token);
 }
 
+bool uri_names_one_token(const struct uri *uri)
+{
+    CK_UTF8CHAR first = p11_kit_uri_get_token_info(uri->p11)->serialNumber[0];
+
+    return (first != '\0' && first != ' ') || p11_kit_uri_get_slot_id(uri->p11) != (CK_SLOT_ID)-1;
+}
+
 bool uri_matches_slot(const struct uri *uri, const CK_SLOT_INFO *slot)
 {
     return p11_kit_uri_match_slot_info(uri->p11, slot);

@@ -42,6 +42,9 @@ bool uri_matches_token(const struct uri *uri, CK_SLOT_ID id, const CK_TOKEN_INFO
 bool uri_matches_slot(const struct uri *uri, const CK_SLOT_INFO *slot);
 bool uri_matches_library(const struct uri *uri, const CK_INFO *library);
 
+/* Whether an attribute is given that no two tokens share: serial or slot-id. */
+bool uri_names_one_token(const struct uri *uri);
+
 /* The attributes to search objects by (CKA_ID, CKA_LABEL), without CKA_CLASS. They belong to uri.
  */
 const CK_ATTRIBUTE *uri_id(const struct uri *uri);

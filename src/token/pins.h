@@ -1,0 +1,52 @@
+/* Where the PIN of a token comes from. */
+#ifndef BRIDGE_PINS_H
+#define BRIDGE_PINS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <openssl/types.h>
+
+#include "base/secret.h"
+#include "module/cryptoki.h"
+
+struct slot;
+struct uri;
+
+/* The places to look for the PIN of a token, in this order; the one that worked before comes after
+ * those of the URI. Any may be missing. Files are read each time, so that a PIN can change. */
+struct pin_source {
+    OSSL_LIB_CTX *libctx;  /* for the hash by which PINs that were shown are remembered */
+    uint64_t operation;    /* of whatever the PIN is wanted for; 0 until one is */
+    struct secret *value;  /* given with the URI */
+    const char *file;      /* a file that the URI names */
+    const char *table;     /* pkcs11-token-pins: a file by which tokens have PINs */
+    struct secret *config; /* pkcs11-module-token-pin */
+    const char *config_file;
+    const struct uri *uri; /* by which the token may be named; NULL: it is not */
+    bool for_any;          /* pkcs11-pin-scope: config goes to tokens that nothing names */
+    /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. */
+    struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token);
+    void *ask_arg;
+};
+
+/* Gives the operation a number, if it has none: one load, one signature, ... with all its phases,
+ * tokens and tries. */
+void pins_number(struct pin_source *pins);
+
+/* A PIN and the file that it came from, if it came from one. */
+struct pin {
+    struct secret *secret;
+    char *file;
+    bool asked; /* a person was, or other slots, which takes time */
+};
+
+/* Frees what it holds; for _cleanup_(pin_scoped). */
+void pin_scoped(struct pin *pin);
+
+/* The first PIN that there is for the token in slot. RV_PIN_MISSING; RV_PIN_SOURCE with
+ * call_detail; RV_PIN_UNNAMED with call_detail, and with the PIN of the configuration, where that
+ * is for another token or nobody knows which. */
+CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin);
+
+#endif
