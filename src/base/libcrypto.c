@@ -18,6 +18,15 @@ static void end(void)
     follows();
 }
 
+/* OPENSSL_cleanup of OpenSSL 4 releases nothing, and OPENSSL_atexit is gone: libcrypto lasts until
+ * its own destructor, which comes after those of all that are linked with it. */
+#if OPENSSL_VERSION_MAJOR >= 4
+static int OPENSSL_atexit(void (*handler)(void))
+{
+    return handler != NULL;
+}
+#endif
+
 void libcrypto_watch(void (*handler)(void))
 {
     follows = handler;

@@ -81,7 +81,7 @@ static void end_of_no_deinit(void)
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* libcrypto is gone when exit() begins. */
+/* libcrypto is gone when exit() begins; OpenSSL 4 releases nothing then. */
 static void end_after_cleanup(void)
 {
     use_key("");
@@ -120,7 +120,7 @@ static void test_exit_leaves_alone(void **state)
 {
     (void)state;
     must_end(end_of_no_deinit, 0);
-    must_end(end_after_cleanup, 0);
+    must_end(end_after_cleanup, OpenSSL_version_num() >= 0x40000000UL);
     must_end(end_in_a_call, 0);
 }
 
