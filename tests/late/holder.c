@@ -24,6 +24,7 @@ static EVP_PKEY *key;
 static EVP_PKEY_CTX *key_ctx;
 static EVP_MD_CTX *md_ctx, *verify_ctx;
 static SSL_CTX *ssl;
+static X509 *certificate;
 static const char *held;
 
 static void must(int ok, const char *what)
@@ -76,6 +77,8 @@ static void make_ssl(void)
     must(ssl != NULL && SSL_CTX_use_certificate_file(ssl, getenv("LATE_CERT"), SSL_FILETYPE_PEM) &&
              SSL_CTX_use_PrivateKey(ssl, key) && SSL_CTX_check_private_key(ssl),
          "use the key for TLS");
+    certificate = SSL_CTX_get0_certificate(ssl);
+    X509_up_ref(certificate);
 }
 
 /* Using a key after the end of libcrypto is a mistake of the program, but no reason to crash. */
@@ -114,6 +117,10 @@ static void let_go(char what)
         SSL_CTX_free(ssl);
         ssl = NULL;
         break;
+    case 'e': /* a certificate, which was compared with the key */
+        X509_free(certificate);
+        certificate = NULL;
+        break;
     case 's':
         OSSL_STORE_close(store);
         store = NULL;
@@ -134,7 +141,7 @@ static void let_go(char what)
     }
 }
 
-#define OBJECTS "mptsk"
+#define OBJECTS "mptesk"
 
 /* What is not to be held late goes at once. */
 void hold(OSSL_LIB_CTX *context, OSSL_PROVIDER **loaded, const char *what)
