@@ -143,12 +143,13 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
         bell_release(bell);
         return NULL;
     }
-    *operation = (struct operation){ .key = key,
-                                     .pins = key_pins(key),
-                                     .in = in,
-                                     .extra = extra,
-                                     .out = { .data = room, .size = out_size },
-                                     .bell = bell };
+    memset(operation, 0, offsetof(struct operation, detail));
+    operation->key = key;
+    operation->in = in;
+    operation->extra = extra;
+    operation->out = (struct room){ .data = room, .size = out_size };
+    operation->bell = bell;
+    operation->pins = key_pins(key);
     atomic_init(&operation->holders, 1);
     memset(room, 0, out_size);
     room += out_size;

@@ -16,7 +16,22 @@ struct digest {
     CK_RSA_PKCS_MGF_TYPE mgf1;   /* 0 where PKCS#11 has no MGF1 with it */
 };
 
-#define DIGESTS 12
+/* Their rows. */
+enum digest_row {
+    DIGEST_SHA1,
+    DIGEST_SHA2_224,
+    DIGEST_SHA2_256,
+    DIGEST_SHA2_384,
+    DIGEST_SHA2_512,
+    DIGEST_SHA2_512_224,
+    DIGEST_SHA2_512_256,
+    DIGEST_SHA3_224,
+    DIGEST_SHA3_256,
+    DIGEST_SHA3_384,
+    DIGEST_SHA3_512,
+    DIGEST_MD5_SHA1,
+    DIGESTS
+};
 
 extern const struct digest digests[DIGESTS];
 

@@ -32,49 +32,47 @@
 /* A row for each pair of scheme and digest. */
 static const struct {
     enum sign_scheme scheme;
-    const char *digest;
+    enum digest_row digest;
     CK_MECHANISM_TYPE token_hashes;
     struct view algorithm; /* the OID of the signature algorithm in X.509 */
 } rows[] = {
-    { SIGN_RSA_PKCS1, "SHA1", CKM_SHA1_RSA_PKCS, PKCS1(5) },
-    { SIGN_RSA_PKCS1, "SHA2-224", CKM_SHA224_RSA_PKCS, PKCS1(14) },
-    { SIGN_RSA_PKCS1, "SHA2-256", CKM_SHA256_RSA_PKCS, PKCS1(11) },
-    { SIGN_RSA_PKCS1, "SHA2-384", CKM_SHA384_RSA_PKCS, PKCS1(12) },
-    { SIGN_RSA_PKCS1, "SHA2-512", CKM_SHA512_RSA_PKCS, PKCS1(13) },
-    { SIGN_RSA_PKCS1, "SHA2-512/224", NO_MECHANISM, PKCS1(15) },
-    { SIGN_RSA_PKCS1, "SHA2-512/256", NO_MECHANISM, PKCS1(16) },
-    { SIGN_RSA_PKCS1, "SHA3-224", CKM_SHA3_224_RSA_PKCS, NIST_SIG(13) },
-    { SIGN_RSA_PKCS1, "SHA3-256", CKM_SHA3_256_RSA_PKCS, NIST_SIG(14) },
-    { SIGN_RSA_PKCS1, "SHA3-384", CKM_SHA3_384_RSA_PKCS, NIST_SIG(15) },
-    { SIGN_RSA_PKCS1, "SHA3-512", CKM_SHA3_512_RSA_PKCS, NIST_SIG(16) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA1, CKM_SHA1_RSA_PKCS, PKCS1(5) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA2_224, CKM_SHA224_RSA_PKCS, PKCS1(14) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA2_256, CKM_SHA256_RSA_PKCS, PKCS1(11) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA2_384, CKM_SHA384_RSA_PKCS, PKCS1(12) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA2_512, CKM_SHA512_RSA_PKCS, PKCS1(13) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA2_512_224, NO_MECHANISM, PKCS1(15) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA2_512_256, NO_MECHANISM, PKCS1(16) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA3_224, CKM_SHA3_224_RSA_PKCS, NIST_SIG(13) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA3_256, CKM_SHA3_256_RSA_PKCS, NIST_SIG(14) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA3_384, CKM_SHA3_384_RSA_PKCS, NIST_SIG(15) },
+    { SIGN_RSA_PKCS1, DIGEST_SHA3_512, CKM_SHA3_512_RSA_PKCS, NIST_SIG(16) },
 
-    { SIGN_RSA_PSS, "SHA1", CKM_SHA1_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA2-224", CKM_SHA224_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA2-256", CKM_SHA256_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA2-384", CKM_SHA384_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA2-512", CKM_SHA512_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA3-224", CKM_SHA3_224_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA3-256", CKM_SHA3_256_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA3-384", CKM_SHA3_384_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, "SHA3-512", CKM_SHA3_512_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA1, CKM_SHA1_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA2_224, CKM_SHA224_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA2_256, CKM_SHA256_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA2_384, CKM_SHA384_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA2_512, CKM_SHA512_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA3_224, CKM_SHA3_224_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA3_256, CKM_SHA3_256_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA3_384, CKM_SHA3_384_RSA_PKCS_PSS, NO_OID },
+    { SIGN_RSA_PSS, DIGEST_SHA3_512, CKM_SHA3_512_RSA_PKCS_PSS, NO_OID },
 
-    { SIGN_ECDSA, "SHA1", CKM_ECDSA_SHA1, X962_SHA1 },
-    { SIGN_ECDSA, "SHA2-224", CKM_ECDSA_SHA224, X962_SHA2(1) },
-    { SIGN_ECDSA, "SHA2-256", CKM_ECDSA_SHA256, X962_SHA2(2) },
-    { SIGN_ECDSA, "SHA2-384", CKM_ECDSA_SHA384, X962_SHA2(3) },
-    { SIGN_ECDSA, "SHA2-512", CKM_ECDSA_SHA512, X962_SHA2(4) },
-    { SIGN_ECDSA, "SHA3-224", CKM_ECDSA_SHA3_224, NIST_SIG(9) },
-    { SIGN_ECDSA, "SHA3-256", CKM_ECDSA_SHA3_256, NIST_SIG(10) },
-    { SIGN_ECDSA, "SHA3-384", CKM_ECDSA_SHA3_384, NIST_SIG(11) },
-    { SIGN_ECDSA, "SHA3-512", CKM_ECDSA_SHA3_512, NIST_SIG(12) },
+    { SIGN_ECDSA, DIGEST_SHA1, CKM_ECDSA_SHA1, X962_SHA1 },
+    { SIGN_ECDSA, DIGEST_SHA2_224, CKM_ECDSA_SHA224, X962_SHA2(1) },
+    { SIGN_ECDSA, DIGEST_SHA2_256, CKM_ECDSA_SHA256, X962_SHA2(2) },
+    { SIGN_ECDSA, DIGEST_SHA2_384, CKM_ECDSA_SHA384, X962_SHA2(3) },
+    { SIGN_ECDSA, DIGEST_SHA2_512, CKM_ECDSA_SHA512, X962_SHA2(4) },
+    { SIGN_ECDSA, DIGEST_SHA3_224, CKM_ECDSA_SHA3_224, NIST_SIG(9) },
+    { SIGN_ECDSA, DIGEST_SHA3_256, CKM_ECDSA_SHA3_256, NIST_SIG(10) },
+    { SIGN_ECDSA, DIGEST_SHA3_384, CKM_ECDSA_SHA3_384, NIST_SIG(11) },
+    { SIGN_ECDSA, DIGEST_SHA3_512, CKM_ECDSA_SHA3_512, NIST_SIG(12) },
 };
 
 /* What signs a digest that was made before. */
 static const CK_MECHANISM_TYPE hashed_before[] = {
-    [SIGN_RSA_PKCS1] = CKM_RSA_PKCS,
-    [SIGN_RSA_PSS] = CKM_RSA_PKCS_PSS,
-    [SIGN_RSA_RAW] = CKM_RSA_X_509,
-    [SIGN_ECDSA] = CKM_ECDSA,
+    [SIGN_RSA_PKCS1] = CKM_RSA_PKCS, [SIGN_RSA_PSS] = CKM_RSA_PKCS_PSS,
+    [SIGN_RSA_RAW] = CKM_RSA_X_509,  [SIGN_ECDSA] = CKM_ECDSA,
     [SIGN_EDDSA] = CKM_EDDSA,
 };
 
@@ -84,8 +82,8 @@ static size_t row_find(const struct sign_request *request)
 
     if (request->digest == NULL)
         return COUNT(rows);
-    while (i < COUNT(rows) && (rows[i].scheme != request->scheme ||
-                               !names_have(request->digest->names, rows[i].digest)))
+    while (i < COUNT(rows) &&
+           (rows[i].scheme != request->scheme || request->digest != &digests[rows[i].digest]))
         i++;
     return i;
 }
@@ -94,8 +92,7 @@ static void set_eddsa_params(const struct sign_request *request, struct sign_mec
 {
     out->eddsa = (struct eddsa_params){ .phFlag = request->prehash,
                                         .ulContextDataLen = request->context.len,
-                                        .pContextData =
-                                            ck_input(request->context.data) };
+                                        .pContextData = ck_input(request->context.data) };
     out->ck.pParameter = &out->eddsa;
     out->ck.ulParameterLen = sizeof(out->eddsa);
 }
