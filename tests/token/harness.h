@@ -75,7 +75,7 @@ void fault(const char *rules);
 void fault_callback(void (*function)(void));
 unsigned long calls(const char *function);
 void calls_reset(void);
-void *fault_symbol(const char *name);
+void *fault_symbol(const char *name); /* what it exports */
 
 /* How often, since the last reset, C_Initialize or C_Finalize ran beside another call. */
 unsigned long calls_overlapping(void);
