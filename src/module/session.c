@@ -63,6 +63,7 @@ static CK_RV count_check(CK_ULONG count, CK_ULONG most, CK_RV rv)
 
 CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags)
 {
+    session->id = slot;
     return P11_CALL(session->module, C_OpenSession, slot, flags, NULL, NULL, &session->ck);
 }
 

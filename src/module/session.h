@@ -37,6 +37,7 @@ struct session {
     struct session *next;
     struct slot *slot; /* token/slot.h */
     struct module *module;
+    CK_SLOT_ID id; /* where it was opened, wherever the token is by now */
     CK_SESSION_HANDLE ck;
     unsigned long epoch;
     const atomic_ulong *now; /* the epoch of its token at this time */

@@ -19,7 +19,7 @@ static CK_RV raise_standing(struct session *session, bool login, struct pin_sour
 {
     struct slot *slot = session->slot;
     CK_FLAGS flags = 0;
-    CK_RV rv = slot_identify(slot, &flags);
+    CK_RV rv = slot_identify(slot, session->id, &flags);
 
     *reached = session->standing;
     if (rv != CKR_OK)

@@ -199,14 +199,14 @@ static CK_RV lockout_check(CK_FLAGS flags)
 }
 
 /* The flags of this moment, if they let a PIN be tried. */
-static CK_RV flags_check(struct slot *slot, const CK_FLAGS *fresh, CK_FLAGS *flags)
+static CK_RV flags_check(struct session *session, const CK_FLAGS *fresh, CK_FLAGS *flags)
 {
     CK_RV rv = CKR_OK;
 
     if (fresh != NULL)
         *flags = *fresh;
     else
-        rv = slot_identify(slot, flags);
+        rv = slot_identify(session->slot, session->id, flags);
     return rv == CKR_OK ? lockout_check(*flags) : rv;
 }
 
@@ -328,14 +328,14 @@ static CK_RV guard(struct session *session, CK_USER_TYPE user, struct pin_source
     struct pin_source none = { .operation = 0 };
     _cleanup_(showing_scoped) struct showing showing = { .session = session, .user = user };
     CK_FLAGS flags = 0;
-    CK_RV rv = flags_check(session->slot, fresh, &flags);
+    CK_RV rv = flags_check(session, fresh, &flags);
 
     showing.pins = pins != NULL ? pins : &none;
     pins_number(showing.pins);
     if (rv == CKR_OK && (flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
         rv = showing_find(&showing);
     if (rv == CKR_OK && showing.pin.asked)
-        rv = flags_check(session->slot, NULL, &flags);
+        rv = flags_check(session, NULL, &flags);
     if (rv == CKR_OK)
         rv = shown_check(session->slot, showing.hash, showing.pins->operation);
     if (rv == CKR_OK)

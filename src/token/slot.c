@@ -218,10 +218,10 @@ void slot_changed(struct slot *slot)
     atomic_fetch_add(&slot->changes, 1);
 }
 
-CK_RV slot_identify(struct slot *slot, CK_FLAGS *flags)
+CK_RV slot_identify(struct slot *slot, CK_SLOT_ID id, CK_FLAGS *flags)
 {
     CK_TOKEN_INFO info = { 0 };
-    CK_RV rv = token_info(slot->module, slot_id(slot), &info);
+    CK_RV rv = token_info(slot->module, id, &info);
 
     if (rv != CKR_OK)
         return rv;
@@ -348,7 +348,7 @@ static bool works(struct slot *slot)
 {
     CK_FLAGS flags;
 
-    return pool_in_use(&slot->pool) && slot_identify(slot, &flags) == CKR_OK;
+    return pool_in_use(&slot->pool) && slot_identify(slot, slot_id(slot), &flags) == CKR_OK;
 }
 
 static bool others_work(struct module *module, const struct slot *but)

@@ -22,17 +22,15 @@
  *                     C_GetAttributeValue reads, or of one with
  *     of=CKA_NAME
  *     count=N         the same for the number of slots or objects
- *     text=KIND       the texts of C_GetTokenInfo: "full" (to the last byte, without padding), "nul"
- *                     (with NUL for padding), "nul-inside", "control" or "not-utf8" (with such
- *                     characters behind them)
- *     flags=HEX       what C_GetMechanismInfo says, beside key sizes that make no sense
- *                     (these five change what the real module said, once it was called, and nothing
- *                     that it wrote into buffers of the caller's length)
- *     slots=ID:REAL,...  from this call on there are no slots but these, each with the token that the
- *                     real module has in slot REAL, and all sessions are closed; "slots=" for the
- *                     real module's own. It outlives the rule. Numbers in hex
- *     token=LABEL     only calls for this token count: by a slot of it or by a session with it
- *     until-restart   the rule ends with the next C_Initialize, which it does not apply to
+ *     text=KIND       the texts of C_GetTokenInfo: "full" (to the last byte, without padding),
+ * "nul" (with NUL for padding), "nul-inside", "control" or "not-utf8" (with such characters behind
+ * them) flags=HEX       what C_GetMechanismInfo says, beside key sizes that make no sense (these
+ * five change what the real module said, once it was called, and nothing that it wrote into buffers
+ * of the caller's length) slots=ID:REAL,...  from this call on there are no slots but these, each
+ * with the token that the real module has in slot REAL, and all sessions are closed; "slots=" for
+ * the real module's own. It outlives the rule. Numbers in hex token=LABEL     only calls for this
+ * token count: by a slot of it or by a session with it until-restart   the rule ends with the next
+ * C_Initialize, which it does not apply to
  *
  * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these
  * flags to what C_GetTokenInfo and C_GetSlotInfo say. "hide HEX" is a mechanism that the token does
@@ -204,7 +202,7 @@ static bool add_count(const char *value, struct lie *lie)
 
 #define A(type)                                                                                    \
     {                                                                                              \
-        #type, type                                                                                \
+#type, type                                                                                \
     }
 
 static bool add_of(const char *value, struct lie *lie)
@@ -584,8 +582,7 @@ static bool find_place(ck_slot_id_t *slot)
     }
 PLACED(C_GetSlotInfo, (ck_slot_id_t slot, struct ck_slot_info *info), (slot, info))
 PLACED(C_GetTokenInfo, (ck_slot_id_t slot, struct ck_token_info *info), (slot, info))
-PLACED(C_GetMechanismList,
-       (ck_slot_id_t slot, ck_mechanism_type_t *list, unsigned long *count),
+PLACED(C_GetMechanismList, (ck_slot_id_t slot, ck_mechanism_type_t *list, unsigned long *count),
        (slot, list, count))
 PLACED(C_GetMechanismInfo,
        (ck_slot_id_t slot, ck_mechanism_type_t type, struct ck_mechanism_info *info),
@@ -698,7 +695,7 @@ static _Thread_local struct lie lie;
         lie = verdict.answers && !verdict.after ? (struct lie){ 0 } : verdict.lie;                 \
         if (!verdict.answers || verdict.after) {                                                   \
             (void)pthread_rwlock_rdlock(&calls_under_way);                                         \
-            rv = placed.name arguments;                                                             \
+            rv = placed.name arguments;                                                            \
             (void)pthread_rwlock_unlock(&calls_under_way);                                         \
             rv = settle(INDEX_##name, &verdict, rv);                                               \
         }                                                                                          \
