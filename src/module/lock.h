@@ -26,8 +26,8 @@ bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline);
 /* A token's own: what every operation passes, so that tokens do not wait for each other. It exists
  * until the process ends. No other is taken while it is held. */
 struct mutex {
-    struct mutex *next; /* of those that a fork takes */
     pthread_mutex_t mutex;
+    struct mutex *next; /* of those that a fork takes */
 };
 
 /* Under the lock. */

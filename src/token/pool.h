@@ -26,29 +26,32 @@ struct pool_limits {
     unsigned retry_ms; /* pkcs11-retry-ms */
 };
 
-/* Of no use to others but through the functions below. */
+/* Of no use to others but through the functions below. What every operation writes has cache lines of
+ * its own (of 64 bytes), so that the epoch, which every call reads, stays in those of all processors. */
 struct pool {
     struct slot *slot;
-    struct mutex mutex;
     atomic_ulong epoch; /* changed under the mutex; read without it where the answer may be old */
 
+    _Alignas(64) struct mutex mutex;
     /* under the mutex */
-    struct session *members; /* all that have not been freed, of whatever epoch */
     struct session *idle;
-    struct session *keeper; /* where session objects are made: open for as long as they live */
-    bool keeper_busy;
     unsigned idle_count;
-    unsigned taken;   /* by somebody, of whatever epoch, the keeper included */
-    unsigned open;    /* of this epoch, idle or taken or being opened; without the keeper */
-    unsigned closing; /* of open: on their way out */
-    bool awaited;     /* somebody waits for taken to be 0 */
+    unsigned taken;     /* by somebody, of whatever epoch, the keeper included */
+    unsigned open;      /* of this epoch, idle or taken or being opened; without the keeper */
+    unsigned limit;     /* of open: what the configuration and the token allow */
+    unsigned keep_idle; /* sessions that stay open without work */
     enum standing standing;
-    bool admitting; /* a thread identifies the token or logs in, and the others wait */
-    bool mending;   /* a thread looks for the token, and nobody gets a session meanwhile */
-    struct waiter *waiters, **waiters_end; /* for sessions, the first one first */
-    uint64_t turn;          /* clock_ns when the first of them comes before all others */
-    unsigned limit;         /* of open: what the configuration and the token allow */
-    unsigned keep_idle;     /* sessions that stay open without work */
+    bool awaited;           /* somebody waits for taken to be 0 */
+    bool mending;           /* a thread looks for the token, and nobody gets a session meanwhile */
+    struct waiter *waiters; /* for sessions, the first one first */
+
+    _Alignas(64) struct waiter **waiters_end;
+    uint64_t turn;           /* clock_ns when the first of them comes before all others */
+    struct session *members; /* all that have not been freed, of whatever epoch */
+    struct session *keeper;  /* where session objects are made: open for as long as they live */
+    bool keeper_busy;
+    bool admitting;         /* a thread identifies the token or logs in, and the others wait */
+    unsigned closing;       /* of open: on their way out */
     unsigned wait_ms;       /* for a session, when all are busy */
     pthread_cond_t changed; /* standing, keeper_busy, or taken */
 };

@@ -1,5 +1,8 @@
 #include "token/slot.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include <openssl/crypto.h>
 
 #include "base/scope.h"
@@ -24,10 +27,11 @@ CK_SLOT_ID slot_id(struct slot *slot)
 /* Under the lock */
 static struct slot *slot_new(struct module *module, CK_SLOT_ID id, const CK_TOKEN_INFO *token)
 {
-    struct slot *slot = OPENSSL_zalloc(sizeof(*slot));
+    struct slot *slot = aligned_alloc(_Alignof(struct slot), sizeof(*slot)); /* never freed */
 
     if (slot == NULL)
         return NULL;
+    memset(slot, 0, sizeof(*slot));
     slot->module = module;
     slot->id = id;
     slot->token = token_of(token);
