@@ -36,6 +36,7 @@ static struct module *module_of(const struct pool *pool)
 
 static void epoch_begin(struct pool *pool)
 {
+    pool->left = 0;
     atomic_store_explicit(&pool->epoch, epoch_next(), memory_order_release);
 }
 
@@ -160,7 +161,10 @@ static bool is_last(const struct pool *pool)
 /* The end of the epoch by the closing of its last session, which is the first of the next. */
 static void last_leaves(struct pool *pool, struct session *session)
 {
+    unsigned long epoch = atomic_load(&pool->epoch);
+
     members_free(pool, epoch_end(pool));
+    pool->left = epoch;
     session->epoch = atomic_load(&pool->epoch);
     pool->open = 1;
 }
@@ -642,13 +646,20 @@ static void free_list(struct pool *pool, struct session *list)
     mutex_release(&pool->mutex);
 }
 
+/* Under the mutex: whether a failure in this epoch is still to be mended. The session that failed
+ * may have been the last one, which has ended the epoch and mended nothing. */
+static bool is_unmended(const struct pool *pool, unsigned long epoch)
+{
+    return !pool->mending && (epoch == atomic_load(&pool->epoch) || epoch == pool->left);
+}
+
 bool pool_mend(struct pool *pool, unsigned long epoch, bool close)
 {
     struct session *list = NULL;
     bool first;
 
     mutex_take(&pool->mutex);
-    first = epoch == atomic_load(&pool->epoch) && !pool->mending;
+    first = is_unmended(pool, epoch);
     if (first) {
         list = epoch_end(pool);
         pool->mending = true;

@@ -915,6 +915,7 @@ EXPORT void fault_callback(void (*function)(void));
 EXPORT unsigned long count_calls(const char *name);
 EXPORT void count_reset(void);
 EXPORT unsigned long count_overlaps(void);
+EXPORT unsigned long count_sessions(void);
 
 /* Puts these rules in the place of the ones before; "" for none, and the tokens are back. */
 void fault_rules(const char *text)
@@ -948,6 +949,17 @@ void count_reset(void)
     (void)pthread_mutex_lock(&lock);
     overlaps = 0;
     (void)pthread_mutex_unlock(&lock);
+}
+
+/* How many sessions are open that were opened through this module. */
+unsigned long count_sessions(void)
+{
+    unsigned long count;
+
+    (void)pthread_mutex_lock(&lock);
+    count = (unsigned long)sessions_open;
+    (void)pthread_mutex_unlock(&lock);
+    return count;
 }
 
 unsigned long count_overlaps(void)

@@ -267,3 +267,11 @@ unsigned long calls_overlapping(void)
     *(void **)&count_overlaps = fault_symbol("count_overlaps");
     return count_overlaps();
 }
+
+unsigned long sessions_open(void)
+{
+    unsigned long (*count_sessions)(void);
+
+    *(void **)&count_sessions = fault_symbol("count_sessions");
+    return count_sessions();
+}

@@ -80,4 +80,7 @@ void *fault_symbol(const char *name); /* what it exports */
 /* How often, since the last reset, C_Initialize or C_Finalize ran beside another call. */
 unsigned long calls_overlapping(void);
 
+/* Sessions that the provider has open with the module of tests/fault. */
+unsigned long sessions_open(void);
+
 #endif

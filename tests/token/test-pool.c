@@ -1,0 +1,276 @@
+/* What the pool of sessions counts, and what it leaves open in the token, when tokens fail. Each
+ * case is a process of its own, since what is learnt of a token stays. */
+#include "harness.h"
+#include "operator.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+
+#include "pkcs11_bridge.h"
+
+#define SETTINGS  "pkcs11-log = none\npkcs11-retry-ms = 3000\n"
+#define ELSEWHERE 0x77UL /* a slot that SoftHSM does not have */
+
+static OSSL_LIB_CTX *libctx;
+
+static EVP_PKEY *load(const char *label)
+{
+    EVP_PKEY *key = key_load(libctx, label, "private");
+
+    assert_non_null(key);
+    return key;
+}
+
+static void must_sign(EVP_PKEY *key)
+{
+    char error[600];
+
+    if (!key_signs(libctx, key))
+        fail_msg("%s", last_error(error, sizeof(error)));
+}
+
+/* A session key, P-256, on the token soft. */
+static EVP_PKEY *session_key(void)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    char uri[] = "pkcs11:token=soft", yes[] = "yes", group[] = "P-256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, uri, sizeof(uri) - 1),
+        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, yes, sizeof(yes) - 1),
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group) - 1),
+        OSSL_PARAM_END,
+    };
+    EVP_PKEY *key = NULL;
+    char error[600];
+
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
+    if (EVP_PKEY_generate(ctx, &key) != 1)
+        fail_msg("%s", last_error(error, sizeof(error)));
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+/* Where threads stay inside the module until all are let out. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned arrived;
+    bool open;
+} hold = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false };
+
+static void stay(void)
+{
+    pthread_mutex_lock(&hold.lock);
+    hold.arrived++;
+    pthread_cond_broadcast(&hold.changed);
+    while (!hold.open)
+        pthread_cond_wait(&hold.changed, &hold.lock);
+    pthread_mutex_unlock(&hold.lock);
+}
+
+static void hold_begin(void)
+{
+    hold.arrived = 0;
+    hold.open = false;
+    fault_callback(stay);
+}
+
+/* Waits for so many threads, or until it is plain that they don't come. */
+static unsigned await_stay(unsigned number)
+{
+    struct timespec deadline;
+    unsigned arrived;
+    int rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 20;
+    pthread_mutex_lock(&hold.lock);
+    while (hold.arrived < number && rc == 0)
+        rc = pthread_cond_timedwait(&hold.changed, &hold.lock, &deadline);
+    arrived = hold.arrived;
+    pthread_mutex_unlock(&hold.lock);
+    return arrived;
+}
+
+static void let_out(void)
+{
+    pthread_mutex_lock(&hold.lock);
+    hold.open = true;
+    pthread_cond_broadcast(&hold.changed);
+    pthread_mutex_unlock(&hold.lock);
+}
+
+/* A signature in a thread. */
+struct signer {
+    pthread_t thread;
+    EVP_PKEY *key;
+    bool ok;
+    char error[600];
+};
+
+static void *sign(void *arg)
+{
+    struct signer *signer = arg;
+
+    signer->ok = key_signs(libctx, signer->key);
+    (void)last_error(signer->error, sizeof(signer->error));
+    return NULL;
+}
+
+static void sign_begin(struct signer *signer, EVP_PKEY *key)
+{
+    signer->key = key;
+    assert_int_equal(pthread_create(&signer->thread, NULL, sign, signer), 0);
+}
+
+static void sign_end(struct signer *signer)
+{
+    pthread_join(signer->thread, NULL);
+    if (!signer->ok)
+        fail_msg("%s", signer->error);
+}
+
+/* Time for other threads to come to where they wait. Too little proves less, and fails nothing. */
+static void settle(void)
+{
+    usleep(200000);
+}
+
+/* So many signatures at the same time, each on a session of its own; the number that were. */
+#define MOST 8
+static unsigned sign_together(EVP_PKEY *key, unsigned number)
+{
+    struct signer signers[MOST];
+    unsigned arrived;
+    char rule[64];
+
+    hold_begin();
+    (void)snprintf(rule, sizeof(rule), "C_Sign 1 %u - callback", number);
+    fault(rule);
+    for (unsigned n = 0; n < number; n++)
+        sign_begin(&signers[n], key);
+    arrived = await_stay(number);
+    let_out();
+    for (unsigned n = 0; n < number; n++)
+        sign_end(&signers[n]);
+    fault("");
+    return arrived;
+}
+
+static void end(EVP_PKEY *key)
+{
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* No session stays open without work, so that the one of a token that failed is the last: the token
+ * is looked for all the same, though another is in its slot now. */
+static void moves(const char *more)
+{
+    EVP_PKEY *key;
+    CK_SLOT_ID soft[1], second[1];
+    char rule[128];
+
+    libctx = libctx_new_faulty(more);
+    key = load("p256");
+    must_sign(key);
+    assert_int_equal(operator_slots("soft", soft, 1), 1);
+    assert_int_equal(operator_slots("second", second, 1), 1);
+    (void)snprintf(rule, sizeof(rule), "C_SignInit 1 1 - slots=%lx:%lx,%lx:%lx", soft[0], second[0],
+                   ELSEWHERE, soft[0]);
+    fault(rule);
+    must_sign(key);
+    must_sign(key);
+    end(key);
+}
+
+static void test_pool_moves(void **state)
+{
+    (void)state;
+    moves(SETTINGS "pkcs11-module-cache-sessions = 0\n");
+}
+
+static void test_pool_moves_kept(void **state)
+{
+    (void)state;
+    moves(SETTINGS);
+}
+
+/* The program's own sessions: their numbers may be those that the provider's had before the module
+ * was started anew. */
+#define SESSIONS 400
+static CK_SESSION_HANDLE sessions[SESSIONS];
+static struct signer other;
+
+static void restart_by_program(void)
+{
+    assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+    sign_begin(&other, other.key);
+    pthread_join(other.thread, NULL);
+    for (unsigned n = 0; n < SESSIONS; n++)
+        sessions[n] = operator_session(false);
+}
+
+/* A call outside of sessions says that the module is not initialised, when it has been again for
+ * long. */
+static void restart_by_other(void)
+{
+    assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+    sign_begin(&other, other.key);
+    pthread_join(other.thread, NULL);
+}
+
+static void make_second(void)
+{
+    assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+    (void)operator_init_token("second", "1234");
+    assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_pool_moves),
+    cmocka_unit_test(test_pool_moves_kept),
+};
+
+static int run_one(const struct CMUnitTest *test)
+{
+    const struct CMUnitTest group[] = { *test };
+
+    alarm(90);
+    return cmocka_run_group_tests_name(test->name, group, NULL, NULL);
+}
+
+/* Whether a process that does this ends well. */
+static bool in_child(const struct CMUnitTest *test)
+{
+    int status = -1;
+    pid_t pid;
+
+    (void)fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        exit(run_one(test));
+    if (pid == -1 || waitpid(pid, &status, 0) != pid || status != 0)
+        printf("%s: status 0x%x\n", test->name, (unsigned)status);
+    return status == 0;
+}
+
+/* test-pool [NAME]: all, or the one of this name */
+int main(int argc, char **argv)
+{
+    bool ok = true;
+
+    operator_open();
+    make_second();
+    for (size_t i = 0; i < COUNT_OF(tests); i++)
+        if (argc < 2 || strcmp(argv[1], tests[i].name) == 0)
+            ok &= in_child(&tests[i]);
+    return ok ? 0 : 1;
+}
