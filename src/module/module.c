@@ -136,6 +136,7 @@ bool module_ready(const struct module *module)
 static void module_down(struct module *module, enum module_state state)
 {
     module->listed = module->has_info = false;
+    atomic_fetch_add(&module->life, 1);
     module->tenant->forget(module);
     module->state = state;
 }
@@ -261,9 +262,9 @@ void module_stay(struct module *module)
     lock_release();
 }
 
-void module_lost(struct module *module)
+void module_lost(struct module *module, unsigned long life)
 {
-    if (module_ready(module))
+    if (module_ready(module) && life == atomic_load(&module->life))
         module_down(module, MODULE_DOWN);
 }
 

@@ -46,6 +46,7 @@ struct module {
     atomic_bool ended; /* finalised for the end of the process: no call any more */
     atomic_flag end_follows_start, end_follows_login;
     _Atomic(enum module_state) state; /* changed under the lock */
+    atomic_ulong life; /* counts its starts and ends: no session outlasts one; the same */
 
     /* under the lock (module/lock.h) */
     unsigned users;
@@ -75,8 +76,9 @@ CK_RV module_start(struct module *module);
  * module until it is released: a restart takes that mutex before it goes on. */
 bool module_ready(const struct module *module);
 
-/* Under the lock: the module was found finalised; the next use starts it again. */
-void module_lost(struct module *module);
+/* Under the lock: the module was found finalised by a call that began in this life of it; the next
+ * use starts it again. */
+void module_lost(struct module *module, unsigned long life);
 
 /* Somebody has logged in. What the module registered for exit() meanwhile comes after C_Finalize as
  * well. */

@@ -39,7 +39,7 @@ static void repair_module(struct slot *slot, unsigned long epoch)
 {
     lock_take();
     if (atomic_load(&slot->pool.epoch) == epoch)
-        module_lost(slot->module);
+        module_lost(slot->module, atomic_load(&slot->module->life));
     lock_release();
 }
 

@@ -12,7 +12,7 @@
 #include "module/retry.h"
 
 /* Mends what a call outside a session needs: the module, or time. */
-static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)
+static bool mend(struct scan *scan, struct retry *retry, unsigned long life, CK_RV rv)
 {
     const char *name = call_name();
 
@@ -22,7 +22,7 @@ static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)
         return false;
     if (verdict.repair == REPAIR_MODULE) {
         lock_take();
-        module_lost(scan->module);
+        module_lost(scan->module, life);
         lock_release();
     }
     if (!retry_pause(retry))
@@ -36,10 +36,13 @@ static bool mend(struct scan *scan, struct retry *retry, CK_RV rv)
 #define RETRYING(scan, call)                                                                       \
     __extension__({                                                                                \
         struct retry retry_ = { .budget_ms = (scan)->limits->retry_ms };                           \
+        unsigned long life_;                                                                       \
         CK_RV rv_;                                                                                 \
                                                                                                    \
-        while ((rv_ = (call)) != CKR_OK && mend(scan, &retry_, rv_))                               \
-            ;                                                                                      \
+        do {                                                                                       \
+            life_ = atomic_load(&(scan)->module->life);                                            \
+            rv_ = (call);                                                                          \
+        } while (rv_ != CKR_OK && mend(scan, &retry_, life_, rv_));                                \
         rv_;                                                                                       \
     })
 

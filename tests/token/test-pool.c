@@ -227,6 +227,27 @@ static void restart_by_other(void)
     pthread_join(other.thread, NULL);
 }
 
+static void test_pool_late_answer(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS);
+    other.key = load("p384");
+    must_sign(other.key);
+    calls_reset();
+    fault_callback(restart_by_other);
+    fault("C_GetSlotList 1 1 CKR_CRYPTOKI_NOT_INITIALIZED callback");
+    key = key_load_uri(libctx, "pkcs11:token=nowhere;object=none");
+    assert_null(key);
+    fault("");
+    assert_true(other.ok);
+    assert_int_equal(calls("C_Initialize"), 1);
+    EVP_PKEY_free(other.key);
+    end(NULL);
+    assert_int_equal(calls("C_Finalize"), 1);
+}
+
 static void make_second(void)
 {
     assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
@@ -237,6 +258,7 @@ static void make_second(void)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_moves),
     cmocka_unit_test(test_pool_moves_kept),
+    cmocka_unit_test(test_pool_late_answer),
 };
 
 static int run_one(const struct CMUnitTest *test)
