@@ -293,11 +293,13 @@ static void restart_withdraw(struct module *module)
     lock_release();
 }
 
-/* With the gate shut and no call under way, so that none runs into C_Finalize. False where one does
- * not come back. */
-static bool finalise_and_initialise(struct module *module, CK_RV *rv)
+/* With the gate shut and no call under way, so that none runs into C_Finalize, and none finds the
+ * module started anew before all that is of its life before is void. False where one does not come
+ * back. */
+static bool finalise_and_initialise(struct module *module)
 {
     bool clear;
+    CK_RV rv;
 
     if (!gate_close(RESTART_WAIT_MS))
         return false;
@@ -305,7 +307,11 @@ static bool finalise_and_initialise(struct module *module, CK_RV *rv)
     if (clear) {
         log_line("%s: finalising it and initialising it again", module->path);
         (void)P11_CALL(module, C_Finalize, NULL);
-        *rv = initialise(module, &module->ours);
+        rv = initialise(module, &module->ours);
+        lock_take();
+        module->restarted = clock_ms();
+        lock_release();
+        module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
     }
     gate_open();
     return clear;
@@ -314,7 +320,6 @@ static bool finalise_and_initialise(struct module *module, CK_RV *rv)
 static void restart(struct module *module)
 {
     bool claimed;
-    CK_RV rv;
 
     lock_take();
     claimed = restart_claim(module);
@@ -322,14 +327,8 @@ static void restart(struct module *module)
     if (!claimed)
         return;
     if (!module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) ||
-        !finalise_and_initialise(module, &rv)) {
+        !finalise_and_initialise(module))
         restart_withdraw(module);
-        return;
-    }
-    lock_take();
-    module->restarted = clock_ms();
-    lock_release();
-    module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
 }
 
 void module_restart(struct module *module, const struct slot *slot)

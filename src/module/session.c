@@ -64,6 +64,7 @@ static CK_RV count_check(CK_ULONG count, CK_ULONG most, CK_RV rv)
 CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags)
 {
     session->id = slot;
+    session->life = atomic_load(&session->module->life);
     return P11_CALL(session->module, C_OpenSession, slot, flags, NULL, NULL, &session->ck);
 }
 
@@ -75,7 +76,11 @@ CK_RV session_close(struct session *session)
 
 CK_RV session_close_stale(struct session *session)
 {
-    return P11_CALL(session->module, C_CloseSession, session->ck);
+    WITHIN_GATE; /* the module is not started anew between the look and the call */
+
+    return session->life == atomic_load(&session->module->life)
+               ? P11_CALL(session->module, C_CloseSession, session->ck)
+               : stale("C_CloseSession");
 }
 
 CK_RV session_info(struct session *session, CK_SESSION_INFO *info)

@@ -516,9 +516,9 @@ static void left(struct pool *pool, struct session *session)
  * not where its number has been given out again, or the module was started anew. */
 static void close_one(struct session *session, bool current)
 {
-    if (current)
-        (void)session_close(session);
-    else if (module_ready(session->module) && !slots_have_session(session->module, session->ck))
+    if (current && session_close(session) != RV_STALE)
+        return;
+    if (module_ready(session->module) && !slots_have_session(session->module, session->ck))
         (void)session_close_stale(session);
 }
 

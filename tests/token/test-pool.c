@@ -218,6 +218,32 @@ static void restart_by_program(void)
         sessions[n] = operator_session(false);
 }
 
+static void test_pool_sessions_of_program(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+    for (int n = 0; n < 100; n++) /* the number of the session is one of those to come */
+        assert_int_equal(p11->C_CloseSession(operator_session(false)), CKR_OK);
+    libctx = libctx_new_faulty(SETTINGS);
+    key = load("p256");
+    other.key = load("p384");
+    fault_callback(restart_by_program);
+    fault("C_SignInit 1 1 - callback");
+    must_sign(key);
+    fault("");
+    assert_true(other.ok);
+    for (unsigned n = 0; n < SESSIONS; n++) {
+        CK_SESSION_INFO info;
+
+        if (p11->C_GetSessionInfo(sessions[n], &info) != CKR_OK)
+            fail_msg("session %lu was closed", sessions[n]);
+    }
+    EVP_PKEY_free(other.key);
+    end(key);
+}
+
 /* A call outside of sessions says that the module is not initialised, when it has been again for
  * long. */
 static void restart_by_other(void)
@@ -258,6 +284,7 @@ static void make_second(void)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_moves),
     cmocka_unit_test(test_pool_moves_kept),
+    cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
 };
 
