@@ -48,10 +48,12 @@ void copy_lost(struct object *object)
     copy_count_anew(object);
 }
 
-/* A session can be spared for the copy, and the token has kept those there were. */
+/* A session can be spared for the copy, there is none yet, and the token has kept those there were.
+ */
 static bool copy_can_be_kept(struct object *object)
 {
-    return atomic_load(&object->copy.losses) < LOSSES_MOST && pool_limit(&object->slot->pool) > 1;
+    return !pool_knows(&object->slot->pool, handle_load(&object->copy.handle)) &&
+           atomic_load(&object->copy.losses) < LOSSES_MOST && pool_limit(&object->slot->pool) > 1;
 }
 
 /* auto: where the slot does not say that it is hardware. */

@@ -274,6 +274,29 @@ static void test_pool_late_answer(void **state)
     assert_int_equal(calls("C_Finalize"), 1);
 }
 
+/* The original's handle goes stale while there is a copy: the next copy takes its place, and none is
+ * left when the key goes. */
+static void test_pool_copy_for_copy(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS);
+    key = load("p256");
+    calls_reset();
+    for (int n = 0; n < 5; n++)
+        must_sign(key);
+    assert_int_equal(calls("C_CopyObject"), 1);
+    usleep(1200000); /* the original is used next */
+    fault("C_SignInit 1 1 CKR_KEY_HANDLE_INVALID");
+    for (int n = 0; n < 5; n++)
+        must_sign(key);
+    fault("");
+    EVP_PKEY_free(key);
+    assert_int_equal(calls("C_DestroyObject"), calls("C_CopyObject"));
+    end(NULL);
+}
+
 static void make_second(void)
 {
     assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
@@ -286,6 +309,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_moves_kept),
     cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
+    cmocka_unit_test(test_pool_copy_for_copy),
 };
 
 static int run_one(const struct CMUnitTest *test)
