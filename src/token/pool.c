@@ -96,6 +96,7 @@ static void member_free(struct pool *pool, struct session *session)
         position = &(*position)->peer;
     if (*position != NULL)
         *position = session->peer;
+    pool->squeezed = 0;
     OPENSSL_free(session);
 }
 
@@ -169,10 +170,15 @@ static void last_leaves(struct pool *pool, struct session *session)
     pool->open = 1;
 }
 
+static bool has_room(const struct pool *pool)
+{
+    return pool->open < pool->limit && (pool->squeezed == 0 || pool->open < pool->squeezed);
+}
+
 /* Whether a session can be had now: an idle one, or a place to open one. */
 static bool can_serve(const struct pool *pool)
 {
-    return !pool->mending && (pool->idle != NULL || pool->open < pool->limit) &&
+    return !pool->mending && (pool->idle != NULL || has_room(pool)) &&
            module_ready(module_of(pool));
 }
 
@@ -182,7 +188,7 @@ static void claim_make(struct pool *pool, bool write, struct claim *claim)
     pool->taken++;
     if (claim->session != NULL) {
         claim->session->standing = pool->standing;
-    } else if (pool->open < pool->limit) {
+    } else if (has_room(pool)) {
         pool->open++;
     } else {
         claim->in_the_way = idle_pop(pool, false);
@@ -335,8 +341,28 @@ static void close_and_free(struct pool *pool, struct session *session)
     mutex_release(&pool->mutex);
 }
 
-/* The place is free again. On CKR_SESSION_COUNT the limit of the token is learnt: no more sessions
- * than are open now. True when there are some to wait for. */
+/* Under the mutex: whether sessions of before are still with somebody. */
+static bool has_outdated(const struct pool *pool)
+{
+    const struct session *session = pool->members;
+
+    while (session != NULL && session_current(session))
+        session = session->peer;
+    return session != NULL;
+}
+
+/* Under the mutex: the token has no more sessions than are open now, for good or until one of before
+ * comes back. */
+static void limit_learn(struct pool *pool)
+{
+    if (has_outdated(pool))
+        pool->squeezed = pool->open;
+    else
+        pool->limit = pool->open;
+}
+
+/* The place is free again. On CKR_SESSION_COUNT the limit of the token is learnt. True when there
+ * are sessions to wait for. */
 static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
 {
     bool learnt;
@@ -346,7 +372,7 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
         pool->open--;
     learnt = rv == CKR_SESSION_COUNT && pool->open > 0;
     if (learnt)
-        pool->limit = pool->open;
+        limit_learn(pool);
     untake(pool);
     offer(pool);
     mutex_release(&pool->mutex);
@@ -701,6 +727,7 @@ void pool_logged_out(struct pool *pool, unsigned long epoch)
         pool->standing = IDENTIFIED;
         epoch_begin(pool);
         idle_go_on(pool);
+        serve(pool);
     }
     mutex_release(&pool->mutex);
 }
@@ -721,7 +748,7 @@ void pool_disown(struct pool *pool)
     pool->keeper_busy = pool->mending = pool->admitting = pool->awaited = false;
     pool_forget(pool);
     pool->members = NULL; /* those that the parent's threads have */
-    pool->taken = 0;
+    pool->taken = pool->squeezed = 0;
 }
 
 void pool_leave(struct pool *pool, bool close)

@@ -52,6 +52,7 @@ struct pool {
     bool keeper_busy;
     bool admitting;         /* a thread identifies the token or logs in, and the others wait */
     unsigned closing;       /* of open: on their way out */
+    unsigned squeezed;      /* of open, while sessions of before fill the token; 0: they don't */
     unsigned long left;     /* the epoch before this one, where it ended with its last session */
     unsigned wait_ms;       /* for a session, when all are busy */
     pthread_cond_t changed; /* standing, keeper_busy, or taken */

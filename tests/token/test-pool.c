@@ -203,6 +203,34 @@ static void test_pool_moves_kept(void **state)
     moves(SETTINGS);
 }
 
+/* While calls of before a failure have not come back, their sessions fill the token. That is not
+ * what the token has for ever after. */
+static void test_pool_full_for_a_while(void **state)
+{
+    struct signer held[3], first, second;
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
+    key = load("rsa2048");
+    hold_begin();
+    fault("sessions 4; C_Sign 1 4 - callback; C_SignInit 4 1 CKR_DEVICE_ERROR");
+    for (unsigned n = 0; n < COUNT_OF(held); n++)
+        sign_begin(&held[n], key);
+    assert_int_equal(await_stay(3), 3);
+    sign_begin(&first, key);
+    assert_int_equal(await_stay(4), 4);
+    sign_begin(&second, key);
+    settle();
+    let_out();
+    for (unsigned n = 0; n < COUNT_OF(held); n++)
+        sign_end(&held[n]);
+    sign_end(&first);
+    sign_end(&second);
+    assert_int_equal(sign_together(key, 4), 4);
+    end(key);
+}
+
 /* The program's own sessions: their numbers may be those that the provider's had before the module
  * was started anew. */
 #define SESSIONS 400
@@ -307,6 +335,7 @@ static void make_second(void)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_moves),
     cmocka_unit_test(test_pool_moves_kept),
+    cmocka_unit_test(test_pool_full_for_a_while),
     cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
     cmocka_unit_test(test_pool_copy_for_copy),
