@@ -447,11 +447,32 @@ static CK_RV keeper_claim(struct pool *pool, unsigned patience_ms, struct claim 
     return CKR_OK;
 }
 
+/* Closes an idle session, but not the last: false where none can be spared. */
+static bool make_way(struct pool *pool)
+{
+    struct session *session = NULL;
+    bool spared;
+
+    mutex_take(&pool->mutex);
+    if (pool->open - pool->closing > 1)
+        session = idle_pop(pool, false);
+    if (session != NULL) {
+        pool->taken++;
+        session->spoilt = true;
+    }
+    spared = session != NULL;
+    mutex_release(&pool->mutex);
+    session_return(&session);
+    return spared;
+}
+
 /* Beside the pool, not counted in it. */
 static CK_RV keeper_open(struct pool *pool, unsigned long epoch, struct session **out)
 {
     CK_RV rv = open_new(pool, epoch, false, out);
 
+    if (rv == CKR_SESSION_COUNT && make_way(pool))
+        rv = open_new(pool, epoch, false, out);
     mutex_take(&pool->mutex);
     if (rv == CKR_OK) {
         (*out)->keeper = true;

@@ -231,6 +231,26 @@ static void test_pool_full_for_a_while(void **state)
     end(key);
 }
 
+/* The session that session keys are made on finds the token full of idle sessions. */
+static void test_pool_keeper_in_full_token(void **state)
+{
+    EVP_PKEY *key, *own;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-module-cache-keys = false\n");
+    key = load("rsa2048");
+    assert_int_equal(sign_together(key, 3), 3);
+    calls_reset();
+    fault("sessions 3");
+    own = session_key();
+    must_sign(own);
+    must_sign(key);
+    assert_int_equal(calls("C_Finalize"), 0);
+    fault("");
+    EVP_PKEY_free(own);
+    end(key);
+}
+
 /* The program's own sessions: their numbers may be those that the provider's had before the module
  * was started anew. */
 #define SESSIONS 400
@@ -336,6 +356,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_moves),
     cmocka_unit_test(test_pool_moves_kept),
     cmocka_unit_test(test_pool_full_for_a_while),
+    cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
     cmocka_unit_test(test_pool_copy_for_copy),
