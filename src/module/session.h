@@ -48,6 +48,7 @@ struct session {
     bool write;             /* opened with CKF_RW_SESSION */
     bool keeper;            /* the one that session objects are made on */
     bool spoilt;            /* not to be used again */
+    bool remains;           /* nobody has it, and it is still open in the token */
     bool committed;         /* token/run.h */
     enum standing standing; /* of its pool, when the session was taken */
 };

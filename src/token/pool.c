@@ -333,12 +333,93 @@ static void untake(struct pool *pool)
         (void)pthread_cond_broadcast(&pool->changed);
 }
 
+/* Whether what C_CloseSession said leaves no session in the token. */
+static bool is_closed(CK_RV rv)
+{
+    return rv == CKR_OK || rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_SESSION_CLOSED ||
+           rv == RV_STALE;
+}
+
+/* Under the mutex: the end of one that nobody has, or what remains of it. */
+static void dispose(struct pool *pool, struct session *session, bool closed)
+{
+    if (closed || session->life != atomic_load(&session->module->life)) {
+        member_free(pool, session);
+        return;
+    }
+    if (!session->keeper)
+        session->epoch = 0; /* not open in the present one, which it may have begun */
+    session->remains = true;
+    session->next = pool->remains;
+    pool->remains = session;
+    atomic_store(&pool->untidy, true);
+}
+
 static void close_and_free(struct pool *pool, struct session *session)
 {
-    (void)session_close_stale(session);
+    bool closed = is_closed(session_close_stale(session));
+
     mutex_take(&pool->mutex);
-    member_free(pool, session);
+    dispose(pool, session, closed);
     mutex_release(&pool->mutex);
+}
+
+/* Closes those that nobody has; those that it may not close, and those after one that the token did
+ * not answer for, remain: each call might take its time. */
+static void close_list(struct pool *pool, struct session *list, bool keepers)
+{
+    bool answers = true;
+
+    while (list != NULL) {
+        struct session *session = list;
+        bool closed = false;
+
+        list = session->next;
+        if (answers && (keepers || !session->keeper))
+            answers = closed = slots_have_session(session->module, session->ck) ||
+                               is_closed(session_close_stale(session));
+        mutex_take(&pool->mutex);
+        dispose(pool, session, closed);
+        offer(pool);
+        mutex_release(&pool->mutex);
+    }
+}
+
+/* Under the mutex: takes what remains of epochs that are over off its list, where nobody has a
+ * session of them and with it objects of a keeper (SoftHSM 2.6 crashes when that is closed under
+ * C_SignInit). */
+static struct session *remains_take(struct pool *pool)
+{
+    struct session *list = NULL, **position = &pool->remains;
+
+    for (struct session *session = pool->members; session != NULL; session = session->peer)
+        if (!session->remains && !session_current(session))
+            return NULL;
+    while (*position != NULL) {
+        struct session *session = *position;
+
+        if (session_current(session)) {
+            position = &session->next;
+            continue;
+        }
+        *position = session->next;
+        session->remains = false;
+        session->next = list;
+        list = session;
+    }
+    atomic_store(&pool->untidy, pool->remains != NULL);
+    return list;
+}
+
+/* The token works again. */
+static void tidy(struct pool *pool)
+{
+    struct session *list;
+
+    mutex_take(&pool->mutex);
+    list = remains_take(pool);
+    mutex_release(&pool->mutex);
+    close_list(pool, list, true);
 }
 
 /* Under the mutex: whether sessions of before are still with somebody. */
@@ -376,6 +457,8 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
     untake(pool);
     offer(pool);
     mutex_release(&pool->mutex);
+    if (rv == CKR_SESSION_COUNT && atomic_load(&pool->untidy))
+        tidy(pool);
     return learnt;
 }
 
@@ -502,8 +585,8 @@ CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session *
     return *out != NULL ? CKR_OK : keeper_open(pool, claim.epoch, out);
 }
 
-/* A spoilt or outdated one is given up but not closed: other threads may be in the middle of a call
- * with an object of it. */
+/* A spoilt or outdated one is given up but not closed yet: other threads may be in the middle of a
+ * call with an object of it. */
 static void keeper_return(struct pool *pool, struct session *keeper)
 {
     bool current = session_current(keeper);
@@ -512,7 +595,7 @@ static void keeper_return(struct pool *pool, struct session *keeper)
     if (current && keeper->spoilt)
         pool->keeper = NULL;
     if (pool->keeper != keeper)
-        member_free(pool, keeper);
+        dispose(pool, keeper, false);
     pool->keeper_busy = false;
     untake(pool);
     (void)pthread_cond_broadcast(&pool->changed);
@@ -548,30 +631,32 @@ static bool leave(struct pool *pool, struct session *session)
 }
 
 /* Under the mutex, after that. */
-static void left(struct pool *pool, struct session *session)
+static void left(struct pool *pool, struct session *session, bool closed)
 {
     if (session_current(session)) {
         pool->closing--;
         pool->open--;
     }
-    member_free(pool, session);
+    dispose(pool, session, closed);
     untake(pool);
     offer(pool);
 }
 
-/* One of an epoch that is over is closed as well, so that the token does not run out of sessions;
+/* Whether it is not open any more. One of an epoch that is over is closed as well, so that the token does not run out of sessions;
  * not where its number has been given out again, or the module was started anew. */
-static void close_one(struct session *session, bool current)
+static bool close_one(struct session *session, bool current)
 {
-    if (current && session_close(session) != RV_STALE)
-        return;
-    if (module_ready(session->module) && !slots_have_session(session->module, session->ck))
-        (void)session_close_stale(session);
+    CK_RV rv = current ? session_close(session) : RV_STALE;
+
+    if (rv != RV_STALE)
+        return is_closed(rv);
+    return module_ready(session->module) && (slots_have_session(session->module, session->ck) ||
+                                             is_closed(session_close_stale(session)));
 }
 
 static void pooled_return(struct pool *pool, struct session *session)
 {
-    bool kept, current = false;
+    bool kept, closed, current = false;
 
     mutex_take(&pool->mutex);
     kept = keep(pool, session);
@@ -580,9 +665,9 @@ static void pooled_return(struct pool *pool, struct session *session)
     mutex_release(&pool->mutex);
     if (kept)
         return;
-    close_one(session, current);
+    closed = close_one(session, current);
     mutex_take(&pool->mutex);
-    left(pool, session);
+    left(pool, session, closed);
     mutex_release(&pool->mutex);
 }
 
@@ -594,6 +679,9 @@ void session_return(struct session **held)
     if (session == NULL)
         return;
     *held = NULL;
+    if (!session->spoilt && atomic_load_explicit(&session->slot->pool.untidy, memory_order_relaxed) &&
+        session_current(session))
+        tidy(&session->slot->pool);
     if (session->keeper)
         keeper_return(&session->slot->pool, session);
     else
@@ -676,16 +764,6 @@ bool pool_has(struct pool *pool, CK_SESSION_HANDLE ck)
     return session != NULL;
 }
 
-/* Stops where the token does not answer: each call might take its time. */
-static void close_list(struct session *list, bool keepers)
-{
-    CK_RV rv = CKR_OK;
-
-    for (; list != NULL && (rv == CKR_OK || rv == CKR_SESSION_HANDLE_INVALID); list = list->next)
-        if (keepers || !list->keeper)
-            rv = session_close_stale(list);
-}
-
 static void free_list(struct pool *pool, struct session *list)
 {
     mutex_take(&pool->mutex);
@@ -713,8 +791,9 @@ bool pool_mend(struct pool *pool, unsigned long epoch, bool close)
     }
     mutex_release(&pool->mutex);
     if (close)
-        close_list(list, false);
-    free_list(pool, list);
+        close_list(pool, list, false);
+    else
+        free_list(pool, list);
     return first;
 }
 
@@ -757,6 +836,8 @@ void pool_forget(struct pool *pool)
 {
     mutex_take(&pool->mutex);
     members_free(pool, epoch_end(pool));
+    members_free(pool, MOVE(pool->remains));
+    atomic_store(&pool->untidy, false);
     serve(pool);
     mutex_release(&pool->mutex);
 }
@@ -780,8 +861,11 @@ void pool_leave(struct pool *pool, bool close)
     list = epoch_end(pool);
     mutex_release(&pool->mutex);
     if (close)
-        close_list(list, true);
-    free_list(pool, list);
+        close_list(pool, list, true);
+    else
+        free_list(pool, list);
+    if (close)
+        tidy(pool);
 }
 
 bool pool_wait_unused(struct pool *pool, uint64_t deadline)

@@ -203,6 +203,47 @@ static void test_pool_moves_kept(void **state)
     moves(SETTINGS);
 }
 
+/* A token that fails again and again is not left with sessions of before. */
+static void test_pool_leaves_none_open(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 2\n");
+    key = load("p256");
+    for (int n = 0; n < 6; n++) {
+        for (int i = 0; i < 5; i++) /* it is copied */
+            must_sign(key);
+        fault("C_SignInit 1 1 CKR_DEVICE_ERROR");
+        must_sign(key);
+        fault("");
+    }
+    must_sign(key);
+    if (sessions_open() > 3)
+        fail_msg("%lu sessions are open", sessions_open());
+    end(key);
+}
+
+/* The same with a token that does not answer when its sessions are closed. */
+static void test_pool_closes_later(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
+    key = load("p256");
+    for (int n = 0; n < 3; n++) {
+        assert_int_equal(sign_together(key, 4), 4);
+        fault("C_SignInit 1 1 CKR_DEVICE_ERROR; C_CloseSession 1 3 CKR_DEVICE_ERROR");
+        must_sign(key);
+        fault("");
+        must_sign(key);
+        if (sessions_open() > 4)
+            fail_msg("%lu sessions are open", sessions_open());
+    }
+    end(key);
+}
+
 /* While calls of before a failure have not come back, their sessions fill the token. That is not
  * what the token has for ever after. */
 static void test_pool_full_for_a_while(void **state)
@@ -355,6 +396,8 @@ static void make_second(void)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_moves),
     cmocka_unit_test(test_pool_moves_kept),
+    cmocka_unit_test(test_pool_leaves_none_open),
+    cmocka_unit_test(test_pool_closes_later),
     cmocka_unit_test(test_pool_full_for_a_while),
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_sessions_of_program),
