@@ -135,7 +135,7 @@ static struct view keep(struct view view, uint8_t **room)
 struct operation *operation_new(struct key *key, struct view in, struct view extra, size_t out_size)
 {
     struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
-    size_t copies = bell != NULL ? in.len + extra.len : 0;
+    size_t copies = bell != NULL ? in.len + extra.len + CALL_DETAIL_MAX : 0;
     struct operation *operation = OPENSSL_malloc(sizeof(*operation) + out_size + copies);
     uint8_t *room = (uint8_t *)(operation + 1);
 
@@ -143,7 +143,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
         bell_release(bell);
         return NULL;
     }
-    memset(operation, 0, offsetof(struct operation, detail));
+    memset(operation, 0, sizeof(*operation));
     operation->key = key;
     operation->in = in;
     operation->extra = extra;
@@ -157,6 +157,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
         return operation;
     operation->in = keep(in, &room);
     operation->extra = keep(extra, &room);
+    operation->detail = (char *)room;
     operation->in_job = true;
     (void)key_ref(key);
     operation->generation = provider_hold(key->provider);
@@ -187,7 +188,7 @@ static void run_errand(struct errand *errand)
 
     operation->rv = run_here(operation);
     operation->call = call_name();
-    (void)OPENSSL_strlcpy(operation->detail, call_detail(), sizeof(operation->detail));
+    (void)OPENSSL_strlcpy(operation->detail, call_detail(), CALL_DETAIL_MAX);
     ring(operation);
     operation_release(operation);
 }

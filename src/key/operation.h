@@ -43,7 +43,7 @@ struct operation {
     bool done;           /* under the lock; then rv, call and detail are set */
     CK_RV rv;
     const char *call;
-    char detail[CALL_DETAIL_MAX];
+    char *detail; /* in a job: CALL_DETAIL_MAX bytes */
 };
 
 /* An operation with key, which must have a private half, on in and extra, with room for out_size
