@@ -186,6 +186,21 @@ static CK_RV shown_check(const struct slot *slot, const uint8_t *hash, uint64_t 
     return failure != CKR_OK ? tell_failure(failure) : CKR_OK;
 }
 
+bool login_refused(const struct slot *slot, const struct pin_source *pins, const struct secret *pin)
+{
+    uint8_t hash[HASH_LEN];
+    const struct shown *shown;
+    bool refused;
+
+    if (!pin_hash(pins->libctx, pin, hash))
+        return false;
+    lock_take();
+    shown = shown_find(slot, hash);
+    refused = shown != NULL && shown->refused;
+    lock_release();
+    return refused;
+}
+
 static bool refuses_pin(CK_RV rv)
 {
     return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE;

@@ -20,6 +20,10 @@ struct login {
 /* For a new slot, and in the child of a fork. The PIN stays. */
 void login_begin(struct login *login);
 
+/* Whether the token refused this PIN before. False when it cannot be told. */
+bool login_refused(const struct slot *slot, const struct pin_source *pins,
+                   const struct secret *pin);
+
 /* Under the lock: forgets the PIN. */
 void login_clear(struct login *login);
 

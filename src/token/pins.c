@@ -34,7 +34,9 @@ static CK_RV pin_from_file(const char *path, struct pin *pin)
     pin->secret = secret_from_file(path);
     if (pin->secret == NULL) {
         call_detail_set("cannot read the PIN from %s: %s", path,
-                        errno == ENODATA ? "its first line is empty" : strerror(errno));
+                        errno == ENODATA  ? "its first line is empty"
+                        : errno == EILSEQ ? "it is no text: there is a NUL or a byte order mark in it"
+                                          : strerror(errno));
         return RV_PIN_SOURCE;
     }
     pin->file = OPENSSL_strdup(path);
@@ -227,14 +229,40 @@ static CK_RV pin_of_uri(struct slot *slot, struct pin_source *pins, struct pin *
     return CKR_OK;
 }
 
+/* Whether the PIN that was known, from a file, is there no more or was refused. */
+static bool is_outdated(struct slot *slot, const struct pin_source *pins, const struct pin *known,
+                        CK_RV rv)
+{
+    return rv != CKR_OK ||
+           (known->file != NULL && login_refused(slot, pins, known->secret));
+}
+
+static CK_RV pin_other(struct slot *slot, struct pin_source *pins, struct pin *pin)
+{
+    CK_RV rv = pin_configured(slot, pins, pin);
+
+    return rv == CKR_OK && pin->secret == NULL ? pin_asked(slot, pins, pin) : rv;
+}
+
+static void pin_move(struct pin *to, struct pin *from)
+{
+    *to = *from;
+    *from = (struct pin){ .secret = NULL };
+}
+
+/* An outdated PIN does not hide the others. Where there are none, it says why. */
 CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
-    static CK_RV (*const places[])(struct slot * slot, struct pin_source * pins,
-                                   struct pin * pin) = { pin_of_uri, pin_known, pin_configured,
-                                                         pin_asked };
-    CK_RV rv = CKR_OK;
+    _cleanup_(pin_scoped) struct pin known = { .secret = NULL };
+    CK_RV rv = pin_of_uri(slot, pins, pin), of_known;
 
-    for (size_t i = 0; rv == CKR_OK && pin->secret == NULL && i < COUNT(places); i++)
-        rv = places[i](slot, pins, pin);
-    return rv;
+    if (rv != CKR_OK || pin->secret != NULL)
+        return rv;
+    of_known = pin_known(slot, pins, &known);
+    if (known.secret == NULL || is_outdated(slot, pins, &known, of_known))
+        rv = pin_other(slot, pins, pin);
+    if (pin->secret != NULL || (known.secret == NULL && of_known == CKR_OK))
+        return rv;
+    pin_move(pin, &known);
+    return of_known;
 }
