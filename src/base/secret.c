@@ -132,11 +132,26 @@ bool secret_read(const char *path, void *memory, size_t most, size_t *len)
     return false;
 }
 
+/* Whether it is in UTF-16, or begins with a byte order mark: a token would count it as a wrong PIN.
+ * NUL may come after the text. */
+static bool is_no_text(const struct secret *secret, size_t got)
+{
+    size_t len = strlen(secret->data);
+
+    while (len < got && secret->data[len] == '\0')
+        len++;
+    return len < got || strncmp(secret->data, "\xef\xbb\xbf", 3) == 0;
+}
+
 /* Keeps the first line of the got bytes that were read. */
 static bool keep_first_line(struct secret *secret, size_t got)
 {
     size_t len = strcspn(secret->data, "\r\n");
 
+    if (is_no_text(secret, got)) {
+        errno = EILSEQ;
+        return false;
+    }
     if (len == got && got > SECRET_MAX - 1) {
         errno = EFBIG;
         return false;

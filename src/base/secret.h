@@ -29,7 +29,8 @@ size_t secret_len(const struct secret *secret);
 bool secret_equal(const struct secret *a, const struct secret *b);
 
 /* Reads the first line of the file at path, without its end of line. NULL with errno set when it
- * cannot be read, is empty (ENODATA) or longer than SECRET_MAX (EFBIG). */
+ * cannot be read, is empty (ENODATA), longer than SECRET_MAX (EFBIG) or no text (EILSEQ: there is
+ * a NUL or a byte order mark before it). */
 struct secret *secret_from_file(const char *path);
 
 /* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes it. */

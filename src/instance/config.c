@@ -283,7 +283,7 @@ static const struct {
       "is a path, not a PIN)",
       true },
     { PKCS11_BRIDGE_CONF_TOKEN_PINS, NULL, set_token_pins,
-      "file:/path, of a file that has a PIN for each token", false },
+      "file:/path, of a file that has a PIN for each token", true },
     { PKCS11_BRIDGE_CONF_PIN_SCOPE, NULL, set_pin_scope, "one, any", false },
     { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false },
     { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false },

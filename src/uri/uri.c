@@ -111,8 +111,8 @@ static bool take_pin_source(struct parse *parse, const struct attribute *attribu
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     if (path[0] != '/')
-        return fail(parse, "%s=%s: only file:/path and absolute paths are accepted",
-                    attribute->name, source);
+        return fail(parse, "%s: only file:/path and absolute paths are accepted",
+                    attribute->name); /* it may be the PIN itself */
     parse->uri->pin_file = OPENSSL_strdup(path);
     return parse->uri->pin_file != NULL || fail(parse, "out of memory");
 }
@@ -197,8 +197,10 @@ static bool impossible(struct parse *parse, const char *name, size_t len, const 
 
     if (parse->uri->impossible != NULL)
         return true;
-    (void)snprintf(text, sizeof(text), "the attribute %.*s %s", (int)(len < 64 ? len : 64), name,
-                   why);
+    if (parse->uri->pin != NULL)
+        len = 0; /* it may be the rest of the PIN */
+    (void)snprintf(text, sizeof(text), "%s%.*s %s", len != 0 ? "the attribute " : "an attribute",
+                   (int)(len < 64 ? len : 64), name, why);
     parse->uri->impossible = OPENSSL_strdup(text);
     return parse->uri->impossible != NULL || fail(parse, "out of memory");
 }
@@ -258,6 +260,27 @@ static struct span trim(struct span span)
     return span;
 }
 
+/* After another separator than the one that belongs there a PIN is part of what stands before it,
+ * and would be told with that. */
+static bool hides_pin(struct span whole)
+{
+    static const char *const names[] = { "pin-value", "pin-source", "pinfile" };
+
+    for (size_t i = 0; i < COUNT(names); i++)
+        for (size_t at = 1; at + strlen(names[i]) <= whole.len; at++)
+            if (strncasecmp(whole.start + at, names[i], strlen(names[i])) == 0)
+                return true;
+    return false;
+}
+
+/* What is no attribute may be a piece of a PIN, and is not told. */
+static bool malformed(const struct parse *parse, const struct attribute *known)
+{
+    return known != NULL ? fail(parse, "the attribute \"%s\" is malformed: name=value is wanted",
+                                known->name)
+                         : fail(parse, "one of the attributes is malformed: name=value is wanted");
+}
+
 static bool attribute_parse(struct parse *parse, struct span whole, enum place place)
 {
     const char *equals = memchr(whole.start, '=', whole.len);
@@ -265,8 +288,10 @@ static bool attribute_parse(struct parse *parse, struct span whole, enum place p
     struct span name, value;
 
     if (equals == NULL || equals == whole.start)
-        return fail(parse, "the attribute \"%.*s\" is malformed: name=value is wanted",
-                    (int)whole.len, whole.start);
+        return malformed(parse, attribute_find(whole, place));
+    if (hides_pin(whole))
+        return fail(parse, "a PIN stands within another attribute: ; separates attributes, ? "
+                           "comes before those of the query, and & separates these");
     name = (struct span){ whole.start, (size_t)(equals - whole.start) };
     value = (struct span){ equals + 1, whole.len - name.len - 1 };
     known = attribute_find(name, place);

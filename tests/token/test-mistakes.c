@@ -39,6 +39,99 @@ static void make_file(char *path, const char *text, size_t len)
     close(fd);
 }
 
+/* A PIN that stands where none may: the URI is refused, and not a piece of it is told. */
+static void test_mistakes_uri(void **state)
+{
+    static const char *const uris[] = {
+        KEY "?pin-value:471108152",
+        KEY "?pin-value=4711&08152",
+        KEY ";pin-value=4711;08152",
+        KEY ";pin-value=4711;08152=x",
+        KEY "?pin-source=471108152",
+        KEY "&pin-value=471108152",
+        KEY ",pin-value=471108152",
+        KEY "?pin-source=file:471108152",
+        KEY "?pin-source=file:/nowhere;pin-value=471108152",
+        "pkcs11:token=soft;object=p256?pin-source=/nowhere?pin-value=471108152",
+        KEY ";471108152",
+        KEY "?471108152",
+        "pkcs11:token=soft&pin-value=471108152",
+        "pkcs11:token=soft%26pin-value=471108152",
+        "pkcs11:token=soft;type=private&pin-value=471108152",
+    };
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+    char error[1200];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(uris); i++) {
+        calls_reset();
+        assert_false(opens(libctx, uris[i]));
+        assert_int_equal(calls("C_Login"), 0);
+        (void)last_error(error, sizeof(error));
+        if (strstr(error, "4711") != NULL || strstr(error, "8152") != NULL || error[0] == '\0')
+            fail_msg("%s: %s", uris[i], error);
+    }
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* The same in the configuration. */
+static void test_mistakes_configuration(void **state)
+{
+    static const char *const settings[] = {
+        "pkcs11-token-pins = 471108152\n",
+        "pkcs11-token-pins = pkcs11:token=soft 471108152\n",
+        "pkcs11-module-token-pin = /471108152\n",
+        "pkcs11-module-token-pin = file:471108152\n",
+    };
+    char error[1200];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new_faulty(settings[i]);
+
+        assert_false(opens(libctx, KEY));
+        (void)last_error(error, sizeof(error));
+        if (strstr(error, "4711") != NULL || error[0] == '\0')
+            fail_msg("%s: %s", settings[i], error);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
+/* What is no text is no PIN: nothing of it is shown to a token, which would count it. */
+static void test_mistakes_pin_file(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t len;
+    } cases[] = {
+        { "1\0002\0003\0004\000", 8 }, /* UTF-16 */
+        { "\xff\xfe"
+          "1\0002\0003\0004\000\n\000",
+          12 },
+        { "\xfe\xff\0001\0002\0003\0004", 10 },
+        { "12\00034\n", 6 },
+        { "\xef\xbb\xbf"
+          "1234\n",
+          8 },
+    };
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char path[] = "/tmp/bridge-pin-XXXXXX", uri[160];
+
+        make_file(path, cases[i].text, cases[i].len);
+        snprintf(uri, sizeof(uri), KEY "?pin-source=file:%s", path);
+        calls_reset();
+        assert_false(opens(libctx, uri));
+        if (calls("C_Login") != 0)
+            fail_msg("case %zu was shown", i);
+        ERR_clear_error();
+        unlink(path);
+    }
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* A PIN file that somebody left with a PIN that is wrong does not stand before the one that is
  * configured, in any library context of the process. */
 static void test_mistakes_stale_file(void **state)
@@ -77,6 +170,9 @@ static void test_mistakes_stale_file(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mistakes_uri),
+        cmocka_unit_test(test_mistakes_configuration),
+        cmocka_unit_test(test_mistakes_pin_file),
         cmocka_unit_test(test_mistakes_stale_file),
     };
 
