@@ -231,6 +231,7 @@ static void pin_keep(struct login *login, struct pin *pin, struct pin *old)
     *old = (struct pin){ .secret = login->pin, .file = login->pin_file };
     login->pin = secret_ref(pin->secret);
     login->pin_file = MOVE(pin->file);
+    login->pin_listed = pin->listed;
 }
 
 /* Under the lock: whether C_Login proved the PIN. Where somebody was logged in already, it is

@@ -15,6 +15,7 @@ struct login {
     pthread_cond_t settled; /* not busy any more */
     struct secret *pin;     /* the one that the token took */
     char *pin_file;         /* where it came from, or NULL */
+    bool pin_listed;        /* it stood in the file of pkcs11-token-pins */
 };
 
 /* For a new slot, and in the child of a fork. The PIN stays. */

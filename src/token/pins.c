@@ -43,16 +43,16 @@ static CK_RV pin_from_file(const char *path, struct pin *pin)
     return pin->file != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
-/* The PIN that the token took: from its file once more, if it came from one. */
+/* The PIN that the token took: from its file once more, if it came from one. One that is listed in
+ * pkcs11-token-pins is looked for there. */
 static CK_RV pin_known(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
     _cleanup_(free_scoped) char *path = NULL;
 
-    (void)pins;
     lock_take();
     if (slot->login.pin_file != NULL)
         path = OPENSSL_strdup(slot->login.pin_file);
-    else
+    else if (!slot->login.pin_listed || pins->table == NULL)
         pin->secret = secret_ref(slot->login.pin);
     lock_release();
     return path != NULL ? pin_from_file(path, pin) : CKR_OK;
@@ -148,6 +148,7 @@ static CK_RV pin_of_table(struct scope *scope, struct pin *pin)
         call_detail_set("%s", why);
         return RV_PIN_SOURCE;
     }
+    pin->listed = pin->secret != NULL;
     path = MOVE(pin->file);
     if (scope->rv != CKR_OK || path == NULL)
         return scope->rv;

@@ -38,6 +38,7 @@ void pins_number(struct pin_source *pins);
 struct pin {
     struct secret *secret;
     char *file;
+    bool listed; /* by pkcs11-token-pins, which is read again */
     bool asked; /* a person was, or other slots, which takes time */
 };
 

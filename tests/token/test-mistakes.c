@@ -5,11 +5,7 @@
 
 #include <unistd.h>
 
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/params.h>
-
-#include "pkcs11_bridge.h"
 
 #define KEY   "pkcs11:token=soft;object=p256;type=private"
 #define QUICK "pkcs11-retry-ms = 200\npkcs11-log = none\n"
@@ -28,6 +24,13 @@ static void assert_opens(OSSL_LIB_CTX *libctx, const char *uri)
 
     if (!opens(libctx, uri))
         fail_msg("%s: %s", uri, last_error(error, sizeof(error)));
+}
+
+static void set_pin(CK_SESSION_HANDLE session, const char *old, const char *pin)
+{
+    assert_int_equal(p11->C_SetPIN(session, (CK_UTF8CHAR *)(uintptr_t)old, strlen(old),
+                                   (CK_UTF8CHAR *)(uintptr_t)pin, strlen(pin)),
+                     CKR_OK);
 }
 
 /* A file with this text; path ends in XXXXXX. */
@@ -166,6 +169,43 @@ static void test_mistakes_stale_file(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* The PIN was changed on the token, and then where pkcs11-token-pins has it: the old one is not
+ * shown any more. */
+static void test_mistakes_listed_pin_changed(void **state)
+{
+    char path[] = "/tmp/bridge-pins-XXXXXX", settings[160];
+    OSSL_LIB_CTX *libctx;
+    CK_SESSION_HANDLE session;
+    EVP_PKEY *key;
+    FILE *file;
+
+    (void)state;
+    make_file(path, "pkcs11:token=soft 1234\n", 23);
+    snprintf(settings, sizeof(settings), "pkcs11-token-pins = file:%s\n%s", path, QUICK);
+    libctx = libctx_new_faulty(settings);
+    key = key_load_uri(libctx, KEY);
+    assert_non_null(key);
+    session = operator_session(false);
+    set_pin(session, "1234", "8642");
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("pkcs11:token=soft 8642\n", file);
+    fclose(file);
+    calls_reset();
+    fault("C_SignInit 1 1 - logout");
+    if (!key_signs(libctx, key) || calls("C_Login") != 1) {
+        char error[1200];
+
+        fail_msg("%lu logins, %s", calls("C_Login"), last_error(error, sizeof(error)));
+    }
+    fault("");
+    set_pin(session, "8642", "1234");
+    (void)p11->C_CloseSession(session);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    unlink(path);
+}
+
 /* test-mistakes [NAME]: one test */
 int main(int argc, char **argv)
 {
@@ -174,6 +214,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_configuration),
         cmocka_unit_test(test_mistakes_pin_file),
         cmocka_unit_test(test_mistakes_stale_file),
+        cmocka_unit_test(test_mistakes_listed_pin_changed),
     };
 
     operator_open();
