@@ -47,12 +47,19 @@ static CK_RV decrypt_padded(struct session *session, struct handle handle, void 
     return CKR_OK;
 }
 
+/* What C_Login says is about nothing but the login. */
+static bool login_failed(CK_RV rv)
+{
+    return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
+}
+
 /* What came of one. */
 struct outcome {
     CK_MECHANISM_TYPE mechanism;
     size_t len;
     bool refused; /* by C_DecryptInit: the mechanism, not the data, is what it does not like */
     bool wrong;   /* the padding, says the token */
+    bool login;   /* what failed is the login */
 };
 
 /* Decrypts into out, which has key_signature_max bytes: raw, where request is NULL.
@@ -77,6 +84,7 @@ static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, 
     rv = operation_run(operation, request == NULL ? decrypt : decrypt_padded);
     outcome->mechanism = operation->mechanism.ck.mechanism;
     outcome->refused = operation->refused;
+    outcome->login = login_failed(rv);
     if (rv == CKR_OK) {
         outcome->len = operation->out.len;
         outcome->wrong = operation->answer != CKR_OK;
@@ -165,7 +173,7 @@ static bool is_refusal(CK_RV rv)
 
     for (size_t i = 0; i < COUNT(values); i++)
         refusal = refusal || values[i] == rv;
-    return refusal;
+    return refusal && !login_failed(rv);
 }
 
 /* CKR_KEY_FUNCTION_NOT_PERMITTED, or another refusal, where the key can do it in no way. */
@@ -349,6 +357,8 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
  * buffer never is. */
 static bool lacks_oaep(const struct outcome *outcome, CK_RV rv)
 {
+    if (outcome->login)
+        return false;
     return rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
            (outcome->refused ? rv == CKR_ARGUMENTS_BAD : rv == CKR_BUFFER_TOO_SMALL);
 }

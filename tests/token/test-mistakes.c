@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <openssl/err.h>
+#include <openssl/rsa.h>
 
 #define KEY   "pkcs11:token=soft;object=p256;type=private"
 #define QUICK "pkcs11-retry-ms = 200\npkcs11-log = none\n"
+
+static unsigned bad;
 
 static bool opens(OSSL_LIB_CTX *libctx, const char *uri)
 {
@@ -206,6 +209,59 @@ static void test_mistakes_listed_pin_changed(void **state)
     unlink(path);
 }
 
+static bool decrypts(OSSL_LIB_CTX *libctx, EVP_PKEY *key, int padding)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned char in[256] = { 1 }, out[256];
+    size_t len = sizeof(out);
+    bool ok = EVP_PKEY_decrypt_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1 &&
+              EVP_PKEY_decrypt(ctx, out, &len, in, sizeof(in)) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+/* What C_Login says is not taken for what the token says of the mechanism. */
+static void test_mistakes_login_values(void **state)
+{
+    static const char *const values[] = {
+        "CKR_MECHANISM_INVALID",      "CKR_MECHANISM_PARAM_INVALID",
+        "CKR_BUFFER_TOO_SMALL",       "CKR_ARGUMENTS_BAD",
+        "CKR_KEY_TYPE_INCONSISTENT",  "CKR_DATA_LEN_RANGE",
+        "CKR_FUNCTION_NOT_SUPPORTED", "CKR_GENERAL_ERROR"
+    };
+    static const char *const when[] = {
+        "C_DecryptInit 1", /* of the secret of implicit rejection: */
+        "C_DecryptInit 2", "C_SignInit 1"
+    };
+
+    (void)state;
+    for (size_t v = 0; v < COUNT_OF(values); v++)
+        for (int use = 0; use < 3; use++) {
+            OSSL_LIB_CTX *libctx = libctx_new_faulty(QUICK);
+            EVP_PKEY *key = key_load(libctx, "rsa2048", "private");
+            char rules[160];
+            bool ok;
+
+            assert_non_null(key);
+            snprintf(rules, sizeof(rules), "%s 1 - logout; C_Login 1 * %s", when[use], values[v]);
+            calls_reset();
+            fault(rules);
+            ok = use == 0   ? decrypts(libctx, key, RSA_PKCS1_OAEP_PADDING)
+                 : use == 1 ? decrypts(libctx, key, RSA_PKCS1_PADDING)
+                            : key_signs(libctx, key);
+            if (ok || calls("C_Login") != 1)
+                print_error("%s, use %d: %s, %lu logins\n", values[v], use, ok ? "done" : "failed",
+                            calls("C_Login")),
+                    bad++;
+            fault("");
+            ERR_clear_error();
+            EVP_PKEY_free(key);
+            OSSL_LIB_CTX_free(libctx);
+        }
+    assert_int_equal(bad, 0);
+}
+
 /* test-mistakes [NAME]: one test */
 int main(int argc, char **argv)
 {
@@ -215,6 +271,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_pin_file),
         cmocka_unit_test(test_mistakes_stale_file),
         cmocka_unit_test(test_mistakes_listed_pin_changed),
+        cmocka_unit_test(test_mistakes_login_values),
     };
 
     operator_open();
