@@ -30,6 +30,7 @@ struct failure {
 struct shown {
     struct shown *next;
     struct token token;
+    const struct module *module;
     uint8_t hash[HASH_LEN];
     bool refused; /* never again */
     struct failure failures[FAILURES], *last;
@@ -103,6 +104,7 @@ static struct shown *shown_make(const struct slot *slot, const uint8_t *hash)
     if (shown != NULL || (shown = OPENSSL_zalloc(sizeof(*shown))) == NULL)
         return shown;
     shown->token = slot->token;
+    shown->module = slot->module;
     memcpy(shown->hash, hash, HASH_LEN);
     shown->last = shown->failures;
     shown->next = all_shown;
@@ -278,6 +280,31 @@ static void showing_scoped(struct showing *showing)
     pin_scoped(&showing->pin);
 }
 
+static bool is_of_another(const struct shown *shown, const struct slot *slot, const uint8_t *hash)
+{
+    return shown->module == slot->module && !token_is(&shown->token, &slot->token.info) &&
+           CRYPTO_memcmp(shown->hash, hash, HASH_LEN) == 0;
+}
+
+/* A PIN that went to the only token there was is not for another one that is the only one now. */
+static CK_RV alone_check(const struct slot *slot, const uint8_t *hash)
+{
+    const struct shown *shown;
+
+    lock_take();
+    shown = all_shown;
+    while (shown != NULL && !is_of_another(shown, slot, hash))
+        shown = shown->next;
+    lock_release();
+    if (shown == NULL)
+        return CKR_OK;
+    call_detail_set("the configured PIN is not shown to the token '%s', since another token was "
+                    "shown it before, and nothing names this one: put token= or serial= in the "
+                    "URI, or set pkcs11-token-pins, or pkcs11-pin-scope = any",
+                    slot->token.label);
+    return RV_PIN_UNNAMED;
+}
+
 static CK_RV showing_find(struct showing *showing)
 {
     struct pin_source *pins = showing->pins;
@@ -289,6 +316,8 @@ static CK_RV showing_find(struct showing *showing)
     if (!pin_hash(pins->libctx, showing->pin.secret, showing->hash))
         return CKR_HOST_MEMORY;
     refused = shown_check(slot, showing->hash, pins->operation);
+    if (rv == CKR_OK && refused == CKR_OK && showing->pin.alone)
+        rv = alone_check(slot, showing->hash);
     return refused != CKR_OK ? refused : rv;
 }
 

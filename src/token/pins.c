@@ -34,9 +34,10 @@ static CK_RV pin_from_file(const char *path, struct pin *pin)
     pin->secret = secret_from_file(path);
     if (pin->secret == NULL) {
         call_detail_set("cannot read the PIN from %s: %s", path,
-                        errno == ENODATA  ? "its first line is empty"
-                        : errno == EILSEQ ? "it is no text: there is a NUL or a byte order mark in it"
-                                          : strerror(errno));
+                        errno == ENODATA ? "its first line is empty"
+                        : errno == EILSEQ
+                            ? "it is no text: there is a NUL or a byte order mark in it"
+                            : strerror(errno));
         return RV_PIN_SOURCE;
     }
     pin->file = OPENSSL_strdup(path);
@@ -194,10 +195,10 @@ static CK_RV pin_of_config(struct scope *scope, struct pin *pin)
     pin->secret = secret_ref(pins->config);
     if (pin->secret == NULL)
         rv = pin_from_file(pins->config_file, pin);
-    if (rv != CKR_OK || pins->for_any || (pins->uri != NULL && is_named(scope, pins->uri)) ||
-        is_only(scope))
+    if (rv != CKR_OK || pins->for_any || (pins->uri != NULL && is_named(scope, pins->uri)))
         return rv;
-    return unnamed(scope);
+    pin->alone = is_only(scope);
+    return pin->alone ? CKR_OK : unnamed(scope);
 }
 
 /* What the configuration has for the token: nothing in pin where it has nothing. */
@@ -234,8 +235,7 @@ static CK_RV pin_of_uri(struct slot *slot, struct pin_source *pins, struct pin *
 static bool is_outdated(struct slot *slot, const struct pin_source *pins, const struct pin *known,
                         CK_RV rv)
 {
-    return rv != CKR_OK ||
-           (known->file != NULL && login_refused(slot, pins, known->secret));
+    return rv != CKR_OK || (known->file != NULL && login_refused(slot, pins, known->secret));
 }
 
 static CK_RV pin_other(struct slot *slot, struct pin_source *pins, struct pin *pin)

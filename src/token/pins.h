@@ -39,6 +39,7 @@ struct pin {
     struct secret *secret;
     char *file;
     bool listed; /* by pkcs11-token-pins, which is read again */
+    bool alone; /* nothing names the token, which is the only one that wants a PIN */
     bool asked; /* a person was, or other slots, which takes time */
 };
 

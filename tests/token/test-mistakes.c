@@ -209,6 +209,75 @@ static void test_mistakes_listed_pin_changed(void **state)
     unlink(path);
 }
 
+/* A call, so that a rule is followed now. */
+static void poke(void)
+{
+    CK_C_GetFunctionList get;
+    CK_FUNCTION_LIST *faulty;
+    CK_INFO info;
+
+    *(void **)&get = fault_symbol("C_GetFunctionList");
+    assert_int_equal(get(&faulty), CKR_OK);
+    (void)faulty->C_GetInfo(&info);
+}
+
+/* One slot, with the token that has this label; NULL: as it was. */
+static void set_token(const char *label)
+{
+    CK_SLOT_ID soft, real;
+    char rule[120];
+
+    assert_int_equal(operator_slots("soft", &soft, 1), 1);
+    if (label == NULL) {
+        fault("* 1 1 - slots=");
+    } else {
+        assert_int_equal(operator_slots(label, &real, 1), 1);
+        snprintf(rule, sizeof(rule), "* 1 1 - slots=%lx:%lx", soft, real);
+        fault(rule);
+    }
+    poke();
+    fault("");
+}
+
+/* From here on there is another token than 'soft', with a PIN of its own. */
+static void second_token(void)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+    CK_SLOT_ID slot;
+
+    assert_opens(libctx, "pkcs11:token=soft;object=p256;type=public"); /* the module is up */
+    if (operator_slots("second", &slot, 1) == 0)
+        (void)operator_init_token("second", "5678");
+    OSSL_LIB_CTX_free(libctx);
+    libctx = libctx_new_faulty("");
+    assert_opens(libctx, "pkcs11:token=soft;object=p256;type=public");
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* The PIN of the configuration has gone to the only token there was. Where another one is the only
+ * one now, it is not for that. */
+static void test_mistakes_other_token_alone(void **state)
+{
+    static const char *const uri = "pkcs11:object=p256;type=private";
+    OSSL_LIB_CTX *libctx;
+
+    (void)state;
+    second_token();
+    libctx = libctx_new_faulty(QUICK);
+    assert_opens(libctx, "pkcs11:token=soft;object=p256;type=public");
+    set_token("soft");
+    (void)opens(libctx, uri); /* its session is lost */
+    assert_opens(libctx, uri);
+    set_token("second");
+    calls_reset();
+    assert_false(opens(libctx, uri));
+    assert_false(opens(libctx, uri));
+    assert_int_equal(calls("C_Login"), 0);
+    ERR_clear_error();
+    set_token(NULL);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static bool decrypts(OSSL_LIB_CTX *libctx, EVP_PKEY *key, int padding)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
@@ -272,6 +341,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_stale_file),
         cmocka_unit_test(test_mistakes_listed_pin_changed),
         cmocka_unit_test(test_mistakes_login_values),
+        cmocka_unit_test(test_mistakes_other_token_alone),
     };
 
     operator_open();
