@@ -274,11 +274,14 @@ static bool hides_pin(struct span whole)
 }
 
 /* What is no attribute may be a piece of a PIN, and is not told. */
-static bool malformed(const struct parse *parse, const struct attribute *known)
+static bool malformed(const struct parse *parse, struct span whole, enum place place)
 {
-    return known != NULL ? fail(parse, "the attribute \"%s\" is malformed: name=value is wanted",
-                                known->name)
-                         : fail(parse, "one of the attributes is malformed: name=value is wanted");
+    bool nameless = whole.len != 0 && whole.start[0] == '=' && parse->uri->pin == NULL;
+
+    if (!nameless && attribute_find(whole, place) == NULL)
+        return fail(parse, "one of the attributes is malformed: name=value is wanted");
+    return fail(parse, "the attribute \"%.*s\" is malformed: name=value is wanted", (int)whole.len,
+                whole.start);
 }
 
 static bool attribute_parse(struct parse *parse, struct span whole, enum place place)
@@ -288,7 +291,7 @@ static bool attribute_parse(struct parse *parse, struct span whole, enum place p
     struct span name, value;
 
     if (equals == NULL || equals == whole.start)
-        return malformed(parse, attribute_find(whole, place));
+        return malformed(parse, whole, place);
     if (hides_pin(whole))
         return fail(parse, "a PIN stands within another attribute: ; separates attributes, ? "
                            "comes before those of the query, and & separates these");
