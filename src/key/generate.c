@@ -27,7 +27,7 @@ struct work {
     uint8_t mark[ID_LEN];        /* random */
     uint8_t id[ID_LEN];          /* what it changes to, once id_known is set */
     bool id_known;
-    bool left;                   /* a try that failed may have left a pair, or half of one */
+    bool left; /* a try that failed may have left a pair, or half of one */
     struct key *key;
 };
 
@@ -44,28 +44,6 @@ static bool generate_failed(const struct work *work, CK_RV rv)
     error_raise_ckr(&work->generation->provider->core, REASON_OPERATION, rv,
                     "generate a key (%s) for %s", mechanism_name(work->mechanism), work->uri.text);
     return false;
-}
-
-/* The token that the URI names, or the first there is. */
-static struct slot *find_slot(struct work *work)
-{
-    struct provider *provider = work->generation->provider;
-    struct module *module = provider_module(provider, work->uri.module_path);
-    struct scan scan;
-    struct slot *slot = NULL;
-    CK_RV rv;
-
-    if (module == NULL)
-        return NULL;
-    scan_begin(&scan, module, &work->uri, &provider->config.limits);
-    rv = scan_next(&scan, &slot);
-    if (rv != CKR_OK)
-        (void)generate_failed(work, rv);
-    else if (slot == NULL)
-        error_raise(&provider->core, REASON_TOKEN, "no token matches %s: the tokens there are: %s",
-                    work->uri.text, scan.seen[0] != '\0' ? scan.seen : "none");
-    scan_end(&scan);
-    return slot;
 }
 
 static CK_RV look_for(struct session *session, CK_OBJECT_CLASS class, const CK_ATTRIBUTE *name,
@@ -389,9 +367,12 @@ static CK_RV generate(struct session *session, void *arg)
 static void clean_up(struct work *work, struct slot *slot)
 {
     const char *name = call_name();
-    struct run run = {
-        .slot = slot, .purpose = TO_WRITE, .login = true, .pins = &work->pins, .task = sweep, .arg = work
-    };
+    struct run run = { .slot = slot,
+                       .purpose = TO_WRITE,
+                       .login = true,
+                       .pins = &work->pins,
+                       .task = sweep,
+                       .arg = work };
     bool clean = work->marked && run_task(&run) == CKR_OK;
 
     call_named(name);
@@ -410,22 +391,70 @@ static bool taken(const struct work *work)
     return false;
 }
 
-static bool generate_on(struct work *work, struct slot *slot)
+static CK_RV generate_on(struct work *work, struct slot *slot)
 {
     struct run run = { .slot = slot,
                        .purpose = work->token_object ? TO_WRITE : TO_KEEP,
                        .login = true,
+                       .elsewhere = true,
                        .pins = &work->pins,
                        .task = generate,
                        .arg = work };
     CK_RV rv = run_task(&run);
 
     slot_changed(slot);
-    if (rv == CKR_OK)
-        return work->taken == NULL || taken(work);
-    if (work->left)
+    if (rv != CKR_OK && work->left)
         clean_up(work, slot);
-    return generate_failed(work, rv);
+    return rv;
+}
+
+/* The next token that the URI may name, also behind those that were known and are gone. */
+static CK_RV next_slot(struct scan *scan, struct slot **slot)
+{
+    CK_RV rv = scan_next(scan, slot);
+
+    return rv == CKR_OK && *slot == NULL && scan_widen(scan) ? scan_next(scan, slot) : rv;
+}
+
+/* On the token that the URI names, or the first there is. */
+static CK_RV generate_somewhere(struct work *work, struct scan *scan)
+{
+    CK_RV rv, gone = CKR_OK;
+    struct slot *slot;
+
+    do {
+        rv = next_slot(scan, &slot);
+        if (rv == CKR_OK && slot != NULL)
+            rv = gone = generate_on(work, slot);
+    } while (rv == RV_TOKEN_GONE);
+    return rv == CKR_OK && slot == NULL ? gone : rv;
+}
+
+static bool no_token(const struct work *work, const struct scan *scan)
+{
+    error_raise(&work->generation->provider->core, REASON_TOKEN,
+                "no token matches %s: the tokens there are: %s", work->uri.text,
+                scan->seen[0] != '\0' ? scan->seen : "none");
+    return false;
+}
+
+static bool make(struct work *work)
+{
+    struct provider *provider = work->generation->provider;
+    struct module *module = provider_module(provider, work->uri.module_path);
+    struct scan scan;
+    CK_RV rv;
+
+    if (module == NULL)
+        return false;
+    scan_begin(&scan, module, &work->uri, &provider->config.limits);
+    rv = generate_somewhere(work, &scan);
+    scan_end(&scan);
+    if (rv != CKR_OK)
+        return generate_failed(work, rv);
+    if (scan.matched == 0)
+        return no_token(work, &scan);
+    return work->taken == NULL || taken(work);
 }
 
 struct key *key_generate(const struct generation *generation)
@@ -433,12 +462,12 @@ struct key *key_generate(const struct generation *generation)
     struct work work = { .generation = generation,
                          .token_object = generation->uri != NULL && !generation->ephemeral,
                          .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
-    struct slot *slot = work_open(&work) ? find_slot(&work) : NULL;
 
-    work.marked = slot != NULL && (uri_id(&work.uri) == NULL || !work.token_object);
-    if (slot != NULL && RAND_bytes_ex(generation->provider->host.libctx, work.mark,
-                                      sizeof(work.mark), 0) == 1)
-        (void)generate_on(&work, slot);
+    if (work_open(&work) &&
+        RAND_bytes_ex(generation->provider->host.libctx, work.mark, sizeof(work.mark), 0) == 1) {
+        work.marked = uri_id(&work.uri) == NULL || !work.token_object;
+        (void)make(&work);
+    }
     uri_clear(&work.uri);
     return work.key;
 }

@@ -1,8 +1,8 @@
 /* What surrounds every C_* call (module/door.h), for those who make none themselves.
  *
- * A call marks its thread as being inside the module, so that a module which uses libcrypto itself is
- * not led back into this provider; it is remembered by name for error messages; and it passes a gate,
- * which is shut while the process forks or a module is started anew. */
+ * A call marks its thread as being inside the module, so that a module which uses libcrypto itself
+ * is not led back into this provider; it is remembered by name for error messages; and it passes a
+ * gate, which is shut while the process forks or a module is started anew. */
 #ifndef BRIDGE_CALL_H
 #define BRIDGE_CALL_H
 
@@ -17,8 +17,8 @@ bool call_inside(void);
 const char *call_name(void);
 void call_named(const char *function);
 
-/* What this library has to say of an outcome of its own (RV_SESSIONS_BUSY, RV_LENGTH), for the error
- * message of this thread. */
+/* What this library has to say of an outcome of its own (RV_SESSIONS_BUSY, RV_LENGTH), for the
+ * error message of this thread. */
 #define CALL_DETAIL_MAX 700
 __attribute__((format(printf, 1, 2))) void call_detail_set(const char *format, ...);
 const char *call_detail(void);
@@ -26,7 +26,8 @@ const char *call_detail(void);
 /* The gate keeps calls out while the process forks or a module is started anew: no thread is in the
  * middle of one then, and no lock of a module is found taken. gate_close waits until the calls
  * under way have come back, but no longer than wait_ms. False: another thread has it shut for that
- * long. The thread that closed it passes, and may close it again: it opens with the last gate_open. */
+ * long. The thread that closed it passes, and may close it again: it opens with the last gate_open.
+ */
 bool gate_close(unsigned wait_ms);
 void gate_open(void);
 

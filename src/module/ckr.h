@@ -7,7 +7,8 @@
 
 #include "module/cryptoki.h"
 
-/* What is wrong, so far as the value tells: each leads to a different repair before the next try. */
+/* What is wrong, so far as the value tells: each leads to a different repair before the next try.
+ */
 enum repair {
     REPAIR_NOTHING, /* give up: trying again would end the same way */
     REPAIR_DOUBT,   /* as REPAIR_SESSION, but no more than twice: it may be the data as well */
@@ -34,10 +35,10 @@ const struct ckr *ckr_describe(CK_RV rv);
  * function and the value that it returned, and nowhere else. */
 struct verdict {
     enum repair repair;
-    bool begun;  /* it may have done its work: what must not be done twice is not tried again */
+    bool begun;      /* it may have done its work: what must not be done twice is not tried again */
     bool about_data; /* it may be an answer about the data that was given */
-    bool spoils; /* it may have left an operation active on its session */
-    bool active; /* there is one */
+    bool spoils;     /* it may have left an operation active on its session */
+    bool active;     /* there is one */
 };
 
 struct verdict ckr_verdict(const char *call, CK_RV rv);

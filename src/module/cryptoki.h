@@ -78,15 +78,15 @@ static inline CK_BYTE *ck_input(const uint8_t *data)
 
 /* Outcomes of this library's own, beside the module's: no C_* call returned them. */
 #define RV_OWN(n)              (CKR_VENDOR_DEFINED | 0x50313100UL | (n))
-#define RV_PIN_MISSING         RV_OWN(1) /* a login is needed and nobody has a PIN */
-#define RV_PIN_REFUSED_BEFORE  RV_OWN(2) /* the token refused this PIN earlier; not tried again */
-#define RV_PIN_FINAL_TRY       RV_OWN(3) /* one more refusal would lock the token */
-#define RV_PIN_SOURCE          RV_OWN(4) /* a pin-source could not be read */
-#define RV_KEY_REPLACED        RV_OWN(5) /* the object found again has another public half */
-#define RV_KEY_GONE            RV_OWN(6) /* the object is no longer on the token */
-#define RV_TOKEN_GONE          RV_OWN(7) /* no slot holds the token any more */
-#define RV_TOKEN_UNINITIALIZED RV_OWN(8) /* CKF_TOKEN_INITIALIZED is off */
-#define RV_RECURSION           RV_OWN(9) /* a module called back into this provider */
+#define RV_PIN_MISSING         RV_OWN(1)  /* a login is needed and nobody has a PIN */
+#define RV_PIN_REFUSED_BEFORE  RV_OWN(2)  /* the token refused this PIN earlier; not tried again */
+#define RV_PIN_FINAL_TRY       RV_OWN(3)  /* one more refusal would lock the token */
+#define RV_PIN_SOURCE          RV_OWN(4)  /* a pin-source could not be read */
+#define RV_KEY_REPLACED        RV_OWN(5)  /* the object found again has another public half */
+#define RV_KEY_GONE            RV_OWN(6)  /* the object is no longer on the token */
+#define RV_TOKEN_GONE          RV_OWN(7)  /* no slot holds the token any more */
+#define RV_TOKEN_UNINITIALIZED RV_OWN(8)  /* CKF_TOKEN_INITIALIZED is off */
+#define RV_RECURSION           RV_OWN(9)  /* a module called back into this provider */
 #define RV_NO_PUBLIC_HALF      RV_OWN(11) /* of a key that was just made */
 #define RV_SESSIONS_BUSY       RV_OWN(10) /* no session came back in time */
 #define RV_PROCESS_ENDS        RV_OWN(12) /* no module is called any more */

@@ -1,8 +1,9 @@
 /* Locks that a fork knows of, and the one over modules and slots.
  *
- * Every lock is held for a few instructions at a time and never across a C_* call. A fork takes them
- * all, so that the child finds every list whole, and makes them new in the child. They are taken in
- * this order: the one lock, then one mutex of a token. docs/adr/0003-one-lock.md has the reasons. */
+ * Every lock is held for a few instructions at a time and never across a C_* call. A fork takes
+ * them all, so that the child finds every list whole, and makes them new in the child. They are
+ * taken in this order: the one lock, then one mutex of a token. docs/adr/0003-one-lock.md has the
+ * reasons. */
 #ifndef BRIDGE_LOCK_H
 #define BRIDGE_LOCK_H
 
@@ -36,8 +37,8 @@ void mutex_begin(struct mutex *mutex);
 void mutex_take(struct mutex *mutex);
 void mutex_release(struct mutex *mutex);
 
-/* Waits with the mutex released meanwhile, until deadline (clock_ns of base/clock.h); false when that
- * is over. */
+/* Waits with the mutex released meanwhile, until deadline (clock_ns of base/clock.h); false when
+ * that is over. */
 bool mutex_wait_until(struct mutex *mutex, pthread_cond_t *condition, uint64_t deadline);
 
 /* Every condition here is made by this: its clock is that of base/clock.h. */

@@ -56,9 +56,9 @@ struct module {
     pthread_cond_t changed;
     struct slot *slots;        /* token/slot.h */
     struct token_list *tokens; /* token/tokens.h; NULL until C_GetSlotList was answered */
-    bool listed;        /* C_GetSlotList was answered since the start */
-    uint64_t restarted; /* clock_ms of the last module_restart */
-    CK_INFO info;       /* C_GetInfo, once has_info is set */
+    bool listed;               /* C_GetSlotList was answered since the start */
+    uint64_t restarted;        /* clock_ms of the last module_restart */
+    CK_INFO info;              /* C_GetInfo, once has_info is set */
     bool has_info;
 };
 

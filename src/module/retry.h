@@ -12,8 +12,8 @@ struct retry {
 };
 
 /* After a failure: pauses and says true, or says false when the time is over. The first retry comes
- * at once, whatever the budget, since most failures are mended by then; later ones after pauses that
- * double, up to a quarter of a second, and differ from thread to thread. */
+ * at once, whatever the budget, since most failures are mended by then; later ones after pauses
+ * that double, up to a quarter of a second, and differ from thread to thread. */
 bool retry_pause(struct retry *retry);
 
 #endif

@@ -90,8 +90,8 @@ struct room {
 };
 
 /* C_OpenSession into session->ck, C_CloseSession, C_GetSessionInfo, C_Login (pin may be NULL).
- * session_close_stale closes one of an epoch that is over, but not where the module has been started
- * anew since; only for who knows that its number has not been given out again. */
+ * session_close_stale closes one of an epoch that is over, but not where the module has been
+ * started anew since; only for who knows that its number has not been given out again. */
 CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags);
 CK_RV session_close(struct session *session);
 CK_RV session_close_stale(struct session *session);

@@ -46,6 +46,7 @@ static CK_RV admit(struct session *session, bool login, struct pin_source *pins)
     if (rv != CKR_OK || !claimed)
         return rv;
     rv = raise_standing(session, login, pins, &reached);
+    session->spoilt = session->spoilt || reached == STRANGER;
     pool_admitted(session, reached);
     return rv;
 }

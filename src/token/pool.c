@@ -432,8 +432,8 @@ static bool has_outdated(const struct pool *pool)
     return session != NULL;
 }
 
-/* Under the mutex: the token has no more sessions than are open now, for good or until one of before
- * comes back. */
+/* Under the mutex: the token has no more sessions than are open now, for good or until one of
+ * before comes back. */
 static void limit_learn(struct pool *pool)
 {
     if (has_outdated(pool))
@@ -473,8 +473,8 @@ static CK_RV open_new(struct pool *pool, unsigned long epoch, bool write, struct
         return rv;
     mutex_take(&pool->mutex);
     session = member_new(pool, epoch, write);
-    if (session != NULL)
-        session->standing = pool->standing;
+    if (session != NULL && pool->standing == LOGGED_IN)
+        session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
     mutex_release(&pool->mutex);
     rv = session != NULL ? session_open(session, id, flags) : CKR_HOST_MEMORY;
     if (rv == CKR_OK) {
@@ -642,8 +642,9 @@ static void left(struct pool *pool, struct session *session, bool closed)
     offer(pool);
 }
 
-/* Whether it is not open any more. One of an epoch that is over is closed as well, so that the token does not run out of sessions;
- * not where its number has been given out again, or the module was started anew. */
+/* Whether it is not open any more. One of an epoch that is over is closed as well, so that the
+ * token does not run out of sessions; not where its number has been given out again, or the module
+ * was started anew. */
 static bool close_one(struct session *session, bool current)
 {
     CK_RV rv = current ? session_close(session) : RV_STALE;
@@ -679,7 +680,8 @@ void session_return(struct session **held)
     if (session == NULL)
         return;
     *held = NULL;
-    if (!session->spoilt && atomic_load_explicit(&session->slot->pool.untidy, memory_order_relaxed) &&
+    if (!session->spoilt &&
+        atomic_load_explicit(&session->slot->pool.untidy, memory_order_relaxed) &&
         session_current(session))
         tidy(&session->slot->pool);
     if (session->keeper)
@@ -708,8 +710,9 @@ CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patienc
     } else if (!session_current(session)) {
         rv = RV_STALE;
     } else {
-        session->standing = pool->standing;
-        *claimed = pool->admitting = pool->standing < wanted;
+        if (pool->standing == LOGGED_IN)
+            session->standing = LOGGED_IN;
+        *claimed = pool->admitting = session->standing < wanted;
     }
     mutex_release(&pool->mutex);
     return rv;

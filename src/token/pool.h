@@ -26,8 +26,9 @@ struct pool_limits {
     unsigned retry_ms; /* pkcs11-retry-ms */
 };
 
-/* Of no use to others but through the functions below. What every operation writes has cache lines of
- * its own (of 64 bytes), so that the epoch, which every call reads, stays in those of all processors. */
+/* Of no use to others but through the functions below. What every operation writes has cache lines
+ * of its own (of 64 bytes), so that the epoch, which every call reads, stays in those of all
+ * processors. */
 struct pool {
     struct slot *slot;
     atomic_ulong epoch; /* changed under the mutex; read without it where the answer may be old */
@@ -50,7 +51,8 @@ struct pool {
     uint64_t turn;           /* clock_ns when the first of them comes before all others */
     struct session *members; /* all that have not been freed, of whatever epoch */
     struct session *keeper;  /* where session objects are made: open for as long as they live */
-    struct session *remains; /* still to be closed, once nobody can be in a call with their objects */
+    struct session
+        *remains; /* still to be closed, once nobody can be in a call with their objects */
     bool keeper_busy;
     bool admitting;         /* a thread identifies the token or logs in, and the others wait */
     unsigned closing;       /* of open: on their way out */
@@ -101,8 +103,8 @@ bool pool_has(struct pool *pool, CK_SESSION_HANDLE ck);
 /* The ends of an epoch. Each but the last three does nothing when epoch is over already.
  * pool_mend: the token failed; true for the one thread that looks for it until pool_mended. close:
  * its sessions can be closed; the keeper later, since its objects go with it: SoftHSM 2.6 crashes
- * when another thread is in the middle of C_SignInit with one. pool_logged_out: handles of private objects are void (PKCS#11 v3.1 §5.6.9), idle
- * sessions stay. */
+ * when another thread is in the middle of C_SignInit with one. pool_logged_out: handles of private
+ * objects are void (PKCS#11 v3.1 §5.6.9), idle sessions stay. */
 bool pool_mend(struct pool *pool, unsigned long epoch, bool close);
 void pool_mended(struct pool *pool);
 void pool_logged_out(struct pool *pool, unsigned long epoch);

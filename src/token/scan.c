@@ -142,19 +142,42 @@ static void note_failure(struct scan *scan, CK_RV rv)
     scan->failed_call = call_name();
 }
 
+/* Those that failed come again, once all others had their turn: a dead token shall not hold up
+ * those who look for another. */
+static bool begin_again(struct scan *scan)
+{
+    if (scan->again || scan->failed == 0)
+        return false;
+    scan->again = true;
+    scan->count = scan->failed;
+    scan->next = 0;
+    return true;
+}
+
+static CK_RV look_at(struct scan *scan, CK_SLOT_ID id, struct slot **slot)
+{
+    *slot = NULL;
+    if (scan->again)
+        return RETRYING(scan, slot_at(scan->module, id, scan->limits, slot));
+    return slot_at(scan->module, id, scan->limits, slot);
+}
+
 static struct slot *next_listed(struct scan *scan)
 {
-    while (scan->next < scan->count) {
-        struct slot *slot = NULL;
+    while (scan->next < scan->count || begin_again(scan)) {
+        struct slot *slot;
         bool fits = false;
         CK_SLOT_ID id = scan->ids[scan->next++];
-        CK_RV rv = RETRYING(scan, slot_at(scan->module, id, scan->limits, &slot));
+        CK_RV rv = look_at(scan, id, &slot);
 
         if (rv == CKR_OK && slot != NULL)
             rv = scan_consider(scan, slot, &fits);
         if (rv == CKR_OK && fits)
             return slot;
-        note_failure(scan, rv);
+        if (rv != CKR_OK && !scan->again)
+            scan->ids[scan->failed++] = id;
+        else
+            note_failure(scan, rv);
     }
     return NULL;
 }

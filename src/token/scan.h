@@ -17,6 +17,8 @@ struct scan {
     struct slot *known; /* SCAN_KNOWN: the next one to look at */
     CK_SLOT_ID *ids;    /* SCAN_LISTED */
     CK_ULONG count, next;
+    CK_ULONG failed;  /* of ids, at their front: slots that are looked at again after the others */
+    bool again;       /* they are being looked at */
     unsigned matched; /* tokens given out */
     CK_RV failure;    /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
