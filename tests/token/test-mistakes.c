@@ -5,8 +5,12 @@
 
 #include <unistd.h>
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/params.h>
 #include <openssl/rsa.h>
+
+#include "pkcs11_bridge.h"
 
 #define KEY   "pkcs11:token=soft;object=p256;type=private"
 #define QUICK "pkcs11-retry-ms = 200\npkcs11-log = none\n"
@@ -331,6 +335,66 @@ static void test_mistakes_login_values(void **state)
     assert_int_equal(bad, 0);
 }
 
+static bool generates(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)"P-256", 0),
+        OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, (char *)(uintptr_t)uri, 0),
+        OSSL_PARAM_construct_end()
+    };
+
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
+    (void)EVP_PKEY_generate(ctx, &key);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return key != NULL;
+}
+
+/* A token that does not answer holds up nobody who looks for another, wherever its slot comes. */
+static void test_mistakes_dead_neighbour(void **state)
+{
+    OSSL_LIB_CTX *libctx;
+    unsigned long asked;
+
+    (void)state;
+    second_token();
+    libctx = libctx_new_faulty("pkcs11-log = none\n");
+    fault("C_GetTokenInfo 1 * CKR_DEVICE_ERROR token=second");
+    calls_reset();
+    assert_opens(libctx, "pkcs11:token=soft;object=p256;type=private");
+    asked = calls("C_GetTokenInfo");
+    fault("");
+    OSSL_LIB_CTX_free(libctx);
+    if (asked > 8)
+        fail_msg("%lu calls", asked);
+}
+
+/* A key is made on the token that is there, though another that fits was used before. */
+static void test_mistakes_generate_after_failover(void **state)
+{
+    OSSL_LIB_CTX *libctx;
+    bool made;
+
+    (void)state;
+    second_token();
+    libctx = libctx_new_faulty(QUICK "pkcs11-module-token-pin = 1234\n");
+    assert_opens(libctx, "pkcs11:token=soft;object=p256;type=public"); /* the module is up */
+    set_token("soft");
+    assert_true(generates(libctx, "pkcs11:model=SoftHSM%20v2;object=over-1?pin-value=1234"));
+    set_token("second");
+    made = generates(libctx, "pkcs11:model=SoftHSM%20v2;object=over-2?pin-value=5678");
+    set_token(NULL);
+    OSSL_LIB_CTX_free(libctx);
+    if (!made) {
+        char error[1200];
+
+        fail_msg("%s", last_error(error, sizeof(error)));
+    }
+}
+
 /* test-mistakes [NAME]: one test */
 int main(int argc, char **argv)
 {
@@ -342,6 +406,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_listed_pin_changed),
         cmocka_unit_test(test_mistakes_login_values),
         cmocka_unit_test(test_mistakes_other_token_alone),
+        cmocka_unit_test(test_mistakes_dead_neighbour),
+        cmocka_unit_test(test_mistakes_generate_after_failover),
     };
 
     operator_open();
