@@ -58,7 +58,7 @@ static enum way way;
 static OSSL_LIB_CTX *libctx, *plain;
 static EVP_PKEY *key, *rsa_key, *public_key, *rsa_public;
 static bool fault_beneath; /* the module under test */
-static unsigned retry_ms = 1000;
+static unsigned retry_ms = 100;
 static unsigned complaints;
 
 /* All that is wrong is told, not only the first. */
