@@ -129,7 +129,8 @@ bool module_open(const char *path, const char *init_args, const struct module_te
 
 bool module_ready(const struct module *module)
 {
-    return module->state == MODULE_UP && module->generation == lock_generation();
+    /* in this order: in a child, the state is set before the generation */
+    return module->generation == lock_generation() && module->state == MODULE_UP;
 }
 
 /* Under the lock: nothing that the module said or gave out counts any more. */

@@ -45,14 +45,14 @@ struct module {
     pthread_mutex_t serial_lock;
     atomic_bool ended; /* finalised for the end of the process: no call any more */
     atomic_flag end_follows_start, end_follows_login;
-    _Atomic(enum module_state) state; /* changed under the lock */
+    _Atomic(enum module_state) state; /* changed under the lock, as the next */
+    atomic_uint generation;           /* lock_generation() when it was started */
     atomic_ulong life; /* counts its starts and ends: no session outlasts one; the same */
 
     /* under the lock (module/lock.h) */
     unsigned users;
-    bool ours;           /* our C_Initialize succeeded, so C_Finalize is ours as well */
-    bool stays;          /* and yet it is left initialised (module_stay) */
-    unsigned generation; /* lock_generation() when it was started */
+    bool ours;  /* our C_Initialize succeeded, so C_Finalize is ours as well */
+    bool stays; /* and yet it is left initialised (module_stay) */
     pthread_cond_t changed;
     struct slot *slots;        /* token/slot.h */
     struct token_list *tokens; /* token/tokens.h; NULL until C_GetSlotList was answered */

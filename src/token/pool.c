@@ -72,20 +72,10 @@ void pool_allow(struct pool *pool, const struct pool_limits *limits, CK_ULONG to
 }
 
 /* Under the mutex, as all that follows down to pool_take unless it says otherwise. */
-static struct session *member_new(struct pool *pool, unsigned long epoch, bool write)
+static void member_add(struct pool *pool, struct session *session)
 {
-    struct session *session = OPENSSL_zalloc(sizeof(*session));
-
-    if (session == NULL)
-        return NULL;
-    *session = (struct session){ .slot = pool->slot,
-                                 .module = module_of(pool),
-                                 .epoch = epoch,
-                                 .now = &pool->epoch,
-                                 .write = write,
-                                 .peer = pool->members };
+    session->peer = pool->members;
     pool->members = session;
-    return session;
 }
 
 static void member_free(struct pool *pool, struct session *session)
@@ -462,6 +452,20 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
     return learnt;
 }
 
+static struct session *session_new(struct pool *pool, unsigned long epoch, bool write)
+{
+    struct session *session = OPENSSL_zalloc(sizeof(*session));
+
+    if (session != NULL)
+        *session = (struct session){ .slot = pool->slot,
+                                     .module = module_of(pool),
+                                     .epoch = epoch,
+                                     .now = &pool->epoch,
+                                     .write = write };
+    return session;
+}
+
+/* A member once it has its number. */
 static CK_RV open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out)
 {
     CK_FLAGS flags = CKF_SERIAL_SESSION | (write ? CKF_RW_SESSION : 0);
@@ -471,20 +475,19 @@ static CK_RV open_new(struct pool *pool, unsigned long epoch, bool write, struct
 
     if (rv != CKR_OK)
         return rv;
-    mutex_take(&pool->mutex);
-    session = member_new(pool, epoch, write);
-    if (session != NULL && pool->standing == LOGGED_IN)
-        session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
-    mutex_release(&pool->mutex);
+    session = session_new(pool, epoch, write);
     rv = session != NULL ? session_open(session, id, flags) : CKR_HOST_MEMORY;
-    if (rv == CKR_OK) {
-        *out = session;
+    if (rv != CKR_OK) {
+        OPENSSL_free(session);
         return rv;
     }
     mutex_take(&pool->mutex);
-    member_free(pool, session);
+    member_add(pool, session);
+    if (pool->standing == LOGGED_IN && session_current(session))
+        session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
     mutex_release(&pool->mutex);
-    return rv;
+    *out = session;
+    return CKR_OK;
 }
 
 CK_RV pool_take(struct pool *pool, bool write, struct session **out)
@@ -510,8 +513,10 @@ CK_RV pool_take(struct pool *pool, bool write, struct session **out)
     return rv;
 }
 
-/* Under the mutex: waits for the keeper; *out is NULL when it has to be opened. */
-static CK_RV keeper_claim(struct pool *pool, unsigned patience_ms, struct claim *claim)
+/* Under the mutex: waits for the keeper; claim->session is NULL when it has to be opened. *claimed
+ * stays false where the module went down meanwhile. */
+static CK_RV keeper_claim(struct pool *pool, unsigned patience_ms, struct claim *claim,
+                          bool *claimed)
 {
     uint64_t deadline = clock_ns() + patience_ms * NS_PER_MS;
 
@@ -522,6 +527,9 @@ static CK_RV keeper_claim(struct pool *pool, unsigned patience_ms, struct claim 
                             pool->slot->token.label, patience_ms);
             return RV_SESSIONS_BUSY;
         }
+    *claimed = module_ready(module_of(pool));
+    if (!*claimed)
+        return CKR_OK;
     pool->keeper_busy = true;
     pool->taken++;
     *claim = (struct claim){ .session = pool->keeper, .epoch = atomic_load(&pool->epoch) };
@@ -573,12 +581,16 @@ static CK_RV keeper_open(struct pool *pool, unsigned long epoch, struct session 
 CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session **out)
 {
     struct claim claim;
-    CK_RV rv = call_inside() ? RV_RECURSION : mutex_take_ready(pool);
+    bool claimed = false;
+    CK_RV rv = call_inside() ? RV_RECURSION : CKR_OK;
 
-    if (rv != CKR_OK)
-        return rv;
-    rv = keeper_claim(pool, patience_ms, &claim);
-    mutex_release(&pool->mutex);
+    while (rv == CKR_OK && !claimed) {
+        rv = mutex_take_ready(pool);
+        if (rv != CKR_OK)
+            return rv;
+        rv = keeper_claim(pool, patience_ms, &claim, &claimed);
+        mutex_release(&pool->mutex);
+    }
     if (rv != CKR_OK)
         return rv;
     *out = claim.session;
