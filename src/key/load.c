@@ -236,14 +236,28 @@ static void run_phase(struct load *load)
     load->count = 0;
 }
 
+/* Whether the module could not say what its slots have, or that of a token which it had shown. */
+static bool slots_are_unclear(const struct load *load)
+{
+    const struct scan *scan = &load->scan;
+
+    return (load->failure != CKR_OK && strcmp(load->failed_call, "C_GetTokenInfo") == 0) ||
+           (scan->failure != CKR_OK && strcmp(scan->failed_call, "C_GetTokenInfo") == 0);
+}
+
 /* The next token that fits, with its first search. */
 static CK_RV load_next_slot(struct load *load)
 {
     CK_RV rv = scan_next(&load->scan, &load->slot);
+    bool nothing = rv == CKR_OK && load->slot == NULL && load->found == 0;
 
-    if (rv == CKR_OK && load->slot == NULL && load->found == 0 &&
-        (load->failure == CKR_OK || load->failure == RV_TOKEN_GONE) && scan_widen(&load->scan))
+    if (nothing && (load->failure == CKR_OK || load->failure == RV_TOKEN_GONE) &&
+        scan_widen(&load->scan))
         rv = scan_next(&load->scan, &load->slot);
+    else if (nothing && slots_are_unclear(load) && scan_renew(&load->scan)) {
+        load->failure = CKR_OK;
+        rv = scan_next(&load->scan, &load->slot);
+    }
     load->phase = load->phases;
     load->found_here = 0;
     return rv;

@@ -184,10 +184,14 @@ static struct slot *next_listed(struct scan *scan)
 
 static CK_RV list(struct scan *scan)
 {
-    CK_RV rv = RETRYING(scan, slots_list(scan->module, &scan->ids, &scan->count));
+    CK_RV rv;
 
+    scan_end(scan);
+    scan->count = scan->next = scan->failed = 0;
+    scan->again = false;
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';
+    rv = RETRYING(scan, slots_list(scan->module, &scan->ids, &scan->count));
     if (rv != CKR_OK)
         return rv;
     lock_take();
@@ -248,6 +252,16 @@ bool scan_widen(struct scan *scan)
     if (scan->stage != SCAN_KNOWN)
         return false;
     return list(scan) == CKR_OK;
+}
+
+bool scan_renew(struct scan *scan)
+{
+    if (scan->renewed || (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED))
+        return false;
+    scan->renewed = true;
+    scan->failure = CKR_OK;
+    module_restart(scan->module, NULL);
+    return RETRYING(scan, module_start(scan->module)) == CKR_OK && list(scan) == CKR_OK;
 }
 
 void scan_end(struct scan *scan)

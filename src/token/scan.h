@@ -19,6 +19,7 @@ struct scan {
     CK_ULONG count, next;
     CK_ULONG failed;  /* of ids, at their front: slots that are looked at again after the others */
     bool again;       /* they are being looked at */
+    bool renewed;     /* scan_renew was tried */
     unsigned matched; /* tokens given out */
     CK_RV failure;    /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
@@ -35,6 +36,11 @@ CK_RV scan_next(struct scan *scan, struct slot **out);
 /* When the known tokens did not have what was looked for: true if the slots have not been listed by
  * this scan, which then goes on with all of them. */
 bool scan_widen(struct scan *scan);
+
+/* When the module does not know its own tokens: finalises it and initialises it again, where nobody
+ * loses by that (module_restart), and goes on with all slots. Once in a scan; true when it was
+ * done. */
+bool scan_renew(struct scan *scan);
 
 void scan_end(struct scan *scan);
 
