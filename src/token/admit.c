@@ -3,11 +3,6 @@
 #include "base/scope.h"
 #include "module/call.h"
 
-static unsigned patience_ms(struct slot *slot)
-{
-    return slot->pool.wait_ms + atomic_load(&slot->retry_ms);
-}
-
 static enum standing standing_wanted(struct slot *slot, bool login)
 {
     return login && (slot_flags(slot) & CKF_LOGIN_REQUIRED) != 0 ? LOGGED_IN : IDENTIFIED;
@@ -42,7 +37,7 @@ static CK_RV admit(struct session *session, bool login, struct pin_source *pins)
 
     if (session->standing >= wanted)
         return CKR_OK;
-    rv = pool_admit(session, wanted, patience_ms(slot), &claimed);
+    rv = pool_admit(session, wanted, slot_patience_ms(slot), &claimed);
     if (rv != CKR_OK || !claimed)
         return rv;
     rv = raise_standing(session, login, pins, &reached);
@@ -58,7 +53,7 @@ CK_RV session_take(struct slot *slot, enum purpose purpose, bool login, struct p
     CK_RV rv;
 
     if (purpose == TO_KEEP || purpose == TRY_TO_KEEP)
-        rv = pool_take_keeper(&slot->pool, purpose == TO_KEEP ? patience_ms(slot) : 0, &session);
+        rv = pool_take_keeper(&slot->pool, purpose == TO_KEEP ? slot_patience_ms(slot) : 0, &session);
     else
         rv = pool_take(&slot->pool, purpose == TO_WRITE, &session);
     if (rv == CKR_OK)

@@ -391,7 +391,7 @@ static CK_RV guard(struct session *session, CK_USER_TYPE user, struct pin_source
 /* Under the lock: waits for the thread that is about to call C_Login, if there is one. */
 static CK_RV turn_wait(struct slot *slot)
 {
-    unsigned patience = slot->pool.wait_ms + atomic_load(&slot->retry_ms);
+    unsigned patience = slot_patience_ms(slot);
     uint64_t deadline = clock_ms() + patience;
 
     while (slot->login.busy)

@@ -1,7 +1,6 @@
 #include "token/pin_file.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 

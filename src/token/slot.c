@@ -80,15 +80,6 @@ bool slot_absent(CK_RV rv)
            rv == CKR_SLOT_ID_INVALID;
 }
 
-/* C_GetTokenInfo, whose answer is remembered. */
-static CK_RV token_info(struct module *module, CK_SLOT_ID id, CK_TOKEN_INFO *info)
-{
-    CK_RV rv = module_token_info(module, id, info);
-
-    tokens_saw(module, id, rv, info);
-    return rv;
-}
-
 CK_RV slots_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
 {
     CK_RV rv = module_slots(module, ids, count);
@@ -103,11 +94,11 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
 {
     CK_TOKEN_INFO token = { 0 };
     struct slot *slot;
-    CK_RV rv = token_info(module, id, &token);
+    CK_RV rv = tokens_ask(module, id, &token);
 
     *out = NULL;
     if (slot_absent(rv)) /* though C_GetSlotList has it: it may be just back */
-        rv = token_info(module, id, &token);
+        rv = tokens_ask(module, id, &token);
     if (slot_absent(rv))
         return CKR_OK;
     if (rv != CKR_OK)
@@ -225,7 +216,7 @@ void slot_changed(struct slot *slot)
 CK_RV slot_identify(struct slot *slot, CK_SLOT_ID id, CK_FLAGS *flags)
 {
     CK_TOKEN_INFO info = { 0 };
-    CK_RV rv = token_info(slot->module, id, &info);
+    CK_RV rv = tokens_ask(slot->module, id, &info);
 
     if (rv != CKR_OK)
         return rv;
@@ -241,7 +232,7 @@ static bool slot_try(struct slot *slot, CK_SLOT_ID id)
 {
     CK_TOKEN_INFO token = { 0 };
 
-    if (token_info(slot->module, id, &token) != CKR_OK || !token_is(&slot->token, &token))
+    if (tokens_ask(slot->module, id, &token) != CKR_OK || !token_is(&slot->token, &token))
         return false;
     lock_take();
     slot_settle(slot, id, &token);

@@ -53,6 +53,12 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
 /* Applies the limits of one more configuration. */
 void slot_allow(struct slot *slot, const struct pool_limits *limits);
 
+/* How long a thread waits for another that does something for both: logs in, or makes a key. */
+static inline unsigned slot_patience_ms(struct slot *slot)
+{
+    return slot->pool.wait_ms + atomic_load(&slot->retry_ms);
+}
+
 /* Whether the token lists mechanism with all of the flags (CKF_SIGN, ...). Asked once, remembered.
  */
 bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);

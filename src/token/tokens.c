@@ -49,7 +49,7 @@ void tokens_listed(struct module *module, const CK_SLOT_ID *ids, CK_ULONG count)
     lock_release();
 }
 
-void tokens_saw(struct module *module, CK_SLOT_ID id, CK_RV rv, const CK_TOKEN_INFO *info)
+static void saw(struct module *module, CK_SLOT_ID id, CK_RV rv, const CK_TOKEN_INFO *info)
 {
     struct seen_token *seen;
 
@@ -60,6 +60,14 @@ void tokens_saw(struct module *module, CK_SLOT_ID id, CK_RV rv, const CK_TOKEN_I
         seen->info = *info;
     }
     lock_release();
+}
+
+CK_RV tokens_ask(struct module *module, CK_SLOT_ID id, CK_TOKEN_INFO *info)
+{
+    CK_RV rv = module_token_info(module, id, info);
+
+    saw(module, id, rv, info);
+    return rv;
 }
 
 void tokens_forget(struct module *module)
@@ -129,8 +137,7 @@ static void ask(struct module *module, struct token_list *list, bool *asked)
         if (seen->state != TOKEN_UNASKED || is_spare(list, i))
             continue;
         *asked = true;
-        rv = module_token_info(module, seen->id, &seen->info);
-        tokens_saw(module, seen->id, rv, &seen->info);
+        rv = tokens_ask(module, seen->id, &seen->info);
         seen->state = rv == CKR_OK ? TOKEN_PRESENT : TOKEN_UNASKED;
     }
 }

@@ -22,8 +22,8 @@ struct token_list {
 /* C_GetSlotList has given these ids. */
 void tokens_listed(struct module *module, const CK_SLOT_ID *ids, CK_ULONG count);
 
-/* C_GetTokenInfo has answered for the slot id. */
-void tokens_saw(struct module *module, CK_SLOT_ID id, CK_RV rv, const CK_TOKEN_INFO *info);
+/* C_GetTokenInfo for the slot id; the answer is remembered. */
+CK_RV tokens_ask(struct module *module, CK_SLOT_ID id, CK_TOKEN_INFO *info);
 
 /* Under the lock: the module was finalised. */
 void tokens_forget(struct module *module);
