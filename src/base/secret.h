@@ -33,12 +33,13 @@ bool secret_equal(const struct secret *a, const struct secret *b);
  * a NUL or a byte order mark before it). */
 struct secret *secret_from_file(const char *path);
 
-/* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes it. */
+/* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes
+ * it. */
 void *secret_memory(size_t len);
 void secret_memory_free(void *memory, size_t len);
 
-/* Reads the file at path into such memory, most bytes at most, and says how many. False with errno set
- * when it cannot be read or is longer (EFBIG). */
+/* Reads the file at path into such memory, most bytes at most, and says how many. False with errno
+ * set when it cannot be read or is longer (EFBIG). */
 bool secret_read(const char *path, void *memory, size_t most, size_t *len);
 
 #endif

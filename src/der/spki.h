@@ -7,8 +7,9 @@
 /* Room for the headers around the key's own bytes, and for a curve's OID. */
 #define SPKI_OVERHEAD 64
 
-/* rsaEncryption, RFC 3279 §2.3.1, or id-RSASSA-PSS without parameters, RFC 4055 §1.2. n, e: big-endian. der: size bytes, n.len + e.len + SPKI_OVERHEAD
- * are enough. The length written, 0 when size is too small. */
+/* rsaEncryption, RFC 3279 §2.3.1, or id-RSASSA-PSS without parameters, RFC 4055 §1.2. n, e:
+ * big-endian. der: size bytes, n.len + e.len + SPKI_OVERHEAD are enough. The length written, 0 when
+ * size is too small. */
 size_t spki_write_rsa(struct view n, struct view e, bool pss, uint8_t *der, size_t size);
 
 /* RSAPublicKey, RFC 8017 appendix A.1.1; n.len + e.len + SPKI_OVERHEAD bytes are enough. */

@@ -10,12 +10,12 @@
 #include "base/scope.h"
 #include "pkcs11_bridge.h"
 
-#define SESSIONS_DEFAULT 8
-#define SESSIONS_MOST    1024
+#define SESSIONS_DEFAULT  8
+#define SESSIONS_MOST     1024
 #define MILLISECONDS_MOST (60 * 60 * 1000)
-#define WAIT_DEFAULT  10000
-#define RETRY_DEFAULT 3000
-#define IDLE_UNSET       ((unsigned)-1)
+#define WAIT_DEFAULT      10000
+#define RETRY_DEFAULT     3000
+#define IDLE_UNSET        ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
 #define OSSL_OP_SKEYMGMT 23
@@ -338,7 +338,8 @@ static bool defaults(struct config *config)
         .allow_export = true,
         .copying = COPY_AUTO,
         .async = true,
-        .limits = { .sessions_max = SESSIONS_DEFAULT, .sessions_idle = IDLE_UNSET,
+        .limits = { .sessions_max = SESSIONS_DEFAULT,
+                    .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,
                     .retry_ms = RETRY_DEFAULT },
     };

@@ -19,7 +19,7 @@ struct provider {
     struct config config;
     char *misconfigured; /* why the configuration cannot be used; or NULL */
     struct host host;
-    struct used_module *modules; /* under the lock (module/lock.h) */
+    struct used_module *modules;    /* under the lock (module/lock.h) */
     unsigned held, held_generation; /* under the lock as well: provider_hold */
     OSSL_FUNC_provider_up_ref_fn *up_ref;
     OSSL_FUNC_BIO_read_ex_fn *bio_read;
@@ -38,8 +38,8 @@ struct module *provider_module(struct provider *provider, const char *path);
 /* Where PINs come from that the configuration has, for a new operation. */
 struct pin_source provider_pins(const struct provider *provider);
 
-/* For OSSL_provider_init: takes the core's functions, reads the configuration. False when nothing can
- * be done with either; provider_free is due all the same. */
+/* For OSSL_provider_init: takes the core's functions, reads the configuration. False when nothing
+ * can be done with either; provider_free is due all the same. */
 bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
                     const OSSL_DISPATCH *in);
 void provider_free(struct provider *provider);
@@ -53,9 +53,9 @@ void provider_unlist(const struct provider *provider);
  * itself, which takes back reason strings then. So every provider holds itself, and stays. */
 void providers_stay(void);
 
-/* Something that may outlive its caller (an operation in a job that was given up) uses the provider's
- * keys and PINs until it lets go. What provider_hold returns goes to provider_let_go: what is held in
- * another process (the parent of a fork) does not count. */
+/* Something that may outlive its caller (an operation in a job that was given up) uses the
+ * provider's keys and PINs until it lets go. What provider_hold returns goes to provider_let_go:
+ * what is held in another process (the parent of a fork) does not count. */
 unsigned provider_hold(struct provider *provider);
 void provider_let_go(struct provider *provider, unsigned generation);
 

@@ -13,12 +13,9 @@ CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *
     CK_KEY_TYPE type = CKK_GENERIC_SECRET;
     CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
     CK_ATTRIBUTE template[] = {
-        { CKA_CLASS, &class, sizeof(class) },
-        { CKA_KEY_TYPE, &type, sizeof(type) },
-        { CKA_TOKEN, &no, sizeof(no) },
-        { CKA_SENSITIVE, &no, sizeof(no) },
-        { CKA_EXTRACTABLE, &yes, sizeof(yes) },
-        { CKA_VALUE_LEN, &size, sizeof(size) },
+        { CKA_CLASS, &class, sizeof(class) },   { CKA_KEY_TYPE, &type, sizeof(type) },
+        { CKA_TOKEN, &no, sizeof(no) },         { CKA_SENSITIVE, &no, sizeof(no) },
+        { CKA_EXTRACTABLE, &yes, sizeof(yes) }, { CKA_VALUE_LEN, &size, sizeof(size) },
     };
 
     return session_derive(session, mechanism, handle, template, COUNT(template), secret);
@@ -99,8 +96,9 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
 
     if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type))
         return false;
-    operation = operation_new(key, nothing, derive_public_data(view_bytes(&peer->point), der, sizeof(der)),
-                              curve_field_bytes(key->curve));
+    operation =
+        operation_new(key, nothing, derive_public_data(view_bytes(&peer->point), der, sizeof(der)),
+                      curve_field_bytes(key->curve));
     if (operation == NULL)
         return false;
     operation->out.exact = true;

@@ -64,9 +64,8 @@ bool key_set_rsa(struct key *key, struct view n, struct view e)
     n = view_strip(n);
     e = view_strip(e);
     return key_type_is_rsa(key->type) && key->n.data == NULL && n.len >= RSA_MODULUS_LEAST &&
-           n.len <= 2048 && (n.data[n.len - 1] & 1) != 0 &&
-           e.len != 0 && e.len <= n.len && bytes_set(&key->n, n.data, n.len) &&
-           bytes_set(&key->e, e.data, e.len);
+           n.len <= 2048 && (n.data[n.len - 1] & 1) != 0 && e.len != 0 && e.len <= n.len &&
+           bytes_set(&key->n, n.data, n.len) && bytes_set(&key->e, e.data, e.len);
 }
 
 enum key_type key_type_of(const struct curve *curve)
@@ -157,7 +156,7 @@ unsigned key_security_bits(const struct key *key)
     if (!key_has_public(key))
         return 0;
     return key_type_is_rsa(key->type) ? rsa_security_bits(key_bits(key))
-                                : curve_security_bits(key->curve);
+                                      : curve_security_bits(key->curve);
 }
 
 size_t key_signature_max(const struct key *key)
@@ -175,8 +174,8 @@ uint8_t *key_spki(const struct key *key, size_t *len)
     if (der == NULL)
         return NULL;
     if (key_type_is_rsa(key->type))
-        *len = spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), key->type == KEY_RSA_PSS, der,
-                              room);
+        *len = spki_write_rsa(view_bytes(&key->n), view_bytes(&key->e), key->type == KEY_RSA_PSS,
+                              der, room);
     else if (key->type == KEY_EC)
         *len = spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
     else

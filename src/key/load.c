@@ -88,8 +88,7 @@ void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN
 static bool lists_secrets(const struct load *load)
 {
     return load->want == LOAD_ANY && OpenSSL_version_num() >= 0x30500000UL &&
-           uri_id(&load->uri) == NULL && uri_label(&load->uri) == NULL &&
-           load->alias.data == NULL;
+           uri_id(&load->uri) == NULL && uri_label(&load->uri) == NULL && load->alias.data == NULL;
 }
 
 static const struct load_phase *choose_phases(const struct load *load)
@@ -282,7 +281,7 @@ static CK_RV load_advance(struct load *load)
 
 struct make_task {
     struct load *load;
-    CK_ULONG index; /* of the handle */
+    CK_ULONG index;  /* of the handle */
     struct key *key; /* NULL: the object is no key for OpenSSL */
     struct bytes certificate;
 };
@@ -303,9 +302,10 @@ static CK_RV make_name(struct session *session, struct handle handle, struct loa
     label = attribute(attributes, CKA_LABEL);
     if (id == NULL && label == NULL)
         return CKR_OK;
-    load->name = uri_format(&session->slot->token.info, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
-                            id != NULL ? id->ulValueLen : 0, label != NULL ? label->pValue : NULL,
-                            label != NULL ? label->ulValueLen : 0);
+    load->name =
+        uri_format(&session->slot->token.info, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
+                   id != NULL ? id->ulValueLen : 0, label != NULL ? label->pValue : NULL,
+                   label != NULL ? label->ulValueLen : 0);
     return load->name != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
@@ -319,8 +319,8 @@ static CK_RV make_one(struct session *session, struct handle handle, struct make
         return make_name(session, handle, load);
     if (load->phase->class == CKO_CERTIFICATE)
         return attribute_value(session, handle, CKA_VALUE, &task->certificate);
-    rv = public_read_key(load->provider, session, handle, load->phase->class, &task->key,
-                         &unusable);
+    rv =
+        public_read_key(load->provider, session, handle, load->phase->class, &task->key, &unusable);
     if (rv == CKR_OK && task->key == NULL)
         load->unusable = unusable;
     return rv;

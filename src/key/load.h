@@ -26,7 +26,7 @@ struct load {
     struct handle handles[FIND_BATCH];
     CK_ULONG count, next;
     bool by_name;
-    struct named named;  /* the keys that were found by name, in the place of handles */
+    struct named named; /* the keys that were found by name, in the place of handles */
 
     unsigned found;
     unsigned found_here;  /* on slot */
@@ -46,8 +46,8 @@ void load_want(struct load *load, enum load_want want);
 void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token),
               void *arg);
 
-/* Before the first load_next: narrows the search to certificates with this subject, or this issuer and
- * serial number, all in DER, or to objects with this label. False when memory is short. */
+/* Before the first load_next: narrows the search to certificates with this subject, or this issuer
+ * and serial number, all in DER, or to objects with this label. False when memory is short. */
 enum load_criterion { BY_SUBJECT, BY_ISSUER, BY_SERIAL, BY_ALIAS };
 bool load_search(struct load *load, enum load_criterion criterion, const void *value, size_t len);
 

@@ -8,8 +8,8 @@
 
 /* Parses text, and fills in where a PIN for its token comes from. False with an error raised, and
  * without a C_* call, when the configuration makes no sense, the URI is malformed, or nothing can
- * match it: an attribute that is misspelt must not lead to other tokens than the one that was meant.
- * what: what to call the URI in messages. The caller clears *uri in any case. */
+ * match it: an attribute that is misspelt must not lead to other tokens than the one that was
+ * meant. what: what to call the URI in messages. The caller clears *uri in any case. */
 bool open_uri(struct provider *provider, const char *text, const char *what, struct uri *uri,
               struct pin_source *pins);
 

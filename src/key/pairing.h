@@ -19,7 +19,7 @@ struct candidate {
 
 struct pairing {
     struct session *session;
-    struct handle handle;                /* of the private key */
+    struct handle handle;                   /* of the private key */
     const struct attributes *attributes;    /* read of it */
     const struct key *key;                  /* its type and curve */
     const struct attributes *const *rivals; /* other private keys with the same CKA_ID, as far as */

@@ -14,8 +14,7 @@ enum proof {
 /* Asks the private key at handle, of which attributes were read, about the public keys halves,
  * which are of its type and curve. PROOF_FOUND: *which is the one. RSA keys are not asked: their
  * modulus tells. */
-CK_RV proof_ask(struct session *session, struct handle handle,
-                const struct attributes *attributes, struct key *const *halves, size_t count,
-                enum proof *proof, size_t *which);
+CK_RV proof_ask(struct session *session, struct handle handle, const struct attributes *attributes,
+                struct key *const *halves, size_t count, enum proof *proof, size_t *which);
 
 #endif

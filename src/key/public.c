@@ -12,7 +12,8 @@
 #include "key/pairing.h"
 #include "module/call.h"
 
-/* Of an object whose class is not known: what is asked of a private key comes after the first two. */
+/* Of an object whose class is not known: what is asked of a private key comes after the first two.
+ */
 static const CK_ATTRIBUTE_TYPE any_attributes[] = {
     CKA_CLASS,
     CKA_EC_POINT,
@@ -277,15 +278,16 @@ static CK_RV add_certificates(struct pairing *pairing, const struct twins *twins
 static CK_RV half_from_others(struct pairing *pairing, struct key *key, const struct twins *twins,
                               const char **unusable, bool *read)
 {
-    static CK_RV (*const sources[])(struct pairing *pairing, const struct twins *twins,
+    static CK_RV (*const sources[])(struct pairing * pairing, const struct twins *twins,
                                     const char **unusable) = { add_twins, add_public_objects,
                                                                add_certificates };
     const struct key *half = NULL;
     bool ambiguous = false;
     CK_RV rv = CKR_OK;
 
-    *unusable = "its public half is not on the token: a public key object or a certificate with the "
-                "same CKA_ID is needed";
+    *unusable =
+        "its public half is not on the token: a public key object or a certificate with the "
+        "same CKA_ID is needed";
     for (size_t i = 0; rv == CKR_OK && half == NULL && !ambiguous && i < COUNT(sources); i++) {
         pairing_reject(pairing);
         rv = sources[i](pairing, twins, unusable);
@@ -411,8 +413,9 @@ static CK_RV key_read(struct provider *provider, struct session *session, struct
                                    COUNT(public_attributes), attributes);
 
     *out = NULL;
-    return rv == CKR_OK ? key_make(provider, session, handle, class, attributes, twins, out, unusable)
-                        : rv;
+    return rv == CKR_OK
+               ? key_make(provider, session, handle, class, attributes, twins, out, unusable)
+               : rv;
 }
 
 /* The object at handle, found again, has the public half that key shows. */
@@ -532,12 +535,13 @@ CK_RV public_read_key(struct provider *provider, struct session *session, struct
     return rv == CKR_OK ? key_settle(key, session, handle, class, attributes, out) : rv;
 }
 
-CK_RV public_make_private(struct provider *provider, struct session *session,
-                          struct handle handle, const struct attributes *attributes,
-                          const struct twins *twins, struct key **out, const char **unusable)
+CK_RV public_make_private(struct provider *provider, struct session *session, struct handle handle,
+                          const struct attributes *attributes, const struct twins *twins,
+                          struct key **out, const char **unusable)
 {
     struct key *key;
-    CK_RV rv = key_make(provider, session, handle, CKO_PRIVATE_KEY, attributes, twins, &key, unusable);
+    CK_RV rv =
+        key_make(provider, session, handle, CKO_PRIVATE_KEY, attributes, twins, &key, unusable);
 
     *out = NULL;
     return rv == CKR_OK ? key_settle(key, session, handle, CKO_PRIVATE_KEY, attributes, out) : rv;

@@ -24,9 +24,21 @@ static const struct curve curves[] = {
       OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01) },
     { "X448", RFC8410(0x6f), 448, 448, CURVE_X448, "curve448:X448", { NULL, 0 } },
 
-    { "prime192v1:P-192:secp192r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01), 192, 192, CURVE_EC, NULL, { NULL, 0 } },
+    { "prime192v1:P-192:secp192r1",
+      OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01),
+      192,
+      192,
+      CURVE_EC,
+      NULL,
+      { NULL, 0 } },
     { "secp224r1:P-224", OID(0x2b, 0x81, 0x04, 0x00, 0x21), 224, 224, CURVE_EC, NULL, { NULL, 0 } },
-    { "prime256v1:P-256:secp256r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
+    { "prime256v1:P-256:secp256r1",
+      OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07),
+      256,
+      256,
+      CURVE_EC,
+      NULL,
+      { NULL, 0 } },
     { "secp384r1:P-384", OID(0x2b, 0x81, 0x04, 0x00, 0x22), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
     { "secp521r1:P-521", OID(0x2b, 0x81, 0x04, 0x00, 0x23), 521, 521, CURVE_EC, NULL, { NULL, 0 } },
     { "secp256k1", OID(0x2b, 0x81, 0x04, 0x00, 0x0a), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
@@ -53,8 +65,7 @@ const struct curve *curve_by_name(const char *name)
 const struct curve *curve_by_oid(struct view oid)
 {
     for (size_t i = 0; i < COUNT(curves); i++)
-        if (view_equal(curves[i].oid, oid) ||
-            (oid.len != 0 && view_equal(curves[i].old_oid, oid)))
+        if (view_equal(curves[i].oid, oid) || (oid.len != 0 && view_equal(curves[i].old_oid, oid)))
             return &curves[i];
     return NULL;
 }

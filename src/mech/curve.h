@@ -11,10 +11,10 @@
 enum curve_kind { CURVE_EC, CURVE_ED25519, CURVE_ED448, CURVE_X25519, CURVE_X448 };
 
 struct curve {
-    const char *names;     /* OpenSSL's group or type name first, other names after colons */
-    struct view oid;       /* the OID's content */
-    unsigned field_bits;   /* of a coordinate, or of the encoded point where that is one number */
-    unsigned order_bits;   /* what EVP_PKEY_get_bits says */
+    const char *names;   /* OpenSSL's group or type name first, other names after colons */
+    struct view oid;     /* the OID's content */
+    unsigned field_bits; /* of a coordinate, or of the encoded point where that is one number */
+    unsigned order_bits; /* what EVP_PKEY_get_bits says */
     enum curve_kind kind;
     const char *printable; /* CKA_EC_PARAMS as a PrintableString, PKCS#11 v3.1 §6.3.8; or NULL */
     struct view old_oid;   /* an OID that was used before RFC 8410; or none */

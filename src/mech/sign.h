@@ -28,7 +28,8 @@ struct sign_mechanism {
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
 #define SIGN_INPUT_MAX 2048
 
-/* The mechanism that hashes on the token (for EdDSA, the only one). False where PKCS#11 has none. */
+/* The mechanism that hashes on the token (for EdDSA, the only one). False where PKCS#11 has none.
+ */
 bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out);
 
 /* The mechanism for a digest that was made before. */

@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 #include "instance/instance.h"
 
-/* The longest DER and PEM that are read, in bytes: more than any URI needs, and too much for the stack
- * of an ASYNC_JOB, in which decoders look at what others decode. */
+/* The longest DER and PEM that are read, in bytes: more than any URI needs, and too much for the
+ * stack of an ASYNC_JOB, in which decoders look at what others decode. */
 #define COREBIO_MAX 16384
 
 /* Reads to the end. False on a read error, or when it is longer than COREBIO_MAX. */

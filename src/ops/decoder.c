@@ -72,7 +72,8 @@ static int uri_open(struct provider *provider, const char *uri, int selection,
     if (load_begin(&load, provider, uri)) {
         load_want(&load, public_only ? LOAD_PUBLIC : LOAD_PRIVATE);
         load_ask(&load, passphrase_ask, passphrase);
-        ok = load_next(&load, &key, &certificate) == LOAD_KEY && object_give(key, data_cb, data_arg);
+        ok =
+            load_next(&load, &key, &certificate) == LOAD_KEY && object_give(key, data_cb, data_arg);
     }
     load_end(&load);
     return ok;

@@ -124,8 +124,8 @@ static int set_instance(struct eddsa *ctx, const OSSL_PARAM *p)
         instance = instance_find(name);
     if (instance == NULL || instance->type != ctx->key->type ||
         (ctx->fixed != NULL && instance != ctx->fixed))
-        return refuse(ctx->provider, "the key has no such instance of EdDSA:",
-                      name != NULL ? name : "");
+        return refuse(ctx->provider,
+                      "the key has no such instance of EdDSA:", name != NULL ? name : "");
     ctx->instance = instance;
     return 1;
 }

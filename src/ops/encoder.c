@@ -1,5 +1,5 @@
-/* Encoders (provider-encoder(7)): the public half as SubjectPublicKeyInfo and PKCS#1, a private key as
- * the URI that leads to it, and either as text. */
+/* Encoders (provider-encoder(7)): the public half as SubjectPublicKeyInfo and PKCS#1, a private key
+ * as the URI that leads to it, and either as text. */
 #include <stdio.h>
 #include <string.h>
 
@@ -91,9 +91,8 @@ static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct ke
     der = form->der(key, &len);
     if (der == NULL)
         return 0;
-    return form->pem_label != NULL
-               ? corebio_write_pem(provider, out, form->pem_label, der, len)
-               : corebio_write(provider, out, der, len);
+    return form->pem_label != NULL ? corebio_write_pem(provider, out, form->pem_label, der, len)
+                                   : corebio_write(provider, out, der, len);
 }
 
 static void bio_scoped(BIO **bio)
@@ -117,8 +116,8 @@ static int encode_text(void *ctx, OSSL_CORE_BIO *out, const void *vkey, const OS
     if (abstract != NULL || memory == NULL || host == NULL)
         return 0;
     if (key_is_private(key))
-        (void)BIO_printf(memory, "Private key on the token %s\nURI: %s\n", key->object->slot->token.label,
-                         key_describe(key, uri, sizeof(uri)));
+        (void)BIO_printf(memory, "Private key on the token %s\nURI: %s\n",
+                         key->object->slot->token.label, key_describe(key, uri, sizeof(uri)));
     if (EVP_PKEY_print_public(memory, host, 0, NULL) != 1)
         return 0;
     len = BIO_get_mem_data(memory, &text);

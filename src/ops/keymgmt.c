@@ -271,8 +271,9 @@ static void *keymgmt_dup(const void *keydata, int selection)
         return NULL;
     copy->curve = key->curve;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && key_has_public(key))
-        ok = key_type_is_rsa(key->type) ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
-                                  : key_set_ec(copy, key->curve, view_bytes(&key->point));
+        ok = key_type_is_rsa(key->type)
+                 ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
+                 : key_set_ec(copy, key->curve, view_bytes(&key->point));
     return ok ? MOVE(copy) : NULL;
 }
 

@@ -7,8 +7,7 @@
 
 /* name, type of key, digest, OpenSSL's names */
 #define SIGALGS(ROW)                                                                               \
-    ROW(rsa_sha1, rsa, "SHA1",                                                                     \
-        "RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5")                           \
+    ROW(rsa_sha1, rsa, "SHA1", "RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5")    \
     ROW(rsa_sha224, rsa, "SHA2-224",                                                               \
         "RSA-SHA2-224:RSA-SHA224:sha224WithRSAEncryption:1.2.840.113549.1.1.14")                   \
     ROW(rsa_sha256, rsa, "SHA2-256",                                                               \
@@ -158,5 +157,5 @@ const OSSL_ALGORITHM sigalg_algorithms[] = {
     { "ED25519ph", PROPERTIES, ed25519ph_functions, NULL },
     { "ED448:1.3.101.113", PROPERTIES, ed448_functions, NULL },
     { "ED448ph", PROPERTIES, ed448ph_functions, NULL },
-    SIGALGS(ALGORITHM) { NULL, NULL, NULL, NULL },
+    SIGALGS(ALGORITHM){ NULL, NULL, NULL, NULL },
 };

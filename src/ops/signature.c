@@ -203,7 +203,8 @@ int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 
     for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
         const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-        bool applies = !setters[i].rsa_only || (ctx->key != NULL && key_type_is_rsa(ctx->key->type));
+        bool applies =
+            !setters[i].rsa_only || (ctx->key != NULL && key_type_is_rsa(ctx->key->type));
 
         if (p != NULL && applies && !setters[i].set(ctx, p))
             return 0;
@@ -347,7 +348,8 @@ const OSSL_PARAM *signature_gettable_ctx_params(void *vctx, void *provctx)
     return params;
 }
 
-/* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest. */
+/* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest.
+ */
 static int default_salt(void)
 {
     return OpenSSL_version_num() >= 0x30100000UL ? SALT_AUTO_DIGEST_MAX : RSA_PSS_SALTLEN_AUTO;
@@ -411,7 +413,7 @@ static int sign_data(struct signature *ctx, enum sign_column column, struct view
 }
 
 int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
-                          const unsigned char *tbs, size_t tbs_len)
+                   const unsigned char *tbs, size_t tbs_len)
 {
     struct signature *ctx = vctx;
 
@@ -434,8 +436,7 @@ static bool token_shall_hash(struct signature *ctx, bool whole, size_t len)
     struct sign_request request;
     enum digest_where where = ctx->provider->config.digest;
 
-    if (!ctx->signing || where == DIGEST_HOST || ctx->hash != NULL ||
-        !request_make(ctx, &request))
+    if (!ctx->signing || where == DIGEST_HOST || ctx->hash != NULL || !request_make(ctx, &request))
         return false;
     if (where == DIGEST_AUTO && (!whole || len > TOKEN_HASHES_MAX) &&
         key_takes_hash(ctx->key, &request))
@@ -516,8 +517,7 @@ static bool hash_final(struct signature *ctx, uint8_t *digest)
            EVP_DigestFinal_ex(ctx->hash, digest, &len) == 1 && len == ctx->digest->size;
 }
 
-int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
-                                       size_t sig_size)
+int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size)
 {
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
@@ -532,7 +532,7 @@ int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
 }
 
 int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
-                                 const unsigned char *tbs, size_t tbs_len)
+                          const unsigned char *tbs, size_t tbs_len)
 {
     struct signature *ctx = vctx;
 
@@ -618,8 +618,8 @@ static int verify_on_host(const struct signature *ctx, struct view tbs, struct v
            EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) == 1;
 }
 
-int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len,
-                            const unsigned char *tbs, size_t tbs_len)
+int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len, const unsigned char *tbs,
+                     size_t tbs_len)
 {
     const struct signature *ctx = vctx;
 

@@ -12,8 +12,8 @@ struct signature {
     struct provider *provider;
     char *propq;
     struct key *key;
-    const struct digest *fixed;  /* of a signature algorithm that names its digest; or NULL */
-    bool of_message;             /* fixed: begun with the message to follow, not its digest */
+    const struct digest *fixed; /* of a signature algorithm that names its digest; or NULL */
+    bool of_message;            /* fixed: begun with the message to follow, not its digest */
     bool signing;
     int padding;                 /* RSA_*_PADDING */
     const struct digest *digest; /* NULL: none set */
@@ -22,7 +22,7 @@ struct signature {
     EVP_MD_CTX *hash;            /* the message so far, hashed on the host */
     bool collecting;             /* the message so far is in message: the token will hash it */
     struct bytes message;
-    struct bytes expected;       /* what a verification that is fed compares with; or none */
+    struct bytes expected; /* what a verification that is fed compares with; or none */
 };
 
 /* A context for one digest, by its name in mech/digest.h. */

@@ -53,7 +53,8 @@ CK_RV session_take(struct slot *slot, enum purpose purpose, bool login, struct p
     CK_RV rv;
 
     if (purpose == TO_KEEP || purpose == TRY_TO_KEEP)
-        rv = pool_take_keeper(&slot->pool, purpose == TO_KEEP ? slot_patience_ms(slot) : 0, &session);
+        rv = pool_take_keeper(&slot->pool, purpose == TO_KEEP ? slot_patience_ms(slot) : 0,
+                              &session);
     else
         rv = pool_take(&slot->pool, purpose == TO_WRITE, &session);
     if (rv == CKR_OK)

@@ -16,9 +16,9 @@ enum purpose {
 };
 
 /* A session for that purpose. login: with the user logged in, if the token wants it; one thread
- * calls C_Login, the others wait for its outcome. RV_TOKEN_MOVED where another token is in the slot,
- * RV_SESSIONS_BUSY, what login_user says, or the failure of a call. The caller gives it back with
- * session_return. */
+ * calls C_Login, the others wait for its outcome. RV_TOKEN_MOVED where another token is in the
+ * slot, RV_SESSIONS_BUSY, what login_user says, or the failure of a call. The caller gives it back
+ * with session_return. */
 CK_RV session_take(struct slot *slot, enum purpose purpose, bool login, struct pin_source *pins,
                    struct session **out);
 

@@ -8,11 +8,11 @@
 #include "base/bytes.h"
 #include "token/slot.h"
 
-#define TEMPLATE_MAX   8
-#define FIND_BATCH     64
+#define TEMPLATE_MAX 8
+#define FIND_BATCH   64
 
-/* What C_GetAttributeValue said of one object. Too large for the stack of an ASYNC_JOB, which has 32
- * KiB: allocate it. */
+/* What C_GetAttributeValue said of one object. Too large for the stack of an ASYNC_JOB, which has
+ * 32 KiB: allocate it. */
 struct attributes {
     CK_ATTRIBUTE list[ATTRIBUTES_MOST];
     CK_ULONG count;
@@ -22,8 +22,8 @@ struct attributes {
 
 /* Reads the attributes of types (at most ATTRIBUTES_MOST) in one call. One that the object does not
  * have, or does not show, is absent afterwards and no error. */
-CK_RV attributes_read(struct session *session, struct handle handle,
-                      const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out);
+CK_RV attributes_read(struct session *session, struct handle handle, const CK_ATTRIBUTE_TYPE *types,
+                      CK_ULONG count, struct attributes *out);
 
 /* The whole value of one attribute of any length, for what may be longer than struct attributes
  * holds. CKR_OK with *out none where it is absent. */
@@ -54,16 +54,16 @@ struct object {
     struct slot *slot;
     CK_OBJECT_CLASS class;
     CK_KEY_TYPE type;
-    struct bytes id;    /* CKA_ID as read; may be none */
-    struct bytes label; /* CKA_LABEL as read; may be none */
-    bool private;       /* seen after login only */
+    struct bytes id;          /* CKA_ID as read; may be none */
+    struct bytes label;       /* CKA_LABEL as read; may be none */
+    bool private;             /* seen after login only */
     bool always_authenticate; /* CKA_ALWAYS_AUTHENTICATE: a login for each use */
 
     bool may_sign, may_decrypt,
         may_derive;       /* CKA_SIGN, CKA_DECRYPT, CKA_DERIVE; true where absent */
     struct bytes allowed; /* CKA_ALLOWED_MECHANISMS; none: all */
 
-    bool session_object;            /* destroyed with this struct; cannot be found again */
+    bool session_object;         /* destroyed with this struct; cannot be found again */
     struct handle public_handle; /* of its public half, a session object as well */
 
     /* Whether the object at handle is still what it was, asked after it was found again: CKR_OK,

@@ -39,8 +39,8 @@ struct pin {
     struct secret *secret;
     char *file;
     bool listed; /* by pkcs11-token-pins, which is read again */
-    bool alone; /* nothing names the token, which is the only one that wants a PIN */
-    bool asked; /* a person was, or other slots, which takes time */
+    bool alone;  /* nothing names the token, which is the only one that wants a PIN */
+    bool asked;  /* a person was, or other slots, which takes time */
 };
 
 /* Frees what it holds; for _cleanup_(pin_scoped). */

@@ -9,8 +9,8 @@
 
 /* One piece of work: C_* calls on one session that may be made again from the start. A task that
  * fails may leave an operation active: its session is not used again, unless the token refused to
- * begin it. Where a call must not be made twice, the task sets session->committed before it. One that
- * succeeds may set session->spoilt. */
+ * begin it. Where a call must not be made twice, the task sets session->committed before it. One
+ * that succeeds may set session->spoilt. */
 typedef CK_RV session_task(struct session *session, void *arg);
 typedef CK_RV object_task(struct session *session, struct handle handle, void *arg);
 
@@ -18,8 +18,8 @@ struct run {
     struct slot *slot;
     enum purpose purpose;
     bool login;
-    bool elsewhere; /* that the token is in no slot (RV_TOKEN_GONE) is an answer, not to wait for: what
-                       is wanted may be on another */
+    bool elsewhere; /* that the token is in no slot (RV_TOKEN_GONE) is an answer, not to wait for:
+                       what is wanted may be on another */
     struct pin_source *pins;
     session_task *task;
     void *arg;

@@ -85,7 +85,8 @@ bool slot_absent(CK_RV rv);
  * OPENSSL_free. */
 CK_RV slots_list(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
 
-/* What C_GetTokenInfo says now of the slot with this id: RV_TOKEN_MOVED where another token is in it. */
+/* What C_GetTokenInfo says now of the slot with this id: RV_TOKEN_MOVED where another token is in
+ * it. */
 CK_RV slot_identify(struct slot *slot, CK_SLOT_ID id, CK_FLAGS *flags);
 
 /* Looks for the token again, whose slot may have another id by now. RV_TOKEN_GONE: it is nowhere.

@@ -15,8 +15,8 @@ void operator_open(void);
 /* The slots that have a token with this label, at most most of them; their number. */
 CK_ULONG operator_slots(const char *label, CK_SLOT_ID *found, CK_ULONG most);
 
-/* Makes a token of the free slot that SoftHSM has after the others, while the module is initialised; the
- * slot. The token is in another one when the module is initialised again. */
+/* Makes a token of the free slot that SoftHSM has after the others, while the module is
+ * initialised; the slot. The token is in another one when the module is initialised again. */
 CK_SLOT_ID operator_init_token(const char *label, const char *pin);
 
 /* A session that may write, on the token soft. login: as its user, where the program is not. */

@@ -68,7 +68,8 @@ static bool derive(struct world *world)
 {
     unsigned char out[32];
 
-    return key_derives(world->libctx, world->ec, world->peer, out) && memcmp(out, world->secret, 32) == 0;
+    return key_derives(world->libctx, world->ec, world->peer, out) &&
+           memcmp(out, world->secret, 32) == 0;
 }
 
 /* In the job. */

@@ -161,9 +161,9 @@ static void test_calls_public_operations(void **state)
 }
 
 /* What a process that begins pays: C_Initialize, C_GetSlotList, C_GetTokenInfo, C_OpenSession,
- * C_GetTokenInfo again, since it may be another token by now, and C_Login, a search (3), and one call
- * for each half; then two for a signature. A key that is opened
- * again is read and not searched for, an RSA key's private half alone. */
+ * C_GetTokenInfo again, since it may be another token by now, and C_Login, a search (3), and one
+ * call for each half; then two for a signature. A key that is opened again is read and not searched
+ * for, an RSA key's private half alone. */
 static void test_calls_opening(void **state)
 {
     static const struct {

@@ -11,9 +11,9 @@
 static const struct {
     const char *type, *group;
     unsigned bits;
-} types[] = { { "RSA", NULL, 2048 },  { "RSA-PSS", NULL, 2048 }, { "EC", "P-256", 0 }, { "EC", "P-521", 0 },
-              { "ED25519", NULL, 0 }, { "ED448", NULL, 0 }, { "X25519", NULL, 0 },
-              { "X448", NULL, 0 } };
+} types[] = { { "RSA", NULL, 2048 }, { "RSA-PSS", NULL, 2048 }, { "EC", "P-256", 0 },
+              { "EC", "P-521", 0 },  { "ED25519", NULL, 0 },    { "ED448", NULL, 0 },
+              { "X25519", NULL, 0 }, { "X448", NULL, 0 } };
 
 static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, size_t type, const char *uri, const char *usage,
                           const char *ephemeral)
@@ -186,8 +186,7 @@ static void test_generate_bad_parameters(void **state)
 static void test_generate_impossible_uri(void **state)
 {
     static const char *const uris[] = {
-        "pkcs11:tokn=soft;object=misspelt",
-        "pkcs11:token=soft;object=misspelt;lable=x",
+        "pkcs11:tokn=soft;object=misspelt", "pkcs11:token=soft;object=misspelt;lable=x",
         "pkcs11:token=soft;obejct=misspelt?pin-value=1234",
         "pkcs11:serial=0123456789abcdef0123456789abcdef;object=misspelt", /* longer than any */
     };

@@ -8,8 +8,10 @@
 #include <openssl/store.h>
 #include <openssl/x509.h>
 
-static const char *const labels[] = { "rsa1024", "rsa2048", "rsa3072", "rsa4096", "p256", "p384",
-                                      "p521",    "k256",    "bp256",   "bp384",   "bp512", "ed25519" };
+static const char *const labels[] = {
+    "rsa1024", "rsa2048", "rsa3072", "rsa4096", "p256",  "p384",
+    "p521",    "k256",    "bp256",   "bp384",   "bp512", "ed25519"
+};
 
 static void same_number(EVP_PKEY *a, EVP_PKEY *b, const char *name)
 {
@@ -206,7 +208,8 @@ static void test_keys_import_public(void **state)
         assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, public), 1);
         /* of a pair, the private half stays behind */
         assert_int_equal(EVP_PKEY_fromdata(ctx, &half, EVP_PKEY_KEYPAIR, private), 1);
-        assert_int_not_equal(EVP_DigestSignInit_ex(md, NULL, "SHA256", libctx, NULL, half, NULL), 1);
+        assert_int_not_equal(EVP_DigestSignInit_ex(md, NULL, "SHA256", libctx, NULL, half, NULL),
+                             1);
         EVP_MD_CTX_reset(md);
         EVP_PKEY_free(half);
         assert_int_equal(EVP_PKEY_eq(key, software), 1);

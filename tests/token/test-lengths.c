@@ -25,7 +25,7 @@
 #define LOGGING  "pkcs11-retry-ms = 20000\npkcs11-log = stderr\n"
 /* the texts are those of one token, which seems to be another each time */
 #define ANY_TOKEN "pkcs11-pin-scope = any\n"
-#define CERT     "lengths-cert"
+#define CERT      "lengths-cert"
 
 struct path;
 

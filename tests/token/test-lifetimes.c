@@ -9,8 +9,7 @@
 
 static void test_lifetimes_two_contexts_share_the_module(void **state)
 {
-    OSSL_LIB_CTX *a = libctx_new_faulty(""),
-                 *b = libctx_new_faulty("pkcs11-sessions-max = 3\n");
+    OSSL_LIB_CTX *a = libctx_new_faulty(""), *b = libctx_new_faulty("pkcs11-sessions-max = 3\n");
     EVP_PKEY *key_a, *key_b;
 
     (void)state;

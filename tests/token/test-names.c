@@ -1,5 +1,5 @@
-/* Opening private keys by name, again and again, while the token changes behind the provider's back;
- * and among many objects. */
+/* Opening private keys by name, again and again, while the token changes behind the provider's
+ * back; and among many objects. */
 #include "harness.h"
 #include "operator.h"
 
@@ -115,7 +115,8 @@ static unsigned count_keys(OSSL_LIB_CTX *libctx, const char *uri)
     return keys;
 }
 
-/* Several keys of one name, alone and among other objects of that name: all are found, also again. */
+/* Several keys of one name, alone and among other objects of that name: all are found, also again.
+ */
 static void test_names_shared(void **state)
 {
     static const unsigned others[] = { 0, 1, 30 };

@@ -230,7 +230,8 @@ static void test_pool_closes_later(void **state)
     EVP_PKEY *key;
 
     (void)state;
-    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
+    libctx =
+        libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
     key = load("p256");
     for (int n = 0; n < 3; n++) {
         assert_int_equal(sign_together(key, 4), 4);
@@ -252,7 +253,8 @@ static void test_pool_full_for_a_while(void **state)
     EVP_PKEY *key;
 
     (void)state;
-    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
+    libctx =
+        libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
     key = load("rsa2048");
     hold_begin();
     fault("sessions 4; C_Sign 1 4 - callback; C_SignInit 4 1 CKR_DEVICE_ERROR");
@@ -363,8 +365,8 @@ static void test_pool_late_answer(void **state)
     assert_int_equal(calls("C_Finalize"), 1);
 }
 
-/* The original's handle goes stale while there is a copy: the next copy takes its place, and none is
- * left when the key goes. */
+/* The original's handle goes stale while there is a copy: the next copy takes its place, and none
+ * is left when the key goes. */
 static void test_pool_copy_for_copy(void **state)
 {
     EVP_PKEY *key;

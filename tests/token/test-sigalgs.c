@@ -284,10 +284,8 @@ static void test_sigalgs_eddsa_refused(void **state)
     static const struct {
         const char *algorithm, *instance, *context;
     } cases[] = {
-        { "ED25519", NULL, "a context" },
-        { "ED25519ctx", NULL, "" },
-        { "ED25519", "Ed448ph", "" },
-        { "ED25519", "Ed25519ph", "" },
+        { "ED25519", NULL, "a context" }, { "ED25519ctx", NULL, "" },
+        { "ED25519", "Ed448ph", "" },     { "ED25519", "Ed25519ph", "" },
         { "ED25519ph", "nothing", "" },
     };
 

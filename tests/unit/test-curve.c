@@ -51,7 +51,10 @@ static void test_curve_by_params(void **state)
         { "Ed25519 by name", "\x13\x0c\x65\x64wards25519", 14, "ED25519" },
         { "Ed25519 by its old OID", "\x06\x09\x2b\x06\x01\x04\x01\xda\x47\x0f\x01", 11, "ED25519" },
         { "X25519 by name", "\x13\x0a\x63urve25519", 12, "X25519" },
-        { "a name that is too long", "\x13\x28" "0123456789012345678901234567890123456789", 42, NULL },
+        { "a name that is too long",
+          "\x13\x28"
+          "0123456789012345678901234567890123456789",
+          42, NULL },
         { "nothing", "", 0, NULL },
     };
 
@@ -79,7 +82,8 @@ static void test_curve_raw_agrees_with_libcrypto(void **state)
 
         check_case(key != NULL && curve != NULL, names[i]);
         check_case(curve->order_bits == (unsigned)EVP_PKEY_get_bits(key), names[i]);
-        check_case(curve_security_bits(curve) == (unsigned)EVP_PKEY_get_security_bits(key), names[i]);
+        check_case(curve_security_bits(curve) == (unsigned)EVP_PKEY_get_security_bits(key),
+                   names[i]);
         check_case(curve_signature_max(curve) == (size_t)EVP_PKEY_get_size(key), names[i]);
         check_case(EVP_PKEY_get_raw_public_key(key, public, &len) == 1, names[i]);
         check_case(curve_point_fits(curve, (struct view){ public, len }), names[i]);

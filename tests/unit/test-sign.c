@@ -17,9 +17,8 @@ static struct sign_request request(enum sign_scheme scheme, const char *digest)
 {
     const struct digest *found = digest != NULL ? digest_find(digest) : NULL;
 
-    return (struct sign_request){
-        .scheme = scheme, .digest = found, .mgf1 = found, .salt_len = 32
-    };
+    return (
+        struct sign_request){ .scheme = scheme, .digest = found, .mgf1 = found, .salt_len = 32 };
 }
 
 static void test_sign_mechanisms(void **state)

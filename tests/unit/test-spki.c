@@ -61,8 +61,8 @@ static void test_spki_rsa_every_size(void **state)
         len = spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), false, der,
                              bits / 8 + 4 + SPKI_OVERHEAD);
         compare(key, der, len, name);
-        assert_int_equal(
-            spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), false, der, len - 1), 0);
+        assert_int_equal(spki_write_rsa((struct view){ n, bits / 8 }, VIEW(e), false, der, len - 1),
+                         0);
         EVP_PKEY_free(key);
     }
 }
