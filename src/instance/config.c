@@ -12,7 +12,7 @@
 
 #define SESSIONS_DEFAULT  8
 #define SESSIONS_MOST     1024
-#define MILLISECONDS_MOST (60 * 60 * 1000)
+#define MILLISECONDS_MOST (60UL * 60 * 1000)
 #define WAIT_DEFAULT      10000
 #define RETRY_DEFAULT     3000
 #define IDLE_UNSET        ((unsigned)-1)

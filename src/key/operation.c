@@ -137,7 +137,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
     struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
     size_t copies = bell != NULL ? in.len + extra.len + CALL_DETAIL_MAX : 0;
     struct operation *operation = OPENSSL_malloc(sizeof(*operation) + out_size + copies);
-    uint8_t *room = (uint8_t *)(operation + 1);
+    uint8_t *room;
 
     if (operation == NULL) {
         bell_release(bell);
@@ -147,6 +147,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
     operation->key = key;
     operation->in = in;
     operation->extra = extra;
+    room = (uint8_t *)(operation + 1);
     operation->out = (struct room){ .data = room, .size = out_size };
     operation->bell = bell;
     operation->pins = key_pins(key);

@@ -526,7 +526,7 @@ CK_RV public_read_key(struct provider *provider, struct session *session, struct
                       CK_OBJECT_CLASS class, struct key **out, const char **unusable)
 {
     _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
-    struct key *key;
+    struct key *key = NULL;
     CK_RV rv = CKR_HOST_MEMORY;
 
     *out = NULL;

@@ -61,7 +61,7 @@ static bool base64_decode(const char *text, size_t len, struct bytes *out)
     if (EVP_DecodeUpdate(ctx, der, &head, (const unsigned char *)text, (int)len) < 0 ||
         EVP_DecodeFinal(ctx, der + head, &tail) < 0)
         return true; /* not PEM after all */
-    return bytes_set(out, der, (size_t)(head + tail));
+    return bytes_set(out, der, (size_t)head + (size_t)tail);
 }
 
 /* Collects the lines up to END in text (COREBIO_MAX bytes) where keep is set; false where it does
