@@ -2,7 +2,7 @@
  *
  * The pool counts the token's epochs: when sessions and handles are void, because the token failed,
  * logged out, or was taken out, because the module was finalised or the process forked, the next
- * epoch begins. It is changed in pool.c alone, and compared in module/session.h. */
+ * epoch begins. It is changed in epoch.c alone, and compared in module/session.h. */
 #ifndef BRIDGE_POOL_H
 #define BRIDGE_POOL_H
 

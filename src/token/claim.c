@@ -1,0 +1,284 @@
+/* Sessions for those who want one: an idle one, a new one, or the turn in a queue. */
+#include "token/pool_parts.h"
+
+#include <openssl/crypto.h>
+
+#include "base/clock.h"
+#include "module/call.h"
+#include "module/ending.h"
+#include "token/slot.h"
+
+/* For so long after those who waited were served, whoever comes takes what is there. With a quick
+ * token, most sessions then change hands between threads that run; a hand-over to one that sleeps
+ * costs two context switches. */
+#define TURN_NS 100000
+
+/* A thread that waits for a session. */
+struct waiter {
+    struct waiter *next;
+    pthread_cond_t turn;
+    bool write;
+    bool served;
+    struct claim claim;
+};
+
+/* Under the mutex, as all that follows down to claim_get. */
+static bool has_room(const struct pool *pool)
+{
+    return pool->open < pool->limit && (pool->squeezed == 0 || pool->open < pool->squeezed);
+}
+
+/* Whether a session can be had now: an idle one, or a place to open one. */
+static bool can_serve(const struct pool *pool)
+{
+    return !pool->mending && (pool->idle != NULL || has_room(pool)) &&
+           module_ready(pool_module(pool));
+}
+
+static void claim_make(struct pool *pool, bool write, struct claim *claim)
+{
+    *claim = (struct claim){ .session = pool_idle_pop(pool, write) };
+    pool->taken++;
+    if (claim->session != NULL) {
+        claim->session->standing = pool->standing;
+    } else if (has_room(pool)) {
+        pool->open++;
+    } else {
+        claim->in_the_way = pool_idle_pop(pool, false);
+        if (pool_is_last(pool))
+            pool_last_leaves(pool, claim->in_the_way);
+    }
+    claim->epoch = atomic_load(&pool->epoch);
+}
+
+/* Gives those who wait what there is. The first of those who are left wakes as well, to come back
+ * when it is its turn. */
+void pool_serve(struct pool *pool)
+{
+    bool any = false;
+
+    while (pool->waiters != NULL && can_serve(pool)) {
+        struct waiter *waiter = pool->waiters;
+
+        pool->waiters = waiter->next;
+        claim_make(pool, waiter->write, &waiter->claim);
+        waiter->served = any = true;
+        (void)pthread_cond_signal(&waiter->turn);
+    }
+    if (any)
+        pool->turn = clock_ns() + TURN_NS;
+    if (pool->waiters == NULL)
+        pool->waiters_end = &pool->waiters;
+    else
+        (void)pthread_cond_signal(&pool->waiters->turn);
+}
+
+void pool_offer(struct pool *pool)
+{
+    if (pool->waiters != NULL && clock_ns() >= pool->turn)
+        pool_serve(pool);
+}
+
+static void waiter_append(struct pool *pool, struct waiter *waiter)
+{
+    condition_init(&waiter->turn);
+    *pool->waiters_end = waiter;
+    pool->waiters_end = &waiter->next;
+}
+
+static void waiter_remove(struct pool *pool, const struct waiter *waiter)
+{
+    struct waiter **position = &pool->waiters;
+
+    while (*position != NULL && *position != waiter)
+        position = &(*position)->next;
+    if (*position == waiter)
+        *position = waiter->next;
+    if (*position == NULL)
+        pool->waiters_end = position;
+    pool_serve(pool);
+}
+
+/* When the waiter shall look again if nobody wakes it. */
+static uint64_t next_look(const struct pool *pool, const struct waiter *waiter, uint64_t deadline)
+{
+    bool first = pool->waiters == waiter;
+
+    return first && pool->turn > clock_ns() && pool->turn < deadline ? pool->turn : deadline;
+}
+
+static CK_RV busy(const struct pool *pool)
+{
+    if (pool->mending)
+        call_detail_set("the token '%s' failed and does not answer; nobody waits for it longer "
+                        "than %u ms (pkcs11-session-wait-ms)",
+                        pool->slot->token.label, pool->wait_ms);
+    else
+        call_detail_set("all %u sessions with the token '%s' were busy for %u ms; raise "
+                        "pkcs11-sessions-max, or pkcs11-session-wait-ms",
+                        pool->open, pool->slot->token.label, pool->wait_ms);
+    return RV_SESSIONS_BUSY;
+}
+
+/* Waits in the order of arrival. *served stays false where the module went down meanwhile. */
+static CK_RV queue(struct pool *pool, bool write, struct claim *claim, bool *served)
+{
+    uint64_t deadline = clock_ns() + pool->wait_ms * NS_PER_MS;
+    struct waiter self = { .write = write };
+    bool in_time = true;
+
+    waiter_append(pool, &self);
+    pool_offer(pool);
+    while (!self.served && in_time && module_ready(pool_module(pool))) {
+        (void)mutex_wait_until(&pool->mutex, &self.turn, next_look(pool, &self, deadline));
+        pool_offer(pool);
+        in_time = clock_ns() < deadline;
+    }
+    if (!self.served)
+        waiter_remove(pool, &self);
+    (void)pthread_cond_destroy(&self.turn);
+    *claim = self.claim;
+    *served = self.served;
+    return self.served || in_time ? CKR_OK : busy(pool);
+}
+
+CK_RV pool_mutex_take_ready(struct pool *pool)
+{
+    mutex_take(&pool->mutex);
+    while (!module_ready(pool_module(pool))) {
+        CK_RV rv;
+
+        mutex_release(&pool->mutex);
+        rv = module_start(pool_module(pool));
+        if (rv != CKR_OK)
+            return rv;
+        mutex_take(&pool->mutex);
+    }
+    return CKR_OK;
+}
+
+/* Without the mutex. */
+static CK_RV claim_get(struct pool *pool, bool write, struct claim *claim)
+{
+    bool served = false;
+    CK_RV rv = CKR_OK;
+
+    while (rv == CKR_OK && !served) {
+        rv = pool_mutex_take_ready(pool);
+        if (rv != CKR_OK)
+            return rv;
+        served = can_serve(pool) && (pool->waiters == NULL || clock_ns() < pool->turn);
+        if (served)
+            claim_make(pool, write, claim);
+        else
+            rv = queue(pool, write, claim, &served);
+        mutex_release(&pool->mutex);
+    }
+    return rv;
+}
+
+void pool_untake(struct pool *pool)
+{
+    if (--pool->taken == 0 && pool->awaited)
+        (void)pthread_cond_broadcast(&pool->changed);
+}
+
+/* Under the mutex: whether sessions of before are still with somebody. */
+static bool has_outdated(const struct pool *pool)
+{
+    const struct session *session = pool->members;
+
+    while (session != NULL && session_current(session))
+        session = session->peer;
+    return session != NULL;
+}
+
+/* Under the mutex: the token has no more sessions than are open now, for good or until one of
+ * before comes back. */
+static void limit_learn(struct pool *pool)
+{
+    if (has_outdated(pool))
+        pool->squeezed = pool->open;
+    else
+        pool->limit = pool->open;
+}
+
+/* The place is free again. On CKR_SESSION_COUNT the limit of the token is learnt. True when there
+ * are sessions to wait for. */
+static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
+{
+    bool learnt;
+
+    mutex_take(&pool->mutex);
+    if (epoch == atomic_load(&pool->epoch))
+        pool->open--;
+    learnt = rv == CKR_SESSION_COUNT && pool->open > 0;
+    if (learnt)
+        limit_learn(pool);
+    pool_untake(pool);
+    pool_offer(pool);
+    mutex_release(&pool->mutex);
+    if (rv == CKR_SESSION_COUNT && atomic_load(&pool->untidy))
+        pool_tidy(pool);
+    return learnt;
+}
+
+static struct session *session_new(struct pool *pool, unsigned long epoch, bool write)
+{
+    struct session *session = OPENSSL_zalloc(sizeof(*session));
+
+    if (session != NULL)
+        *session = (struct session){ .slot = pool->slot,
+                                     .module = pool_module(pool),
+                                     .epoch = epoch,
+                                     .now = &pool->epoch,
+                                     .write = write };
+    return session;
+}
+
+CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out)
+{
+    CK_FLAGS flags = CKF_SERIAL_SESSION | (write ? CKF_RW_SESSION : 0);
+    struct session *session;
+    CK_SLOT_ID id = 0;
+    CK_RV rv = slot_find_token(pool->slot, &id);
+
+    if (rv != CKR_OK)
+        return rv;
+    session = session_new(pool, epoch, write);
+    rv = session != NULL ? session_open(session, id, flags) : CKR_HOST_MEMORY;
+    if (rv != CKR_OK) {
+        OPENSSL_free(session);
+        return rv;
+    }
+    mutex_take(&pool->mutex);
+    pool_member_add(pool, session);
+    if (pool->standing == LOGGED_IN && session_current(session))
+        session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
+    mutex_release(&pool->mutex);
+    *out = session;
+    return CKR_OK;
+}
+
+CK_RV pool_take(struct pool *pool, bool write, struct session **out)
+{
+    struct claim claim;
+    CK_RV rv;
+
+    if (call_inside())
+        return RV_RECURSION;
+    if (ending_begun()) /* nobody waits for a session then */
+        return RV_PROCESS_ENDS;
+    do {
+        rv = claim_get(pool, write, &claim);
+        if (rv != CKR_OK)
+            return rv;
+        *out = claim.session;
+        if (*out != NULL)
+            return CKR_OK;
+        if (claim.in_the_way != NULL)
+            pool_close_and_free(pool, claim.in_the_way);
+        rv = pool_open_new(pool, claim.epoch, write, out);
+    } while (rv != CKR_OK && place_release(pool, claim.epoch, rv));
+    return rv;
+}
