@@ -388,6 +388,14 @@ static CK_RV guard(struct session *session, CK_USER_TYPE user, struct pin_source
     return rv == CKR_OK ? show(&showing) : rv;
 }
 
+CK_RV login_overdue(const struct slot *slot, unsigned patience_ms)
+{
+    call_detail_set("another thread has been logging in to the token '%s' for %u ms "
+                    "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                    slot->token.label, patience_ms);
+    return RV_SESSIONS_BUSY;
+}
+
 /* Under the lock: waits for the thread that is about to call C_Login, if there is one. */
 static CK_RV turn_wait(struct slot *slot)
 {
@@ -395,12 +403,8 @@ static CK_RV turn_wait(struct slot *slot)
     uint64_t deadline = clock_ms() + patience;
 
     while (slot->login.busy)
-        if (!lock_wait_until(&slot->login.settled, deadline) && slot->login.busy) {
-            call_detail_set("another thread has been logging in to the token '%s' for %u ms "
-                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
-                            slot->token.label, patience);
-            return RV_SESSIONS_BUSY;
-        }
+        if (!lock_wait_until(&slot->login.settled, deadline) && slot->login.busy)
+            return login_overdue(slot, patience);
     return CKR_OK;
 }
 

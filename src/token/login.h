@@ -43,4 +43,7 @@ CK_RV login_context(struct session *session, struct pin_source *pins);
  * not seen without it, and no call fails. CKR_USER_NOT_LOGGED_IN where it is not. */
 CK_RV login_confirm(struct session *session);
 
+/* RV_SESSIONS_BUSY, and call_detail says that another thread has been logging in for that long. */
+CK_RV login_overdue(const struct slot *slot, unsigned patience_ms);
+
 #endif

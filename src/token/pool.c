@@ -3,7 +3,6 @@
 #include <openssl/crypto.h>
 
 #include "base/clock.h"
-#include "module/call.h"
 #include "token/slot.h"
 
 void pool_begin(struct pool *pool, struct slot *slot)
@@ -104,10 +103,7 @@ CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patienc
     while (pool->admitting && in_time)
         in_time = mutex_wait_until(&pool->mutex, &pool->changed, deadline);
     if (pool->admitting) {
-        call_detail_set("another thread has been logging in to the token '%s' for %u ms "
-                        "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
-                        pool->slot->token.label, patience_ms);
-        rv = RV_SESSIONS_BUSY;
+        rv = login_overdue(pool->slot, patience_ms);
     } else if (!session_current(session)) {
         rv = RV_STALE;
     } else {
