@@ -19,6 +19,11 @@ struct view {
 
 #define VIEW(array) ((struct view){ (array), sizeof(array) })
 
+static inline struct view view_bytes(const struct bytes *bytes)
+{
+    return (struct view){ bytes->data, bytes->len };
+}
+
 /* Copies len bytes of data into *out, which must hold nothing. False when memory is short. */
 bool bytes_set(struct bytes *out, const void *data, size_t len);
 

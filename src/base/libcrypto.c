@@ -78,3 +78,8 @@ RELEASES(kdf_release, EVP_KDF, EVP_KDF_free)
 RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
 RELEASES(x509_release, X509, X509_free)
 RELEASES(bio_release, BIO, (void)BIO_free)
+
+void bn_scoped(BIGNUM **bn)
+{
+    BN_clear_free(*bn);
+}

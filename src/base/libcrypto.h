@@ -30,4 +30,7 @@ void kdf_ctx_release(EVP_KDF_CTX *ctx);
 void x509_release(X509 *certificate);
 void bio_release(BIO *bio);
 
+/* For _cleanup_(bn_scoped): numbers from and for OSSL_PARAMs, wiped. */
+void bn_scoped(BIGNUM **bn);
+
 #endif

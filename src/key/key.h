@@ -156,9 +156,4 @@ bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mecha
 /* Where the PIN for a later login comes from, when the token forgot the first. */
 struct pin_source key_pins(const struct key *key);
 
-static inline struct view view_bytes(const struct bytes *bytes)
-{
-    return (struct view){ bytes->data, bytes->len };
-}
-
 #endif

@@ -83,8 +83,9 @@ static const struct named_number paddings[] = {
     { NULL, 0 },
 };
 
-static int set_padding(struct cipher *ctx, const OSSL_PARAM *p)
+static int set_padding(void *vctx, const OSSL_PARAM *p)
 {
+    struct cipher *ctx = vctx;
     int padding = 0;
 
     if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
@@ -106,147 +107,90 @@ static const struct digest *oaep_digest(const struct cipher *ctx, const OSSL_PAR
     return NULL;
 }
 
-static int set_digest(struct cipher *ctx, const OSSL_PARAM *p)
+static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
+    struct cipher *ctx = vctx;
+
     ctx->digest = oaep_digest(ctx, p);
     return ctx->digest != NULL;
 }
 
-static int set_mgf1(struct cipher *ctx, const OSSL_PARAM *p)
+static int set_mgf1(void *vctx, const OSSL_PARAM *p)
 {
+    struct cipher *ctx = vctx;
+
     ctx->mgf1 = oaep_digest(ctx, p);
     return ctx->mgf1 != NULL;
 }
 
-static int set_label(struct cipher *ctx, const OSSL_PARAM *p)
-{
-    const void *label = NULL;
-    size_t len = 0;
+/* A FIELD of the context */
+#define CIPHER(member, type) FIELD(struct cipher, member, type)
 
-    bytes_clear(&ctx->label);
-    return OSSL_PARAM_get_octet_string_ptr(p, &label, &len) && bytes_set(&ctx->label, label, len);
+#define SETTABLE(ROW)                                                                              \
+    ROW(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, utf8_string, set_padding, WHOLE)                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, utf8_string, set_digest, WHOLE)                        \
+    ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST_PROPS, utf8_string, param_ignore, WHOLE)                \
+    ROW(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, utf8_string, set_mgf1, WHOLE)                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST_PROPS, utf8_string, param_ignore, WHOLE)                \
+    ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, octet_string, param_set_octets,                         \
+        CIPHER(label, struct bytes))                                                               \
+    ROW(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, uint, param_set_uint,                           \
+        CIPHER(client_version, unsigned))                                                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, uint, param_set_uint,                       \
+        CIPHER(alt_version, unsigned))                                                             \
+    ROW(IMPLICIT_REJECTION, uint, param_set_uint, CIPHER(implicit_rejection, unsigned))
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+static int cipher_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    return params_set(setters, ctx, params);
 }
 
-static int set_client_version(struct cipher *ctx, const OSSL_PARAM *p)
+static const OSSL_PARAM *cipher_settable_ctx_params(void *ctx, void *provctx)
 {
-    return OSSL_PARAM_get_uint(p, &ctx->client_version);
-}
-
-static int set_alt_version(struct cipher *ctx, const OSSL_PARAM *p)
-{
-    return OSSL_PARAM_get_uint(p, &ctx->alt_version);
-}
-
-static int set_implicit_rejection(struct cipher *ctx, const OSSL_PARAM *p)
-{
-    return OSSL_PARAM_get_uint(p, &ctx->implicit_rejection);
-}
-
-static int cipher_set_ctx_params(void *vctx, const OSSL_PARAM params[])
-{
-    static const struct {
-        const char *name;
-        int (*set)(struct cipher *ctx, const OSSL_PARAM *p);
-    } setters[] = {
-        { OSSL_ASYM_CIPHER_PARAM_PAD_MODE, set_padding },
-        { OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, set_digest },
-        { OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, set_mgf1 },
-        { OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, set_label },
-        { OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, set_client_version },
-        { OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, set_alt_version },
-        { IMPLICIT_REJECTION, set_implicit_rejection },
-    };
-
-    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-
-        if (p != NULL && !setters[i].set(vctx, p))
-            return 0;
-    }
-    return 1;
-}
-
-static const OSSL_PARAM *cipher_settable_ctx_params(void *vctx, void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST_PROPS, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST_PROPS, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, NULL, 0),
-        OSSL_PARAM_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, NULL),
-        OSSL_PARAM_uint(OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, NULL),
-        OSSL_PARAM_uint(IMPLICIT_REJECTION, NULL),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
+    (void)ctx;
     (void)provctx;
-    return params;
+    return settable;
 }
 
-static int get_padding(const struct cipher *ctx, OSSL_PARAM *p)
+static int get_padding(const void *vctx, OSSL_PARAM *p)
 {
+    const struct cipher *ctx = vctx;
+
     return named_number_set(p, paddings, ctx->padding);
 }
 
-static int get_digest(const struct cipher *ctx, OSSL_PARAM *p)
+static int get_mgf1(const void *vctx, OSSL_PARAM *p)
 {
-    return digest_param_set(p, ctx->digest);
-}
+    const struct cipher *ctx = vctx;
 
-static int get_mgf1(const struct cipher *ctx, OSSL_PARAM *p)
-{
     return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
-static int get_label(const struct cipher *ctx, OSSL_PARAM *p)
+#define GETTABLE(ROW)                                                                              \
+    ROW(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, utf8_string, get_padding, WHOLE)                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, utf8_string, param_get_digest,                         \
+        CIPHER(digest, const struct digest *))                                                     \
+    ROW(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, octet_ptr, param_get_octets,                            \
+        CIPHER(label, struct bytes))                                                               \
+    ROW(IMPLICIT_REJECTION, uint, param_get_uint, CIPHER(implicit_rejection, unsigned))
+
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int cipher_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
-    return OSSL_PARAM_set_octet_ptr(p, ctx->label.data, ctx->label.len);
+    return params_get(getters, ctx, params);
 }
 
-static int get_implicit_rejection(const struct cipher *ctx, OSSL_PARAM *p)
+static const OSSL_PARAM *cipher_gettable_ctx_params(void *ctx, void *provctx)
 {
-    return OSSL_PARAM_set_uint(p, ctx->implicit_rejection);
-}
-
-static int cipher_get_ctx_params(void *vctx, OSSL_PARAM params[])
-{
-    static const struct {
-        const char *name;
-        int (*get)(const struct cipher *ctx, OSSL_PARAM *p);
-    } getters[] = {
-        { OSSL_ASYM_CIPHER_PARAM_PAD_MODE, get_padding },
-        { OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, get_digest },
-        { OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, get_mgf1 },
-        { OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, get_label },
-        { IMPLICIT_REJECTION, get_implicit_rejection },
-    };
-
-    for (size_t i = 0; i < COUNT(getters); i++) {
-        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters[i].name);
-
-        if (p != NULL && !getters[i].get(vctx, p))
-            return 0;
-    }
-    return 1;
-}
-
-static const OSSL_PARAM *cipher_gettable_ctx_params(void *vctx, void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, NULL, 0),
-        OSSL_PARAM_octet_ptr(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, NULL, 0),
-        OSSL_PARAM_uint(IMPLICIT_REJECTION, NULL),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
+    (void)ctx;
     (void)provctx;
-    return params;
+    return gettable;
 }
 
 static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[])

@@ -115,8 +115,9 @@ static void *eddsa_dupctx(void *vctx)
     return copy;
 }
 
-static int set_instance(struct eddsa *ctx, const OSSL_PARAM *p)
+static int set_instance(void *vctx, const OSSL_PARAM *p)
 {
+    struct eddsa *ctx = vctx;
     const struct instance *instance = NULL;
     const char *name = NULL;
 
@@ -130,43 +131,35 @@ static int set_instance(struct eddsa *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_context(struct eddsa *ctx, const OSSL_PARAM *p)
+static int set_context(void *vctx, const OSSL_PARAM *p)
 {
+    struct eddsa *ctx = vctx;
     void *context = ctx->context;
 
     return OSSL_PARAM_get_octet_string(p, &context, sizeof(ctx->context), &ctx->context_len) ||
            refuse(ctx->provider, "the context string of EdDSA is longer than", "255 bytes");
 }
 
+#define SETTABLE(ROW)                                                                              \
+    ROW(PARAM_INSTANCE, utf8_string, set_instance, WHOLE)                                          \
+    ROW(PARAM_CONTEXT_STRING, octet_string, set_context, WHOLE)
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
 static int eddsa_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
-    static const struct {
-        const char *name;
-        int (*set)(struct eddsa *ctx, const OSSL_PARAM *p);
-    } setters[] = { { PARAM_INSTANCE, set_instance }, { PARAM_CONTEXT_STRING, set_context } };
     struct eddsa *ctx = vctx;
 
-    for (size_t i = 0; params != NULL && ctx->key != NULL && i < COUNT(setters); i++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-
-        if (p != NULL && !setters[i].set(ctx, p))
-            return 0;
-    }
-    return 1;
+    return ctx->key == NULL || params_set(setters, ctx, params);
 }
 
 /* Where libcrypto cannot verify other instances, there are none. */
-static const OSSL_PARAM *eddsa_settable_ctx_params(void *vctx, void *provctx)
+static const OSSL_PARAM *eddsa_settable_ctx_params(void *ctx, void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_utf8_string(PARAM_INSTANCE, NULL, 0),
-        OSSL_PARAM_octet_string(PARAM_CONTEXT_STRING, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
+    (void)ctx;
     (void)provctx;
-    return OpenSSL_version_num() >= INSTANCES_SINCE ? params : params + COUNT(params) - 1;
+    return OpenSSL_version_num() >= INSTANCES_SINCE ? settable : settable + COUNT(settable) - 1;
 }
 
 static int begin(struct eddsa *ctx, const char *digest, struct key *key, const OSSL_PARAM params[])
@@ -297,29 +290,31 @@ static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
                : verify_on_host(ctx, signature, whole);
 }
 
-static int eddsa_get_ctx_params(void *vctx, OSSL_PARAM params[])
+static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 {
     const struct eddsa *ctx = vctx;
-    OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID);
     uint8_t der[ALGORITHM_IDENTIFIER_MAX];
-    size_t len;
+    size_t len =
+        ctx->key != NULL ? algorithm_write(ctx->key->curve->oid, false, der, sizeof(der)) : 0;
 
-    if (p == NULL)
-        return 1;
-    len = ctx->key != NULL ? algorithm_write(ctx->key->curve->oid, false, der, sizeof(der)) : 0;
     return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
 }
 
-static const OSSL_PARAM *eddsa_gettable_ctx_params(void *vctx, void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, NULL, 0),
-        OSSL_PARAM_END,
-    };
+#define GETTABLE(ROW) ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)
 
-    (void)vctx;
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int eddsa_get_ctx_params(void *ctx, OSSL_PARAM params[])
+{
+    return params_get(getters, ctx, params);
+}
+
+static const OSSL_PARAM *eddsa_gettable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
     (void)provctx;
-    return params;
+    return gettable;
 }
 
 #define SHARED                                                                                     \

@@ -99,13 +99,16 @@ static int exchange_set_peer(void *vctx, void *vpeer)
     return 1;
 }
 
-static int set_cofactor(struct exchange *ctx, const OSSL_PARAM *p)
+static int set_cofactor(void *vctx, const OSSL_PARAM *p)
 {
+    struct exchange *ctx = vctx;
+
     return OSSL_PARAM_get_int(p, &ctx->cofactor) && ctx->cofactor >= -1 && ctx->cofactor <= 1;
 }
 
-static int set_kdf(struct exchange *ctx, const OSSL_PARAM *p)
+static int set_kdf(void *vctx, const OSSL_PARAM *p)
 {
+    struct exchange *ctx = vctx;
     const char *name = NULL;
 
     if (!OSSL_PARAM_get_utf8_string_ptr(p, &name))
@@ -114,127 +117,75 @@ static int set_kdf(struct exchange *ctx, const OSSL_PARAM *p)
     return ctx->kdf || name[0] == '\0' || refuse(ctx->provider, "the KDF is not supported:", name);
 }
 
-static int set_digest(struct exchange *ctx, const OSSL_PARAM *p)
+static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
+    struct exchange *ctx = vctx;
+
     ctx->digest = digest_param_get(ctx->provider, p, "a KDF");
     return ctx->digest != NULL;
 }
 
-static int set_out_len(struct exchange *ctx, const OSSL_PARAM *p)
+/* A FIELD of the context */
+#define EXCHANGE(member, type) FIELD(struct exchange, member, type)
+
+#define SETTABLE(ROW)                                                                              \
+    ROW(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, int, set_cofactor, WHOLE)                       \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_TYPE, utf8_string, set_kdf, WHOLE)                                 \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_DIGEST, utf8_string, set_digest, WHOLE)                            \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_DIGEST_PROPS, utf8_string, param_ignore, WHOLE)                    \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_set_size, EXCHANGE(out_len, size_t))         \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_string, param_set_octets, EXCHANGE(ukm, struct bytes))
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+static int exchange_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
-    return OSSL_PARAM_get_size_t(p, &ctx->out_len);
+    return params_set(setters, ctx, params);
 }
 
-static int set_ukm(struct exchange *ctx, const OSSL_PARAM *p)
+static const OSSL_PARAM *exchange_settable_ctx_params(void *ctx, void *provctx)
 {
-    const void *ukm = NULL;
-    size_t len = 0;
-
-    bytes_clear(&ctx->ukm);
-    return OSSL_PARAM_get_octet_string_ptr(p, &ukm, &len) &&
-           (ukm == NULL || bytes_set(&ctx->ukm, ukm, len));
-}
-
-static int exchange_set_ctx_params(void *vctx, const OSSL_PARAM params[])
-{
-    static const struct {
-        const char *name;
-        int (*set)(struct exchange *ctx, const OSSL_PARAM *p);
-    } setters[] = {
-        { OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, set_cofactor },
-        { OSSL_EXCHANGE_PARAM_KDF_TYPE, set_kdf },
-        { OSSL_EXCHANGE_PARAM_KDF_DIGEST, set_digest },
-        { OSSL_EXCHANGE_PARAM_KDF_OUTLEN, set_out_len },
-        { OSSL_EXCHANGE_PARAM_KDF_UKM, set_ukm },
-    };
-
-    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-
-        if (p != NULL && !setters[i].set(vctx, p))
-            return 0;
-    }
-    return 1;
-}
-
-static const OSSL_PARAM *exchange_settable_ctx_params(void *vctx, void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST_PROPS, NULL, 0),
-        OSSL_PARAM_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, NULL),
-        OSSL_PARAM_octet_string(OSSL_EXCHANGE_PARAM_KDF_UKM, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
+    (void)ctx;
     (void)provctx;
-    return params;
+    return settable;
 }
 
-static int get_cofactor(const struct exchange *ctx, OSSL_PARAM *p)
+static int get_cofactor(const void *vctx, OSSL_PARAM *p)
 {
+    const struct exchange *ctx = vctx;
+
     return OSSL_PARAM_set_int(p, ctx->cofactor == 1);
 }
 
-static int get_kdf(const struct exchange *ctx, OSSL_PARAM *p)
+static int get_kdf(const void *vctx, OSSL_PARAM *p)
 {
+    const struct exchange *ctx = vctx;
+
     return OSSL_PARAM_set_utf8_string(p, ctx->kdf ? OSSL_KDF_NAME_X963KDF : "");
 }
 
-static int get_digest(const struct exchange *ctx, OSSL_PARAM *p)
+#define GETTABLE(ROW)                                                                              \
+    ROW(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, int, get_cofactor, WHOLE)                       \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_TYPE, utf8_string, get_kdf, WHOLE)                                 \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_DIGEST, utf8_string, param_get_digest,                             \
+        EXCHANGE(digest, const struct digest *))                                                   \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_get_size, EXCHANGE(out_len, size_t))         \
+    ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_ptr, param_get_octets, EXCHANGE(ukm, struct bytes))
+
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int exchange_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
-    return digest_param_set(p, ctx->digest);
+    return params_get(getters, ctx, params);
 }
 
-static int get_out_len(const struct exchange *ctx, OSSL_PARAM *p)
+static const OSSL_PARAM *exchange_gettable_ctx_params(void *ctx, void *provctx)
 {
-    return OSSL_PARAM_set_size_t(p, ctx->out_len);
-}
-
-static int get_ukm(const struct exchange *ctx, OSSL_PARAM *p)
-{
-    return OSSL_PARAM_set_octet_ptr(p, ctx->ukm.data, ctx->ukm.len);
-}
-
-static int exchange_get_ctx_params(void *vctx, OSSL_PARAM params[])
-{
-    static const struct {
-        const char *name;
-        int (*get)(const struct exchange *ctx, OSSL_PARAM *p);
-    } getters[] = {
-        { OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, get_cofactor },
-        { OSSL_EXCHANGE_PARAM_KDF_TYPE, get_kdf },
-        { OSSL_EXCHANGE_PARAM_KDF_DIGEST, get_digest },
-        { OSSL_EXCHANGE_PARAM_KDF_OUTLEN, get_out_len },
-        { OSSL_EXCHANGE_PARAM_KDF_UKM, get_ukm },
-    };
-
-    for (size_t i = 0; i < COUNT(getters); i++) {
-        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters[i].name);
-
-        if (p != NULL && !getters[i].get(vctx, p))
-            return 0;
-    }
-    return 1;
-}
-
-static const OSSL_PARAM *exchange_gettable_ctx_params(void *vctx, void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST, NULL, 0),
-        OSSL_PARAM_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, NULL),
-        OSSL_PARAM_octet_ptr(OSSL_EXCHANGE_PARAM_KDF_UKM, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
+    (void)ctx;
     (void)provctx;
-    return params;
+    return gettable;
 }
 
 /* ANSI X9.63 with SHA-n, SEC 1 §3.6.1 */

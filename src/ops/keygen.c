@@ -67,8 +67,10 @@ int keygen_set_template(void *vctx, void *vkey)
     return key_type_is_rsa(key->type) || key->curve != NULL;
 }
 
-static int set_uri(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_uri(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
+
     OPENSSL_free(ctx->uri);
     ctx->uri = NULL;
     if (!OSSL_PARAM_get_utf8_string(p, &ctx->uri, 0))
@@ -77,8 +79,9 @@ static int set_uri(struct keygen *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_usage(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_usage(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     const char *names = NULL;
 
     ctx->generation.has_usage = OSSL_PARAM_get_utf8_string_ptr(p, &names) == 1;
@@ -91,8 +94,9 @@ static int set_usage(struct keygen *ctx, const OSSL_PARAM *p)
                         names != NULL ? names : "");
 }
 
-static int set_ephemeral(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_ephemeral(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     const char *text = NULL;
     int yes = 0;
 
@@ -107,16 +111,19 @@ static int set_ephemeral(struct keygen *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_bits(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_bits(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
+
     return (OSSL_PARAM_get_uint(p, &ctx->generation.bits) &&
             ctx->generation.bits >= RSA_BITS_LEAST && ctx->generation.bits <= RSA_BITS_MOST) ||
            refuse(ctx->generation.provider,
                   "the number of bits is not valid:", "1024 to 16384 are");
 }
 
-static int set_exponent(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_exponent(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     BIGNUM *e = NULL;
     uint8_t buf[64];
     int ok = OSSL_PARAM_get_BN(p, &e) && BN_num_bytes(e) <= (int)sizeof(buf);
@@ -129,8 +136,9 @@ static int set_exponent(struct keygen *ctx, const OSSL_PARAM *p)
     return ok;
 }
 
-static int set_group(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_group(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     const char *name = NULL;
     const struct curve *curve = NULL;
 
@@ -143,8 +151,9 @@ static int set_group(struct keygen *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_pss_digest(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_pss_digest(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     const struct digest *digest = digest_param_get(ctx->generation.provider, p, "PSS");
 
     if (digest == NULL || ctx->generation.type != KEY_RSA_PSS)
@@ -155,8 +164,9 @@ static int set_pss_digest(struct keygen *ctx, const OSSL_PARAM *p)
 }
 
 /* CKA_ALLOWED_MECHANISMS has names for a digest, none for the rest. */
-static int set_pss_mgf1(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_pss_mgf1(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     const struct digest *digest = digest_param_get(ctx->generation.provider, p, "MGF1");
 
     if (digest == NULL)
@@ -166,8 +176,9 @@ static int set_pss_mgf1(struct keygen *ctx, const OSSL_PARAM *p)
                   "with another digest than the signature's");
 }
 
-static int set_pss_salt(struct keygen *ctx, const OSSL_PARAM *p)
+static int set_pss_salt(void *vctx, const OSSL_PARAM *p)
 {
+    struct keygen *ctx = vctx;
     int salt = 0;
 
     return (OSSL_PARAM_get_int(p, &salt) && salt <= 0) ||
@@ -175,76 +186,57 @@ static int set_pss_salt(struct keygen *ctx, const OSSL_PARAM *p)
                   "a PSS salt length");
 }
 
-int keygen_set_params(void *vctx, const OSSL_PARAM params[])
+#define EVERY_SETTABLE(ROW)                                                                        \
+    ROW(PKCS11_BRIDGE_KEYGEN_URI, utf8_string, set_uri, WHOLE)                                     \
+    ROW(PKCS11_BRIDGE_KEYGEN_USAGE, utf8_string, set_usage, WHOLE)                                 \
+    ROW(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, utf8_string, set_ephemeral, WHOLE)
+
+#define RSA_ROWS(ROW)                                                                              \
+    ROW(OSSL_PKEY_PARAM_RSA_BITS, uint, set_bits, WHOLE)                                           \
+    ROW(OSSL_PKEY_PARAM_RSA_E, BN, set_exponent, WHOLE)
+
+#define PSS_ROWS(ROW)                                                                              \
+    ROW(OSSL_PKEY_PARAM_RSA_DIGEST, utf8_string, set_pss_digest, WHOLE)                            \
+    ROW(OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, utf8_string, set_pss_mgf1, WHOLE)                         \
+    ROW(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, int, set_pss_salt, WHOLE)
+
+#define RSA_SETTABLE(ROW) EVERY_SETTABLE(ROW) RSA_ROWS(ROW)
+#define PSS_SETTABLE(ROW) RSA_SETTABLE(ROW) PSS_ROWS(ROW)
+
+/* libssl names the group of X25519 and X448 too. */
+#define RAW_SETTABLE(ROW)                                                                          \
+    EVERY_SETTABLE(ROW)                                                                            \
+    ROW(OSSL_PKEY_PARAM_GROUP_NAME, utf8_string, set_group, WHOLE)
+
+#define EC_SETTABLE(ROW)                                                                           \
+    RAW_SETTABLE(ROW)                                                                              \
+    ROW(OSSL_PKEY_PARAM_EC_ENCODING, utf8_string, param_ignore, WHOLE)
+
+/* What a type does not offer is refused by its setter, not passed over. */
+#define SETTABLE(ROW) EC_SETTABLE(ROW) RSA_ROWS(ROW) PSS_ROWS(ROW)
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(rsa_settable, RSA_SETTABLE);
+PARAM_LIST(pss_settable, PSS_SETTABLE);
+PARAM_LIST(ec_settable, EC_SETTABLE);
+PARAM_LIST(raw_settable, RAW_SETTABLE);
+
+int keygen_set_params(void *ctx, const OSSL_PARAM params[])
 {
-    static const struct {
-        const char *name;
-        int (*set)(struct keygen *ctx, const OSSL_PARAM *p);
-    } setters[] = {
-        { PKCS11_BRIDGE_KEYGEN_URI, set_uri },
-        { PKCS11_BRIDGE_KEYGEN_USAGE, set_usage },
-        { PKCS11_BRIDGE_KEYGEN_EPHEMERAL, set_ephemeral },
-        { OSSL_PKEY_PARAM_RSA_BITS, set_bits },
-        { OSSL_PKEY_PARAM_RSA_E, set_exponent },
-        { OSSL_PKEY_PARAM_GROUP_NAME, set_group },
-        { OSSL_PKEY_PARAM_RSA_DIGEST, set_pss_digest },
-        { OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, set_pss_mgf1 },
-        { OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, set_pss_salt },
-    };
-
-    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-
-        if (p != NULL && !setters[i].set(vctx, p))
-            return 0;
-    }
-    return 1;
+    return params_set(setters, ctx, params);
 }
-
-#define OWN_PARAMS                                                                                 \
-    OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, NULL, 0),                                     \
-        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_USAGE, NULL, 0),                               \
-        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, NULL, 0)
 
 const OSSL_PARAM *keygen_settable_params(enum key_type type)
 {
-    static const OSSL_PARAM rsa[] = {
-        OWN_PARAMS,
-        OSSL_PARAM_uint(OSSL_PKEY_PARAM_RSA_BITS, NULL),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
-        OSSL_PARAM_END,
-    };
-    static const OSSL_PARAM rsa_pss[] = {
-        OWN_PARAMS,
-        OSSL_PARAM_uint(OSSL_PKEY_PARAM_RSA_BITS, NULL),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, NULL, 0),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, NULL),
-        OSSL_PARAM_END,
-    };
-    static const OSSL_PARAM ec[] = {
-        OWN_PARAMS,
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING, NULL, 0),
-        OSSL_PARAM_END,
-    };
-    static const OSSL_PARAM raw[] = {
-        OWN_PARAMS,
-        /* libssl names the group of X25519 and X448 too */
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
     switch (type) {
     case KEY_RSA:
-        return rsa;
+        return rsa_settable;
     case KEY_RSA_PSS:
-        return rsa_pss;
+        return pss_settable;
     case KEY_EC:
-        return ec;
+        return ec_settable;
     default:
-        return raw;
+        return raw_settable;
     }
 }
 

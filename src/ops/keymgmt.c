@@ -6,11 +6,13 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 
 static OSSL_FUNC_keymgmt_new_fn rsa_new;
 static OSSL_FUNC_keymgmt_new_fn ec_new;
@@ -137,11 +139,6 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
                                                          : EVP_PKEY_public_check(ctx)) == 1;
     pkey_ctx_release(ctx);
     return ok;
-}
-
-static void bn_scoped(BIGNUM **bn)
-{
-    BN_clear_free(*bn);
 }
 
 /* The number in a parameter, big-endian, into buf of size bytes; the length, 0 where there is none.
@@ -277,235 +274,180 @@ static void *keymgmt_dup(const void *keydata, int selection)
     return ok ? MOVE(copy) : NULL;
 }
 
-/* A parameter that may be asked for, and what answers. */
-struct getter {
-    const char *name;
-    int (*get)(const struct key *key, OSSL_PARAM *p);
-};
-
-static int get_bits(const struct key *key, OSSL_PARAM *p)
+static int get_bits(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     return OSSL_PARAM_set_uint(p, key_bits(key));
 }
 
-static int get_security_bits(const struct key *key, OSSL_PARAM *p)
+static int get_security_bits(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     return OSSL_PARAM_set_uint(p, key_security_bits(key));
 }
 
-static int get_max_size(const struct key *key, OSSL_PARAM *p)
+static int get_max_size(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     return OSSL_PARAM_set_size_t(p, key_signature_max(key));
 }
 
-static int get_default_digest(const struct key *key, OSSL_PARAM *p)
+static int get_default_digest(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     return OSSL_PARAM_set_utf8_string(p, key_digest_name(key));
 }
 
-static int set_number(OSSL_PARAM *p, const uint8_t *data, size_t len)
+static int get_group(const void *vkey, OSSL_PARAM *p)
 {
-    _cleanup_(bn_scoped) BIGNUM *bn = data != NULL ? BN_bin2bn(data, (int)len, NULL) : NULL;
-
-    return bn != NULL && OSSL_PARAM_set_BN(p, bn);
-}
-
-static int get_n(const struct key *key, OSSL_PARAM *p)
-{
-    return set_number(p, key->n.data, key->n.len);
-}
-
-static int get_e(const struct key *key, OSSL_PARAM *p)
-{
-    return set_number(p, key->e.data, key->e.len);
-}
-
-static int get_group(const struct key *key, OSSL_PARAM *p)
-{
+    const struct key *key = vkey;
     char name[32];
 
     return key->curve != NULL &&
            OSSL_PARAM_set_utf8_string(p, curve_name(key->curve, name, sizeof(name)));
 }
 
-static int get_point(const struct key *key, OSSL_PARAM *p)
+static int get_point(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     return key->point.data != NULL &&
            OSSL_PARAM_set_octet_string(p, key->point.data, key->point.len);
 }
 
-static int get_x(const struct key *key, OSSL_PARAM *p)
+static int get_x(const void *vkey, OSSL_PARAM *p)
 {
-    return key->point.data != NULL && set_number(p, key->point.data + 1, key->point.len / 2);
+    const struct key *key = vkey;
+    return key->point.data != NULL &&
+           number_param_set(p, (struct view){ key->point.data + 1, key->point.len / 2 });
 }
 
-static int get_y(const struct key *key, OSSL_PARAM *p)
+static int get_y(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     size_t half = key->point.len / 2;
 
-    return key->point.data != NULL && set_number(p, key->point.data + 1 + half, half);
+    return key->point.data != NULL &&
+           number_param_set(p, (struct view){ key->point.data + 1 + half, half });
 }
 
-static int get_point_format(const struct key *key, OSSL_PARAM *p)
+static int get_point_format(const void *key, OSSL_PARAM *p)
 {
     (void)key;
     return OSSL_PARAM_set_utf8_string(p, "uncompressed");
 }
 
-static int get_encoding(const struct key *key, OSSL_PARAM *p)
+static int get_encoding(const void *key, OSSL_PARAM *p)
 {
     (void)key;
     return OSSL_PARAM_set_utf8_string(p, OSSL_PKEY_EC_ENCODING_GROUP);
 }
 
-static int get_field_type(const struct key *key, OSSL_PARAM *p)
+static int get_field_type(const void *key, OSSL_PARAM *p)
 {
     (void)key;
     return OSSL_PARAM_set_utf8_string(p, SN_X9_62_prime_field);
 }
 
 /* Nothing to choose: EdDSA hashes by itself. */
-static int get_no_digest(const struct key *key, OSSL_PARAM *p)
+static int get_no_digest(const void *vkey, OSSL_PARAM *p)
 {
+    const struct key *key = vkey;
     return key->type == KEY_X25519 || key->type == KEY_X448 || OSSL_PARAM_set_utf8_string(p, "");
 }
 
-static const struct getter raw_getters[] = {
-    { OSSL_PKEY_PARAM_BITS, get_bits },
-    { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
-    { OSSL_PKEY_PARAM_MAX_SIZE, get_max_size },
-    { OSSL_PKEY_PARAM_MANDATORY_DIGEST, get_no_digest },
-    { OSSL_PKEY_PARAM_PUB_KEY, get_point },
-    { OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, get_point },
-    { NULL, NULL },
-};
+#define EVERY_GETTABLE(ROW)                                                                        \
+    ROW(OSSL_PKEY_PARAM_BITS, int, get_bits, WHOLE)                                                \
+    ROW(OSSL_PKEY_PARAM_SECURITY_BITS, int, get_security_bits, WHOLE)                              \
+    ROW(OSSL_PKEY_PARAM_MAX_SIZE, int, get_max_size, WHOLE)
 
-static const struct getter rsa_getters[] = {
-    { OSSL_PKEY_PARAM_BITS, get_bits },
-    { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
-    { OSSL_PKEY_PARAM_MAX_SIZE, get_max_size },
-    { OSSL_PKEY_PARAM_DEFAULT_DIGEST, get_default_digest },
-    { OSSL_PKEY_PARAM_RSA_N, get_n },
-    { OSSL_PKEY_PARAM_RSA_E, get_e },
-    { NULL, NULL },
-};
+#define RSA_GETTABLE(ROW)                                                                          \
+    EVERY_GETTABLE(ROW)                                                                            \
+    ROW(OSSL_PKEY_PARAM_DEFAULT_DIGEST, utf8_string, get_default_digest, WHOLE)                    \
+    ROW(OSSL_PKEY_PARAM_RSA_N, BN, param_get_number, FIELD(struct key, n, struct bytes))           \
+    ROW(OSSL_PKEY_PARAM_RSA_E, BN, param_get_number, FIELD(struct key, e, struct bytes))
 
-static const struct getter ec_getters[] = {
-    { OSSL_PKEY_PARAM_BITS, get_bits },
-    { OSSL_PKEY_PARAM_SECURITY_BITS, get_security_bits },
-    { OSSL_PKEY_PARAM_MAX_SIZE, get_max_size },
-    { OSSL_PKEY_PARAM_DEFAULT_DIGEST, get_default_digest },
-    { OSSL_PKEY_PARAM_GROUP_NAME, get_group },
-    { OSSL_PKEY_PARAM_PUB_KEY, get_point },
-    { OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, get_point },
-    { OSSL_PKEY_PARAM_EC_PUB_X, get_x },
-    { OSSL_PKEY_PARAM_EC_PUB_Y, get_y },
-    { OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, get_point_format },
-    { OSSL_PKEY_PARAM_EC_ENCODING, get_encoding },
-    { OSSL_PKEY_PARAM_EC_FIELD_TYPE, get_field_type },
-    { NULL, NULL },
-};
+#define EC_GETTABLE(ROW)                                                                           \
+    EVERY_GETTABLE(ROW)                                                                            \
+    ROW(OSSL_PKEY_PARAM_DEFAULT_DIGEST, utf8_string, get_default_digest, WHOLE)                    \
+    ROW(OSSL_PKEY_PARAM_GROUP_NAME, utf8_string, get_group, WHOLE)                                 \
+    ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)                                   \
+    ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, get_point, WHOLE)                        \
+    ROW(OSSL_PKEY_PARAM_EC_PUB_X, BN, get_x, WHOLE)                                                \
+    ROW(OSSL_PKEY_PARAM_EC_PUB_Y, BN, get_y, WHOLE)                                                \
+    ROW(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, utf8_string, get_point_format, WHOLE)          \
+    ROW(OSSL_PKEY_PARAM_EC_ENCODING, utf8_string, get_encoding, WHOLE)                             \
+    ROW(OSSL_PKEY_PARAM_EC_FIELD_TYPE, utf8_string, get_field_type, WHOLE)
 
-static int get_params(const struct getter *getter, const struct key *key, OSSL_PARAM params[])
+#define RAW_GETTABLE(ROW)                                                                          \
+    EVERY_GETTABLE(ROW)                                                                            \
+    ROW(OSSL_PKEY_PARAM_MANDATORY_DIGEST, utf8_string, get_no_digest, WHOLE)                       \
+    ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)                                   \
+    ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, get_point, WHOLE)
+
+PARAM_GETTERS(rsa_getters, RSA_GETTABLE);
+PARAM_LIST(rsa_gettable, RSA_GETTABLE);
+PARAM_GETTERS(ec_getters, EC_GETTABLE);
+PARAM_LIST(ec_gettable, EC_GETTABLE);
+PARAM_GETTERS(raw_getters, RAW_GETTABLE);
+PARAM_LIST(raw_gettable, RAW_GETTABLE);
+
+static int rsa_get_params(void *key, OSSL_PARAM params[])
 {
-    for (; getter->name != NULL; getter++) {
-        OSSL_PARAM *p = OSSL_PARAM_locate(params, getter->name);
-
-        if (p != NULL && !getter->get(key, p))
-            return 0;
-    }
-    return 1;
-}
-
-static int rsa_get_params(void *keydata, OSSL_PARAM params[])
-{
-    return get_params(rsa_getters, keydata, params);
-}
-
-static int ec_get_params(void *keydata, OSSL_PARAM params[])
-{
-    return get_params(ec_getters, keydata, params);
-}
-
-static int raw_get_params(void *keydata, OSSL_PARAM params[])
-{
-    return get_params(raw_getters, keydata, params);
-}
-
-static const OSSL_PARAM *raw_gettable_params(void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_MANDATORY_DIGEST, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)provctx;
-    return params;
+    return params_get(rsa_getters, key, params);
 }
 
 static const OSSL_PARAM *rsa_gettable_params(void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
     (void)provctx;
-    return params;
+    return rsa_gettable;
+}
+
+static int ec_get_params(void *key, OSSL_PARAM params[])
+{
+    return params_get(ec_getters, key, params);
 }
 
 static const OSSL_PARAM *ec_gettable_params(void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_X, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_Y, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_FIELD_TYPE, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
     (void)provctx;
-    return params;
+    return ec_gettable;
+}
+
+static int raw_get_params(void *key, OSSL_PARAM params[])
+{
+    return params_get(raw_getters, key, params);
+}
+
+static const OSSL_PARAM *raw_gettable_params(void *provctx)
+{
+    (void)provctx;
+    return raw_gettable;
 }
 
 /* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
-static int point_set_params(void *keydata, const OSSL_PARAM params[])
+static int set_point(void *key, const OSSL_PARAM *p)
 {
-    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY);
     const void *point = NULL;
     size_t len = 0;
 
-    return p == NULL || (OSSL_PARAM_get_octet_string_ptr(p, &point, &len) &&
-                         key_replace_point(keydata, (struct view){ point, len }));
+    return OSSL_PARAM_get_octet_string_ptr(p, &point, &len) &&
+           key_replace_point(key, (struct view){ point, len });
+}
+
+#define POINT_SETTABLE(ROW) ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, set_point, WHOLE)
+
+PARAM_SETTERS(point_setters, POINT_SETTABLE);
+PARAM_LIST(point_settable, POINT_SETTABLE);
+
+static int point_set_params(void *key, const OSSL_PARAM params[])
+{
+    return params_set(point_setters, key, params);
 }
 
 static const OSSL_PARAM *point_settable_params(void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
     (void)provctx;
-    return params;
+    return point_settable;
 }
 
 static const char *operation_name(enum key_type type, int operation)

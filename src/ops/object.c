@@ -6,6 +6,7 @@
 #include <openssl/param_build.h>
 #include <openssl/params.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "ops/ops.h"
 
@@ -54,11 +55,6 @@ static void builder_scoped(OSSL_PARAM_BLD **builder)
 static void params_scoped(OSSL_PARAM **params)
 {
     OSSL_PARAM_free(*params);
-}
-
-static void bn_scoped(BIGNUM **bn)
-{
-    BN_free(*bn);
 }
 
 static int export_rsa(const struct key *key, OSSL_CALLBACK *callback, void *arg)

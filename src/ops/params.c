@@ -4,7 +4,95 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/params.h>
+#include <openssl/bn.h>
+
+#include "base/libcrypto.h"
+#include "base/scope.h"
+
+int params_set(const struct param_setter *setters, void *ctx, const OSSL_PARAM params[])
+{
+    if (params == NULL)
+        return 1;
+    for (; setters->name != NULL; setters++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters->name);
+
+        if (p != NULL && !setters->set((char *)ctx + setters->at, p))
+            return 0;
+    }
+    return 1;
+}
+
+int params_get(const struct param_getter *getters, const void *ctx, OSSL_PARAM params[])
+{
+    for (; getters->name != NULL; getters++) {
+        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters->name);
+
+        if (p != NULL && !getters->get((const char *)ctx + getters->at, p))
+            return 0;
+    }
+    return 1;
+}
+
+int param_set_uint(void *number, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_uint(p, number);
+}
+
+int param_set_size(void *number, const OSSL_PARAM *p)
+{
+    return OSSL_PARAM_get_size_t(p, number);
+}
+
+int param_set_octets(void *octets, const OSSL_PARAM *p)
+{
+    const void *data = NULL;
+    size_t len = 0;
+
+    bytes_clear(octets);
+    return OSSL_PARAM_get_octet_string_ptr(p, &data, &len) &&
+           (data == NULL || bytes_set(octets, data, len));
+}
+
+int param_ignore(void *at, const OSSL_PARAM *p)
+{
+    (void)at;
+    (void)p;
+    return 1;
+}
+
+int param_get_int(const void *number, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_int(p, *(const int *)number);
+}
+
+int param_get_uint(const void *number, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_uint(p, *(const unsigned *)number);
+}
+
+int param_get_size(const void *number, OSSL_PARAM *p)
+{
+    return OSSL_PARAM_set_size_t(p, *(const size_t *)number);
+}
+
+int param_get_octets(const void *octets, OSSL_PARAM *p)
+{
+    const struct bytes *bytes = octets;
+
+    return OSSL_PARAM_set_octet_ptr(p, bytes->data, bytes->len);
+}
+
+int param_get_number(const void *octets, OSSL_PARAM *p)
+{
+    const struct bytes *bytes = octets;
+
+    return number_param_set(p, view_bytes(bytes));
+}
+
+int param_get_digest(const void *digest, OSSL_PARAM *p)
+{
+    return digest_param_set(p, *(const struct digest *const *)digest);
+}
 
 const char *named_number_name(const struct named_number *names, int number)
 {
@@ -71,4 +159,12 @@ int digest_param_set(OSSL_PARAM *p, const struct digest *digest)
 
     return OSSL_PARAM_set_utf8_string(p, digest != NULL ? digest_name(digest, name, sizeof(name))
                                                         : name);
+}
+
+int number_param_set(OSSL_PARAM *p, struct view number)
+{
+    _cleanup_(bn_scoped) BIGNUM *bn =
+        number.data != NULL ? BN_bin2bn(number.data, (int)number.len, NULL) : NULL;
+
+    return bn != NULL && OSSL_PARAM_set_BN(p, bn);
 }

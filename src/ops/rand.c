@@ -8,6 +8,7 @@
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "token/run.h"
 
 static OSSL_FUNC_rand_newctx_fn rand_newctx;
@@ -144,30 +145,36 @@ static void rand_unlock(void *ctx)
     (void)ctx;
 }
 
-static int rand_get_ctx_params(void *vctx, OSSL_PARAM params[])
+static int get_strength(const void *ctx, OSSL_PARAM *p)
 {
-    const struct random *ctx = vctx;
-    OSSL_PARAM *state = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_STATE);
-    OSSL_PARAM *strength = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_STRENGTH);
-    OSSL_PARAM *most = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_MAX_REQUEST);
+    (void)ctx;
+    return OSSL_PARAM_set_uint(p, STRENGTH);
+}
 
-    return (state == NULL || OSSL_PARAM_set_int(state, ctx->state)) &&
-           (strength == NULL || OSSL_PARAM_set_uint(strength, STRENGTH)) &&
-           (most == NULL || OSSL_PARAM_set_size_t(most, REQUEST_MAX));
+static int get_max_request(const void *ctx, OSSL_PARAM *p)
+{
+    (void)ctx;
+    return OSSL_PARAM_set_size_t(p, REQUEST_MAX);
+}
+
+#define GETTABLE(ROW)                                                                              \
+    ROW(OSSL_RAND_PARAM_STATE, int, param_get_int, FIELD(struct random, state, int))               \
+    ROW(OSSL_RAND_PARAM_STRENGTH, uint, get_strength, WHOLE)                                       \
+    ROW(OSSL_RAND_PARAM_MAX_REQUEST, size_t, get_max_request, WHOLE)
+
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int rand_get_ctx_params(void *ctx, OSSL_PARAM params[])
+{
+    return params_get(getters, ctx, params);
 }
 
 static const OSSL_PARAM *rand_gettable_ctx_params(void *ctx, void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_RAND_PARAM_STATE, NULL),
-        OSSL_PARAM_uint(OSSL_RAND_PARAM_STRENGTH, NULL),
-        OSSL_PARAM_size_t(OSSL_RAND_PARAM_MAX_REQUEST, NULL),
-        OSSL_PARAM_END,
-    };
-
     (void)ctx;
     (void)provctx;
-    return params;
+    return gettable;
 }
 
 static const OSSL_DISPATCH rand_functions[] = {

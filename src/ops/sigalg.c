@@ -3,6 +3,7 @@
  * the digest fixed. A row of the table is all that an algorithm takes. */
 #include "ops/algorithms.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "ops/signature.h"
 
 /* name, type of key, digest, OpenSSL's names */
@@ -60,6 +61,26 @@ static const char **ec_key_types(void)
     return types;
 }
 
+#define SETTABLE(ROW)                                                                              \
+    ROW(SIGNATURE_PARAM_SIGNATURE, octet_string, param_set_octets,                                 \
+        FIELD(struct signature, expected, struct bytes))
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+/* The others have one value that is right: it may be set, and nothing else. */
+static int set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    return signature_set_ctx_params(ctx, params) && params_set(setters, ctx, params);
+}
+
+static const OSSL_PARAM *settable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return settable;
+}
+
 static int sign_message_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
@@ -75,7 +96,7 @@ static int verify_message_init(void *vctx, void *key, const OSSL_PARAM params[])
     int ok = signature_verify_init(ctx, key, NULL);
 
     ctx->of_message = true;
-    return ok && signature_set_ctx_params(ctx, params);
+    return ok && set_ctx_params(ctx, params);
 }
 
 /* A digest or, after sign_message_init, the whole message. */
@@ -106,18 +127,6 @@ static int verify_message_final(void *vctx)
     return signature_digest_verify_final(vctx, ctx->expected.data, ctx->expected.len);
 }
 
-static const OSSL_PARAM *settable_ctx_params(void *vctx, void *provctx)
-{
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_octet_string(SIGNATURE_PARAM_SIGNATURE, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
-    (void)provctx;
-    return params;
-}
-
 #define FUNCTIONS(name, type, digest, names)                                                       \
     static void *name##_newctx(void *provctx, const char *propq)                                   \
     {                                                                                              \
@@ -141,7 +150,7 @@ static const OSSL_PARAM *settable_ctx_params(void *vctx, void *provctx)
         { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))signature_get_ctx_params },          \
         { OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS,                                                 \
           (void (*)(void))signature_gettable_ctx_params },                                         \
-        { OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void))signature_set_ctx_params },          \
+        { OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void))set_ctx_params },                    \
         { OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))settable_ctx_params },          \
         { 0, NULL },                                                                               \
     };

@@ -120,8 +120,9 @@ static const struct named_number salts[] = {
     { NULL, 0 },
 };
 
-static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
+static int set_padding(void *vctx, const OSSL_PARAM *p)
 {
+    struct signature *ctx = vctx;
     int padding = 0;
 
     if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
@@ -135,8 +136,9 @@ static int set_padding(struct signature *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_salt(struct signature *ctx, const OSSL_PARAM *p)
+static int set_salt(void *vctx, const OSSL_PARAM *p)
 {
+    struct signature *ctx = vctx;
     int salt = 0;
 
     if (!named_number_get(p, salts, &salt) || salt < SALT_AUTO_DIGEST_MAX)
@@ -148,8 +150,9 @@ static int set_salt(struct signature *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_digest(struct signature *ctx, const OSSL_PARAM *p)
+static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
+    struct signature *ctx = vctx;
     const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
 
     if (digest == NULL)
@@ -162,8 +165,9 @@ static int set_digest(struct signature *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_mgf1(struct signature *ctx, const OSSL_PARAM *p)
+static int set_mgf1(void *vctx, const OSSL_PARAM *p)
 {
+    struct signature *ctx = vctx;
     const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
 
     if (digest == NULL)
@@ -174,41 +178,30 @@ static int set_mgf1(struct signature *ctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static int set_expected(struct signature *ctx, const OSSL_PARAM *p)
-{
-    const void *expected = NULL;
-    size_t len = 0;
-
-    bytes_clear(&ctx->expected);
-    return OSSL_PARAM_get_octet_string_ptr(p, &expected, &len) &&
-           bytes_set(&ctx->expected, expected, len);
-}
-
 /* In the order in which they depend on each other. */
-static const struct {
-    const char *name;
-    int (*set)(struct signature *ctx, const OSSL_PARAM *p);
-    bool rsa_only;
-} setters[] = {
-    { OSSL_SIGNATURE_PARAM_DIGEST, set_digest, false },
-    { OSSL_SIGNATURE_PARAM_PAD_MODE, set_padding, true },
-    { OSSL_SIGNATURE_PARAM_PSS_SALTLEN, set_salt, true },
-    { OSSL_SIGNATURE_PARAM_MGF1_DIGEST, set_mgf1, true },
-    { SIGNATURE_PARAM_SIGNATURE, set_expected, false },
-};
+#define EC_SETTABLE(ROW)                                                                           \
+    ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                               \
+    ROW(OSSL_SIGNATURE_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)
+
+#define RSA_SETTABLE(ROW)                                                                          \
+    EC_SETTABLE(ROW)                                                                               \
+    ROW(OSSL_SIGNATURE_PARAM_PAD_MODE, utf8_string, set_padding, WHOLE)                            \
+    ROW(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, utf8_string, set_salt, WHOLE)                            \
+    ROW(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, utf8_string, set_mgf1, WHOLE)                            \
+    ROW(OSSL_SIGNATURE_PARAM_MGF1_PROPERTIES, utf8_string, param_ignore, WHOLE)
+
+PARAM_SETTERS(ec_setters, EC_SETTABLE);
+PARAM_SETTERS(rsa_setters, RSA_SETTABLE);
+PARAM_LIST(ec_settable, EC_SETTABLE);
+PARAM_LIST(rsa_settable, RSA_SETTABLE);
 
 int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
+    bool rsa = ctx->key != NULL && key_type_is_rsa(ctx->key->type);
 
-    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-        bool applies =
-            !setters[i].rsa_only || (ctx->key != NULL && key_type_is_rsa(ctx->key->type));
-
-        if (p != NULL && applies && !setters[i].set(ctx, p))
-            return 0;
-    }
+    if (!params_set(rsa ? rsa_setters : ec_setters, ctx, params))
+        return 0;
     if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL)
         ctx->digest = digest_find("SHA1"); /* as the default provider has it */
     return 1;
@@ -216,24 +209,10 @@ int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 
 static const OSSL_PARAM *signature_settable_ctx_params(void *vctx, void *provctx)
 {
-    static const OSSL_PARAM rsa[] = {
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PROPERTIES, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_PROPERTIES, NULL, 0),
-        OSSL_PARAM_END,
-    };
-    static const OSSL_PARAM ec[] = {
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PROPERTIES, NULL, 0),
-        OSSL_PARAM_END,
-    };
     const struct signature *ctx = vctx;
 
     (void)provctx;
-    return ctx != NULL && ctx->key != NULL && ctx->key->type == KEY_EC ? ec : rsa;
+    return ctx != NULL && ctx->key != NULL && ctx->key->type == KEY_EC ? ec_settable : rsa_settable;
 }
 
 /* PSS: emLen - hLen - 2 bytes at the most (RFC 8017 §9.1.1). */
@@ -279,8 +258,9 @@ static bool request_make(const struct signature *ctx, struct sign_request *reque
            refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
 }
 
-static int get_algorithm(const struct signature *ctx, OSSL_PARAM *p)
+static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 {
+    const struct signature *ctx = vctx;
     uint8_t der[ALGORITHM_IDENTIFIER_MAX];
     struct sign_request request;
     size_t len = ctx->key != NULL && request_make(ctx, &request)
@@ -290,62 +270,48 @@ static int get_algorithm(const struct signature *ctx, OSSL_PARAM *p)
     return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
 }
 
-static int get_digest(const struct signature *ctx, OSSL_PARAM *p)
+static int get_padding(const void *vctx, OSSL_PARAM *p)
 {
-    return digest_param_set(p, ctx->digest);
-}
+    const struct signature *ctx = vctx;
 
-static int get_padding(const struct signature *ctx, OSSL_PARAM *p)
-{
     return named_number_set(p, paddings, ctx->padding);
 }
 
-static int get_salt(const struct signature *ctx, OSSL_PARAM *p)
+static int get_salt(const void *vctx, OSSL_PARAM *p)
 {
+    const struct signature *ctx = vctx;
+
     return named_number_set(p, salts, ctx->salt);
 }
 
-static int get_mgf1(const struct signature *ctx, OSSL_PARAM *p)
+static int get_mgf1(const void *vctx, OSSL_PARAM *p)
 {
+    const struct signature *ctx = vctx;
+
     return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
-int signature_get_ctx_params(void *vctx, OSSL_PARAM params[])
+#define GETTABLE(ROW)                                                                              \
+    ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)                     \
+    ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, param_get_digest,                                \
+        FIELD(struct signature, digest, const struct digest *))                                    \
+    ROW(OSSL_SIGNATURE_PARAM_PAD_MODE, utf8_string, get_padding, WHOLE)                            \
+    ROW(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, utf8_string, get_salt, WHOLE)                            \
+    ROW(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)
+
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+int signature_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
-    static const struct {
-        const char *name;
-        int (*get)(const struct signature *ctx, OSSL_PARAM *p);
-    } getters[] = {
-        { OSSL_SIGNATURE_PARAM_ALGORITHM_ID, get_algorithm },
-        { OSSL_SIGNATURE_PARAM_DIGEST, get_digest },
-        { OSSL_SIGNATURE_PARAM_PAD_MODE, get_padding },
-        { OSSL_SIGNATURE_PARAM_PSS_SALTLEN, get_salt },
-        { OSSL_SIGNATURE_PARAM_MGF1_DIGEST, get_mgf1 },
-    };
-
-    for (size_t i = 0; i < COUNT(getters); i++) {
-        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters[i].name);
-
-        if (p != NULL && !getters[i].get(vctx, p))
-            return 0;
-    }
-    return 1;
+    return params_get(getters, ctx, params);
 }
 
-const OSSL_PARAM *signature_gettable_ctx_params(void *vctx, void *provctx)
+const OSSL_PARAM *signature_gettable_ctx_params(void *ctx, void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)vctx;
+    (void)ctx;
     (void)provctx;
-    return params;
+    return gettable;
 }
 
 /* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest.

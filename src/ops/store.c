@@ -12,6 +12,7 @@
 #include "key/load.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 
 static OSSL_FUNC_store_open_fn store_open;
 static OSSL_FUNC_store_settable_ctx_params_fn store_settable_ctx_params;
@@ -49,25 +50,9 @@ static void *store_open(void *provctx, const char *uri)
     return NULL;
 }
 
-static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
+static int set_expect(void *vstore, const OSSL_PARAM *p)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
-        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_INPUT_TYPE, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_SUBJECT, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_ISSUER, NULL, 0),
-        OSSL_PARAM_BN(OSSL_STORE_PARAM_SERIAL, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_ALIAS, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)provctx;
-    return params;
-}
-
-static int set_expect(struct store *store, const OSSL_PARAM *p)
-{
+    struct store *store = vstore;
     static const struct {
         int expect;
         enum load_want want;
@@ -97,19 +82,20 @@ static int set_octets(struct store *store, const OSSL_PARAM *p, enum load_criter
            load_search(&store->load, criterion, value, len);
 }
 
-static int set_subject(struct store *store, const OSSL_PARAM *p)
+static int set_subject(void *store, const OSSL_PARAM *p)
 {
     return set_octets(store, p, BY_SUBJECT);
 }
 
-static int set_issuer(struct store *store, const OSSL_PARAM *p)
+static int set_issuer(void *store, const OSSL_PARAM *p)
 {
     return set_octets(store, p, BY_ISSUER);
 }
 
 /* CKA_SERIAL_NUMBER is a DER INTEGER. */
-static int set_serial(struct store *store, const OSSL_PARAM *p)
+static int set_serial(void *vstore, const OSSL_PARAM *p)
 {
+    struct store *store = vstore;
     uint8_t number[64], der[80];
     struct der_writer writer = der_begin(der, sizeof(der));
     BIGNUM *bn = NULL;
@@ -125,32 +111,36 @@ static int set_serial(struct store *store, const OSSL_PARAM *p)
     return len != 0 && load_search(&store->load, BY_SERIAL, der, len);
 }
 
-static int set_alias(struct store *store, const OSSL_PARAM *p)
+static int set_alias(void *vstore, const OSSL_PARAM *p)
 {
+    struct store *store = vstore;
     const char *alias = NULL;
 
     return OSSL_PARAM_get_utf8_string_ptr(p, &alias) &&
            load_search(&store->load, BY_ALIAS, alias, strlen(alias));
 }
 
+#define SETTABLE(ROW)                                                                              \
+    ROW(OSSL_STORE_PARAM_EXPECT, int, set_expect, WHOLE)                                           \
+    ROW(OSSL_STORE_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)                             \
+    ROW(OSSL_STORE_PARAM_INPUT_TYPE, utf8_string, param_ignore, WHOLE)                             \
+    ROW(OSSL_STORE_PARAM_SUBJECT, octet_string, set_subject, WHOLE)                                \
+    ROW(OSSL_STORE_PARAM_ISSUER, octet_string, set_issuer, WHOLE)                                  \
+    ROW(OSSL_STORE_PARAM_SERIAL, BN, set_serial, WHOLE)                                            \
+    ROW(OSSL_STORE_PARAM_ALIAS, utf8_string, set_alias, WHOLE)
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
 static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
 {
-    static const struct {
-        const char *name;
-        int (*set)(struct store *store, const OSSL_PARAM *p);
-    } setters[] = {
-        { OSSL_STORE_PARAM_EXPECT, set_expect }, { OSSL_STORE_PARAM_SUBJECT, set_subject },
-        { OSSL_STORE_PARAM_ISSUER, set_issuer }, { OSSL_STORE_PARAM_SERIAL, set_serial },
-        { OSSL_STORE_PARAM_ALIAS, set_alias },
-    };
+    return params_set(setters, loaderctx, params);
+}
 
-    for (size_t i = 0; params != NULL && i < COUNT(setters); i++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters[i].name);
-
-        if (p != NULL && !setters[i].set(loaderctx, p))
-            return 0;
-    }
-    return 1;
+static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
+{
+    (void)provctx;
+    return settable;
 }
 
 static int give_certificate(const struct bytes *der, OSSL_CALLBACK *object_cb, void *object_arg)
