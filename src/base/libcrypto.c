@@ -79,6 +79,31 @@ RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
 RELEASES(x509_release, X509, X509_free)
 RELEASES(bio_release, BIO, (void)BIO_free)
 
+void md_scoped(EVP_MD **md)
+{
+    md_release(*md);
+}
+
+void md_ctx_scoped(EVP_MD_CTX **ctx)
+{
+    md_ctx_release(*ctx);
+}
+
+void pkey_scoped(EVP_PKEY **pkey)
+{
+    pkey_release(*pkey);
+}
+
+void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
+{
+    pkey_ctx_release(*ctx);
+}
+
+void bio_scoped(BIO **bio)
+{
+    bio_release(*bio);
+}
+
 void bn_scoped(BIGNUM **bn)
 {
     BN_clear_free(*bn);

@@ -30,7 +30,12 @@ void kdf_ctx_release(EVP_KDF_CTX *ctx);
 void x509_release(X509 *certificate);
 void bio_release(BIO *bio);
 
-/* For _cleanup_(bn_scoped): numbers from and for OSSL_PARAMs, wiped. */
-void bn_scoped(BIGNUM **bn);
+/* The same for _cleanup_. */
+void md_scoped(EVP_MD **md);
+void md_ctx_scoped(EVP_MD_CTX **ctx);
+void pkey_scoped(EVP_PKEY **pkey);
+void pkey_ctx_scoped(EVP_PKEY_CTX **ctx);
+void bio_scoped(BIO **bio);
+void bn_scoped(BIGNUM **bn); /* wiped */
 
 #endif

@@ -29,9 +29,4 @@ void host_end(struct host *host);
  * The caller frees it. */
 EVP_MD *host_md(struct host *host, const struct digest *digest, const char *propq);
 
-static inline void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
-{
-    pkey_ctx_release(*ctx);
-}
-
 #endif

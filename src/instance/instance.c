@@ -41,6 +41,7 @@ static struct module *used_add(struct provider *provider, const char *path, stru
     struct module *before;
 
     if (used == NULL || (used->path = OPENSSL_strdup(path)) == NULL) {
+        error_raise(&provider->core, REASON_MEMORY, "out of memory");
         OPENSSL_free(used);
         module_close(module, false);
         return NULL;

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "key/operation.h"
 #include "mech/unpad.h"
@@ -262,6 +263,9 @@ static struct secret *rejection_make(struct key *key)
     }
     if (rv == CKR_OK ? sha256(key, out, key_signature_max(key), hash) : rejection_random(key, hash))
         secret = secret_new(hash, sizeof(hash));
+    if (secret == NULL)
+        error_raise(&key->provider->core, REASON_OPERATION,
+                    "cannot make the secret of implicit rejection");
     OPENSSL_cleanse(out, sizeof(out));
     OPENSSL_cleanse(hash, sizeof(hash));
     return secret;
@@ -366,11 +370,6 @@ static bool lacks_oaep(const struct outcome *outcome, CK_RV rv)
 static EVP_MD *request_md(struct key *key, const struct digest *digest)
 {
     return host_md(&key->provider->host, digest, NULL);
-}
-
-static void md_scoped(EVP_MD **md)
-{
-    md_release(*md);
 }
 
 static bool decrypt_oaep_host(struct key *key, const struct cipher_request *request, struct view in,

@@ -116,7 +116,8 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
               struct view data, uint8_t *signature, size_t *len);
 
 /* Signs data as it is, with PKCS#1 v1.5 padding around it and no DigestInfo, for this library's own
- * use. signature: key_signature_max bytes, of which the first *len are set. No error is raised. */
+ * use. signature: key_signature_max bytes, of which the first *len are set. No error is raised
+ * but for memory. */
 CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size_t *len);
 
 /* Whether public operations with this key are the token's: it has a twin. */

@@ -140,6 +140,7 @@ struct operation *operation_new(struct key *key, struct view in, struct view ext
     uint8_t *room;
 
     if (operation == NULL) {
+        error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
         bell_release(bell);
         return NULL;
     }

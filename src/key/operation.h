@@ -49,7 +49,7 @@ struct operation {
 /* An operation with key, which must have a private half, on in and extra, with room for out_size
  * bytes of result. in and extra have to last only as long as the caller waits for
  * operation_run. The caller fills the mechanism, with what operation->extra points to, and ends it
- * with _cleanup_(operation_end). NULL when memory is short. */
+ * with _cleanup_(operation_end). NULL, with an error raised, when memory is short. */
 struct operation *operation_new(struct key *key, struct view in, struct view extra,
                                 size_t out_size);
 

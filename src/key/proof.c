@@ -196,11 +196,6 @@ static EVP_PKEY *own_key(const struct key *half, uint8_t *point, size_t size, si
     return own;
 }
 
-static void pkey_scoped(EVP_PKEY **key)
-{
-    pkey_release(*key);
-}
-
 static CK_RV agree(struct question *question, struct view point, CK_RV *refusal)
 {
     uint8_t der[EC_POINT_MAX + 4];

@@ -97,8 +97,11 @@ static bool mechanism_make(const struct sign_request *request, enum sign_column 
 bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
                     struct sign_mechanism *mechanism, struct view *data, uint8_t *input)
 {
-    if (!mechanism_make(request, column, mechanism))
+    if (!mechanism_make(request, column, mechanism)) {
+        error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                    "PKCS#11 has no mechanism that hashes with this digest");
         return false;
+    }
     if (column == SIGN_TOKEN_HASHES)
         return true;
     data->len = sign_input(request, key->curve, *data, input);

@@ -13,7 +13,7 @@
 /* RFC 5639 §4.1: 1.3.36.3.3.2.8.1.1.n */
 #define BRAINPOOL(n) OID(0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, (n))
 
-/* RFC 5480 §2.1.1.1, SEC 2, RFC 5639 */
+/* RFC 8410 §3: 1.3.101.n */
 #define RFC8410(n) OID(0x2b, 0x65, (n))
 
 static const struct curve curves[] = {
@@ -24,6 +24,7 @@ static const struct curve curves[] = {
       OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01) },
     { "X448", RFC8410(0x6f), 448, 448, CURVE_X448, "curve448:X448", { NULL, 0 } },
 
+    /* RFC 5480 §2.1.1.1, SEC 2, RFC 5639 */
     { "prime192v1:P-192:secp192r1",
       OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01),
       192,

@@ -190,11 +190,6 @@ void unpad_tls(struct view block, unsigned client_version, unsigned alt_version,
     choose_bytes(good & version, premaster, secret, PREMASTER_LEN);
 }
 
-static void md_ctx_scoped(EVP_MD_CTX **ctx)
-{
-    md_ctx_release(*ctx);
-}
-
 /* bytes ^= MGF1(seed), RFC 8017 appendix B.2.1 */
 static bool mgf1_mask(const EVP_MD *md, const uint8_t *seed, size_t seed_len, uint8_t *bytes,
                       size_t len)

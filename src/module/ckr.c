@@ -158,9 +158,6 @@ const struct ckr *ckr_describe(CK_RV rv)
     return &unknown;
 }
 
-/* In the place of all that no header knows. */
-#define UNKNOWN_VALUE RV_OWN(0)
-
 /* Where the value means another thing, or asks for another answer, because of the call that gave
  * it: what C_Decrypt says once C_DecryptInit took key and mechanism. */
 static const struct exception {
@@ -176,7 +173,7 @@ static const struct exception {
     { "C_Decrypt", CKR_ARGUMENTS_BAD, REPAIR_NOTHING, true },
     { "C_Decrypt", CKR_FUNCTION_FAILED, REPAIR_DOUBT, true },
     { "C_Decrypt", CKR_GENERAL_ERROR, REPAIR_DOUBT, true },
-    { "C_Decrypt", UNKNOWN_VALUE, REPAIR_NOTHING, true },
+    { "C_Decrypt", RV_UNKNOWN, REPAIR_NOTHING, true },
 };
 
 static const struct exception *exception_of(const char *call, CK_RV rv)
@@ -186,7 +183,7 @@ static const struct exception *exception_of(const char *call, CK_RV rv)
 
     for (size_t i = 0; i < COUNT(exceptions); i++)
         if (strcmp(exceptions[i].call, call) == 0 &&
-            exceptions[i].rv == (unknown ? UNKNOWN_VALUE : rv))
+            exceptions[i].rv == (unknown ? RV_UNKNOWN : rv))
             return &exceptions[i];
     return NULL;
 }

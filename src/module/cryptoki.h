@@ -77,23 +77,26 @@ static inline CK_BYTE *ck_input(const uint8_t *data)
 }
 
 /* Outcomes of this library's own, beside the module's: no C_* call returned them. */
-#define RV_OWN(n)              (CKR_VENDOR_DEFINED | 0x50313100UL | (n))
-#define RV_PIN_MISSING         RV_OWN(1)  /* a login is needed and nobody has a PIN */
-#define RV_PIN_REFUSED_BEFORE  RV_OWN(2)  /* the token refused this PIN earlier; not tried again */
-#define RV_PIN_FINAL_TRY       RV_OWN(3)  /* one more refusal would lock the token */
-#define RV_PIN_SOURCE          RV_OWN(4)  /* a pin-source could not be read */
-#define RV_KEY_REPLACED        RV_OWN(5)  /* the object found again has another public half */
-#define RV_KEY_GONE            RV_OWN(6)  /* the object is no longer on the token */
-#define RV_TOKEN_GONE          RV_OWN(7)  /* no slot holds the token any more */
-#define RV_TOKEN_UNINITIALIZED RV_OWN(8)  /* CKF_TOKEN_INITIALIZED is off */
-#define RV_RECURSION           RV_OWN(9)  /* a module called back into this provider */
-#define RV_NO_PUBLIC_HALF      RV_OWN(11) /* of a key that was just made */
-#define RV_SESSIONS_BUSY       RV_OWN(10) /* no session came back in time */
-#define RV_PROCESS_ENDS        RV_OWN(12) /* no module is called any more */
-#define RV_STALE               RV_OWN(13) /* the session or handle is of an epoch that is over */
-#define RV_TOKEN_MOVED         RV_OWN(15) /* another token is in its slot */
-#define RV_PIN_UNNAMED         RV_OWN(16) /* nothing says that the configured PIN is this token's */
-#define RV_LOGIN_FAILED        RV_OWN(17) /* C_Login failed in this operation; not called again */
-#define RV_LENGTH              RV_OWN(14) /* what the module wrote cannot be what it was asked for */
+enum own_rv {
+    RV_UNKNOWN =
+        CKR_VENDOR_DEFINED | 0x50313100UL, /* in tables of ckr.c: any value that no header knows */
+    RV_PIN_MISSING,                        /* a login is needed and nobody has a PIN */
+    RV_PIN_REFUSED_BEFORE,                 /* the token refused this PIN earlier; not tried again */
+    RV_PIN_FINAL_TRY,                      /* one more refusal would lock the token */
+    RV_PIN_SOURCE,                         /* a pin-source could not be read */
+    RV_KEY_REPLACED,                       /* the object found again has another public half */
+    RV_KEY_GONE,                           /* the object is no longer on the token */
+    RV_TOKEN_GONE,                         /* no slot holds the token any more */
+    RV_TOKEN_UNINITIALIZED,                /* CKF_TOKEN_INITIALIZED is off */
+    RV_RECURSION,                          /* a module called back into this provider */
+    RV_SESSIONS_BUSY,                      /* no session came back in time */
+    RV_NO_PUBLIC_HALF,                     /* of a key that was just made */
+    RV_PROCESS_ENDS,                       /* no module is called any more */
+    RV_STALE,                              /* the session or handle is of an epoch that is over */
+    RV_LENGTH,       /* what the module wrote cannot be what it was asked for */
+    RV_TOKEN_MOVED,  /* another token is in its slot */
+    RV_PIN_UNNAMED,  /* nothing says that the configured PIN is this token's */
+    RV_LOGIN_FAILED, /* C_Login failed in this operation; not called again */
+};
 
 #endif

@@ -115,11 +115,6 @@ bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const vo
     return provider->bio_write(bio, data, len, &written) == 1 && written == len;
 }
 
-static void bio_scoped(BIO **bio)
-{
-    bio_release(*bio);
-}
-
 bool corebio_write_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
                        const uint8_t *der, size_t len)
 {

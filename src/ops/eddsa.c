@@ -9,6 +9,7 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "der/algorithm.h"
 #include "module/call.h"
@@ -205,11 +206,6 @@ static int check_context(const struct eddsa *ctx)
 static bool is_variant(const struct eddsa *ctx)
 {
     return ctx->context_len != 0 || ctx->instance != instance_default(ctx->key->type);
-}
-
-static void md_ctx_scoped(EVP_MD_CTX **ctx)
-{
-    md_ctx_release(*ctx);
 }
 
 /* Gives the host's context the same instance and context string. */

@@ -6,6 +6,7 @@
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "der/pem_uri.h"
 #include "der/spki.h"
@@ -93,11 +94,6 @@ static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct ke
         return 0;
     return form->pem_label != NULL ? corebio_write_pem(provider, out, form->pem_label, der, len)
                                    : corebio_write(provider, out, der, len);
-}
-
-static void bio_scoped(BIO **bio)
-{
-    bio_release(*bio);
 }
 
 /* "Private key on the token soft", the URI, and the public values as libcrypto prints them. */

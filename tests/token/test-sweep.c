@@ -39,7 +39,8 @@ static const char *const path_names[PATHS] = {
     "derive",  "generate",        "generate for a session"
 };
 
-#define MODULE  "CKR_CRYPTOKI_NOT_INITIALIZED CKR_FUNCTION_FAILED CKR_GENERAL_ERROR CKR_HOST_MEMORY "
+#define MODULE "CKR_CRYPTOKI_NOT_INITIALIZED CKR_FUNCTION_FAILED CKR_GENERAL_ERROR CKR_HOST_MEMORY "
+
 #define DEVICE  MODULE "CKR_DEVICE_ERROR CKR_DEVICE_MEMORY CKR_DEVICE_REMOVED "
 #define SESSION DEVICE "CKR_SESSION_CLOSED CKR_SESSION_HANDLE_INVALID "
 #define INIT                                                                                       \
