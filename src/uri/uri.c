@@ -182,7 +182,8 @@ static bool normal_add(struct parse *parse, const char *text, size_t len)
 /* Adds one attribute for p11-kit; a blank within a value counts as the %20 that it should be. */
 static bool normal_add_attribute(struct parse *parse, struct span attribute)
 {
-    bool ok = parse->normal[parse->normal_len - 1] == ':' || normal_add(parse, ";", 1);
+    bool first = parse->normal_len == P11_KIT_URI_SCHEME_LEN + 1;
+    bool ok = first || normal_add(parse, ";", 1);
 
     for (size_t i = 0; ok && i < attribute.len; i++)
         ok = attribute.start[i] == ' ' ? normal_add(parse, "%20", 3)

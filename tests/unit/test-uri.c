@@ -232,6 +232,9 @@ static void test_uri_matches(void **state)
         { "pkcs11:slot-manufacturer=Other", true, false, true },
         { "pkcs11:library-description=lib;library-version=2.5", true, true, true },
         { "pkcs11:library-version=2.6", true, true, false },
+        /* a value may end like the scheme does */
+        { "pkcs11:object=web:;token=ca one", true, true, true },
+        { "pkcs11:object=web:;token=other", false, true, true },
     };
     const CK_TOKEN_INFO info = token("ca one", "Acme", "Box", "42");
     CK_SLOT_INFO slot;
