@@ -16,6 +16,7 @@
 /* RFC 8410 §3: 1.3.101.n */
 #define RFC8410(n) OID(0x2b, 0x65, (n))
 
+/* RFC 8410, RFC 5480 §2.1.1.1, SEC 2, RFC 5639 */
 static const struct curve curves[] = {
     { "ED25519", RFC8410(0x70), 256, 256, CURVE_ED25519, "edwards25519:Ed25519",
       OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01) },
