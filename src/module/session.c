@@ -230,16 +230,24 @@ CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct
     return HANDLE_CALL(session, key, C_SignInit, mechanism, key.ck);
 }
 
+/* What a call works on. Modules take NULL for a mistake, also where the input is empty. */
+static CK_BYTE *input(struct view in)
+{
+    static const uint8_t empty;
+
+    return ck_input(in.data != NULL ? in.data : &empty);
+}
+
 CK_RV session_sign(struct session *session, struct view in, struct room *out)
 {
     out->len = out->size;
     return room_check(
-        out, SESSION_CALL(session, C_Sign, ck_input(in.data), in.len, out->data, &out->len));
+        out, SESSION_CALL(session, C_Sign, input(in), in.len, out->data, &out->len));
 }
 
 CK_RV session_sign_update(struct session *session, struct view in)
 {
-    return SESSION_CALL(session, C_SignUpdate, ck_input(in.data), in.len);
+    return SESSION_CALL(session, C_SignUpdate, input(in), in.len);
 }
 
 CK_RV session_sign_final(struct session *session, struct room *out)
@@ -255,7 +263,7 @@ CK_RV session_verify_init(struct session *session, CK_MECHANISM *mechanism, stru
 
 CK_RV session_verify(struct session *session, struct view in, struct view signature)
 {
-    return SESSION_CALL(session, C_Verify, ck_input(in.data), in.len, ck_input(signature.data),
+    return SESSION_CALL(session, C_Verify, input(in), in.len, input(signature),
                         signature.len);
 }
 
@@ -268,7 +276,7 @@ CK_RV session_encrypt(struct session *session, struct view in, struct room *out)
 {
     out->len = out->size;
     return room_check(
-        out, SESSION_CALL(session, C_Encrypt, ck_input(in.data), in.len, out->data, &out->len));
+        out, SESSION_CALL(session, C_Encrypt, input(in), in.len, out->data, &out->len));
 }
 
 CK_RV session_decrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
@@ -280,7 +288,7 @@ CK_RV session_decrypt(struct session *session, struct view in, struct room *out)
 {
     out->len = out->size;
     return room_check(
-        out, SESSION_CALL(session, C_Decrypt, ck_input(in.data), in.len, out->data, &out->len));
+        out, SESSION_CALL(session, C_Decrypt, input(in), in.len, out->data, &out->len));
 }
 
 CK_RV session_random(struct session *session, uint8_t *out, CK_ULONG len)

@@ -333,6 +333,52 @@ static void test_signatures_missing_mechanism(void **state)
     job_free(&job);
 }
 
+/* NULL and 0, as a program has it that never had a message: at once and, but for EdDSA, in two. */
+static bool signs_nothing(const struct job *job, bool whole)
+{
+    EVP_MD_CTX *signer = EVP_MD_CTX_new(), *own = EVP_MD_CTX_new(), *other = EVP_MD_CTX_new();
+    unsigned char sig[1024];
+    size_t len = sizeof(sig);
+    bool ok =
+        EVP_DigestSignInit_ex(signer, NULL, job->digest, job->libctx, NULL, job->key, NULL) == 1 &&
+        (whole ? EVP_DigestSign(signer, sig, &len, NULL, 0)
+               : EVP_DigestSignFinal(signer, sig, &len)) == 1 &&
+        EVP_DigestVerifyInit_ex(own, NULL, job->digest, job->libctx, NULL, job->key, NULL) == 1 &&
+        EVP_DigestVerify(own, sig, len, NULL, 0) == 1 &&
+        EVP_DigestVerifyInit_ex(other, NULL, job->digest, job->plain, NULL, job->public, NULL) ==
+            1 &&
+        EVP_DigestVerify(other, sig, len, (const unsigned char *)"", 0) == 1;
+
+    EVP_MD_CTX_free(signer);
+    EVP_MD_CTX_free(own);
+    EVP_MD_CTX_free(other);
+    return ok;
+}
+
+static void test_signatures_of_nothing(void **state)
+{
+    static const char *const settings[] = { "pkcs11-digest = auto\n", "pkcs11-digest = token\n",
+                                            "pkcs11-digest = host\n",
+                                            "pkcs11-public-operations = token\n" };
+    static const struct {
+        const char *label, *digest;
+    } cases[] = { { "rsa2048", "SHA256" }, { "p256", "SHA256" }, { "ed25519", NULL } };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(settings) * COUNT_OF(cases); i++) {
+        const char *label = cases[i % COUNT_OF(cases)].label;
+        struct job job = job_new(settings[i / COUNT_OF(cases)], label);
+        char error[512];
+
+        job.digest = cases[i % COUNT_OF(cases)].digest;
+        ERR_clear_error();
+        if (job.key != NULL &&
+            (!signs_nothing(&job, true) || (job.digest != NULL && !signs_nothing(&job, false))))
+            fail_msg("%s: %s", label, last_error(error, sizeof(error)));
+        job_free(&job);
+    }
+}
+
 static void test_signatures_rsa_no_digest(void **state)
 {
     struct job job = job_new("", "rsa2048");
@@ -455,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_signatures_rsa_pkcs1),
         cmocka_unit_test(test_signatures_rsa_pss),
         cmocka_unit_test(test_signatures_missing_mechanism),
+        cmocka_unit_test(test_signatures_of_nothing),
         cmocka_unit_test(test_signatures_rsa_no_digest),
         cmocka_unit_test(test_signatures_refused_parameters),
         cmocka_unit_test(test_signatures_algorithm_id),
