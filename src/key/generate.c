@@ -21,7 +21,7 @@ struct work {
     struct uri uri;
     struct pin_source pins;
     bool token_object;
-    CK_MECHANISM_TYPE mechanism; /* tried last, for messages */
+    CK_MECHANISM_TYPE mechanism; /* tried last, or first of all, for messages */
     const char *taken;           /* what another key has already: "label" or "id" */
     bool marked;                 /* the pair is made with mark for its CKA_ID, which changes then */
     uint8_t mark[ID_LEN];        /* random */
@@ -37,6 +37,15 @@ static bool work_open(struct work *work)
     const char *text = generation->uri != NULL ? generation->uri : "pkcs11:";
 
     return open_uri(generation->provider, text, "pkcs11_uri", &work->uri, &work->pins);
+}
+
+/* The next way to ask for such a pair; the first where row is NULL. */
+static const struct generate_row *next_way(const struct generation *generation,
+                                           const struct generate_row *row)
+{
+    bool rsa = key_type_is_rsa(generation->type);
+
+    return generate_next(rsa, rsa ? CURVE_EC : generation->curve->kind, row);
 }
 
 static bool generate_failed(const struct work *work, CK_RV rv)
@@ -222,16 +231,13 @@ static bool template_refused(CK_RV rv)
 /* One way after the other, until the token has one. */
 static CK_RV make_pair(struct session *session, struct work *work, struct pair *pair)
 {
-    const struct generation *generation = work->generation;
-    bool rsa = key_type_is_rsa(generation->type);
-    enum curve_kind kind = rsa ? CURVE_EC : generation->curve->kind;
     const struct generate_row *row = NULL;
     CK_RV rv = CKR_MECHANISM_INVALID;
 
-    while (generate_not_supported(rv) && (row = generate_next(rsa, kind, row)) != NULL) {
-        work->mechanism = row->mechanism;
+    while (generate_not_supported(rv) && (row = next_way(work->generation, row)) != NULL) {
         if (!slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
             continue;
+        work->mechanism = row->mechanism;
         rv = make_pair_once(session, work, row, true, pair);
         if (template_refused(rv))
             rv = make_pair_once(session, work, row, false, pair);
@@ -461,7 +467,7 @@ struct key *key_generate(const struct generation *generation)
 {
     struct work work = { .generation = generation,
                          .token_object = generation->uri != NULL && !generation->ephemeral,
-                         .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
+                         .mechanism = next_way(generation, NULL)->mechanism };
 
     if (work_open(&work) &&
         RAND_bytes_ex(generation->provider->host.libctx, work.mark, sizeof(work.mark), 0) == 1) {

@@ -180,7 +180,35 @@ static void test_generate_bad_parameters(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* A key that may only agree on keys does not sign. */
+/* An error names the mechanism that was asked for, or would have been. */
+static void test_generate_error_names_mechanism(void **state)
+{
+    static const struct {
+        size_t type;
+        const char *mechanism;
+    } cases[] = { { 0, "CKM_RSA_PKCS_KEY_PAIR_GEN" },
+                  { 2, "CKM_EC_KEY_PAIR_GEN" },
+                  { 4, "CKM_EC_EDWARDS_KEY_PAIR_GEN" } };
+    static const char *const rules[] = { "C_OpenSession 1 * CKR_DEVICE_MEMORY",
+                                         "C_GenerateKeyPair 1 * CKR_GENERAL_ERROR" };
+    char error[1024];
+
+    (void)state;
+    for (size_t r = 0; r < COUNT_OF(rules); r++)
+        for (size_t i = 0; i < COUNT_OF(cases); i++) {
+            OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-retry-ms = 0\npkcs11-log = none\n");
+
+            fault(rules[r]);
+            ERR_clear_error();
+            assert_null(
+                generate(libctx, cases[i].type, "pkcs11:token=soft;object=none", NULL, NULL));
+            fault("");
+            if (strstr(last_error(error, sizeof(error)), cases[i].mechanism) == NULL)
+                fail_msg("%s: %s", rules[r], error);
+            OSSL_LIB_CTX_free(libctx);
+        }
+}
+
 /* A URI that can match nothing leads nowhere: not to the first token that there is, which would be
  * shown the PIN. */
 static void test_generate_impossible_uri(void **state)
@@ -233,6 +261,7 @@ static void test_generate_misconfigured(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* A key that may only agree on keys does not sign. */
 static void test_generate_usage(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
@@ -314,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_generate_use_and_load_again),
         cmocka_unit_test(test_generate_refuses_what_is_taken),
         cmocka_unit_test(test_generate_bad_parameters),
+        cmocka_unit_test(test_generate_error_names_mechanism),
         cmocka_unit_test(test_generate_impossible_uri),
         cmocka_unit_test(test_generate_misconfigured),
         cmocka_unit_test(test_generate_usage),
