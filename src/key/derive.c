@@ -85,7 +85,20 @@ static bool secret_finish(const struct operation *operation, uint8_t *out, size_
     return true;
 }
 
-bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len)
+/* SEC 1 §3.2.2: what a token makes of a point that is on another curve tells of its key, and not
+ * every token looks. The caller may have told libcrypto not to look either. */
+static bool peer_is_fit(const struct key *key, struct key *peer)
+{
+    bool fit = key_on_curve(peer);
+
+    if (!fit)
+        error_raise(&key->provider->core, REASON_KEY,
+                    "cannot derive: the peer's public key is not a point of the curve, or no other "
+                    "provider has the curve");
+    return fit;
+}
+
+bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len)
 {
     _cleanup_(operation_end) struct operation *operation = NULL;
     const struct view nothing = { NULL, 0 };
@@ -94,7 +107,8 @@ bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t 
     struct derive_mechanism *mechanism;
     CK_RV rv;
 
-    if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type))
+    if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type) ||
+        !peer_is_fit(key, peer))
         return false;
     operation =
         operation_new(key, nothing, derive_public_data(view_bytes(&peer->point), der, sizeof(der)),

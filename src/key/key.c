@@ -73,13 +73,64 @@ enum key_type key_type_of(const struct curve *curve)
     return (enum key_type)(KEY_EC + (int)curve->kind);
 }
 
+static void pkey_scoped(EVP_PKEY **pkey)
+{
+    pkey_release(*pkey);
+}
+
+static void bn_scoped(BIGNUM **bn)
+{
+    BN_free(*bn);
+}
+
+/* One coordinate of software's point, as long as the field's elements are. */
+static bool coordinate(const EVP_PKEY *software, const char *name, uint8_t *out, size_t len)
+{
+    _cleanup_(bn_scoped) BIGNUM *bn = NULL;
+
+    return EVP_PKEY_get_bn_param(software, name, &bn) == 1 && BN_bn2binpad(bn, out, (int)len) > 0;
+}
+
+/* Gives the point, compressed or in another form that the host knows (SEC 1 §2.3.3), the form that
+ * tokens know. out: curve_point_bytes bytes. */
+static bool point_unfold(struct key *key, const struct curve *curve, struct view point,
+                         uint8_t *out)
+{
+    HOST_WORK;
+    uint8_t der[EC_POINT_MAX + SPKI_OVERHEAD];
+    const unsigned char *position = der;
+    size_t field = curve_field_bytes(curve), len = 0;
+    _cleanup_(pkey_scoped) EVP_PKEY *software = NULL;
+
+    if (curve->kind != CURVE_EC || point.len == 0 || point.len > EC_POINT_MAX || libcrypto_ended())
+        return false;
+    len = spki_write_ec(curve->oid, point, der, sizeof(der));
+    software =
+        d2i_PUBKEY_ex(NULL, &position, (long)len, key->provider->host.libctx, HOST_PROPERTIES);
+    out[0] = 0x04;
+    return software != NULL && coordinate(software, OSSL_PKEY_PARAM_EC_PUB_X, out + 1, field) &&
+           coordinate(software, OSSL_PKEY_PARAM_EC_PUB_Y, out + 1 + field, field);
+}
+
+static bool point_set(struct key *key, const struct curve *curve, struct view point)
+{
+    uint8_t unfolded[EC_POINT_MAX];
+
+    if (!curve_point_fits(curve, point)) {
+        if (!point_unfold(key, curve, point, unfolded))
+            return false;
+        point = (struct view){ unfolded, curve_point_bytes(curve) };
+    }
+    bytes_clear(&key->point);
+    return bytes_set(&key->point, point.data, point.len);
+}
+
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
 {
-    if (curve == NULL || key->type != key_type_of(curve) || key->point.data != NULL ||
-        !curve_point_fits(curve, point))
+    if (curve == NULL || key->type != key_type_of(curve) || key->point.data != NULL)
         return false;
     key->curve = curve;
-    return bytes_set(&key->point, point.data, point.len);
+    return point_set(key, curve, point);
 }
 
 bool key_set_public(struct key *key, const struct key *from)
@@ -91,11 +142,15 @@ bool key_set_public(struct key *key, const struct key *from)
 
 bool key_replace_point(struct key *key, struct view point)
 {
-    if (key->object != NULL || key->curve == NULL || !curve_point_fits(key->curve, point))
+    if (!key_can_change(key) || key->curve == NULL || !point_set(key, key->curve, point))
         return false;
-    bytes_clear(&key->point);
     pkey_release(atomic_exchange(&key->host, NULL));
-    return bytes_set(&key->point, point.data, point.len);
+    return true;
+}
+
+bool key_on_curve(struct key *key)
+{
+    return key->type != KEY_EC || key_host(key) != NULL; /* no host makes a key of another point */
 }
 
 bool key_has_public(const struct key *key)

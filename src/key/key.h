@@ -28,7 +28,8 @@ enum key_type {
     KEY_TYPES
 };
 
-/* Never changed once others can see it, but for what is made at the first need. */
+/* Never changed once others can see it, but for what is made at the first need, and for the point
+ * of a public key that is nowhere on a token (key_replace_point). */
 struct key {
     atomic_uint holders;
     struct provider *provider;
@@ -54,14 +55,25 @@ static inline bool key_type_is_rsa(enum key_type type)
     return type == KEY_RSA || type == KEY_RSA_PSS;
 }
 
-/* Fill an empty key; false when memory is short or the values cannot be a key's. */
+/* Fill an empty key; false when memory is short or the values cannot be a key's. An EC point may be
+ * compressed, and is not then; one that is not stays as it is, on the curve or not. */
 bool key_set_rsa(struct key *key, struct view n, struct view e);
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point);
 bool key_set_public(struct key *key, const struct key *from);
 
-/* Gives a public key another point on the curve that it has; false for a private key and for what
- * is no point. Only for a key that nobody else uses meanwhile. */
+/* Gives a public key another point on the curve that it has, in the forms that key_set_ec takes;
+ * false for a key on a token and for what is no point. Only for a key that nobody else uses
+ * meanwhile. */
 bool key_replace_point(struct key *key, struct view point);
+
+/* Whether key_replace_point may be called: the key has no place on a token. */
+static inline bool key_can_change(const struct key *key)
+{
+    return key->object == NULL && key->twin == NULL;
+}
+
+/* Whether the point of an EC key is on its curve; true for other keys. */
+bool key_on_curve(struct key *key);
 
 bool key_has_public(const struct key *key);
 bool key_is_private(const struct key *key);
@@ -102,8 +114,9 @@ bool key_token_hashes(struct key *key, const struct sign_request *request);
 enum key_type key_type_of(const struct curve *curve);
 
 /* The secret that key and peer, a public key of the same type, share: the x coordinate on EC
- * curves. out: curve_field_bytes bytes; *len is set. False with an error raised. */
-bool key_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out, size_t *len);
+ * curves. A point that is not on the curve does not reach the token. out: curve_field_bytes bytes;
+ * *len is set. False with an error raised. */
+bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
 /* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought
  * into the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */

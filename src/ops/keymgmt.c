@@ -253,24 +253,22 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *callback,
     return key_export(keydata, selection, callback, arg);
 }
 
-/* A key does not change, so that a copy is another holder of the same; a copy without the private
- * half is a new one. */
+/* A key on a token does not change, so that a copy is another holder of the same; one that can
+ * change, and a copy without the private half, is a new one. */
 static void *keymgmt_dup(const void *keydata, int selection)
 {
     struct key *key = (struct key *)(uintptr_t)keydata;
     _cleanup_(key_scoped) struct key *copy = NULL;
     bool ok = true;
 
-    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key_can_change(key))
         return key_ref(key);
     copy = key_new(key->provider, key->type);
     if (copy == NULL)
         return NULL;
     copy->curve = key->curve;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && key_has_public(key))
-        ok = key_type_is_rsa(key->type)
-                 ? key_set_rsa(copy, view_bytes(&key->n), view_bytes(&key->e))
-                 : key_set_ec(copy, key->curve, view_bytes(&key->point));
+        ok = key_set_public(copy, key);
     return ok ? MOVE(copy) : NULL;
 }
 

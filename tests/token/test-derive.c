@@ -172,6 +172,130 @@ static void test_derive_refuses_other_curves(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A key of this provider's with this point, which need not be one. */
+static EVP_PKEY *peer_new(OSSL_LIB_CTX *libctx, const char *curve, unsigned char *point, size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)(uintptr_t)curve, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, len),
+        OSSL_PARAM_construct_end(),
+    };
+
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+/* The point of key in this form; its length. */
+static size_t point_of(EVP_PKEY *key, const char *form, unsigned char *out, size_t size)
+{
+    size_t len = 0;
+
+    assert_int_equal(
+        EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, form), 1);
+    assert_int_equal(
+        EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, out, size, &len),
+        1);
+    return len;
+}
+
+/* A peer may be known by a compressed point: as a key of the default provider that is exported that
+ * way, imported, and set afterwards. */
+static void test_derive_compressed(void **state)
+{
+    static const char *const forms[] = { "compressed", "hybrid" };
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(keys) * COUNT_OF(forms); i++) {
+        const char *curve = keys[i % COUNT_OF(keys)].curve;
+        EVP_PKEY *key = key_load(libctx, keys[i % COUNT_OF(keys)].label, "private");
+
+        if (key == NULL && key_lacking(keys[i % COUNT_OF(keys)].label))
+            continue;
+        EVP_PKEY *own = key_public_copy(key, plain);
+        EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", curve), *changed;
+        unsigned char point[200], other[200], right[80];
+        size_t right_len = sizeof(right), other_len = point_of(own, "uncompressed", other, 200);
+        size_t len = point_of(peer, forms[i / COUNT_OF(keys)], point, sizeof(point));
+        EVP_PKEY *peers[] = { peer, peer_new(libctx, curve, point, len),
+                              peer_new(libctx, curve, other, other_len) };
+
+        changed = peers[2];
+        assert_int_equal(EVP_PKEY_set1_encoded_public_key(changed, point, len), 1);
+        assert_true(derive(plain, peer, own, NULL, 0, right, &right_len));
+        for (size_t p = 0; p < COUNT_OF(peers); p++) {
+            unsigned char secret[80];
+            size_t secret_len = sizeof(secret);
+
+            assert_true(derive(libctx, key, peers[p], NULL, 0, secret, &secret_len));
+            assert_int_equal(secret_len, right_len);
+            assert_memory_equal(secret, right, right_len);
+            EVP_PKEY_free(peers[p]);
+        }
+        EVP_PKEY_free(own);
+        EVP_PKEY_free(key);
+    }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* A point that is on another curve does not reach the token, also where the program says that the
+ * peer is not to be looked at. */
+static void test_derive_off_curve(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    EVP_PKEY *fine = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+    unsigned char point[65], secret[64];
+    size_t good = point_of(fine, "uncompressed", point, sizeof(point));
+    EVP_PKEY *peer = peer_new(libctx, "P-256", point, good);
+    char error[512];
+
+    (void)state;
+    calls_reset();
+    for (int i = 0; i < 3; i++) {
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+        size_t len = sizeof(secret);
+
+        if (i != 0) /* the second time before it is the peer, then afterwards */
+            point[64] ^= 1;
+        assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+        if (i != 2)
+            assert_int_equal(EVP_PKEY_set1_encoded_public_key(peer, point, good), 1);
+        assert_int_equal(EVP_PKEY_derive_set_peer_ex(ctx, peer, 0), 1);
+        if (i == 2) {
+            point[64] ^= 1;
+            assert_int_equal(EVP_PKEY_set1_encoded_public_key(peer, point, good), 1);
+        }
+        ERR_clear_error();
+        assert_int_equal(EVP_PKEY_derive(ctx, secret, &len) == 1, i == 0);
+        if (i != 0)
+            assert_non_null(strstr(last_error(error, sizeof(error)), "not a point of the curve"));
+        assert_int_equal(calls("C_DeriveKey"), 1);
+        EVP_PKEY_CTX_free(ctx);
+    }
+    point[0] = 2; /* an x that no point of the curve has, or one that has: never both */
+    for (unsigned x = 0, none = 0; none == 0; x++) {
+        EVP_PKEY *compressed;
+
+        assert_int_not_equal(x, 64);
+        point[32] = (unsigned char)x;
+        compressed = peer_new(libctx, "P-256", point, 33);
+        none = compressed == NULL;
+        EVP_PKEY_free(compressed);
+    }
+    ERR_clear_error();
+    EVP_PKEY_free(peer);
+    EVP_PKEY_free(fine);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
 /* Three calls: derive, read, destroy. */
 static void test_derive_three_calls(void **state)
 {
@@ -204,6 +328,8 @@ int main(void)
         cmocka_unit_test(test_derive_leading_zeros),
         cmocka_unit_test(test_derive_ambiguous_point),
         cmocka_unit_test(test_derive_refuses_other_curves),
+        cmocka_unit_test(test_derive_compressed),
+        cmocka_unit_test(test_derive_off_curve),
         cmocka_unit_test(test_derive_three_calls),
     };
 

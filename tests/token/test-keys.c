@@ -186,6 +186,66 @@ static void test_keys_dup_and_check(void **state)
 }
 
 /* A public key that arrives as parameters, as certificates bring it under ?provider=pkcs11. */
+static EVP_PKEY *key_software(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain)
+{
+    EVP_PKEY *software = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM *params = NULL;
+
+    assert_int_equal(EVP_PKEY_todata(software, EVP_PKEY_PUBLIC_KEY, &params), 1);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params), 1);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    EVP_PKEY_free(software);
+    return key;
+}
+
+static bool has_point(EVP_PKEY *key, const unsigned char *point, size_t len)
+{
+    unsigned char *own = NULL;
+    size_t own_len = EVP_PKEY_get1_encoded_public_key(key, &own);
+    bool has = own_len == len && memcmp(own, point, len) == 0;
+
+    OPENSSL_free(own);
+    return has;
+}
+
+/* A copy that is given another point leaves the key that it was copied from as it was; a key on a
+ * token has the point that it has. */
+static void test_keys_copy_changes_alone(void **state)
+{
+    static const char *const settings[] = { "", "pkcs11-public-operations = token\n" };
+    OSSL_LIB_CTX *plain = libctx_new_plain();
+    EVP_PKEY *other = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+    unsigned char *point = NULL;
+    size_t len = EVP_PKEY_get1_encoded_public_key(other, &point);
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        OSSL_LIB_CTX *libctx = libctx_new(settings[i % 2]);
+        EVP_PKEY *key = i < 2 ? key_software(libctx, plain) : key_load(libctx, "p256", "public");
+        EVP_PKEY *copy = EVP_PKEY_dup(key);
+        unsigned char *before = NULL;
+        size_t before_len = EVP_PKEY_get1_encoded_public_key(key, &before);
+        bool on_token = i == 3;
+
+        assert_true(has_point(copy, before, before_len));
+        assert_int_equal(EVP_PKEY_set1_encoded_public_key(copy, point, len), !on_token);
+        assert_int_equal(has_point(copy, point, len), !on_token);
+        assert_true(has_point(key, before, before_len));
+        OPENSSL_free(before);
+        EVP_PKEY_free(copy);
+        EVP_PKEY_free(key);
+        OSSL_LIB_CTX_free(libctx);
+    }
+    ERR_clear_error();
+    OPENSSL_free(point);
+    EVP_PKEY_free(other);
+    OSSL_LIB_CTX_free(plain);
+}
+
 static void test_keys_import_public(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
@@ -310,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_keys_export_can_be_forbidden),
         cmocka_unit_test(test_keys_leave_no_errors),
         cmocka_unit_test(test_keys_dup_and_check),
+        cmocka_unit_test(test_keys_copy_changes_alone),
         cmocka_unit_test(test_keys_import_public),
         cmocka_unit_test(test_keys_store_expect),
     };
