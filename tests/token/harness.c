@@ -150,10 +150,7 @@ bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned c
  * has about a hundred for providers, and starts over in a process that loads more. */
 static bool is_ours(const char *file)
 {
-    const char *source = environment("BRIDGE_SOURCE");
-    size_t len = strlen(source);
-
-    return file != NULL && strncmp(file, source, len) == 0 && strncmp(file + len, "/src/", 5) == 0;
+    return file != NULL && strncmp(file, "src/", 4) == 0;
 }
 
 const char *last_error(char *buf, size_t size)
