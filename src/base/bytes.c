@@ -31,3 +31,9 @@ void bytes_clear(struct bytes *b)
     OPENSSL_free(b->data);
     *b = (struct bytes){ NULL, 0 };
 }
+
+void bytes_wipe(struct bytes *b)
+{
+    OPENSSL_clear_free(b->data, b->len);
+    *b = (struct bytes){ NULL, 0 };
+}

@@ -33,4 +33,7 @@ bool bytes_are(const struct bytes *a, const void *data, size_t len);
 /* Frees what b holds and leaves it "none". */
 void bytes_clear(struct bytes *b);
 
+/* The same for what may be a secret: it is wiped first. */
+void bytes_wipe(struct bytes *b);
+
 #endif

@@ -37,6 +37,26 @@ void secret_memory_free(void *memory, size_t len)
     (void)munmap(memory, len);
 }
 
+char *secret_text(const char *text, size_t len)
+{
+    char *copy = memchr(text, '\0', len) == NULL ? secret_memory(len + 1) : NULL;
+
+    if (copy != NULL)
+        memcpy(copy, text, len);
+    return copy;
+}
+
+void secret_text_free(char *text)
+{
+    if (text != NULL)
+        secret_memory_free(text, strlen(text) + 1);
+}
+
+void secret_text_scoped(char **text)
+{
+    secret_text_free(*text);
+}
+
 static struct secret *secret_alloc(void)
 {
     struct secret *secret = secret_memory(sizeof(*secret));

@@ -38,6 +38,12 @@ struct secret *secret_from_file(const char *path);
 void *secret_memory(size_t len);
 void secret_memory_free(void *memory, size_t len);
 
+/* A text with a secret in it, as a URI with a PIN, in such memory: the first len bytes of text, and
+ * a NUL. NULL when memory is short or there is a NUL before. */
+char *secret_text(const char *text, size_t len);
+void secret_text_free(char *text);
+void secret_text_scoped(char **text);
+
 /* Reads the file at path into such memory, most bytes at most, and says how many. False with errno
  * set when it cannot be read or is longer (EFBIG). */
 bool secret_read(const char *path, void *memory, size_t most, size_t *len);

@@ -1,5 +1,6 @@
 #include "ops/corebio.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include <openssl/bio.h>
@@ -11,15 +12,18 @@
 
 #define LINE_MAX_LEN 256
 
+/* Whatever is read may have a PIN in it, or be somebody's private key: nothing of it is left in
+ * memory that is given back. */
 bool corebio_read_all(const struct provider *provider, OSSL_CORE_BIO *bio, struct bytes *out)
 {
     const size_t size = COREBIO_MAX + 1;
-    _cleanup_(free_scoped) uint8_t *buf = OPENSSL_malloc(size);
-    size_t len = 0, got = 0;
+    _cleanup_(bytes_wipe) struct bytes buf = { OPENSSL_malloc(size), 0 };
+    size_t got = 0;
 
-    while (buf != NULL && len < size && provider->bio_read(bio, buf + len, size - len, &got) == 1)
-        len += got;
-    return buf != NULL && len <= COREBIO_MAX && bytes_set(out, buf, len);
+    while (buf.data != NULL && buf.len < size &&
+           provider->bio_read(bio, buf.data + buf.len, size - buf.len, &got) == 1)
+        buf.len += got;
+    return buf.data != NULL && buf.len <= COREBIO_MAX && bytes_set(out, buf.data, buf.len);
 }
 
 /* Whether line is "-----<word> <label>-----" with blanks or an end of line after it. Any label will
@@ -43,68 +47,76 @@ static bool next_line(const struct provider *provider, OSSL_CORE_BIO *bio, char 
     return provider->bio_gets(bio, line, LINE_MAX_LEN) > 0;
 }
 
-static void encode_ctx_scoped(EVP_ENCODE_CTX **ctx)
+/* Decodes base64 text without blanks. */
+static bool base64_decode(const struct bytes *text, struct bytes *out)
 {
-    EVP_ENCODE_CTX_free(*ctx);
-}
+    _cleanup_(bytes_wipe) struct bytes der = { OPENSSL_malloc(COREBIO_MAX), 0 };
+    int padding = 0, len;
 
-/* Decodes base64 text, which it takes in any division into lines. */
-static bool base64_decode(const char *text, size_t len, struct bytes *out)
-{
-    _cleanup_(encode_ctx_scoped) EVP_ENCODE_CTX *ctx = EVP_ENCODE_CTX_new();
-    _cleanup_(free_scoped) uint8_t *der = OPENSSL_malloc(COREBIO_MAX);
-    int head = 0, tail = 0;
-
-    if (ctx == NULL || der == NULL)
+    if (der.data == NULL)
         return false;
-    EVP_DecodeInit(ctx);
-    if (EVP_DecodeUpdate(ctx, der, &head, (const unsigned char *)text, (int)len) < 0 ||
-        EVP_DecodeFinal(ctx, der + head, &tail) < 0)
+    while (padding < 2 && (size_t)padding < text->len &&
+           text->data[text->len - 1 - (size_t)padding] == '=')
+        padding++;
+    len = EVP_DecodeBlock(der.data, text->data, (int)text->len);
+    if (len < padding)
         return true; /* not PEM after all */
-    return bytes_set(out, der, (size_t)head + (size_t)tail);
+    der.len = (size_t)len;
+    return bytes_set(out, der.data, der.len - (size_t)padding);
 }
 
-/* Collects the lines up to END in text (COREBIO_MAX bytes) where keep is set; false where it does
- * not end or fit. */
-static bool read_body(const struct provider *provider, OSSL_CORE_BIO *bio, char *text, size_t *len,
-                      bool keep)
+/* Adds line to text, which has room for COREBIO_MAX bytes, without its blanks. */
+static bool text_add(struct bytes *text, const char *line)
 {
-    char line[LINE_MAX_LEN];
+    for (; *line != '\0'; line++) {
+        if (isspace((unsigned char)*line))
+            continue;
+        if (text->len == COREBIO_MAX)
+            return false;
+        text->data[text->len++] = (uint8_t)*line;
+    }
+    return true;
+}
 
-    *len = 0;
+/* Collects the lines up to END in text where keep is set; false where it does not end or fit. */
+static bool read_body(const struct provider *provider, OSSL_CORE_BIO *bio, char *line,
+                      struct bytes *text, bool keep)
+{
     while (next_line(provider, bio, line)) {
-        size_t add = strlen(line);
-
         if (is_boundary(line, "END", NULL))
             return true;
-        if (!keep)
-            continue;
-        if (*len + add > COREBIO_MAX)
+        if (keep && !text_add(text, line))
             return false;
-        memcpy(text + *len, line, add);
-        *len += add;
     }
     return false;
 }
 
-bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
-                      struct bytes *out)
+static bool read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
+                     char *line, struct bytes *out)
 {
-    _cleanup_(free_scoped) char *text = OPENSSL_malloc(COREBIO_MAX);
-    char line[LINE_MAX_LEN];
-    size_t len;
+    _cleanup_(bytes_wipe) struct bytes text = { OPENSSL_malloc(COREBIO_MAX), 0 };
     bool ours;
 
-    if (text == NULL)
+    if (text.data == NULL)
         return false;
     do {
         if (!next_line(provider, bio, line))
             return true;
     } while (!is_boundary(line, "BEGIN", NULL));
     ours = is_boundary(line, "BEGIN", label);
-    if (!read_body(provider, bio, text, &len, ours) || !ours)
+    if (!read_body(provider, bio, line, &text, ours) || !ours)
         return true;
-    return base64_decode(text, len, out);
+    return base64_decode(&text, out);
+}
+
+bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
+                      struct bytes *out)
+{
+    char line[LINE_MAX_LEN];
+    bool ok = read_pem(provider, bio, label, line, out);
+
+    OPENSSL_cleanse(line, sizeof(line));
+    return ok;
 }
 
 bool corebio_write(const struct provider *provider, OSSL_CORE_BIO *bio, const void *data,

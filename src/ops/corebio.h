@@ -9,11 +9,12 @@
  * stack of an ASYNC_JOB, in which decoders look at what others decode. */
 #define COREBIO_MAX 16384
 
-/* Reads to the end. False on a read error, or when it is longer than COREBIO_MAX. */
+/* Reads to the end. False on a read error, or when it is longer than COREBIO_MAX. It may be a
+ * secret: the caller frees it with bytes_wipe. */
 bool corebio_read_all(const struct provider *provider, OSSL_CORE_BIO *bio, struct bytes *out);
 
 /* Reads the next PEM block, to its END line and no further. *out holds its DER when its label is
- * the one given, and nothing when there was no block or another one. */
+ * the one given, and nothing when there was no block or another one. Freed with bytes_wipe too. */
 bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
                       struct bytes *out);
 

@@ -43,7 +43,7 @@ static int decoder_does_selection(void *provctx, int selection)
 static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *data_cb,
                       void *data_arg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
 {
-    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
+    _cleanup_(bytes_wipe) struct bytes der = { NULL, 0 };
     char structure[] = STRUCTURE;
     OSSL_PARAM params[3];
 
@@ -86,13 +86,13 @@ static int uri_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
 {
     struct provider *provider = ctx;
     struct passphrase passphrase = { pw_cb, pw_arg };
-    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
-    _cleanup_(free_scoped) char *text = NULL;
+    _cleanup_(bytes_wipe) struct bytes der = { NULL, 0 };
+    _cleanup_(secret_text_scoped) char *text = NULL;
     struct view uri;
 
     if (!corebio_read_all(provider, in, &der) || !pem_uri_read(view_bytes(&der), &uri))
         return 1;
-    text = OPENSSL_strndup((const char *)uri.data, uri.len);
+    text = secret_text((const char *)uri.data, uri.len);
     if (text == NULL)
         return 0;
     return uri_open(provider, text, selection, data_cb, data_arg, &passphrase);

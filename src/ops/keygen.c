@@ -18,7 +18,7 @@
 
 struct keygen {
     struct generation generation;
-    char *uri;
+    char *uri;            /* secret_text: it may have a PIN in it */
     bool parameters_only; /* the curve alone is asked for */
 };
 
@@ -28,7 +28,7 @@ void keygen_cleanup(void *vctx)
 
     if (ctx == NULL)
         return;
-    OPENSSL_free(ctx->uri);
+    secret_text_free(ctx->uri);
     bytes_clear(&ctx->generation.exponent);
     OPENSSL_free(ctx);
 }
@@ -70,13 +70,14 @@ int keygen_set_template(void *vctx, void *vkey)
 static int set_uri(void *vctx, const OSSL_PARAM *p)
 {
     struct keygen *ctx = vctx;
+    const char *uri = NULL;
 
-    OPENSSL_free(ctx->uri);
-    ctx->uri = NULL;
-    if (!OSSL_PARAM_get_utf8_string(p, &ctx->uri, 0))
-        return 0;
+    secret_text_free(MOVE(ctx->uri));
+    if (OSSL_PARAM_get_utf8_string_ptr(p, &uri))
+        ctx->uri = secret_text(
+            uri, p->data_type == OSSL_PARAM_UTF8_PTR ? strlen(uri) : strnlen(uri, p->data_size));
     ctx->generation.uri = ctx->uri;
-    return 1;
+    return ctx->uri != NULL;
 }
 
 static int set_usage(void *vctx, const OSSL_PARAM *p)

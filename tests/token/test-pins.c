@@ -3,9 +3,13 @@
 #include "operator.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/pem.h>
 
 #define KEY "pkcs11:token=soft;object=p256;type=private"
 
@@ -234,6 +238,127 @@ static void test_pins_always_authenticate(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+#define LEFT_PIN "leftover-4711-08152"
+
+/* libcrypto's memory, with the length in front: what this provider gives back is looked through. */
+struct block {
+    _Alignas(16) size_t len;
+    unsigned char data[];
+};
+
+static atomic_uint pins_left;
+
+static void *block_malloc(size_t len, const char *file, int line)
+{
+    struct block *block = calloc(1, sizeof(*block) + len);
+
+    (void)file, (void)line;
+    if (block == NULL)
+        return NULL;
+    block->len = len;
+    return block->data;
+}
+
+static void block_free(void *data, const char *file, int line)
+{
+    struct block *block;
+
+    if (data == NULL)
+        return;
+    block = (struct block *)((char *)data - offsetof(struct block, data));
+    if (file != NULL && strncmp(file, "src/", 4) == 0 &&
+        memmem(data, block->len, LEFT_PIN, strlen(LEFT_PIN)) != NULL) {
+        printf("%s:%d: a PIN is left in memory\n", file, line);
+        pins_left++;
+    }
+    free(block);
+}
+
+static void *block_realloc(void *data, size_t len, const char *file, int line)
+{
+    void *moved = len != 0 ? block_malloc(len, file, line) : NULL;
+    struct block *block = (struct block *)((char *)data - offsetof(struct block, data));
+
+    if (data != NULL && moved != NULL)
+        memcpy(moved, data, block->len < len ? block->len : len);
+    if (moved != NULL || len == 0)
+        block_free(data, file, line);
+    return moved;
+}
+
+static EVP_PKEY *key_made(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)(uintptr_t) "P-256",
+                                         0),
+        OSSL_PARAM_construct_utf8_string("pkcs11_uri", (char *)(uintptr_t)uri, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1); /* what replaces is replaced */
+    (void)EVP_PKEY_generate(ctx, &key);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+/* The URI in PEM, as docs/configuration.md has it; read from memory. */
+static EVP_PKEY *key_of_pem(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    static const char before[] = "\x1a\x19PKCS#11 Provider URI v1.0\x0c\x81";
+    unsigned char der[512] = "\x30\x81";
+    size_t len = 3 + sizeof(before) + strlen(uri);
+    BIO *pem = BIO_new(BIO_s_mem());
+    EVP_PKEY *key;
+
+    assert_true(strlen(uri) >= 128 && len < sizeof(der) && len - 3 < 256);
+    der[2] = (unsigned char)(len - 3);
+    memcpy(der + 3, before, sizeof(before) - 1);
+    der[2 + sizeof(before)] = (unsigned char)strlen(uri);
+    memcpy(der + 3 + sizeof(before), uri, strlen(uri));
+    assert_true(PEM_write_bio(pem, "PKCS#11 PROVIDER URI", "", der, (long)len) > 0);
+    key = PEM_read_bio_PrivateKey_ex(pem, NULL, NULL, NULL, libctx, NULL);
+    BIO_free(pem);
+    return key;
+}
+
+/* A URI with a PIN in it leaves none in the heap: as an argument, in PEM, for a new key, and where
+ * it is malformed. */
+static void test_pins_leave_no_trace(void **state)
+{
+    static const char *const ways[] = { "", ";object=%4", ";tokn=x" };
+    static const char filler[] = "&x-filler=01234567890123456789012345678901234567890123456789"
+                                 "0123456789012345678901234567890123456789";
+    OSSL_LIB_CTX *libctx = libctx_new("pkcs11-module-token-pin = file:/nowhere\n");
+    char error[512];
+
+    (void)state;
+    assert_null(key_load_uri(libctx, KEY)); /* which initialises the module */
+    (void)operator_init_token("leftover", LEFT_PIN);
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
+        char uri[300];
+        EVP_PKEY *keys[3];
+        bool works = ways[i][0] == '\0';
+
+        snprintf(uri, sizeof(uri), "pkcs11:token=leftover;id=%%01%s?pin-value=" LEFT_PIN "%s",
+                 ways[i], filler);
+        ERR_clear_error();
+        keys[0] = key_made(libctx, uri);
+        keys[1] = key_of_pem(libctx, uri);
+        keys[2] = key_load_uri(libctx, uri);
+        for (size_t k = 0; k < COUNT_OF(keys); k++) {
+            if ((keys[k] != NULL) != works)
+                fail_msg("%s, %zu: %s", uri, k, last_error(error, sizeof(error)));
+            EVP_PKEY_free(keys[k]);
+        }
+    }
+    OSSL_LIB_CTX_free(libctx);
+    assert_int_equal(pins_left, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,7 +368,11 @@ int main(void)
         cmocka_unit_test(test_pins_pad),
         cmocka_unit_test(test_pins_rotated),
         cmocka_unit_test(test_pins_always_authenticate),
+        cmocka_unit_test(test_pins_leave_no_trace),
     };
+
+    if (CRYPTO_set_mem_functions(block_malloc, block_realloc, block_free) != 1)
+        return 1;
 
     operator_open();
     return cmocka_run_group_tests(tests, NULL, NULL);
