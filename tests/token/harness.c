@@ -216,6 +216,39 @@ bool child_proves_nothing(int status)
     return nothing;
 }
 
+static int case_run(const struct CMUnitTest *test)
+{
+    const struct CMUnitTest group[] = { *test };
+
+    alarm(90);
+    return cmocka_run_group_tests_name(test->name, group, NULL, NULL);
+}
+
+/* Whether a process that does this ends well. */
+static bool case_in_child(const struct CMUnitTest *test)
+{
+    int status = -1;
+    pid_t pid;
+
+    (void)fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        exit(case_run(test));
+    if (pid == -1 || waitpid(pid, &status, 0) != pid || status != 0)
+        printf("%s: status 0x%x\n", test->name, (unsigned)status);
+    return status == 0;
+}
+
+bool cases_in_children(const struct CMUnitTest *tests, size_t count, const char *name)
+{
+    bool ok = true;
+
+    for (size_t i = 0; i < count; i++)
+        if (name == NULL || strcmp(name, tests[i].name) == 0)
+            ok &= case_in_child(&tests[i]);
+    return ok;
+}
+
 void *fault_symbol(const char *name)
 {
     void *library = dlopen(environment("BRIDGE_FAULT"), RTLD_NOW | RTLD_LOCAL);

@@ -60,6 +60,10 @@ bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned c
 void child_limit(void);
 bool child_proves_nothing(int status);
 
+/* Runs each test, or the one of this name where it is not NULL, in a process of its own, of which
+ * 90 s are the limit. Whether all ended well. */
+bool cases_in_children(const struct CMUnitTest *tests, size_t count, const char *name);
+
 /* For tests whose children start threads, which the thread sanitizer does not know. */
 #ifdef __SANITIZE_THREAD__
 #define NO_THREADS_AFTER_FORK skip()

@@ -79,6 +79,13 @@ CK_SESSION_HANDLE operator_session(bool login)
     return operator_session_on(slot, login);
 }
 
+void operator_set_pin(CK_SESSION_HANDLE session, const char *old, const char *pin)
+{
+    assert_int_equal(p11->C_SetPIN(session, (CK_UTF8CHAR *)(uintptr_t)old, strlen(old),
+                                   (CK_UTF8CHAR *)(uintptr_t)pin, strlen(pin)),
+                     CKR_OK);
+}
+
 CK_ULONG operator_find(CK_SESSION_HANDLE session, const char *label, CK_OBJECT_HANDLE *objects,
                        CK_ULONG most)
 {

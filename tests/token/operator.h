@@ -25,6 +25,9 @@ CK_SESSION_HANDLE operator_session(bool login);
 /* The same on another slot. */
 CK_SESSION_HANDLE operator_session_on(CK_SLOT_ID slot, bool login);
 
+/* Changes the user's PIN. */
+void operator_set_pin(CK_SESSION_HANDLE session, const char *old, const char *pin);
+
 /* The objects with this label, at most most of them; their number. */
 CK_ULONG operator_find(CK_SESSION_HANDLE session, const char *label, CK_OBJECT_HANDLE *objects,
                        CK_ULONG most);

@@ -736,9 +736,7 @@ static void test_guard_context_threads(void **state)
     generate_always();
     signer.key = key_load_uri(libctx, "pkcs11:token=soft;object=always;type=private");
     assert_true(key_signs(libctx, signer.key));
-    assert_int_equal(p11->C_SetPIN(session, (CK_UTF8CHAR *)(uintptr_t) "1234", 4,
-                                   (CK_UTF8CHAR *)(uintptr_t) "4321", 4),
-                     CKR_OK);
+    operator_set_pin(session, "1234", "4321");
     calls_reset();
     fault("C_Login 1 * - delay=50");
     for (size_t t = 0; t < COUNT_OF(threads); t++)

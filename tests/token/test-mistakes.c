@@ -33,13 +33,6 @@ static void assert_opens(OSSL_LIB_CTX *libctx, const char *uri)
         fail_msg("%s: %s", uri, last_error(error, sizeof(error)));
 }
 
-static void set_pin(CK_SESSION_HANDLE session, const char *old, const char *pin)
-{
-    assert_int_equal(p11->C_SetPIN(session, (CK_UTF8CHAR *)(uintptr_t)old, strlen(old),
-                                   (CK_UTF8CHAR *)(uintptr_t)pin, strlen(pin)),
-                     CKR_OK);
-}
-
 /* A file with this text; path ends in XXXXXX. */
 static void make_file(char *path, const char *text, size_t len)
 {
@@ -193,7 +186,7 @@ static void test_mistakes_listed_pin_changed(void **state)
     key = key_load_uri(libctx, KEY);
     assert_non_null(key);
     session = operator_session(false);
-    set_pin(session, "1234", "8642");
+    operator_set_pin(session, "1234", "8642");
     file = fopen(path, "w");
     assert_non_null(file);
     fputs("pkcs11:token=soft 8642\n", file);
@@ -206,7 +199,7 @@ static void test_mistakes_listed_pin_changed(void **state)
         fail_msg("%lu logins, %s", calls("C_Login"), last_error(error, sizeof(error)));
     }
     fault("");
-    set_pin(session, "8642", "1234");
+    operator_set_pin(session, "8642", "1234");
     (void)p11->C_CloseSession(session);
     EVP_PKEY_free(key);
     OSSL_LIB_CTX_free(libctx);

@@ -126,9 +126,7 @@ static void change_pin(const char *old, const char *new)
 {
     CK_SESSION_HANDLE session = operator_session(false);
 
-    assert_int_equal(p11->C_SetPIN(session, (CK_UTF8CHAR *)(uintptr_t)old, strlen(old),
-                                   (CK_UTF8CHAR *)(uintptr_t) new, strlen(new)),
-                     CKR_OK);
+    operator_set_pin(session, old, new);
     assert_int_equal(p11->C_CloseSession(session), CKR_OK);
 }
 

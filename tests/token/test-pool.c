@@ -4,7 +4,6 @@
 #include "operator.h"
 
 #include <pthread.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/core_names.h>
@@ -407,38 +406,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_copy_for_copy),
 };
 
-static int run_one(const struct CMUnitTest *test)
-{
-    const struct CMUnitTest group[] = { *test };
-
-    alarm(90);
-    return cmocka_run_group_tests_name(test->name, group, NULL, NULL);
-}
-
-/* Whether a process that does this ends well. */
-static bool in_child(const struct CMUnitTest *test)
-{
-    int status = -1;
-    pid_t pid;
-
-    (void)fflush(NULL);
-    pid = fork();
-    if (pid == 0)
-        exit(run_one(test));
-    if (pid == -1 || waitpid(pid, &status, 0) != pid || status != 0)
-        printf("%s: status 0x%x\n", test->name, (unsigned)status);
-    return status == 0;
-}
-
 /* test-pool [NAME]: all, or the one of this name */
 int main(int argc, char **argv)
 {
-    bool ok = true;
-
     operator_open();
     make_second();
-    for (size_t i = 0; i < COUNT_OF(tests); i++)
-        if (argc < 2 || strcmp(argv[1], tests[i].name) == 0)
-            ok &= in_child(&tests[i]);
-    return ok ? 0 : 1;
+    return cases_in_children(tests, COUNT_OF(tests), argc > 1 ? argv[1] : NULL) ? 0 : 1;
 }
