@@ -72,7 +72,7 @@ static const struct ckr ckrs[] = {
     ROW(CKR_PIN_LOCKED, REPAIR_NOTHING,
         "too many wrong PINs were tried; unlock it with the security officer's PIN"),
     ROW(CKR_SESSION_CLOSED, REPAIR_TOKEN, NULL),
-    ROW(CKR_SESSION_COUNT, REPAIR_SESSION,
+    ROW(CKR_SESSION_COUNT, REPAIR_WAIT,
         "the token has no session left; lower pkcs11-sessions-max, also in other processes"),
     ROW(CKR_SESSION_HANDLE_INVALID, REPAIR_TOKEN, "the token lost the session"),
     ROW(CKR_SESSION_PARALLEL_NOT_SUPPORTED, REPAIR_NOTHING, NULL),

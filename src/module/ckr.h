@@ -13,6 +13,7 @@ enum repair {
     REPAIR_NOTHING, /* give up: trying again would end the same way */
     REPAIR_DOUBT,   /* as REPAIR_SESSION, but no more than twice: it may be the data as well */
     REPAIR_SESSION, /* this session is spoilt: drop it, take another */
+    REPAIR_WAIT,    /* nothing here is broken: others have what is wanted, and may give it back */
     REPAIR_TOKEN,   /* the token restarted or moved: all sessions, handles and the login are void */
     REPAIR_LOGIN,   /* the login was lost, and private handles with it */
     REPAIR_HANDLE,  /* the object's handle is stale: find it again */

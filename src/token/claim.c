@@ -13,6 +13,11 @@
  * costs two context switches. */
 #define TURN_NS 100000
 
+/* The token had no more sessions, because other processes have them, or those of before a failure.
+ * After so long one more is tried; the pause doubles each time that there is none. */
+#define PROBE_FIRST_MS 250
+#define PROBE_MOST_MS  8000
+
 /* A thread that waits for a session. */
 struct waiter {
     struct waiter *next;
@@ -23,9 +28,55 @@ struct waiter {
 };
 
 /* Under the mutex, as all that follows down to claim_get. */
+unsigned pool_limit_now(const struct pool *pool)
+{
+    return pool->squeezed != 0 && pool->squeezed < pool->limit ? pool->squeezed : pool->limit;
+}
+
+/* Whether one more than the token had last is to be tried. */
+static bool probe_due(const struct pool *pool)
+{
+    return pool->squeezed != 0 && pool->open < pool->limit && clock_ns() >= pool->probe;
+}
+
+static void probe_later(struct pool *pool, unsigned ms)
+{
+    pool->probe_ms = ms;
+    pool->probe = clock_ns() + ms * NS_PER_MS;
+}
+
+/* The token has no more sessions than are open now, for a while. */
+static void squeeze(struct pool *pool)
+{
+    bool probed = pool->squeezed != 0 && pool->open >= pool->squeezed;
+    unsigned twice = pool->probe_ms < PROBE_MOST_MS / 2 ? pool->probe_ms * 2 : PROBE_MOST_MS;
+
+    pool->squeezed = pool->open;
+    probe_later(pool, probed ? twice : PROBE_FIRST_MS);
+}
+
+/* It has those that are open now, and perhaps more. */
+static void stretch(struct pool *pool)
+{
+    if (pool->squeezed == 0 || pool->open <= pool->squeezed)
+        return;
+    pool->squeezed = pool->open;
+    pool->probe_ms = PROBE_FIRST_MS;
+    pool->probe = 0;
+    pool_offer(pool);
+}
+
 static bool has_room(const struct pool *pool)
 {
-    return pool->open < pool->limit && (pool->squeezed == 0 || pool->open < pool->squeezed);
+    return pool->open < pool_limit_now(pool) || probe_due(pool);
+}
+
+/* A place to open a session; by one thread at a time where it is beyond what the token had. */
+static void room_take(struct pool *pool)
+{
+    pool->open++;
+    if (pool->squeezed != 0 && pool->open > pool->squeezed)
+        probe_later(pool, pool->probe_ms);
 }
 
 /* Whether a session can be had now: an idle one, or a place to open one. */
@@ -42,7 +93,7 @@ static void claim_make(struct pool *pool, bool write, struct claim *claim)
     if (claim->session != NULL) {
         claim->session->standing = pool->standing;
     } else if (has_room(pool)) {
-        pool->open++;
+        room_take(pool);
     } else {
         claim->in_the_way = pool_idle_pop(pool, false);
         if (pool_is_last(pool))
@@ -79,11 +130,15 @@ void pool_offer(struct pool *pool)
         pool_serve(pool);
 }
 
-static void waiter_append(struct pool *pool, struct waiter *waiter)
+static void waiter_add(struct pool *pool, struct waiter *waiter, bool first)
 {
+    struct waiter **position = first ? &pool->waiters : pool->waiters_end;
+
     condition_init(&waiter->turn);
-    *pool->waiters_end = waiter;
-    pool->waiters_end = &waiter->next;
+    waiter->next = *position;
+    *position = waiter;
+    if (waiter->next == NULL)
+        pool->waiters_end = &waiter->next;
 }
 
 static void waiter_remove(struct pool *pool, const struct waiter *waiter)
@@ -99,12 +154,19 @@ static void waiter_remove(struct pool *pool, const struct waiter *waiter)
     pool_serve(pool);
 }
 
+static uint64_t sooner(uint64_t time, uint64_t deadline)
+{
+    return time > clock_ns() && time < deadline ? time : deadline;
+}
+
 /* When the waiter shall look again if nobody wakes it. */
 static uint64_t next_look(const struct pool *pool, const struct waiter *waiter, uint64_t deadline)
 {
-    bool first = pool->waiters == waiter;
-
-    return first && pool->turn > clock_ns() && pool->turn < deadline ? pool->turn : deadline;
+    if (pool->waiters != waiter)
+        return deadline;
+    if (pool->squeezed != 0 && pool->open < pool->limit)
+        deadline = sooner(pool->probe, deadline);
+    return sooner(pool->turn, deadline);
 }
 
 static CK_RV busy(const struct pool *pool)
@@ -113,6 +175,10 @@ static CK_RV busy(const struct pool *pool)
         call_detail_set("the token '%s' failed and does not answer; nobody waits for it longer "
                         "than %u ms (pkcs11-session-wait-ms)",
                         pool->slot->token.label, pool->wait_ms);
+    else if (pool->squeezed != 0)
+        call_detail_set("all %u sessions that the token '%s' had for this process were busy for "
+                        "%u ms (pkcs11-session-wait-ms); lower pkcs11-sessions-max in others",
+                        pool->open, pool->slot->token.label, pool->wait_ms);
     else
         call_detail_set("all %u sessions with the token '%s' were busy for %u ms; raise "
                         "pkcs11-sessions-max, or pkcs11-session-wait-ms",
@@ -120,14 +186,15 @@ static CK_RV busy(const struct pool *pool)
     return RV_SESSIONS_BUSY;
 }
 
-/* Waits in the order of arrival. *served stays false where the module went down meanwhile. */
-static CK_RV queue(struct pool *pool, bool write, struct claim *claim, bool *served)
+/* Waits in the order of arrival, but for one that was first before. *served stays false where the
+ * module went down meanwhile. */
+static CK_RV queue(struct pool *pool, bool write, bool first, struct claim *claim, bool *served)
 {
     uint64_t deadline = clock_ns() + pool->wait_ms * NS_PER_MS;
     struct waiter self = { .write = write };
     bool in_time = true;
 
-    waiter_append(pool, &self);
+    waiter_add(pool, &self, first);
     pool_offer(pool);
     while (!self.served && in_time && module_ready(pool_module(pool))) {
         (void)mutex_wait_until(&pool->mutex, &self.turn, next_look(pool, &self, deadline));
@@ -158,7 +225,7 @@ CK_RV pool_mutex_take_ready(struct pool *pool)
 }
 
 /* Without the mutex. */
-static CK_RV claim_get(struct pool *pool, bool write, struct claim *claim)
+static CK_RV claim_get(struct pool *pool, bool write, bool first, struct claim *claim)
 {
     bool served = false;
     CK_RV rv = CKR_OK;
@@ -167,11 +234,11 @@ static CK_RV claim_get(struct pool *pool, bool write, struct claim *claim)
         rv = pool_mutex_take_ready(pool);
         if (rv != CKR_OK)
             return rv;
-        served = can_serve(pool) && (pool->waiters == NULL || clock_ns() < pool->turn);
+        served = can_serve(pool) && (first || pool->waiters == NULL || clock_ns() < pool->turn);
         if (served)
             claim_make(pool, write, claim);
         else
-            rv = queue(pool, write, claim, &served);
+            rv = queue(pool, write, first, claim, &served);
         mutex_release(&pool->mutex);
     }
     return rv;
@@ -183,44 +250,24 @@ void pool_untake(struct pool *pool)
         (void)pthread_cond_broadcast(&pool->changed);
 }
 
-/* Under the mutex: whether sessions of before are still with somebody. */
-static bool has_outdated(const struct pool *pool)
-{
-    const struct session *session = pool->members;
-
-    while (session != NULL && session_current(session))
-        session = session->peer;
-    return session != NULL;
-}
-
-/* Under the mutex: the token has no more sessions than are open now, for good or until one of
- * before comes back. */
-static void limit_learn(struct pool *pool)
-{
-    if (has_outdated(pool))
-        pool->squeezed = pool->open;
-    else
-        pool->limit = pool->open;
-}
-
-/* The place is free again. On CKR_SESSION_COUNT the limit of the token is learnt. True when there
- * are sessions to wait for. */
+/* The place is free again. True when the token has no more than the sessions that there are, to be
+ * waited for. */
 static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
 {
-    bool learnt;
+    bool full;
 
     mutex_take(&pool->mutex);
     if (epoch == atomic_load(&pool->epoch))
         pool->open--;
-    learnt = rv == CKR_SESSION_COUNT && pool->open > 0;
-    if (learnt)
-        limit_learn(pool);
+    full = rv == CKR_SESSION_COUNT && pool->open > 0;
+    if (full)
+        squeeze(pool);
     pool_untake(pool);
     pool_offer(pool);
     mutex_release(&pool->mutex);
     if (rv == CKR_SESSION_COUNT && atomic_load(&pool->untidy))
         pool_tidy(pool);
-    return learnt;
+    return full;
 }
 
 static struct session *session_new(struct pool *pool, unsigned long epoch, bool write)
@@ -253,6 +300,8 @@ CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct s
     }
     mutex_take(&pool->mutex);
     pool_member_add(pool, session);
+    if (session_current(session))
+        stretch(pool);
     if (pool->standing == LOGGED_IN && session_current(session))
         session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
     mutex_release(&pool->mutex);
@@ -263,6 +312,7 @@ CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct s
 CK_RV pool_take(struct pool *pool, bool write, struct session **out)
 {
     struct claim claim;
+    bool again = false;
     CK_RV rv;
 
     if (call_inside())
@@ -270,7 +320,8 @@ CK_RV pool_take(struct pool *pool, bool write, struct session **out)
     if (ending_begun()) /* nobody waits for a session then */
         return RV_PROCESS_ENDS;
     do {
-        rv = claim_get(pool, write, &claim);
+        rv = claim_get(pool, write, again, &claim);
+        again = true;
         if (rv != CKR_OK)
             return rv;
         *out = claim.session;

@@ -50,7 +50,8 @@ void pool_member_free(struct pool *pool, struct session *session)
         position = &(*position)->peer;
     if (*position != NULL)
         *position = session->peer;
-    pool->squeezed = 0;
+    if (!session_current(session)) /* it was one of those that filled the token */
+        pool->squeezed = 0;
     OPENSSL_free(session);
 }
 
@@ -147,7 +148,7 @@ unsigned pool_limit(struct pool *pool)
     unsigned limit;
 
     mutex_take(&pool->mutex);
-    limit = pool->limit;
+    limit = pool_limit_now(pool);
     mutex_release(&pool->mutex);
     return limit;
 }

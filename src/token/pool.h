@@ -56,7 +56,9 @@ struct pool {
     bool keeper_busy;
     bool admitting;         /* a thread identifies the token or logs in, and the others wait */
     unsigned closing;       /* of open: on their way out */
-    unsigned squeezed;      /* of open, while sessions of before fill the token; 0: they don't */
+    unsigned squeezed;      /* of open: where the token had no more; 0: it has not come to that */
+    unsigned probe_ms;      /* the pause before one more than that is tried */
+    uint64_t probe;         /* clock_ns when it is over */
     unsigned long left;     /* the epoch before this one, where it ended with its last session */
     unsigned wait_ms;       /* for a session, when all are busy */
     pthread_cond_t changed; /* standing, keeper_busy, or taken */
@@ -94,7 +96,7 @@ bool pool_knows(const struct pool *pool, struct handle handle);
 /* Whether there are sessions of this epoch. */
 bool pool_in_use(struct pool *pool);
 
-/* Sessions that may be open. */
+/* Sessions that may be open, as far as the token had them when they were wanted last. */
 unsigned pool_limit(struct pool *pool);
 
 /* Whether one of the pool's sessions of this epoch has this number. */

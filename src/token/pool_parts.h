@@ -42,6 +42,9 @@ void pool_offer(struct pool *pool);
 /* Somebody has one session less. */
 void pool_untake(struct pool *pool);
 
+/* How many sessions the pool may have now. */
+unsigned pool_limit_now(const struct pool *pool);
+
 /* Without the mutex: C_OpenSession; a member once it has its number. */
 CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out);
 

@@ -141,25 +141,33 @@ static void settle(void)
     usleep(200000);
 }
 
-/* So many signatures at the same time, each on a session of its own; the number that were. */
+/* So many signatures at the same time, of which at least some are to be on a session of their own
+ * while rules hold as well; the number that were. */
 #define MOST 8
-static unsigned sign_together(EVP_PKEY *key, unsigned number)
+static unsigned sign_crowded(EVP_PKEY *key, unsigned number, unsigned some, const char *rules)
 {
     struct signer signers[MOST];
     unsigned arrived;
     char rule[64];
 
     hold_begin();
-    (void)snprintf(rule, sizeof(rule), "C_Sign 1 %u - callback", number);
+    (void)snprintf(rule, sizeof(rule), "C_Sign 1 %u - callback; %s", number, rules);
     fault(rule);
     for (unsigned n = 0; n < number; n++)
         sign_begin(&signers[n], key);
-    arrived = await_stay(number);
+    arrived = await_stay(some);
+    if (some != number)
+        settle();
     let_out();
     for (unsigned n = 0; n < number; n++)
         sign_end(&signers[n]);
     fault("");
     return arrived;
+}
+
+static unsigned sign_together(EVP_PKEY *key, unsigned number)
+{
+    return sign_crowded(key, number, number, "");
 }
 
 static void end(EVP_PKEY *key)
@@ -271,6 +279,40 @@ static void test_pool_full_for_a_while(void **state)
     sign_end(&second);
     assert_int_equal(sign_together(key, 4), 4);
     end(key);
+}
+
+/* Other processes have the token's sessions, and give them back: then the pool grows again. What
+ * tries too early costs no operation its success, and no start of the module anew. */
+static void test_pool_grows_again(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx =
+        libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\npkcs11-module-cache-keys = false\n");
+    key = load("rsa2048");
+    assert_int_equal(sign_crowded(key, 4, 2, "sessions 2"), 2);
+    usleep(300000); /* now one more is tried */
+    calls_reset();
+    assert_int_equal(sign_crowded(key, 4, 2, "sessions 2"), 2);
+    assert_int_equal(calls("C_OpenSession"), 1);
+    usleep(600000);
+    assert_int_equal(sign_together(key, 4), 4);
+    assert_int_equal(calls("C_Finalize"), 0);
+    end(key);
+}
+
+/* Where others have all of them, starting the module anew helps nobody. */
+static void test_pool_no_restart_for_sessions(void **state)
+{
+    (void)state;
+    libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-retry-ms = 300\n");
+    fault("sessions 0");
+    assert_null(key_load(libctx, "p256", "private"));
+    assert_true(calls("C_OpenSession") > 5);
+    assert_int_equal(calls("C_Finalize"), 0);
+    fault("");
+    end(load("p256"));
 }
 
 /* The session that session keys are made on finds the token full of idle sessions. */
@@ -400,6 +442,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_leaves_none_open),
     cmocka_unit_test(test_pool_closes_later),
     cmocka_unit_test(test_pool_full_for_a_while),
+    cmocka_unit_test(test_pool_grows_again),
+    cmocka_unit_test(test_pool_no_restart_for_sessions),
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
