@@ -28,6 +28,10 @@ struct work {
     uint8_t id[ID_LEN];          /* what it changes to, once id_known is set */
     bool id_known;
     bool left; /* a try that failed may have left a pair, or half of one */
+    struct pair {
+        struct handle private, public;
+    } pair;
+    unsigned long home; /* of the keeper that a pair of session objects was made on */
     struct key *key;
 };
 
@@ -207,10 +211,6 @@ static void templates_make(const struct work *work, const struct generate_row *r
     }
 }
 
-struct pair {
-    struct handle private, public;
-};
-
 static CK_RV make_pair_once(struct session *session, struct work *work,
                             const struct generate_row *row, bool all, struct pair *pair)
 {
@@ -226,23 +226,6 @@ static bool template_refused(CK_RV rv)
 {
     return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
            rv == CKR_TEMPLATE_INCONSISTENT;
-}
-
-/* One way after the other, until the token has one. */
-static CK_RV make_pair(struct session *session, struct work *work, struct pair *pair)
-{
-    const struct generate_row *row = NULL;
-    CK_RV rv = CKR_MECHANISM_INVALID;
-
-    while (generate_not_supported(rv) && (row = next_way(work->generation, row)) != NULL) {
-        if (!slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
-            continue;
-        work->mechanism = row->mechanism;
-        rv = make_pair_once(session, work, row, true, pair);
-        if (template_refused(rv))
-            rv = make_pair_once(session, work, row, false, pair);
-    }
-    return rv;
 }
 
 /* Whether both halves are gone. */
@@ -282,6 +265,53 @@ static CK_RV sweep(struct session *session, void *arg)
             rv = destroy_by_id(session, classes[i], work->id);
     }
     work->left = rv != CKR_OK;
+    return rv;
+}
+
+/* Whether a key has the id that the caller chose, which was free before: then it is the call's that
+ * failed, or somebody else's. */
+static bool left_by_id(struct session *session, struct work *work)
+{
+    bool left = check_taken(session, work) != CKR_OK || work->taken != NULL;
+
+    work->taken = NULL;
+    return left;
+}
+
+/* What the call that failed may have left. Where another way is to be tried next, it goes first:
+ * what comes of that has the same names. */
+static void note_left(struct session *session, struct work *work, CK_RV rv)
+{
+    const char *name = call_name();
+    struct verdict verdict = ckr_verdict(name, rv);
+
+    work->left = work->token_object && verdict.repair != REPAIR_NOTHING && verdict.begun;
+    if (!work->left || !generate_not_supported(rv))
+        return;
+    if (work->marked)
+        (void)sweep(session, work);
+    else
+        work->left = left_by_id(session, work);
+    call_named(name);
+}
+
+/* One way after the other, until the token has one. */
+static CK_RV make_pair(struct session *session, struct work *work, struct pair *pair)
+{
+    const struct generate_row *row = NULL;
+    CK_RV rv = CKR_MECHANISM_INVALID;
+
+    while (generate_not_supported(rv) && !work->left &&
+           (row = next_way(work->generation, row)) != NULL) {
+        if (!slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
+            continue;
+        work->mechanism = row->mechanism;
+        rv = make_pair_once(session, work, row, true, pair);
+        if (template_refused(rv))
+            rv = make_pair_once(session, work, row, false, pair);
+        if (rv != CKR_OK)
+            note_left(session, work, rv);
+    }
     return rv;
 }
 
@@ -335,26 +365,19 @@ static CK_RV adopt(struct session *session, struct work *work, const struct pair
 
 static CK_RV make_and_adopt(struct session *session, struct work *work)
 {
-    struct pair pair;
     CK_RV rv;
 
     work->id_known = false;
     /* what may be left without a mark cannot be told from another key with that id */
-    session->committed = work->token_object && !work->marked;
-    rv = make_pair(session, work, &pair);
-    if (rv != CKR_OK) {
-        struct verdict verdict = ckr_verdict(call_name(), rv);
-
-        work->left = work->token_object && verdict.repair != REPAIR_NOTHING && verdict.begun;
+    session->committed = !work->marked;
+    rv = make_pair(session, work, &work->pair);
+    if (rv != CKR_OK)
         return rv;
-    }
-    rv = adopt(session, work, &pair);
-    if (rv != CKR_OK && !destroy_pair(session, &pair))
-        work->left = work->token_object;
-    else if (rv != CKR_OK)
-        session->committed = false;
-    if (rv == CKR_OK && !work->token_object)
-        object_own(work->key->object, pair.public);
+    rv = adopt(session, work, &work->pair);
+    if (rv == CKR_OK)
+        return rv;
+    work->left = !destroy_pair(session, &work->pair);
+    session->committed = session->committed && work->left;
     return rv;
 }
 
@@ -364,9 +387,65 @@ static CK_RV generate(struct session *session, void *arg)
     struct work *work = arg;
     CK_RV rv = work->left ? sweep(session, work) : CKR_OK;
 
-    if (rv == CKR_OK && work->token_object)
+    if (rv == CKR_OK)
         rv = check_taken(session, work);
     return rv == CKR_OK && work->taken == NULL ? make_and_adopt(session, work) : rv;
+}
+
+/* On a keeper, of which there are few: no call but this one. */
+static CK_RV generate_session_objects(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = make_pair(session, work, &work->pair);
+
+    if (rv == CKR_OK)
+        work->home = pool_home(session);
+    return rv;
+}
+
+static CK_RV read_pair(struct session *session, struct work *work)
+{
+    struct provider *provider = work->generation->provider;
+    _cleanup_(free_scoped) struct attributes *private = OPENSSL_malloc(sizeof(*private));
+    _cleanup_(free_scoped) struct attributes *public = OPENSSL_malloc(sizeof(*public));
+    struct twins twins = { .list = { public } };
+    const char *unusable = NULL;
+    CK_RV rv;
+
+    if (private == NULL || public == NULL)
+        return CKR_HOST_MEMORY;
+    rv = public_read_any(provider, session, work->pair.private, private);
+    if (rv == CKR_OK && !public_shown(private)) {
+        rv = public_read_any(provider, session, work->pair.public, public);
+        twins.count = 1;
+    }
+    if (rv == CKR_OK)
+        rv = public_make_private(provider, session, work->pair.private, private, &twins, &work->key,
+                                 &unusable);
+    return rv == CKR_OK && work->key == NULL ? RV_NO_PUBLIC_HALF : rv;
+}
+
+/* On any session. RV_KEY_GONE where the pair went with its keeper meanwhile. */
+static CK_RV adopt_session_objects(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = RV_KEY_GONE;
+
+    if (handle_fits(work->pair.private, session))
+        rv = read_pair(session, work);
+    if (rv == CKR_OK)
+        object_own(work->key->object, work->pair.public, work->home);
+    return rv == CKR_OBJECT_HANDLE_INVALID ? RV_KEY_GONE : rv;
+}
+
+static void drop_session_objects(struct work *work, struct slot *slot)
+{
+    const char *name = call_name();
+
+    object_destroy_session_object(slot, work->pair.private);
+    object_destroy_session_object(slot, work->pair.public);
+    pool_unhome(&slot->pool, work->home);
+    call_named(name);
 }
 
 /* The last try to leave nothing behind. */
@@ -397,20 +476,51 @@ static bool taken(const struct work *work)
     return false;
 }
 
-static CK_RV generate_on(struct work *work, struct slot *slot)
+static CK_RV run_on(struct work *work, struct slot *slot, enum purpose purpose, session_task *task)
 {
     struct run run = { .slot = slot,
-                       .purpose = work->token_object ? TO_WRITE : TO_KEEP,
+                       .purpose = purpose,
                        .login = true,
                        .elsewhere = true,
                        .pins = &work->pins,
-                       .task = generate,
+                       .task = task,
                        .arg = work };
-    CK_RV rv = run_task(&run);
 
-    slot_changed(slot);
+    return run_task(&run);
+}
+
+/* Pairs that may go with their keeper before they are read. */
+#define LOSSES_MOST 4
+
+static CK_RV make_session_key(struct work *work, struct slot *slot)
+{
+    CK_RV rv = RV_KEY_GONE;
+
+    for (unsigned n = 0; rv == RV_KEY_GONE && n < LOSSES_MOST; n++) {
+        rv = run_on(work, slot, TO_KEEP, generate_session_objects);
+        if (rv != CKR_OK)
+            return rv;
+        rv = run_on(work, slot, TO_READ, adopt_session_objects);
+        if (rv != CKR_OK)
+            drop_session_objects(work, slot);
+    }
+    return rv;
+}
+
+static CK_RV make_token_key(struct work *work, struct slot *slot)
+{
+    CK_RV rv = run_on(work, slot, TO_WRITE, generate);
+
     if (rv != CKR_OK && work->left)
         clean_up(work, slot);
+    return rv;
+}
+
+static CK_RV generate_on(struct work *work, struct slot *slot)
+{
+    CK_RV rv = work->token_object ? make_token_key(work, slot) : make_session_key(work, slot);
+
+    slot_changed(slot);
     return rv;
 }
 

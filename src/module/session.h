@@ -46,7 +46,11 @@ struct session {
     /* token/pool.h */
     struct session *peer;   /* among all of its pool */
     bool write;             /* opened with CKF_RW_SESSION */
-    bool keeper;            /* the one that session objects are made on */
+    bool keeper;            /* session objects are made on it */
+    bool apart;             /* a keeper that stands beside the pool */
+    bool busy;              /* a keeper that a thread has */
+    unsigned objects;       /* on a keeper, as far as somebody still has them */
+    unsigned long home;     /* the keeper's number, of its own for each */
     bool spoilt;            /* not to be used again */
     bool remains;           /* nobody has it, and it is still open in the token */
     bool committed;         /* token/run.h */

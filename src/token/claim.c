@@ -18,15 +18,6 @@
 #define PROBE_FIRST_MS 250
 #define PROBE_MOST_MS  8000
 
-/* A thread that waits for a session. */
-struct waiter {
-    struct waiter *next;
-    pthread_cond_t turn;
-    bool write;
-    bool served;
-    struct claim claim;
-};
-
 /* Under the mutex, as all that follows down to claim_get. */
 unsigned pool_limit_now(const struct pool *pool)
 {
@@ -45,13 +36,12 @@ static void probe_later(struct pool *pool, unsigned ms)
     pool->probe = clock_ns() + ms * NS_PER_MS;
 }
 
-/* The token has no more sessions than are open now, for a while. */
-static void squeeze(struct pool *pool)
+void pool_squeeze(struct pool *pool)
 {
     bool probed = pool->squeezed != 0 && pool->open >= pool->squeezed;
     unsigned twice = pool->probe_ms < PROBE_MOST_MS / 2 ? pool->probe_ms * 2 : PROBE_MOST_MS;
 
-    pool->squeezed = pool->open;
+    pool->squeezed = pool->open != 0 ? pool->open : 1;
     probe_later(pool, probed ? twice : PROBE_FIRST_MS);
 }
 
@@ -66,13 +56,13 @@ static void stretch(struct pool *pool)
     pool_offer(pool);
 }
 
-static bool has_room(const struct pool *pool)
+bool pool_has_room(const struct pool *pool)
 {
     return pool->open < pool_limit_now(pool) || probe_due(pool);
 }
 
 /* A place to open a session; by one thread at a time where it is beyond what the token had. */
-static void room_take(struct pool *pool)
+void pool_room_take(struct pool *pool)
 {
     pool->open++;
     if (pool->squeezed != 0 && pool->open > pool->squeezed)
@@ -82,7 +72,7 @@ static void room_take(struct pool *pool)
 /* Whether a session can be had now: an idle one, or a place to open one. */
 static bool can_serve(const struct pool *pool)
 {
-    return !pool->mending && (pool->idle != NULL || has_room(pool)) &&
+    return !pool->mending && (pool->idle != NULL || pool_has_room(pool)) &&
            module_ready(pool_module(pool));
 }
 
@@ -92,8 +82,8 @@ static void claim_make(struct pool *pool, bool write, struct claim *claim)
     pool->taken++;
     if (claim->session != NULL) {
         claim->session->standing = pool->standing;
-    } else if (has_room(pool)) {
-        room_take(pool);
+    } else if (pool_has_room(pool)) {
+        pool_room_take(pool);
     } else {
         claim->in_the_way = pool_idle_pop(pool, false);
         if (pool_is_last(pool))
@@ -102,56 +92,32 @@ static void claim_make(struct pool *pool, bool write, struct claim *claim)
     claim->epoch = atomic_load(&pool->epoch);
 }
 
-/* Gives those who wait what there is. The first of those who are left wakes as well, to come back
- * when it is its turn. */
+/* The first of those who are left wakes as well, to come back when it is its turn. */
 void pool_serve(struct pool *pool)
 {
     bool any = false;
 
-    while (pool->waiters != NULL && can_serve(pool)) {
-        struct waiter *waiter = pool->waiters;
+    pool_makers_serve(pool);
+    while (pool->waiters.first != NULL && can_serve(pool)) {
+        struct waiter *waiter = pool->waiters.first;
 
-        pool->waiters = waiter->next;
+        queue_remove(&pool->waiters, waiter);
         claim_make(pool, waiter->write, &waiter->claim);
         waiter->served = any = true;
         (void)pthread_cond_signal(&waiter->turn);
     }
     if (any)
         pool->turn = clock_ns() + TURN_NS;
-    if (pool->waiters == NULL)
-        pool->waiters_end = &pool->waiters;
-    else
-        (void)pthread_cond_signal(&pool->waiters->turn);
+    if (pool->waiters.first != NULL)
+        (void)pthread_cond_signal(&pool->waiters.first->turn);
 }
 
 void pool_offer(struct pool *pool)
 {
-    if (pool->waiters != NULL && clock_ns() >= pool->turn)
+    if (pool->makers.first != NULL)
+        pool_makers_serve(pool);
+    if (pool->waiters.first != NULL && clock_ns() >= pool->turn)
         pool_serve(pool);
-}
-
-static void waiter_add(struct pool *pool, struct waiter *waiter, bool first)
-{
-    struct waiter **position = first ? &pool->waiters : pool->waiters_end;
-
-    condition_init(&waiter->turn);
-    waiter->next = *position;
-    *position = waiter;
-    if (waiter->next == NULL)
-        pool->waiters_end = &waiter->next;
-}
-
-static void waiter_remove(struct pool *pool, const struct waiter *waiter)
-{
-    struct waiter **position = &pool->waiters;
-
-    while (*position != NULL && *position != waiter)
-        position = &(*position)->next;
-    if (*position == waiter)
-        *position = waiter->next;
-    if (*position == NULL)
-        pool->waiters_end = position;
-    pool_serve(pool);
 }
 
 static uint64_t sooner(uint64_t time, uint64_t deadline)
@@ -162,7 +128,7 @@ static uint64_t sooner(uint64_t time, uint64_t deadline)
 /* When the waiter shall look again if nobody wakes it. */
 static uint64_t next_look(const struct pool *pool, const struct waiter *waiter, uint64_t deadline)
 {
-    if (pool->waiters != waiter)
+    if (pool->waiters.first != waiter)
         return deadline;
     if (pool->squeezed != 0 && pool->open < pool->limit)
         deadline = sooner(pool->probe, deadline);
@@ -194,15 +160,17 @@ static CK_RV queue(struct pool *pool, bool write, bool first, struct claim *clai
     struct waiter self = { .write = write };
     bool in_time = true;
 
-    waiter_add(pool, &self, first);
+    queue_add(&pool->waiters, &self, first);
     pool_offer(pool);
     while (!self.served && in_time && module_ready(pool_module(pool))) {
         (void)mutex_wait_until(&pool->mutex, &self.turn, next_look(pool, &self, deadline));
         pool_offer(pool);
         in_time = clock_ns() < deadline;
     }
-    if (!self.served)
-        waiter_remove(pool, &self);
+    if (!self.served) {
+        queue_remove(&pool->waiters, &self);
+        pool_serve(pool);
+    }
     (void)pthread_cond_destroy(&self.turn);
     *claim = self.claim;
     *served = self.served;
@@ -234,7 +202,8 @@ static CK_RV claim_get(struct pool *pool, bool write, bool first, struct claim *
         rv = pool_mutex_take_ready(pool);
         if (rv != CKR_OK)
             return rv;
-        served = can_serve(pool) && (first || pool->waiters == NULL || clock_ns() < pool->turn);
+        served =
+            can_serve(pool) && (first || pool->waiters.first == NULL || clock_ns() < pool->turn);
         if (served)
             claim_make(pool, write, claim);
         else
@@ -259,9 +228,11 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
     mutex_take(&pool->mutex);
     if (epoch == atomic_load(&pool->epoch))
         pool->open--;
+    if (rv == CKR_SESSION_COUNT)
+        pool_keeper_spare(pool);
     full = rv == CKR_SESSION_COUNT && pool->open > 0;
     if (full)
-        squeeze(pool);
+        pool_squeeze(pool);
     pool_untake(pool);
     pool_offer(pool);
     mutex_release(&pool->mutex);

@@ -142,7 +142,7 @@ static bool close_one(struct session *session, bool current)
                                              is_closed(session_close_stale(session)));
 }
 
-static void pooled_return(struct pool *pool, struct session *session)
+void pool_session_return(struct pool *pool, struct session *session)
 {
     bool kept, closed, current = false;
 
@@ -174,6 +174,6 @@ void session_return(struct session **held)
     if (session->keeper)
         pool_keeper_return(&session->slot->pool, session);
     else
-        pooled_return(&session->slot->pool, session);
+        pool_session_return(&session->slot->pool, session);
     call_named(name); /* an error message is about the call before this one */
 }

@@ -42,10 +42,53 @@ void copy_count_anew(struct object *object)
     atomic_store(&object->uses, 0);
 }
 
-void copy_lost(struct object *object)
+static void home_leave(struct object *object)
+{
+    unsigned long home;
+
+    lock_take();
+    home = object->copy.home;
+    object->copy.home = 0;
+    lock_release();
+    pool_unhome(&object->slot->pool, home);
+}
+
+/* Whether the object at handle is one without a name, as copies are, that goes with its session:
+ * the token said that the copy is gone, and may have given its number to another. */
+static bool is_copy(struct session *session, struct handle handle)
+{
+    CK_BBOOL token = CK_TRUE;
+    uint8_t id, label;
+    CK_ATTRIBUTE list[] = { { CKA_TOKEN, &token, sizeof(token) },
+                            { CKA_ID, &id, sizeof(id) },
+                            { CKA_LABEL, &label, sizeof(label) } };
+
+    return session_get(session, handle, list, COUNT(list)) == CKR_OK && token == CK_FALSE &&
+           list[1].ulValueLen == 0 && list[2].ulValueLen == 0;
+}
+
+/* Looks and destroys on one session, in the epoch of the handle. */
+static void discard(struct slot *slot, struct handle handle)
+{
+    _cleanup_(session_return) struct session *session = NULL;
+
+    if (pool_knows(&slot->pool, handle) && module_ready(slot->module) &&
+        session_take(slot, TO_READ, false, NULL, &session) == CKR_OK && is_copy(session, handle))
+        (void)session_destroy(session, handle);
+}
+
+void copy_lost(struct object *object, struct handle handle)
 {
     atomic_fetch_add(&object->copy.losses, 1);
     copy_count_anew(object);
+    discard(object->slot, handle);
+    home_leave(object);
+}
+
+void copy_clear(struct object *object)
+{
+    object_destroy_session_object(object->slot, handle_load(&object->copy.handle));
+    home_leave(object);
 }
 
 /* A session can be spared for the copy, there is none yet, and the token has kept those there were.
@@ -65,12 +108,13 @@ static bool copy_pays(struct object *object)
            (slot_info(object->slot, &info) == CKR_OK && (info.flags & CKF_HW_SLOT) == 0);
 }
 
-static void copy_adopt(struct object *object, struct handle handle)
+static void copy_adopt(struct object *object, struct handle handle, unsigned long home)
 {
     struct copy *copy = &object->copy;
 
     lock_take();
     handle_store(&copy->handle, handle);
+    copy->home = home;
     atomic_store(&copy->checked, clock_ms_coarse());
     atomic_store(&copy->changes, atomic_load(&object->slot->changes));
     lock_release();
@@ -94,5 +138,5 @@ void copy_make(struct object *object, struct pin_source *pins)
         copy_count_anew(object); /* for another try later */
     if (rv == CKR_OK && session_copy(keeper, handle_load(&object->handle), template,
                                      COUNT(template), &copy) == CKR_OK)
-        copy_adopt(object, copy);
+        copy_adopt(object, copy, pool_home(keeper));
 }

@@ -14,11 +14,16 @@ struct session *pool_epoch_end(struct pool *pool)
 {
     struct session *list = pool->idle;
 
-    if (pool->keeper != NULL && !pool->keeper_busy) {
-        pool->keeper->next = list;
-        list = pool->keeper;
+    for (struct session *keeper = pool->keepers, *next; keeper != NULL; keeper = next) {
+        next = keeper->next;
+        if (keeper->busy)
+            continue; /* it is freed by who has it */
+        keeper->next = list;
+        list = keeper;
     }
-    pool->keeper = NULL; /* a busy one is freed by who has it */
+    pool->keepers = NULL;
+    pool->lent = 0;
+    pool->apart = false;
     pool->idle = NULL;
     pool->idle_count = pool->open = pool->closing = 0;
     pool->standing = STRANGER;
@@ -83,14 +88,11 @@ static void idle_go_on(struct pool *pool)
 {
     unsigned long epoch = atomic_load(&pool->epoch);
 
+    pool_keepers_go_on(pool);
     for (struct session *session = pool->idle; session != NULL; session = session->next)
         session->epoch = epoch;
     pool->open = pool->idle_count;
     pool->closing = 0;
-    if (pool->keeper != NULL && !pool->keeper_busy)
-        pool->keeper->epoch = epoch;
-    else
-        pool->keeper = NULL;
 }
 
 void pool_logged_out(struct pool *pool, unsigned long epoch)
@@ -118,9 +120,9 @@ void pool_forget(struct pool *pool)
 void pool_disown(struct pool *pool)
 {
     condition_init(&pool->changed);
-    pool->waiters = NULL;
-    pool->waiters_end = &pool->waiters;
-    pool->keeper_busy = pool->mending = pool->admitting = pool->awaited = false;
+    queue_begin(&pool->waiters);
+    queue_begin(&pool->makers);
+    pool->mending = pool->admitting = pool->awaited = false;
     pool_forget(pool);
     pool->members = NULL; /* those that the parent's threads have */
     pool->taken = pool->squeezed = 0;

@@ -1,33 +1,171 @@
-/* The session that session objects are made on. */
+/* The keepers: sessions that session objects are made on.
+ *
+ * The first stands beside the pool and stays. Where several threads make objects at once, sessions
+ * of the pool are lent, a few of them, and go back when nobody's objects are on them any more. */
 #include "token/pool_parts.h"
 
 #include "base/clock.h"
 #include "module/call.h"
-#include "token/slot.h"
 
-/* Under the mutex: waits for the keeper; claim->session is NULL when it has to be opened. *claimed
- * stays false where the module went down meanwhile. */
-static CK_RV keeper_claim(struct pool *pool, unsigned patience_ms, struct claim *claim,
-                          bool *claimed)
+/* How a keeper is wanted. */
+struct making {
+    unsigned patience_ms;
+    bool again; /* it was its turn before */
+};
+
+/* One of so many of the pool's sessions may be lent: of the calls that a session key takes, made
+ * and destroyed, one of five is on a keeper. */
+#define LENT_OF 5
+
+/* Under the mutex, as all that follows down to keeper_claim. The one beside the pool comes first,
+ * and the others in the order in which they were lent, so that the last have the fewest objects. */
+static void keeper_add(struct pool *pool, struct session *session, bool apart)
 {
-    uint64_t deadline = clock_ns() + patience_ms * NS_PER_MS;
+    struct session **position = &pool->keepers;
 
-    while (pool->keeper_busy)
-        if (!mutex_wait_until(&pool->mutex, &pool->changed, deadline) && pool->keeper_busy) {
-            call_detail_set("another thread has been making a key on the token '%s' for %u ms "
-                            "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
-                            pool->slot->token.label, patience_ms);
-            return RV_SESSIONS_BUSY;
-        }
-    *claimed = module_ready(pool_module(pool));
-    if (!*claimed)
-        return CKR_OK;
-    pool->keeper_busy = true;
+    while (!apart && *position != NULL)
+        position = &(*position)->next;
+    session->keeper = session->busy = true;
+    session->apart = apart;
+    session->home = ++pool->homes;
+    session->objects = 0;
+    session->next = *position;
+    *position = session;
+}
+
+static void keeper_remove(struct pool *pool, const struct session *keeper)
+{
+    struct session **position = &pool->keepers;
+
+    while (*position != NULL && *position != keeper)
+        position = &(*position)->next;
+    if (*position != NULL)
+        *position = keeper->next;
+    if (keeper->apart)
+        pool->apart = false;
+    else
+        pool->lent--;
+}
+
+/* It is a session of the pool like any other from now on. */
+static void keeper_dismiss(struct pool *pool, struct session *keeper)
+{
+    keeper_remove(pool, keeper);
+    pool->open += keeper->apart;
+    keeper->keeper = keeper->busy = keeper->apart = false;
+}
+
+/* Whether nobody is the worse for it when the keeper goes back to the pool. */
+static bool keeper_free(const struct pool *pool, const struct session *keeper)
+{
+    return !keeper->busy && keeper->objects == 0 && pool->makers.first == NULL;
+}
+
+static struct session *keeper_idle(const struct pool *pool, bool any)
+{
+    struct session *keeper = pool->keepers;
+
+    while (keeper != NULL && (keeper->busy || !(any || keeper->apart)))
+        keeper = keeper->next;
+    return keeper;
+}
+
+static bool can_lend(const struct pool *pool)
+{
+    return !pool->mending && pool->lent < pool_limit_now(pool) / LENT_OF &&
+           (pool->idle != NULL || pool_has_room(pool));
+}
+
+/* An idle session, or a place to open one. */
+static void lend(struct pool *pool, struct claim *claim)
+{
+    pool->lent++;
+    claim->session = pool_idle_pop(pool, false);
+    if (claim->session != NULL)
+        keeper_add(pool, claim->session, false);
+    else
+        pool_room_take(pool);
+}
+
+/* any: not just the one beside the pool. */
+static bool keeper_make(struct pool *pool, bool any, struct claim *claim)
+{
+    *claim =
+        (struct claim){ .session = keeper_idle(pool, any), .epoch = atomic_load(&pool->epoch) };
+    if (claim->session == NULL && !pool->apart)
+        claim->apart = pool->apart = true;
+    else if (claim->session == NULL && any && can_lend(pool))
+        lend(pool, claim);
+    else if (claim->session == NULL)
+        return false;
+    if (claim->session != NULL) {
+        claim->session->busy = true;
+        claim->session->standing = pool->standing;
+    }
     pool->taken++;
-    *claim = (struct claim){ .session = pool->keeper, .epoch = atomic_load(&pool->epoch) };
-    if (pool->keeper != NULL)
-        pool->keeper->standing = pool->standing;
-    return CKR_OK;
+    return true;
+}
+
+void pool_makers_serve(struct pool *pool)
+{
+    struct waiter *maker;
+    bool ready = module_ready(pool_module(pool));
+
+    while (ready && (maker = pool->makers.first) != NULL &&
+           keeper_make(pool, true, &maker->claim)) {
+        queue_remove(&pool->makers, maker);
+        maker->served = true;
+        (void)pthread_cond_signal(&maker->turn);
+    }
+    if (!ready && pool->makers.first != NULL)
+        (void)pthread_cond_signal(&pool->makers.first->turn);
+}
+
+static CK_RV overdue(const struct pool *pool, unsigned patience_ms)
+{
+    call_detail_set("other threads have been making keys on the token '%s' for %u ms "
+                    "(pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                    pool->slot->token.label, patience_ms);
+    return RV_SESSIONS_BUSY;
+}
+
+/* Waits in the order of arrival. *claimed stays false where the module went down meanwhile. */
+static CK_RV keeper_wait(struct pool *pool, const struct making *making, struct claim *claim,
+                         bool *claimed)
+{
+    uint64_t deadline = clock_ns() + making->patience_ms * NS_PER_MS;
+    struct waiter self = { .served = false };
+    bool in_time = true;
+
+    queue_add(&pool->makers, &self, making->again);
+    while (!self.served && in_time && module_ready(pool_module(pool)))
+        in_time = mutex_wait_until(&pool->mutex, &self.turn, deadline) || clock_ns() < deadline;
+    if (!self.served) {
+        queue_remove(&pool->makers, &self);
+        pool_makers_serve(pool);
+    }
+    (void)pthread_cond_destroy(&self.turn);
+    *claim = self.claim;
+    *claimed = self.served;
+    return self.served || in_time ? CKR_OK : overdue(pool, making->patience_ms);
+}
+
+/* Without the mutex, as what follows unless it says otherwise. */
+static CK_RV keeper_claim(struct pool *pool, const struct making *making, struct claim *claim)
+{
+    bool any = making->patience_ms != 0, claimed = false;
+    CK_RV rv = CKR_OK;
+
+    while (rv == CKR_OK && !claimed) {
+        rv = pool_mutex_take_ready(pool);
+        if (rv != CKR_OK)
+            return rv;
+        claimed = !making->again && pool->makers.first == NULL && keeper_make(pool, any, claim);
+        if (!claimed)
+            rv = any ? keeper_wait(pool, making, claim, &claimed) : overdue(pool, 0);
+        mutex_release(&pool->mutex);
+    }
+    return rv;
 }
 
 /* Closes an idle session, but not the last: false where none can be spared. */
@@ -49,59 +187,151 @@ static bool make_way(struct pool *pool)
     return spared;
 }
 
-/* Beside the pool, not counted in it. */
-static CK_RV keeper_open(struct pool *pool, unsigned long epoch, struct session **out)
+/* The place for a keeper stays empty. */
+static void keeper_withdraw(struct pool *pool, const struct claim *claim, CK_RV rv)
 {
-    CK_RV rv = pool_open_new(pool, epoch, false, out);
+    bool current = claim->epoch == atomic_load(&pool->epoch);
 
-    if (rv == CKR_SESSION_COUNT && make_way(pool))
-        rv = pool_open_new(pool, epoch, false, out);
-    mutex_take(&pool->mutex);
-    if (rv == CKR_OK) {
-        (*out)->keeper = true;
-        if (session_current(*out))
-            pool->keeper = *out;
-    } else {
-        pool->keeper_busy = false;
-        pool_untake(pool);
-        (void)pthread_cond_broadcast(&pool->changed);
+    if (current && claim->apart)
+        pool->apart = false;
+    if (current && !claim->apart) {
+        pool->lent--;
+        pool->open--;
+        if (rv == CKR_SESSION_COUNT)
+            pool_squeeze(pool);
     }
+    pool_untake(pool);
+    pool_offer(pool);
+}
+
+static CK_RV keeper_open(struct pool *pool, const struct claim *claim, struct session **out)
+{
+    CK_RV rv = pool_open_new(pool, claim->epoch, false, out);
+
+    if (rv == CKR_SESSION_COUNT && claim->apart && make_way(pool))
+        rv = pool_open_new(pool, claim->epoch, false, out);
+    mutex_take(&pool->mutex);
+    if (rv != CKR_OK)
+        keeper_withdraw(pool, claim, rv);
+    else if (session_current(*out))
+        keeper_add(pool, *out, claim->apart);
+    else
+        (*out)->keeper = true;
     mutex_release(&pool->mutex);
     return rv;
 }
 
 CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session **out)
 {
+    struct making making = { .patience_ms = patience_ms };
     struct claim claim;
-    bool claimed = false;
-    CK_RV rv = call_inside() ? RV_RECURSION : CKR_OK;
+    CK_RV rv;
 
-    while (rv == CKR_OK && !claimed) {
-        rv = pool_mutex_take_ready(pool);
+    if (call_inside())
+        return RV_RECURSION;
+    do {
+        rv = keeper_claim(pool, &making, &claim);
         if (rv != CKR_OK)
             return rv;
-        rv = keeper_claim(pool, patience_ms, &claim, &claimed);
-        mutex_release(&pool->mutex);
-    }
-    if (rv != CKR_OK)
-        return rv;
-    *out = claim.session;
-    return *out != NULL ? CKR_OK : keeper_open(pool, claim.epoch, out);
+        *out = claim.session;
+        if (*out != NULL)
+            return CKR_OK;
+        rv = keeper_open(pool, &claim, out);
+        making.again = true;
+    } while (rv == CKR_SESSION_COUNT && !claim.apart);
+    return rv;
 }
 
-/* A spoilt or outdated one is given up but not closed yet: other threads may be in the middle of a
- * call with an object of it. */
-void pool_keeper_return(struct pool *pool, struct session *keeper)
+/* Under the mutex: one that is given up is not closed yet while there are objects on it: other
+ * threads may be in the middle of a call with one. True when it is to be closed now. */
+static bool keeper_give_up(struct pool *pool, struct session *keeper)
 {
     bool current = session_current(keeper);
 
+    if (current && keeper->objects == 0) {
+        keeper_dismiss(pool, keeper);
+        return true;
+    }
+    if (current) {
+        keeper_remove(pool, keeper);
+        pool->open -= !keeper->apart;
+    }
+    pool_dispose(pool, keeper, false);
+    return false;
+}
+
+void pool_keeper_return(struct pool *pool, struct session *keeper)
+{
+    bool back = false;
+
     mutex_take(&pool->mutex);
-    if (current && keeper->spoilt)
-        pool->keeper = NULL;
-    if (pool->keeper != keeper)
-        pool_dispose(pool, keeper, false);
-    pool->keeper_busy = false;
-    pool_untake(pool);
-    (void)pthread_cond_broadcast(&pool->changed);
+    keeper->busy = false;
+    if (keeper->spoilt || !session_current(keeper))
+        back = keeper_give_up(pool, keeper);
+    else if (!keeper->apart && keeper_free(pool, keeper)) {
+        keeper_dismiss(pool, keeper);
+        back = true;
+    }
+    if (!back) {
+        pool_untake(pool);
+        pool_makers_serve(pool);
+    }
     mutex_release(&pool->mutex);
+    if (back)
+        pool_session_return(pool, keeper);
+}
+
+unsigned long pool_home(struct session *keeper)
+{
+    struct pool *pool = &keeper->slot->pool;
+
+    mutex_take(&pool->mutex);
+    keeper->objects++;
+    mutex_release(&pool->mutex);
+    return keeper->home;
+}
+
+void pool_unhome(struct pool *pool, unsigned long home)
+{
+    struct session *keeper, *back = NULL;
+
+    if (home == 0 || !module_ready(pool_module(pool)))
+        return;
+    mutex_take(&pool->mutex);
+    keeper = pool->keepers;
+    while (keeper != NULL && keeper->home != home)
+        keeper = keeper->next;
+    if (keeper != NULL && --keeper->objects == 0 && !keeper->apart && keeper_free(pool, keeper)) {
+        keeper_dismiss(pool, keeper);
+        pool->taken++;
+        back = keeper;
+    }
+    mutex_release(&pool->mutex);
+    session_return(&back);
+}
+
+void pool_keepers_go_on(struct pool *pool)
+{
+    struct session *keeper = pool->keepers;
+
+    pool->keepers = NULL;
+    pool->lent = 0;
+    pool->apart = false;
+    for (struct session *next; keeper != NULL; keeper = next) {
+        next = keeper->next;
+        if (keeper->busy)
+            continue;
+        keeper->keeper = keeper->apart = false;
+        pool_idle_push(pool, keeper);
+    }
+}
+
+void pool_keeper_spare(struct pool *pool)
+{
+    struct session *keeper = pool->keepers;
+
+    if (keeper == NULL || !keeper->apart || !keeper_free(pool, keeper))
+        return;
+    keeper_dismiss(pool, keeper);
+    pool_idle_push(pool, keeper);
 }

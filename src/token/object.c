@@ -261,7 +261,7 @@ void object_lost(struct object *object, struct handle handle)
     copy = !cell_void(&object->handle, handle) && cell_void(&object->copy.handle, handle);
     lock_release();
     if (copy)
-        copy_lost(object);
+        copy_lost(object, handle);
 }
 
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism)
@@ -276,15 +276,14 @@ bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism)
     return false;
 }
 
-void object_own(struct object *object, struct handle public_handle)
+void object_own(struct object *object, struct handle public_handle, unsigned long home)
 {
     object->session_object = true;
     object->public_handle = public_handle;
+    object->home = home;
 }
 
-/* Destroys a session object. Nothing to do when the token forgot it with its session, or when it is
- * an ancestor's. */
-static void destroy(struct slot *slot, struct handle handle)
+void object_destroy_session_object(struct slot *slot, struct handle handle)
 {
     _cleanup_(session_return) struct session *session = NULL;
 
@@ -295,11 +294,14 @@ static void destroy(struct slot *slot, struct handle handle)
 
 void object_clear(struct object *object)
 {
+    struct slot *slot = object->slot;
+
     if (object->session_object) {
-        destroy(object->slot, handle_load(&object->handle));
-        destroy(object->slot, object->public_handle);
+        object_destroy_session_object(slot, handle_load(&object->handle));
+        object_destroy_session_object(slot, object->public_handle);
+        pool_unhome(&slot->pool, object->home);
     }
-    destroy(object->slot, handle_load(&object->copy.handle));
+    copy_clear(object);
     bytes_clear(&object->id);
     bytes_clear(&object->label);
     bytes_clear(&object->allowed);

@@ -44,6 +44,7 @@ enum copying { COPY_NEVER, COPY_AUTO, COPY_ALWAYS };
 
 struct copy {
     struct handle_cell handle; /* none: there is none */
+    unsigned long home;        /* of its keeper (token/pool.h); under the lock */
     atomic_ullong checked;     /* clock_ms_coarse when the original was used last */
     atomic_uint changes;       /* of the slot at that time */
     atomic_uint losses;        /* copies of this object that went stale */
@@ -65,6 +66,7 @@ struct object {
 
     bool session_object;         /* destroyed with this struct; cannot be found again */
     struct handle public_handle; /* of its public half, a session object as well */
+    unsigned long home;          /* of the keeper that they were made on (token/pool.h) */
 
     /* Whether the object at handle is still what it was, asked after it was found again: CKR_OK,
      * RV_KEY_REPLACED, or the failure of a call. */
@@ -88,8 +90,13 @@ void object_lost(struct object *object, struct handle handle);
 /* Whether CKA_ALLOWED_MECHANISMS has mechanism, or is not there at all. */
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism);
 
-/* The object is a session object of ours, and so is its public half: object_clear destroys both. */
-void object_own(struct object *object, struct handle public_handle);
+/* The object is a session object of ours, and so is its public half: object_clear destroys both, and
+ * lets go of their keeper. */
+void object_own(struct object *object, struct handle public_handle, unsigned long home);
+
+/* Destroys session objects of ours. Nothing to do when the token forgot them with their session, or
+ * when they are an ancestor's. */
+void object_destroy_session_object(struct slot *slot, struct handle handle);
 
 /* Frees what the identity holds, not the struct itself. */
 void object_clear(struct object *object);

@@ -8,10 +8,39 @@
 void pool_begin(struct pool *pool, struct slot *slot)
 {
     pool->slot = slot;
-    pool->waiters_end = &pool->waiters;
+    queue_begin(&pool->waiters);
+    queue_begin(&pool->makers);
     mutex_begin(&pool->mutex);
     condition_init(&pool->changed);
     pool_epoch_begin(pool);
+}
+
+void queue_begin(struct queue *queue)
+{
+    *queue = (struct queue){ .end = &queue->first };
+}
+
+void queue_add(struct queue *queue, struct waiter *waiter, bool first)
+{
+    struct waiter **position = first ? &queue->first : queue->end;
+
+    condition_init(&waiter->turn);
+    waiter->next = *position;
+    *position = waiter;
+    if (waiter->next == NULL)
+        queue->end = &waiter->next;
+}
+
+void queue_remove(struct queue *queue, const struct waiter *waiter)
+{
+    struct waiter **position = &queue->first;
+
+    while (*position != NULL && *position != waiter)
+        position = &(*position)->next;
+    if (*position == waiter)
+        *position = waiter->next;
+    if (*position == NULL)
+        queue->end = position;
 }
 
 static unsigned at_most(unsigned wanted, CK_ULONG allowed)
@@ -89,7 +118,7 @@ void pool_idle_push(struct pool *pool, struct session *session)
 
 bool pool_is_last(const struct pool *pool)
 {
-    return pool->open - pool->closing == 1 && pool->keeper == NULL;
+    return pool->open - pool->closing == 1 && (pool->keepers == NULL || !pool->keepers->apart);
 }
 
 CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patience_ms, bool *claimed)
@@ -138,7 +167,7 @@ bool pool_in_use(struct pool *pool)
     bool used;
 
     mutex_take(&pool->mutex);
-    used = pool->open != 0 || pool->keeper != NULL;
+    used = pool->open != 0 || pool->keepers != NULL;
     mutex_release(&pool->mutex);
     return used;
 }

@@ -16,6 +16,11 @@
 struct slot;
 struct waiter;
 
+/* Threads that wait, the first one first. */
+struct queue {
+    struct waiter *first, **end;
+};
+
 /* How many sessions a pool may have (pkcs11-sessions-max) and keep without work
  * (pkcs11-module-cache-sessions), and how long things may take. The largest of several settings
  * wins. */
@@ -38,30 +43,32 @@ struct pool {
     /* under the mutex */
     struct session *idle;
     unsigned idle_count;
-    unsigned taken;     /* by somebody, of whatever epoch, the keeper included */
-    unsigned open;      /* of this epoch, idle or taken or being opened; without the keeper */
+    unsigned taken;     /* by somebody, of whatever epoch, keepers included */
+    unsigned open;      /* of this epoch, idle or taken or being opened; with the keepers lent */
     unsigned limit;     /* of open: what the configuration and the token allow */
     unsigned keep_idle; /* sessions that stay open without work */
     enum standing standing;
-    bool awaited;           /* somebody waits for taken to be 0 */
-    bool mending;           /* a thread looks for the token, and nobody gets a session meanwhile */
-    struct waiter *waiters; /* for sessions, the first one first */
+    bool awaited;         /* somebody waits for taken to be 0 */
+    bool mending;         /* a thread looks for the token, and nobody gets a session meanwhile */
+    struct queue waiters; /* for sessions */
 
-    _Alignas(64) struct waiter **waiters_end;
-    uint64_t turn;           /* clock_ns when the first of them comes before all others */
+    _Alignas(64) struct queue makers; /* for keepers */
+    uint64_t turn;           /* clock_ns when the first of the waiters comes before all others */
     struct session *members; /* all that have not been freed, of whatever epoch */
-    struct session *keeper;  /* where session objects are made: open for as long as they live */
+    struct session *keepers; /* where session objects are made: open for as long as they live */
     struct session
-        *remains; /* still to be closed, once nobody can be in a call with their objects */
-    bool keeper_busy;
-    bool admitting;         /* a thread identifies the token or logs in, and the others wait */
-    unsigned closing;       /* of open: on their way out */
-    unsigned squeezed;      /* of open: where the token had no more; 0: it has not come to that */
-    unsigned probe_ms;      /* the pause before one more than that is tried */
-    uint64_t probe;         /* clock_ns when it is over */
-    unsigned long left;     /* the epoch before this one, where it ended with its last session */
-    unsigned wait_ms;       /* for a session, when all are busy */
-    pthread_cond_t changed; /* standing, keeper_busy, or taken */
+        *remains;        /* still to be closed, once nobody can be in a call with their objects */
+    unsigned lent;       /* of open: keepers, or to be opened for one */
+    unsigned long homes; /* the number of the last keeper */
+    bool apart;          /* there is a keeper beside the pool, or it is being opened */
+    bool admitting;      /* a thread identifies the token or logs in, and the others wait */
+    unsigned closing;    /* of open: on their way out */
+    unsigned squeezed;   /* of open: where the token had no more; 0: it has not come to that */
+    unsigned probe_ms;   /* the pause before one more than that is tried */
+    uint64_t probe;      /* clock_ns when it is over */
+    unsigned long left;  /* the epoch before this one, where it ended with its last session */
+    unsigned wait_ms;    /* for a session, when all are busy */
+    pthread_cond_t changed; /* standing, or taken */
 };
 
 /* Under the lock, once. */
@@ -76,9 +83,16 @@ void pool_allow(struct pool *pool, const struct pool_limits *limits, CK_ULONG to
  * write: one that may write to the token. The caller gives it back with session_return. */
 CK_RV pool_take(struct pool *pool, bool write, struct session **out);
 
-/* The session that session objects are made on: they live as long as it does. It is one for each
- * pool, beside the others, taken by one thread at a time. RV_SESSIONS_BUSY after patience_ms. */
+/* A keeper, a session that session objects are made on: they live as long as it does. One stands
+ * beside the pool; where more threads want one at once, up to a fifth of the pool's sessions are
+ * lent for it. Who waits is served in the order of arrival; RV_SESSIONS_BUSY after patience_ms.
+ * With no patience, just the one beside the pool. */
 CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session **out);
+
+/* An object was made on keeper, which the caller has: it stays a keeper until pool_unhome is called
+ * with the number that comes back, because the object is gone, or given up. */
+unsigned long pool_home(struct session *keeper);
+void pool_unhome(struct pool *pool, unsigned long home);
 
 /* Gives it back; a spoilt, outdated or superfluous one is closed. For _cleanup_(session_return). */
 void session_return(struct session **session);
@@ -104,7 +118,7 @@ bool pool_has(struct pool *pool, CK_SESSION_HANDLE ck);
 
 /* The ends of an epoch. Each but the last three does nothing when epoch is over already.
  * pool_mend: the token failed; true for the one thread that looks for it until pool_mended. close:
- * its sessions can be closed; the keeper later, since its objects go with it: SoftHSM 2.6 crashes
+ * its sessions can be closed; keepers later, since their objects go with them: SoftHSM 2.6 crashes
  * when another thread is in the middle of C_SignInit with one. pool_logged_out: handles of private
  * objects are void (PKCS#11 v3.1 §5.6.9), idle sessions stay. */
 bool pool_mend(struct pool *pool, unsigned long epoch, bool close);
@@ -115,7 +129,7 @@ void pool_logged_out(struct pool *pool, unsigned long epoch);
 void pool_forget(struct pool *pool);
 void pool_disown(struct pool *pool);
 
-/* All sessions are closed, if close is set, the keeper too, and forgotten. */
+/* All sessions are closed, if close is set, keepers too, and forgotten. */
 void pool_leave(struct pool *pool, bool close);
 
 /* Waits until nobody has a session, or until deadline (clock_ms). */

@@ -1,5 +1,5 @@
 /* What the files of the pool share, and nobody else includes: pool.c has its lists, claim.c gives
- * sessions out, closing.c takes them back, keeper.c has the one of session objects, epoch.c ends
+ * sessions out, closing.c takes them back, keeper.c has those of session objects, epoch.c ends
  * epochs. All is under the pool's mutex unless it says otherwise. */
 #ifndef BRIDGE_POOL_PARTS_H
 #define BRIDGE_POOL_PARTS_H
@@ -12,6 +12,16 @@
 struct claim {
     struct session *session, *in_the_way;
     unsigned long epoch;
+    bool apart; /* a place beside the pool, for a keeper */
+};
+
+/* A thread that waits for a session. */
+struct waiter {
+    struct waiter *next;
+    pthread_cond_t turn;
+    bool write;
+    bool served;
+    struct claim claim;
 };
 
 static inline struct module *pool_module(const struct pool *pool)
@@ -42,8 +52,18 @@ void pool_offer(struct pool *pool);
 /* Somebody has one session less. */
 void pool_untake(struct pool *pool);
 
-/* How many sessions the pool may have now. */
+/* first: before those that wait. */
+void queue_begin(struct queue *queue);
+void queue_add(struct queue *queue, struct waiter *waiter, bool first);
+void queue_remove(struct queue *queue, const struct waiter *waiter);
+
+/* How many sessions the pool may have now; whether one more can be opened, and its place. */
 unsigned pool_limit_now(const struct pool *pool);
+bool pool_has_room(const struct pool *pool);
+void pool_room_take(struct pool *pool);
+
+/* The token has no more sessions than are open now, for a while. */
+void pool_squeeze(struct pool *pool);
 
 /* Without the mutex: C_OpenSession; a member once it has its number. */
 CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out);
@@ -60,14 +80,27 @@ void pool_close_list(struct pool *pool, struct session *list, bool keepers);
 /* The token works again: what remained is closed. */
 void pool_tidy(struct pool *pool);
 
-/* keeper.c, without the mutex. */
+/* Takes one back that is no keeper. */
+void pool_session_return(struct pool *pool, struct session *session);
+
+/* keeper.c. Gives those who want to make objects a keeper, as far as there are. */
+void pool_makers_serve(struct pool *pool);
+
+/* The user was logged out and session objects are gone: keepers that nobody has are idle sessions.
+ */
+void pool_keepers_go_on(struct pool *pool);
+
+/* The token is short of sessions: so is the keeper beside the pool, where it has no objects. */
+void pool_keeper_spare(struct pool *pool);
+
+/* Without the mutex: takes one back. */
 void pool_keeper_return(struct pool *pool, struct session *keeper);
 
 /* epoch.c */
 void pool_epoch_begin(struct pool *pool);
 
 /* A new epoch: what was known of the token and its sessions is void. The list of those that nobody
- * has, the keeper first. */
+ * has, keepers first. */
 struct session *pool_epoch_end(struct pool *pool);
 
 /* The end of the epoch by the closing of its last session, which is the first of the next. */
