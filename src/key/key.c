@@ -73,16 +73,6 @@ enum key_type key_type_of(const struct curve *curve)
     return (enum key_type)(KEY_EC + (int)curve->kind);
 }
 
-static void pkey_scoped(EVP_PKEY **pkey)
-{
-    pkey_release(*pkey);
-}
-
-static void bn_scoped(BIGNUM **bn)
-{
-    BN_free(*bn);
-}
-
 /* One coordinate of software's point, as long as the field's elements are. */
 static bool coordinate(const EVP_PKEY *software, const char *name, uint8_t *out, size_t len)
 {
