@@ -199,6 +199,15 @@ static bool set_public_operations(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_ambiguous(const char *value, struct config *config)
+{
+    static const char *const words[] = { "error", "first", NULL };
+    int i = word(value, words);
+
+    config->ambiguous_first = i == 1;
+    return i >= 0;
+}
+
 /* Calls each with every blank- or comma-separated word of value. */
 static bool words_each(const char *value, struct config *config,
                        bool (*each)(const char *word, struct config *config))
@@ -308,6 +317,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
     { PKCS11_BRIDGE_CONF_ASYNC, NULL, set_async, "auto, off", false },
     { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false },
+    { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
 };
 
 const char *config_key(size_t i)

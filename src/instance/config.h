@@ -34,6 +34,7 @@ struct config {
     enum copying copying; /* of keys to session objects */
     bool async;           /* operations in an ASYNC_JOB pause it */
     bool public_on_token; /* verify and encrypt there */
+    bool ambiguous_first; /* what a URI does not tell from others is the first of them */
 };
 
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */

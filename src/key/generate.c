@@ -532,18 +532,61 @@ static CK_RV next_slot(struct scan *scan, struct slot **slot)
     return rv == CKR_OK && *slot == NULL && scan_widen(scan) ? scan_next(scan, slot) : rv;
 }
 
-/* On the token that the URI names, or the first there is. */
-static CK_RV generate_somewhere(struct work *work, struct scan *scan)
-{
-    CK_RV rv, gone = CKR_OK;
-    struct slot *slot;
+/* The tokens that the URI fits, so that it is seen whether it names one. */
+struct choice {
+    struct slot *slot; /* the first on which the key can be made, if there is one */
+    unsigned count;    /* of those */
+    char tokens[CALL_DETAIL_MAX / 2];
+};
 
+static void choice_add(struct choice *choice, const struct work *work, struct slot *slot)
+{
+    bool possible = !work->token_object || (slot_flags(slot) & CKF_WRITE_PROTECTED) == 0;
+
+    if (choice->slot == NULL || (possible && choice->count == 0))
+        choice->slot = slot;
+    if (!possible)
+        return;
+    choice->count++;
+    token_tell(&slot->token.info, slot_id(slot), choice->tokens, sizeof(choice->tokens));
+}
+
+/* Asks every slot once. One that does not answer is not waited for where another token fits. */
+static CK_RV choose(const struct work *work, struct scan *scan, struct choice *choice)
+{
+    struct slot *slot;
+    CK_RV rv;
+
+    scan_all(scan);
     do {
-        rv = next_slot(scan, &slot);
+        rv = scan_next(scan, &slot);
         if (rv == CKR_OK && slot != NULL)
-            rv = gone = generate_on(work, slot);
-    } while (rv == RV_TOKEN_GONE);
-    return rv == CKR_OK && slot == NULL ? gone : rv;
+            choice_add(choice, work, slot);
+    } while (rv == CKR_OK && slot != NULL && !scan_went_round(scan));
+    return rv;
+}
+
+/* On slot or, where that is NULL or its token gone, on the next token that the URI fits. */
+static CK_RV generate_somewhere(struct work *work, struct scan *scan, struct slot *slot)
+{
+    CK_RV gone = CKR_OK, rv = slot == NULL ? next_slot(scan, &slot) : CKR_OK;
+
+    while (rv == CKR_OK && slot != NULL) {
+        rv = gone = generate_on(work, slot);
+        if (rv != RV_TOKEN_GONE)
+            return rv;
+        rv = next_slot(scan, &slot);
+    }
+    return rv == CKR_OK ? gone : rv;
+}
+
+static bool ambiguous(const struct work *work, const struct choice *choice)
+{
+    error_raise(&work->generation->provider->core, REASON_TOKEN,
+                "cannot generate a key for %s: it fits %u tokens: %s: name one of them in "
+                "pkcs11_uri (;serial= or ;slot-id=), or set pkcs11-ambiguous = first",
+                work->uri.text, choice->count, choice->tokens);
+    return false;
 }
 
 static bool no_token(const struct work *work, const struct scan *scan)
@@ -554,18 +597,30 @@ static bool no_token(const struct work *work, const struct scan *scan)
     return false;
 }
 
+/* Where nobody names a token, it is the first: so the ephemeral keys of TLS have it. */
+static bool must_name_one(const struct work *work)
+{
+    return work->generation->uri != NULL && !work->generation->provider->config.ambiguous_first;
+}
+
 static bool make(struct work *work)
 {
     struct provider *provider = work->generation->provider;
     struct module *module = provider_module(provider, work->uri.module_path);
+    struct choice choice = { .slot = NULL };
     struct scan scan;
-    CK_RV rv;
+    CK_RV rv = CKR_OK;
 
     if (module == NULL)
         return false;
     scan_begin(&scan, module, &work->uri, &provider->config.limits);
-    rv = generate_somewhere(work, &scan);
+    if (must_name_one(work))
+        rv = choose(work, &scan, &choice);
+    if (rv == CKR_OK && choice.count <= 1)
+        rv = generate_somewhere(work, &scan, choice.slot);
     scan_end(&scan);
+    if (choice.count > 1)
+        return ambiguous(work, &choice);
     if (rv != CKR_OK)
         return generate_failed(work, rv);
     if (scan.matched == 0)

@@ -19,8 +19,9 @@ struct generation {
 };
 
 /* Makes the pair: not extractable, sensitive, private; with the CKA_ID of the URI or one derived
- * from the public key, the same on both halves. An id or a label that a key has already is an
- * error, and a failure leaves nothing behind. NULL with an error raised; the caller frees the key.
+ * from the public key, the same on both halves. A URI that fits several tokens is an error, unless
+ * pkcs11-ambiguous says otherwise, and so is an id or a label that a key has already; and a failure
+ * leaves nothing behind. NULL with an error raised; the caller frees the key.
  *
  * A session key is destroyed with the last holder of the struct key. */
 struct key *key_generate(const struct generation *generation);

@@ -156,17 +156,6 @@ static CK_RV pin_of_table(struct scope *scope, struct pin *pin)
     return pin_from_file(path, pin);
 }
 
-static void tell_token(const struct seen_token *seen, char *text, size_t size)
-{
-    size_t used = strlen(text);
-    struct token token = token_of(&seen->info);
-    char serial[TOKEN_SERIAL_MAX];
-
-    token_serial(&token, serial);
-    (void)snprintf(text + used, size - used, "%s'%s' (serial %s)", used != 0 ? ", " : "",
-                   token.label, serial);
-}
-
 /* Lists the tokens, for a person who is to say which of them is meant. */
 static CK_RV unnamed(struct scope *scope)
 {
@@ -176,7 +165,8 @@ static CK_RV unnamed(struct scope *scope)
         return scope->rv;
     for (CK_ULONG i = 0; i < scope->there->count; i++)
         if (wants_pin(&scope->there->seen[i]))
-            tell_token(&scope->there->seen[i], tokens, sizeof(tokens));
+            token_tell(&scope->there->seen[i].info, scope->there->seen[i].id, tokens,
+                       sizeof(tokens));
     call_detail_set("the configured PIN is shown to no token, since nothing names one alone: put "
                     "token= or serial= in the URI, set pkcs11-token-pins = file:/path (on each "
                     "line: token URI, blank, PIN source), or pkcs11-pin-scope = any; tokens that "

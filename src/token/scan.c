@@ -52,6 +52,16 @@ void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
     *scan = (struct scan){ .module = module, .uri = uri, .limits = limits };
 }
 
+void scan_all(struct scan *scan)
+{
+    scan->all = true;
+}
+
+bool scan_went_round(const struct scan *scan)
+{
+    return scan->again || scan->next == scan->count;
+}
+
 static CK_RV library_info(struct module *module, CK_INFO *info)
 {
     bool known;
@@ -223,7 +233,8 @@ static CK_RV begin(struct scan *scan)
         return rv;
     }
     lock_take();
-    listed = scan->module->listed && scan->uri->names_object; /* a listing wants every token */
+    /* a listing wants every token */
+    listed = scan->module->listed && scan->uri->names_object && !scan->all;
     scan->known = scan->module->slots;
     lock_release();
     scan->stage = SCAN_KNOWN;

@@ -17,6 +17,7 @@ struct scan {
     struct slot *known; /* SCAN_KNOWN: the next one to look at */
     CK_SLOT_ID *ids;    /* SCAN_LISTED */
     CK_ULONG count, next;
+    bool all;         /* scan_all */
     CK_ULONG failed;  /* of ids, at their front: slots that are looked at again after the others */
     bool again;       /* they are being looked at */
     bool renewed;     /* scan_renew was tried */
@@ -30,8 +31,15 @@ struct scan {
 void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
                 const struct pool_limits *limits);
 
+/* Before the first scan_next: the slots are listed anew, also where tokens are known. */
+void scan_all(struct scan *scan);
+
 /* The next token that fits, or NULL at the end. */
 CK_RV scan_next(struct scan *scan, struct slot **out);
+
+/* Whether every slot that was listed had its turn: what comes now are those that failed in it, once
+ * more, for as long as something that failed is tried again. */
+bool scan_went_round(const struct scan *scan);
 
 /* When the known tokens did not have what was looked for: true if the slots have not been listed by
  * this scan, which then goes on with all of them. */

@@ -1,5 +1,6 @@
 #include "token/token.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -36,6 +37,17 @@ void token_serial(const struct token *token, char *out)
 
     text_printable(info->serialNumber, text_len(info->serialNumber, sizeof(info->serialNumber)),
                    out);
+}
+
+void token_tell(const CK_TOKEN_INFO *info, CK_SLOT_ID id, char *text, size_t size)
+{
+    size_t used = strlen(text);
+    struct token token = token_of(info);
+    char serial[TOKEN_SERIAL_MAX];
+
+    token_serial(&token, serial);
+    (void)snprintf(text + used, size - used, "%s'%s' (serial %s, slot %lu)", used != 0 ? ", " : "",
+                   token.label, serial[0] != '\0' ? serial : "none", (unsigned long)id);
 }
 
 bool token_has_serial(const struct token *token)

@@ -24,4 +24,8 @@ bool token_has_serial(const struct token *token);
 #define TOKEN_SERIAL_MAX 17
 void token_serial(const struct token *token, char *out);
 
+/* Adds "'label' (serial number, slot)" to the list in text (size bytes), for a person who is to say
+ * which token is meant. */
+void token_tell(const CK_TOKEN_INFO *info, CK_SLOT_ID id, char *text, size_t size);
+
 #endif

@@ -33,13 +33,13 @@
  * C_Initialize, which it does not apply to
  *
  * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these
- * flags to what C_GetTokenInfo and C_GetSlotInfo say. "hide HEX" is a mechanism that the token does
- * not have, and with "unpadded" it decrypts with CKM_RSA_PKCS as if it were CKM_RSA_X_509: it
- * leaves the padding on. An ANSWER may also be a number, 0x and hexadecimal digits. The file that
- * FAULT_COUNTS names says at the end of the process "NAME NUMBER" for each function that was
- * called. The file that FAULT_LOGINS names gets a line with the serial number for each C_Login that
- * reaches a token, from all processes. No lock is held while the real module works or this one
- * sleeps.
+ * flags to what C_GetTokenInfo and C_GetSlotInfo say, "token-flags HEX LABEL" of one token. "hide
+ * HEX" is a mechanism that the token does not have, and with "unpadded" it decrypts with
+ * CKM_RSA_PKCS as if it were CKM_RSA_X_509: it leaves the padding on. An ANSWER may also be a
+ * number, 0x and hexadecimal digits. The file that FAULT_COUNTS names says at the end of the
+ * process "NAME NUMBER" for each function that was called. The file that FAULT_LOGINS names gets a
+ * line with the serial number for each C_Login that reaches a token, from all processes. No lock is
+ * held while the real module works or this one sleeps.
  *
  * count_overlaps says how often C_Initialize or C_Finalize was called while a call of another
  * thread had not come back, or any call while one of these two had not. */
@@ -149,6 +149,7 @@ static struct rule rules[RULES];
 static unsigned rule_count;
 static long sessions_open, sessions_most = -1;
 static bool removed;
+static char flags_label[33]; /* whose flags; "": those of all */
 static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
 static bool unpadded;
 static struct timespec control_time;
@@ -332,13 +333,14 @@ static void set_rules(const char *text)
     by_token = strstr(text, "token=") != NULL;
     sessions_most = -1;
     token_flags = slot_flags = 0;
+    flags_label[0] = '\0';
     hidden = CKM_VENDOR_DEFINED;
     unpadded = false;
     for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
          line = strtok_r(NULL, ";\n", &rest)) {
         line += strspn(line, " \t");
         if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1 ||
-            sscanf(line, "token-flags %lx", &token_flags) == 1 ||
+            sscanf(line, "token-flags %lx %32s", &token_flags, flags_label) >= 1 ||
             sscanf(line, "slot-flags %lx", &slot_flags) == 1 ||
             sscanf(line, "hide %lx", &hidden) == 1 || (unpadded |= strcmp(line, "unpadded") == 0))
             continue;
@@ -804,7 +806,7 @@ static ck_rv_t get_token_info(ck_slot_id_t slot, struct ck_token_info *info)
     ck_rv_t rv = fault_C_GetTokenInfo(slot, info);
 
     (void)pthread_mutex_lock(&lock);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK && memcmp(info->label, flags_label, strlen(flags_label)) == 0)
         info->flags |= token_flags;
     (void)pthread_mutex_unlock(&lock);
     if (rv == CKR_OK && lie.text != NULL) {

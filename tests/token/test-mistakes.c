@@ -388,6 +388,55 @@ static void test_mistakes_generate_after_failover(void **state)
     }
 }
 
+/* A new key whose URI fits two tokens is on none of them, and the error tells them apart; also
+ * where the first is known already, or both have one label. */
+static void test_mistakes_generate_ambiguous(void **state)
+{
+    static const char *const uris[] = { "pkcs11:object=amb", "pkcs11:model=SoftHSM%20v2;object=amb",
+                                        "pkcs11:token=second;object=amb" };
+    OSSL_LIB_CTX *libctx;
+    CK_SLOT_ID slots[2];
+    char error[1200], text[200];
+
+    (void)state;
+    second_token();
+    libctx = libctx_new_faulty(QUICK "pkcs11-module-token-pin = 1234\n");
+    assert_opens(libctx, KEY);
+    if (operator_slots("second", slots, 2) == 1)
+        (void)operator_init_token("second", "5678");
+    assert_int_equal(operator_slots("second", slots, 2), 2);
+    calls_reset();
+    for (size_t i = 0; i < COUNT_OF(uris); i++) {
+        assert_false(generates(libctx, uris[i]));
+        (void)last_error(error, sizeof(error));
+        for (size_t s = 0; s < 2; s++) {
+            snprintf(text, sizeof(text), ", slot %lu)", slots[s]);
+            if (strstr(error, text) == NULL || strstr(error, "'second' (serial ") == NULL ||
+                strstr(error, ";serial=") == NULL ||
+                (strstr(error, "'soft' (serial ") == NULL) != (i == 2))
+                fail_msg("%s: %s", uris[i], error);
+        }
+    }
+    assert_int_equal(calls("C_GenerateKeyPair") + calls("C_OpenSession") + calls("C_Login"), 0);
+    snprintf(text, sizeof(text), "pkcs11:token=second;slot-id=%lu;object=amb?pin-value=5678",
+             slots[1]);
+    if (!generates(libctx, text))
+        fail_msg("%s", last_error(error, sizeof(error)));
+    OSSL_LIB_CTX_free(libctx);
+
+    libctx = libctx_new_faulty(QUICK "pkcs11-ambiguous = first\n");
+    assert_true(generates(libctx, "pkcs11:token=second;object=amb-1?pin-value=5678"));
+    OSSL_LIB_CTX_free(libctx);
+
+    libctx = libctx_new_faulty(QUICK "pkcs11-module-token-pin = 1234\n");
+    fault("token-flags 2 second"); /* CKF_WRITE_PROTECTED */
+    if (!generates(libctx, "pkcs11:object=amb-2?pin-value=1234"))
+        fail_msg("%s", last_error(error, sizeof(error)));
+    assert_opens(libctx, "pkcs11:token=soft;object=amb-2;type=public");
+    fault("");
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* test-mistakes [NAME]: one test */
 int main(int argc, char **argv)
 {
@@ -401,6 +450,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_other_token_alone),
         cmocka_unit_test(test_mistakes_dead_neighbour),
         cmocka_unit_test(test_mistakes_generate_after_failover),
+        cmocka_unit_test(test_mistakes_generate_ambiguous),
     };
 
     operator_open();
