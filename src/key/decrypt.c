@@ -280,6 +280,15 @@ static const uint8_t *rejection_secret(struct key *key)
     return secret != NULL ? (const uint8_t *)secret_data(secret) : NULL;
 }
 
+/* What stands for a wrong message. out: size bytes. */
+static bool substitute_make(struct key *key, const uint8_t *secret, struct view in, uint8_t *out,
+                            size_t *len, size_t size)
+{
+    HOST_WORK;
+
+    return unpad_substitute(key->provider->host.libctx, secret, in, out, len, size);
+}
+
 /* The result of a decryption, with good in all ones or all zeros: what stands for a wrong one takes
  * its place, without a trace of which it is. */
 static bool reject_implicitly(struct key *key, struct view in, ct_mask good, uint8_t *out,
@@ -289,8 +298,7 @@ static bool reject_implicitly(struct key *key, struct view in, ct_mask good, uin
     const uint8_t *secret = rejection_secret(key);
     uint8_t substitute[UNPAD_MAX];
 
-    if (secret == NULL || !unpad_substitute(key->provider->host.libctx, secret, in, substitute,
-                                            &substitute_len, size))
+    if (secret == NULL || !substitute_make(key, secret, in, substitute, &substitute_len, size))
         return false;
     unpad_choose(good, out, len, substitute, substitute_len, size);
     OPENSSL_cleanse(substitute, size);
@@ -331,6 +339,13 @@ static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request,
     return good != 0 || padding_wrong(key);
 }
 
+static bool premaster_random(struct key *key, uint8_t *out)
+{
+    HOST_WORK;
+
+    return RAND_priv_bytes_ex(key->provider->host.libctx, out, PREMASTER_LEN, 0) == 1;
+}
+
 /* Never says whether the padding was right: a wrong one yields a random premaster secret. */
 static bool decrypt_tls(struct key *key, const struct cipher_request *request, struct view in,
                         uint8_t *out, size_t *len)
@@ -345,8 +360,11 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, s
                     "TLS with RSA key exchange needs CKM_RSA_X_509, which the token does not have");
         return false;
     }
-    if (RAND_priv_bytes_ex(key->provider->host.libctx, out, PREMASTER_LEN, 0) != 1)
+    if (!premaster_random(key, out)) {
+        error_raise(&key->provider->core, REASON_OPERATION,
+                    "cannot decrypt: there are no random numbers");
         return false;
+    }
     rv = decrypt_raw(key, in, block, &outcome);
     if (rv != CKR_OK)
         return key_failed(key, "decrypt", outcome.mechanism, rv);
@@ -372,6 +390,14 @@ static EVP_MD *request_md(struct key *key, const struct digest *digest)
     return host_md(&key->provider->host, digest, NULL);
 }
 
+static bool oaep_unpad(const struct cipher_request *request, const EVP_MD *md, const EVP_MD *mgf1,
+                       struct view block, uint8_t *out, size_t *len, ct_mask *good)
+{
+    HOST_WORK;
+
+    return unpad_oaep(block, md, mgf1, request->label, out, len, good);
+}
+
 static bool decrypt_oaep_host(struct key *key, const struct cipher_request *request, struct view in,
                               uint8_t *out, size_t *len)
 {
@@ -384,12 +410,15 @@ static bool decrypt_oaep_host(struct key *key, const struct cipher_request *requ
     CK_RV rv;
     bool ok;
 
-    if (md == NULL || mgf1 == NULL)
+    if (md == NULL || mgf1 == NULL) {
+        error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                    "cannot decrypt: no other provider has the digest of OAEP or of its MGF1");
         return false;
+    }
     rv = decrypt_raw(key, in, block, &outcome);
     if (rv != CKR_OK)
         return key_failed(key, "decrypt", outcome.mechanism, rv);
-    ok = unpad_oaep((struct view){ block, size }, md, mgf1, request->label, out, len, &good);
+    ok = oaep_unpad(request, md, mgf1, (struct view){ block, size }, out, len, &good);
     OPENSSL_cleanse(block, size);
     return (ok && good != 0) || padding_wrong(key);
 }

@@ -628,14 +628,25 @@ static bool make(struct work *work)
     return work->taken == NULL || taken(work);
 }
 
+static bool mark_make(struct work *work)
+{
+    HOST_WORK;
+    const struct provider *provider = work->generation->provider;
+    bool made = RAND_bytes_ex(provider->host.libctx, work->mark, sizeof(work->mark), 0) == 1;
+
+    if (!made)
+        error_raise(&provider->core, REASON_OPERATION,
+                    "cannot generate a key: there are no random numbers for its CKA_ID");
+    return made;
+}
+
 struct key *key_generate(const struct generation *generation)
 {
     struct work work = { .generation = generation,
                          .token_object = generation->uri != NULL && !generation->ephemeral,
                          .mechanism = next_way(generation, NULL)->mechanism };
 
-    if (work_open(&work) &&
-        RAND_bytes_ex(generation->provider->host.libctx, work.mark, sizeof(work.mark), 0) == 1) {
+    if (work_open(&work) && mark_make(&work)) {
         work.marked = uri_id(&work.uri) == NULL || !work.token_object;
         (void)make(&work);
     }

@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "der/pem_uri.h"
 #include "der/spki.h"
+#include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/corebio.h"
 #include "ops/ops.h"
@@ -97,24 +98,30 @@ static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct ke
 }
 
 /* "Private key on the token soft", the URI, and the public values as libcrypto prints them. */
+static bool text_print(struct key *key, BIO *out)
+{
+    HOST_WORK;
+    EVP_PKEY *host = key_host(key);
+    char uri[URI_MAX];
+
+    if (host != NULL && key_is_private(key))
+        (void)BIO_printf(out, "Private key on the token %s\nURI: %s\n",
+                         key->object->slot->token.label, key_describe(key, uri, sizeof(uri)));
+    return host != NULL && EVP_PKEY_print_public(out, host, 0, NULL) == 1;
+}
+
 static int encode_text(void *ctx, OSSL_CORE_BIO *out, const void *vkey, const OSSL_PARAM abstract[],
                        int selection, OSSL_PASSPHRASE_CALLBACK *cb, void *arg)
 {
     struct key *key = (struct key *)(uintptr_t)vkey;
     _cleanup_(bio_scoped) BIO *memory = BIO_new(BIO_s_mem());
-    EVP_PKEY *host = key != NULL ? key_host(key) : NULL;
-    char uri[URI_MAX], *text = NULL;
+    char *text = NULL;
     long len;
 
     (void)selection;
     (void)cb;
     (void)arg;
-    if (abstract != NULL || memory == NULL || host == NULL)
-        return 0;
-    if (key_is_private(key))
-        (void)BIO_printf(memory, "Private key on the token %s\nURI: %s\n",
-                         key->object->slot->token.label, key_describe(key, uri, sizeof(uri)));
-    if (EVP_PKEY_print_public(memory, host, 0, NULL) != 1)
+    if (abstract != NULL || memory == NULL || key == NULL || !text_print(key, memory))
         return 0;
     len = BIO_get_mem_data(memory, &text);
     return len > 0 && corebio_write(ctx, out, text, (size_t)len);

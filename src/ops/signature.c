@@ -71,6 +71,8 @@ static void signature_scoped(struct signature **ctx)
 
 static bool copy_state(struct signature *to, const struct signature *from)
 {
+    HOST_WORK;
+
     if (from->message.data != NULL &&
         !bytes_set(&to->message, from->message.data, from->message.len))
         return false;
@@ -437,6 +439,7 @@ static int signature_digest_verify_init(void *vctx, const char *name, void *key,
 
 static bool hash_begin(struct signature *ctx)
 {
+    HOST_WORK;
     EVP_MD *md = host_md(&ctx->provider->host, ctx->digest, ctx->propq);
     bool ok;
 
