@@ -53,7 +53,6 @@ static void stretch(struct pool *pool)
     pool->squeezed = pool->open;
     pool->probe_ms = PROBE_FIRST_MS;
     pool->probe = 0;
-    pool_offer(pool);
 }
 
 bool pool_has_room(const struct pool *pool)
@@ -273,6 +272,7 @@ CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct s
     pool_member_add(pool, session);
     if (session_current(session))
         stretch(pool);
+    pool_offer(pool);
     if (pool->standing == LOGGED_IN && session_current(session))
         session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
     mutex_release(&pool->mutex);

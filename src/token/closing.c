@@ -90,11 +90,12 @@ void pool_tidy(struct pool *pool)
 }
 
 /* Under the mutex: keeps the session for the next taker, or says that it must be closed. The last
- * one of a logged-in token stays whatever the settings. */
+ * one of a logged-in token stays whatever the settings, and one beside those lent. */
 static bool keep(struct pool *pool, struct session *session)
 {
-    bool wanted =
-        pool->idle_count < pool->keep_idle || (pool->standing == LOGGED_IN && pool_is_last(pool));
+    bool wanted = pool->idle_count < pool->keep_idle ||
+                  (pool->standing == LOGGED_IN && pool_is_last(pool)) ||
+                  (pool->lent != 0 && pool->idle_count == 0);
 
     if (session->spoilt || !wanted || pool->open > pool->limit || !session_current(session))
         return false;

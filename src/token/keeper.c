@@ -70,21 +70,35 @@ static struct session *keeper_idle(const struct pool *pool, bool any)
     return keeper;
 }
 
-static bool can_lend(const struct pool *pool)
+/* Open sessions of the pool that are not lent, nor on their way out. */
+static unsigned own_sessions(const struct pool *pool)
 {
-    return !pool->mending && pool->lent < pool_limit_now(pool) / LENT_OF &&
-           (pool->idle != NULL || pool_has_room(pool));
+    unsigned count = 0;
+
+    for (const struct session *s = pool->members; s != NULL; s = s->peer)
+        count += session_current(s) && !s->keeper && !s->remains;
+    return count > pool->closing ? count - pool->closing : 0;
 }
 
-/* An idle session, or a place to open one. */
-static void lend(struct pool *pool, struct claim *claim)
+/* An idle session, or a place to open one. The pool keeps one of its own, that it has: where the
+ * token has no more, those who want to use the objects would wait for ever. */
+static bool lend(struct pool *pool, struct claim *claim)
 {
-    pool->lent++;
-    claim->session = pool_idle_pop(pool, false);
-    if (claim->session != NULL)
+    unsigned own;
+
+    if (pool->mending || pool->lent >= pool_limit_now(pool) / LENT_OF)
+        return false;
+    own = own_sessions(pool);
+    if (own >= 2 && pool->idle != NULL) {
+        claim->session = pool_idle_pop(pool, false);
         keeper_add(pool, claim->session, false);
-    else
+    } else if (own >= 1 && pool_has_room(pool)) {
         pool_room_take(pool);
+    } else {
+        return false;
+    }
+    pool->lent++;
+    return true;
 }
 
 /* any: not just the one beside the pool. */
@@ -94,9 +108,7 @@ static bool keeper_make(struct pool *pool, bool any, struct claim *claim)
         (struct claim){ .session = keeper_idle(pool, any), .epoch = atomic_load(&pool->epoch) };
     if (claim->session == NULL && !pool->apart)
         claim->apart = pool->apart = true;
-    else if (claim->session == NULL && any && can_lend(pool))
-        lend(pool, claim);
-    else if (claim->session == NULL)
+    else if (claim->session == NULL && !(any && lend(pool, claim)))
         return false;
     if (claim->session != NULL) {
         claim->session->busy = true;

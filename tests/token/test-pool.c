@@ -143,7 +143,7 @@ static void settle(void)
 
 /* So many signatures at the same time, of which at least some are to be on a session of their own
  * while rules hold as well; the number that were. */
-#define MOST 8
+#define MOST 16
 static unsigned sign_crowded(EVP_PKEY *key, unsigned number, unsigned some, const char *rules)
 {
     struct signer signers[MOST];
@@ -335,6 +335,144 @@ static void test_pool_keeper_in_full_token(void **state)
     end(key);
 }
 
+/* A session key in a thread, numbered in the order of their beginnings. */
+struct maker {
+    pthread_t thread;
+    unsigned number;
+    EVP_PKEY *key;
+};
+
+static _Thread_local unsigned maker_number;
+
+static void *make_key(void *arg)
+{
+    struct maker *maker = arg;
+
+    maker_number = maker->number;
+    maker->key = session_key();
+    return NULL;
+}
+
+static void make_begin(struct maker *makers, unsigned count)
+{
+    for (unsigned n = 0; n < count; n++) {
+        makers[n].number = n;
+        assert_int_equal(pthread_create(&makers[n].thread, NULL, make_key, &makers[n]), 0);
+    }
+}
+
+static void make_end(struct maker *makers, unsigned count)
+{
+    for (unsigned n = 0; n < count; n++) {
+        pthread_join(makers[n].thread, NULL);
+        assert_non_null(makers[n].key);
+    }
+}
+
+/* Session keys are made on several sessions at once, which are lent by the pool as long as they
+ * have keys on them, and no longer. */
+static void test_pool_lends_keepers(void **state)
+{
+    struct maker makers[MOST];
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(
+        SETTINGS
+        "pkcs11-sessions-max = 10\npkcs11-module-cache-keys = false\npkcs11-module-cache-sessions "
+        "= 10\n");
+    key = load("rsa2048");
+    hold_begin();
+    fault("C_GenerateKeyPair 1 3 - callback");
+    make_begin(makers, MOST);
+    assert_int_equal(await_stay(3), 3);
+    let_out();
+    make_end(makers, MOST);
+    for (unsigned n = 0; n < MOST; n++)
+        must_sign(makers[n].key);
+    assert_int_equal(sign_crowded(key, 10, 8, ""), 8);
+    for (unsigned n = 0; n < MOST; n++)
+        EVP_PKEY_free(makers[n].key);
+    assert_int_equal(sign_together(key, 10), 10);
+    assert_int_equal(sessions_open(), 11);
+    end(key);
+}
+
+/* The same where the token has few sessions, and does not say so. */
+static void test_pool_keepers_in_small_token(void **state)
+{
+    struct maker makers[MOST];
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 10\n");
+    fault("sessions 2");
+    make_begin(makers, MOST);
+    make_end(makers, MOST);
+    for (unsigned n = 0; n < MOST; n++) {
+        must_sign(makers[n].key);
+        EVP_PKEY_free(makers[n].key);
+    }
+    fault("");
+    assert_int_equal(calls("C_Finalize"), 0);
+    end(NULL);
+}
+
+/* Who waits for a keeper is served in the order of arrival. */
+static unsigned made[MOST], made_count;
+
+static void stay_in_order(void)
+{
+    made[made_count++] = maker_number; /* one thread at a time */
+    stay();
+}
+
+static void test_pool_makers_in_order(void **state)
+{
+    struct maker makers[6];
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\n");
+    EVP_PKEY_free(session_key());
+    hold_begin();
+    fault_callback(stay_in_order);
+    fault("C_GenerateKeyPair 1 6 - callback");
+    for (unsigned n = 0; n < COUNT_OF(makers); n++) {
+        makers[n].number = n;
+        assert_int_equal(pthread_create(&makers[n].thread, NULL, make_key, &makers[n]), 0);
+        assert_int_equal(await_stay(1), 1);
+        usleep(20000); /* it waits by then, most likely */
+    }
+    let_out();
+    make_end(makers, COUNT_OF(makers));
+    for (unsigned n = 0; n < COUNT_OF(makers); n++) {
+        assert_int_equal(made[n], n);
+        EVP_PKEY_free(makers[n].key);
+    }
+    fault("");
+    end(NULL);
+}
+
+/* 256 threads, and 10 ms for each call: none waits for too long. */
+#define CROWD 256
+static void test_pool_crowd_of_makers(void **state)
+{
+    static struct maker makers[CROWD];
+
+    (void)state;
+    libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-sessions-max = 32\n");
+    EVP_PKEY_free(session_key());
+    calls_reset();
+    fault("* 1 * - delay=10");
+    make_begin(makers, CROWD);
+    make_end(makers, CROWD);
+    fault("");
+    assert_int_equal(calls("C_GenerateKeyPair"), CROWD);
+    assert_int_equal(calls("C_FindObjects"), 0);
+    for (unsigned n = 0; n < CROWD; n++)
+        EVP_PKEY_free(makers[n].key);
+    end(NULL);
+}
+
 /* The program's own sessions: their numbers may be those that the provider's had before the module
  * was started anew. */
 #define SESSIONS 400
@@ -445,6 +583,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_grows_again),
     cmocka_unit_test(test_pool_no_restart_for_sessions),
     cmocka_unit_test(test_pool_keeper_in_full_token),
+    cmocka_unit_test(test_pool_lends_keepers),
+    cmocka_unit_test(test_pool_keepers_in_small_token),
+    cmocka_unit_test(test_pool_makers_in_order),
+    cmocka_unit_test(test_pool_crowd_of_makers),
     cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
     cmocka_unit_test(test_pool_copy_for_copy),
