@@ -13,6 +13,7 @@ static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
 static _Thread_local char detail[CALL_DETAIL_MAX];
 static _Thread_local unsigned gate_kept;          /* how often this thread has closed it */
+static _Thread_local bool gate_was_clear;         /* and whether it has seen nobody inside since */
 static _Thread_local pthread_mutex_t *serialised; /* held by the outermost call */
 
 /* Threads that are inside the gate, and whether others have to wait before it. They are counted in
@@ -97,15 +98,20 @@ bool gate_close(unsigned wait_ms)
 
     if (!gate_shut_by(deadline))
         return false;
-    gate_kept++;
+    if (gate_kept++ == 0)
+        gate_was_clear = false;
     while (!gate_clear() && clock_ms() < deadline)
         clock_rest();
     return true;
 }
 
+/* Once is enough: nobody gets in while it is shut, and who comes to look is counted for a moment.
+ */
 bool gate_clear(void)
 {
-    return count_inside() == (inside != 0);
+    if (!gate_was_clear)
+        gate_was_clear = count_inside() == (inside != 0);
+    return gate_was_clear;
 }
 
 void gate_open(void)

@@ -1,4 +1,5 @@
 /* The door to the module: every C_* call is made through P11_CALL, in src/module and nowhere else.
+ * One that the module's list does not have is CKR_FUNCTION_NOT_SUPPORTED.
  * It is closed for good once the process ends (module/ending.h): RV_PROCESS_ENDS. It
  * also serialises the calls of a module that refused CKF_OS_LOCKING_OK. */
 #ifndef BRIDGE_DOOR_H
@@ -8,7 +9,9 @@
 #include "module/module.h"
 
 #define P11_CALL(module, function, ...)                                                            \
-    (call_enter((module), #function) ? call_leave((module)->functions->function(__VA_ARGS__))      \
+    (call_enter((module), #function) ? call_leave((module)->functions->function != NULL            \
+                                                      ? (module)->functions->function(__VA_ARGS__) \
+                                                      : CKR_FUNCTION_NOT_SUPPORTED)                \
                                      : RV_PROCESS_ENDS)
 
 bool call_enter(struct module *module, const char *function);

@@ -148,11 +148,14 @@ static void module_disown(struct module *module)
     condition_init(&module->changed);
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     module->tenant->disown(module);
+    atomic_store(&module->ours, false);
     module_down(module, MODULE_DOWN);
 }
 
-static CK_RV initialise(struct module *module, bool *ours)
+/* Within the gate, as finalise: whoever finds it clear knows whose the module is. */
+static CK_RV initialise(struct module *module)
 {
+    WITHIN_GATE;
     CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK, .pReserved = module->init_args };
     CK_RV rv;
 
@@ -163,25 +166,34 @@ static CK_RV initialise(struct module *module, bool *ours)
         rv = P11_CALL(module, C_Initialize, args.pReserved != NULL ? &args : NULL);
         atomic_store(&module->serial, true);
     }
-    *ours = rv == CKR_OK;
+    atomic_store(&module->ours, rv == CKR_OK);
     return rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ? CKR_OK : rv;
+}
+
+static void finalise(struct module *module)
+{
+    WITHIN_GATE;
+
+    atomic_store(&module->ours, false);
+    (void)P11_CALL(module, C_Finalize, NULL);
 }
 
 /* The end of the process does not wait longer for what other threads do. */
 #define END_WAIT_MS 1000
 
-/* With the gate shut. What lies between exit() and here may have left the lock taken. */
+/* With the gate shut, also where another thread is about to start the module anew: it finds the door
+ * closed. What lies between exit() and here may have left the lock taken. */
 static void module_end(struct module *module)
 {
-    bool finalise;
+    bool due;
 
     if (!lock_take_within(END_WAIT_MS))
         return;
-    finalise = module_ready(module) && module->ours && !module->stays;
+    due = module->generation == lock_generation() && atomic_load(&module->ours) && !module->stays;
     lock_release();
-    if (!finalise)
+    if (!due)
         return;
-    (void)P11_CALL(module, C_Finalize, NULL);
+    finalise(module);
     atomic_store(&module->ended, true);
 }
 
@@ -226,6 +238,7 @@ static void module_settle(struct module *module, enum module_state state)
 {
     lock_take();
     module_down(module, state);
+    module->started = clock_ms();
     (void)pthread_cond_broadcast(&module->changed);
     lock_release();
 }
@@ -244,7 +257,7 @@ CK_RV module_start(struct module *module)
     lock_release();
     if (!claimed)
         return CKR_OK;
-    rv = initialise(module, &module->ours);
+    rv = initialise(module);
     if (rv == CKR_OK)
         ending_first(&module->end_follows_start, modules_end);
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
@@ -265,8 +278,10 @@ void module_stay(struct module *module)
 
 void module_lost(struct module *module, unsigned long life)
 {
-    if (module_ready(module) && life == atomic_load(&module->life))
-        module_down(module, MODULE_DOWN);
+    if (!module_ready(module) || life != atomic_load(&module->life))
+        return;
+    atomic_store(&module->ours, false);
+    module_down(module, MODULE_DOWN);
 }
 
 #define RESTART_INTERVAL_MS 500
@@ -307,8 +322,8 @@ static bool finalise_and_initialise(struct module *module)
     clear = gate_clear();
     if (clear) {
         log_line("%s: finalising it and initialising it again", module->path);
-        (void)P11_CALL(module, C_Finalize, NULL);
-        rv = initialise(module, &module->ours);
+        finalise(module);
+        rv = initialise(module);
         lock_take();
         module->restarted = clock_ms();
         lock_release();
@@ -341,6 +356,19 @@ void module_restart(struct module *module, const struct slot *slot)
     call_named(name); /* an error message is about what failed */
 }
 
+#define RENEWAL_INTERVAL_MS 1000
+
+void module_renew(struct module *module)
+{
+    bool due;
+
+    lock_take();
+    due = clock_ms() - module->started >= RENEWAL_INTERVAL_MS;
+    lock_release();
+    if (due)
+        module_restart(module, NULL);
+}
+
 /* Under the lock: whether this was the last user of a module that this process started. */
 static bool module_leave(struct module *module)
 {
@@ -361,7 +389,7 @@ void module_close(struct module *module, bool touch)
         return;
     module->tenant->leave(module, !module->ours);
     if (module->ours)
-        (void)P11_CALL(module, C_Finalize, NULL);
+        finalise(module);
     module_settle(module, MODULE_DOWN);
 }
 

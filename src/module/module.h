@@ -43,6 +43,8 @@ struct module {
     const struct module_tenant *tenant;
     atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
     pthread_mutex_t serial_lock;
+    atomic_bool ours;  /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
+                          the gate, or by who finds the module finalised */
     atomic_bool ended; /* finalised for the end of the process: no call any more */
     atomic_flag end_follows_start, end_follows_login;
     _Atomic(enum module_state) state; /* changed under the lock, as the next */
@@ -51,13 +53,13 @@ struct module {
 
     /* under the lock (module/lock.h) */
     unsigned users;
-    bool ours;  /* our C_Initialize succeeded, so C_Finalize is ours as well */
     bool stays; /* and yet it is left initialised (module_stay) */
     pthread_cond_t changed;
     struct slot *slots;        /* token/slot.h */
     struct token_list *tokens; /* token/tokens.h; NULL until C_GetSlotList was answered */
     bool listed;               /* C_GetSlotList was answered since the start */
     uint64_t restarted;        /* clock_ms of the last module_restart */
+    uint64_t started;          /* clock_ms of the last C_Initialize */
     CK_INFO info;              /* C_GetInfo, once has_info is set */
     bool has_info;
 };
@@ -93,6 +95,10 @@ void module_stay(struct module *module);
  * another thread just did this, where a session stays in use, where a call does not come back, or
  * where another token in use answers: its session objects would be gone. */
 void module_restart(struct module *module, const struct slot *slot);
+
+/* The same for who found no token that fits, where the last C_Initialize is a second ago: some
+ * modules look for tokens then and never again. */
+void module_renew(struct module *module);
 
 /* Lets go. The last user's sessions are closed and the module finalised, unless touch is false
  * (too much of the process has ended), the module stays, or the program had initialised it before

@@ -201,6 +201,7 @@ static CK_RV list(struct scan *scan)
     scan->again = false;
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';
+    scan->life = atomic_load(&scan->module->life);
     rv = RETRYING(scan, slots_list(scan->module, &scan->ids, &scan->count));
     if (rv != CKR_OK)
         return rv;
@@ -241,6 +242,34 @@ static CK_RV begin(struct scan *scan)
     return listed ? CKR_OK : list(scan);
 }
 
+/* Lists the slots of a module that is in another life than when they were listed. */
+static bool list_anew(struct scan *scan)
+{
+    if (scan->life == atomic_load(&scan->module->life))
+        return false;
+    scan->failure = CKR_OK;
+    return RETRYING(scan, module_start(scan->module)) == CKR_OK && list(scan) == CKR_OK;
+}
+
+bool scan_renew(struct scan *scan)
+{
+    if (scan->renewed || (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED))
+        return false;
+    scan->renewed = true;
+    module_restart(scan->module, NULL);
+    return list_anew(scan);
+}
+
+/* The same where no token fits. */
+static bool renew_for_none(struct scan *scan)
+{
+    if (scan->renewed || scan->matched != 0 || scan->failure != CKR_OK)
+        return false;
+    scan->renewed = true;
+    module_renew(scan->module);
+    return list_anew(scan);
+}
+
 CK_RV scan_next(struct scan *scan, struct slot **out)
 {
     CK_RV rv = CKR_OK;
@@ -255,6 +284,8 @@ CK_RV scan_next(struct scan *scan, struct slot **out)
     }
     if (rv == CKR_OK && *out == NULL && scan->stage == SCAN_LISTED)
         *out = next_listed(scan);
+    if (rv == CKR_OK && *out == NULL && scan->stage == SCAN_LISTED && renew_for_none(scan))
+        *out = next_listed(scan);
     return rv;
 }
 
@@ -263,16 +294,6 @@ bool scan_widen(struct scan *scan)
     if (scan->stage != SCAN_KNOWN)
         return false;
     return list(scan) == CKR_OK;
-}
-
-bool scan_renew(struct scan *scan)
-{
-    if (scan->renewed || (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED))
-        return false;
-    scan->renewed = true;
-    scan->failure = CKR_OK;
-    module_restart(scan->module, NULL);
-    return RETRYING(scan, module_start(scan->module)) == CKR_OK && list(scan) == CKR_OK;
 }
 
 void scan_end(struct scan *scan)

@@ -17,12 +17,13 @@ struct scan {
     struct slot *known; /* SCAN_KNOWN: the next one to look at */
     CK_SLOT_ID *ids;    /* SCAN_LISTED */
     CK_ULONG count, next;
-    bool all;         /* scan_all */
-    CK_ULONG failed;  /* of ids, at their front: slots that are looked at again after the others */
-    bool again;       /* they are being looked at */
-    bool renewed;     /* scan_renew was tried */
-    unsigned matched; /* tokens given out */
-    CK_RV failure;    /* of the first slot that could not be looked at, or CKR_OK */
+    bool all;        /* scan_all */
+    CK_ULONG failed; /* of ids, at their front: slots that are looked at again after the others */
+    bool again;      /* they are being looked at */
+    bool renewed;    /* scan_renew was tried */
+    unsigned long life; /* of the module, when its slots were listed */
+    unsigned matched;   /* tokens given out */
+    CK_RV failure;      /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
     bool uninitialized;       /* a token that fits is not initialised */
     char seen[SCAN_SEEN_MAX]; /* the labels of the tokens that were looked at: "'a', 'b'" */
@@ -34,7 +35,9 @@ void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
 /* Before the first scan_next: the slots are listed anew, also where tokens are known. */
 void scan_all(struct scan *scan);
 
-/* The next token that fits, or NULL at the end. */
+/* The next token that fits, or NULL at the end. Where none does, the module is initialised anew
+ * before that, at most once a second, where nobody loses by that (module_renew): it may not have
+ * seen the tokens that came since. */
 CK_RV scan_next(struct scan *scan, struct slot **out);
 
 /* Whether every slot that was listed had its turn: what comes now are those that failed in it, once
@@ -47,7 +50,7 @@ bool scan_widen(struct scan *scan);
 
 /* When the module does not know its own tokens: finalises it and initialises it again, where nobody
  * loses by that (module_restart), and goes on with all slots. Once in a scan; true when it was
- * done. */
+ * done, by this thread or another. */
 bool scan_renew(struct scan *scan);
 
 void scan_end(struct scan *scan);

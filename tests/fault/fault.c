@@ -33,7 +33,8 @@
  * C_Initialize, which it does not apply to
  *
  * and "sessions N" lets no more than N be open, "token-flags HEX" and "slot-flags HEX" add these
- * flags to what C_GetTokenInfo and C_GetSlotInfo say, "token-flags HEX LABEL" of one token. "hide
+ * flags to what C_GetTokenInfo and C_GetSlotInfo say, "token-flags HEX LABEL" of one token. "lacks
+ * FUNCTION" has NULL in the function list, for calls that begin after it. "hide
  * HEX" is a mechanism that the token does not have, and with "unpadded" it decrypts with
  * CKM_RSA_PKCS as if it were CKM_RSA_X_509: it leaves the padding on. An ANSWER may also be a
  * number, 0x and hexadecimal digits. The file that FAULT_COUNTS names says at the end of the
@@ -152,6 +153,7 @@ static bool removed;
 static char flags_label[33]; /* whose flags; "": those of all */
 static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
 static bool unpadded;
+static bool lacks[FUNCTIONS];
 static struct timespec control_time;
 static void (*callback)(void);
 static bool by_token;                 /* a rule is */
@@ -324,6 +326,19 @@ static bool parse_rule(char *line, struct rule *rule)
     return rule->first != 0;
 }
 
+static bool add_lack(const char *line)
+{
+    char name[32];
+    unsigned function;
+
+    if (sscanf(line, "lacks %31s", name) != 1 || !find_function(name, &function) || function == ANY)
+        return false;
+    lacks[function] = true;
+    return true;
+}
+
+static void list_functions(void);
+
 /* Under the lock. A mistake in a test must not look like a token that works. */
 static void set_rules(const char *text)
 {
@@ -336,13 +351,15 @@ static void set_rules(const char *text)
     flags_label[0] = '\0';
     hidden = CKM_VENDOR_DEFINED;
     unpadded = false;
+    memset(lacks, 0, sizeof(lacks));
     for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
          line = strtok_r(NULL, ";\n", &rest)) {
         line += strspn(line, " \t");
         if (*line == '\0' || sscanf(line, "sessions %ld", &sessions_most) == 1 ||
             sscanf(line, "token-flags %lx %32s", &token_flags, flags_label) >= 1 ||
             sscanf(line, "slot-flags %lx", &slot_flags) == 1 ||
-            sscanf(line, "hide %lx", &hidden) == 1 || (unpadded |= strcmp(line, "unpadded") == 0))
+            sscanf(line, "hide %lx", &hidden) == 1 || (unpadded |= strcmp(line, "unpadded") == 0) ||
+            add_lack(line))
             continue;
         if (rule_count == RULES || !parse_rule(line, &rules[rule_count++])) {
             (void)fprintf(stderr, "fault: not a rule: %s\n", line);
@@ -350,6 +367,7 @@ static void set_rules(const char *text)
         }
     }
     free(copy);
+    list_functions();
 }
 
 /* Under the lock */
@@ -866,12 +884,26 @@ static ck_rv_t decrypt_init(ck_session_handle_t session, struct ck_mechanism *me
     return fault_C_DecryptInit(session, &with, key);
 }
 
-static struct ck_function_list faulty = {
+static struct ck_function_list complete = {
     .version = { 2, 40 },
 #define F(name, parameters, arguments) .name = fault_##name,
 #include "functions.h"
 #undef F
 };
+
+/* Whoever calls meanwhile finds each function as it was, or as it will be. */
+static struct ck_function_list faulty;
+
+/* Under the lock */
+static void list_functions(void)
+{
+    faulty.version = complete.version;
+    faulty.C_GetFunctionList = C_GetFunctionList;
+#define F(name, parameters, arguments)                                                             \
+    __atomic_store_n(&faulty.name, lacks[INDEX_##name] ? NULL : complete.name, __ATOMIC_RELAXED);
+#include "functions.h"
+#undef F
+}
 
 static void open_real(void)
 {
@@ -885,19 +917,19 @@ static void open_real(void)
         real = NULL;
     if (real != NULL)
         place_tokens();
-    faulty.C_GetFunctionList = C_GetFunctionList;
-    faulty.C_GetSlotList = get_slot_list;
-    faulty.C_GetTokenInfo = get_token_info;
-    faulty.C_GetSlotInfo = get_slot_info;
-    faulty.C_GetMechanismInfo = get_mechanism_info;
-    faulty.C_DecryptInit = decrypt_init;
-    faulty.C_FindObjects = find_objects;
-    faulty.C_GetAttributeValue = get_attribute_value;
-    faulty.C_Sign = work_C_Sign;
-    faulty.C_SignFinal = sign_final;
-    faulty.C_Encrypt = work_C_Encrypt;
-    faulty.C_Decrypt = work_C_Decrypt;
+    complete.C_GetSlotList = get_slot_list;
+    complete.C_GetTokenInfo = get_token_info;
+    complete.C_GetSlotInfo = get_slot_info;
+    complete.C_GetMechanismInfo = get_mechanism_info;
+    complete.C_DecryptInit = decrypt_init;
+    complete.C_FindObjects = find_objects;
+    complete.C_GetAttributeValue = get_attribute_value;
+    complete.C_Sign = work_C_Sign;
+    complete.C_SignFinal = sign_final;
+    complete.C_Encrypt = work_C_Encrypt;
+    complete.C_Decrypt = work_C_Decrypt;
     (void)pthread_mutex_lock(&lock);
+    list_functions();
     if (text != NULL)
         set_rules(text);
     (void)pthread_mutex_unlock(&lock);

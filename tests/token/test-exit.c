@@ -3,12 +3,15 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
 
 #define EXIT_CODE 42
 
@@ -106,6 +109,58 @@ static void end_in_a_call(void)
     fault("C_Sign 1 1 - callback");
     (void)key_signs(libctx, key);
     must(false);
+}
+
+/* A thread that has a session and is in no call: it asks somebody for the PIN. */
+static atomic_bool asked;
+
+static int wait_for_pin(UI *ui, UI_STRING *string)
+{
+    (void)ui, (void)string;
+    atomic_store(&asked, true);
+    while (atomic_load(&asked))
+        pause();
+    return 0;
+}
+
+static void *ask_for_pin(void *arg)
+{
+    UI_METHOD *method = UI_create_method("a person");
+    OSSL_STORE_CTX *store;
+
+    (void)UI_method_set_reader(method, wait_for_pin);
+    store = OSSL_STORE_open_ex("pkcs11:token=soft;object=p256;type=private", arg, NULL, method,
+                               NULL, NULL, NULL, NULL);
+    (void)OSSL_STORE_load(store);
+    return NULL;
+}
+
+static void *look_for_public(void *arg)
+{
+    (void)key_load(arg, "p384", "public");
+    return NULL;
+}
+
+/* Another thread waits for that session, to start the module anew. */
+static void end_while_it_restarts(void)
+{
+    pthread_t threads[2];
+
+    libctx = libctx_new_faulty("# no token-pin\npkcs11-log = none\npkcs11-retry-ms = 5000\n");
+    must(key_load(libctx, "p256", "public") != NULL);
+    must(pthread_create(&threads[0], NULL, ask_for_pin, libctx) == 0);
+    while (!atomic_load(&asked))
+        usleep(1000);
+    fault("C_FindObjectsInit 1 * CKR_DEVICE_ERROR; C_OpenSession 1 * CKR_DEVICE_ERROR");
+    must(pthread_create(&threads[1], NULL, look_for_public, libctx) == 0);
+    usleep(300000);
+}
+
+static void test_exit_while_it_restarts(void **state)
+{
+    (void)state;
+    must_end(end_while_it_restarts, 1);
+    assert_int_equal(counted("C_Initialize"), 1);
 }
 
 static void test_exit_finalises(void **state)
@@ -261,6 +316,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exit_finalises),
+        cmocka_unit_test(test_exit_while_it_restarts),
         cmocka_unit_test(test_exit_leaves_alone),
         cmocka_unit_test(test_exit_of_a_child),
         cmocka_unit_test(test_exit_handlers),

@@ -337,6 +337,34 @@ static void test_generate_with_one_session(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A token that makes a pair and says that it failed: what it left goes before another way is tried,
+ * and where it cannot be told from somebody else's, there is no other try. */
+static void test_generate_leaves_nothing(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-log = none\n");
+    EVP_PKEY *key;
+    char error[600];
+
+    (void)state;
+    fault("C_GenerateKeyPair 1 1 CKR_GENERAL_ERROR after");
+    key = generate(libctx, 4, "pkcs11:token=soft;object=swept", NULL, NULL);
+    if (key == NULL)
+        fail_msg("%s", last_error(error, sizeof(error)));
+    EVP_PKEY_free(key);
+    assert_int_equal(object_count(libctx, "pkcs11:token=soft;object=swept"), 2);
+    fault("C_GenerateKeyPair 1 1 CKR_GENERAL_ERROR after");
+    assert_null(generate(libctx, 4, "pkcs11:token=soft;object=swept-id;id=%AB%CD", NULL, NULL));
+    assert_int_equal(object_count(libctx, "pkcs11:token=soft;object=swept-id"), 2);
+    fault("C_GenerateKeyPair 1 1 CKR_GENERAL_ERROR");
+    key = generate(libctx, 4, "pkcs11:token=soft;object=other-id;id=%AB%CE", NULL, NULL);
+    if (key == NULL)
+        fail_msg("%s", last_error(error, sizeof(error)));
+    fault("");
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    OSSL_LIB_CTX_free(libctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_generate_session_keys),
         cmocka_unit_test(test_generate_many_session_keys),
         cmocka_unit_test(test_generate_with_one_session),
+        cmocka_unit_test(test_generate_leaves_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

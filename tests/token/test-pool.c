@@ -33,8 +33,8 @@ static void must_sign(EVP_PKEY *key)
         fail_msg("%s", last_error(error, sizeof(error)));
 }
 
-/* A session key, P-256, on the token soft. */
-static EVP_PKEY *session_key(void)
+/* A session key, P-256, on the token soft; or NULL. */
+static EVP_PKEY *session_key_or_none(void)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
     char uri[] = "pkcs11:token=soft", yes[] = "yes", group[] = "P-256";
@@ -45,13 +45,22 @@ static EVP_PKEY *session_key(void)
         OSSL_PARAM_END,
     };
     EVP_PKEY *key = NULL;
-    char error[600];
 
     assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
     assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
     if (EVP_PKEY_generate(ctx, &key) != 1)
-        fail_msg("%s", last_error(error, sizeof(error)));
+        key = NULL;
     EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static EVP_PKEY *session_key(void)
+{
+    EVP_PKEY *key = session_key_or_none();
+    char error[600];
+
+    if (key == NULL)
+        fail_msg("%s", last_error(error, sizeof(error)));
     return key;
 }
 
@@ -567,6 +576,114 @@ static void test_pool_copy_for_copy(void **state)
     end(NULL);
 }
 
+/* A copy that the token does not know any more, so it says, is not left there. */
+static void test_pool_copy_lost(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS);
+    key = load("p256");
+    calls_reset();
+    for (int n = 0; n < 5; n++)
+        must_sign(key);
+    assert_int_equal(calls("C_CopyObject"), 1);
+    fault("C_SignInit 1 1 CKR_KEY_HANDLE_INVALID");
+    must_sign(key);
+    fault("");
+    assert_int_equal(calls("C_DestroyObject"), 1);
+    EVP_PKEY_free(key);
+    assert_int_equal(calls("C_DestroyObject"), calls("C_CopyObject"));
+    end(NULL);
+}
+
+/* A module that looks for tokens when it is initialised only: those that come later are seen all
+ * the same, and the search costs a second no more than one start anew. Where a token is in use,
+ * nobody who looks for another disturbs it. */
+static void test_pool_token_comes_late(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty("pkcs11-log = none\n");
+    fault("C_GetSlotList 1 * - count=0");
+    assert_null(key_load(libctx, "p256", "private"));
+    assert_int_equal(calls("C_Initialize"), 1); /* it is just up */
+    fault("C_GetSlotList 1 * - count=0 until-restart");
+    usleep(1050000);
+    for (int n = 0; n < 20; n++)
+        EVP_PKEY_free(key_load_uri(libctx, "pkcs11:token=nowhere;object=none"));
+    assert_int_equal(calls("C_Initialize"), 2);
+    key = load("p256");
+    must_sign(key);
+    fault("");
+    usleep(1050000);
+    assert_null(key_load_uri(libctx, "pkcs11:token=nowhere;object=none"));
+    assert_int_equal(calls("C_Initialize"), 2);
+    must_sign(key);
+    end(key);
+}
+
+/* A module whose list of functions has holes. */
+static void test_pool_functions_lacking(void **state)
+{
+    static const char *const functions[] = {
+        "C_GetInfo",
+        "C_GetSlotList",
+        "C_GetSlotInfo",
+        "C_GetTokenInfo",
+        "C_OpenSession",
+        "C_GetMechanismInfo",
+        "C_Login",
+        "C_FindObjectsInit",
+        "C_FindObjects",
+        "C_FindObjectsFinal",
+        "C_GetAttributeValue",
+        "C_SetAttributeValue",
+        "C_CopyObject",
+        "C_DestroyObject",
+        "C_GenerateKeyPair",
+        "C_DeriveKey",
+        "C_SignInit",
+        "C_Sign",
+        "C_SignUpdate",
+        "C_SignFinal",
+        "C_VerifyInit",
+        "C_Verify",
+        "C_EncryptInit",
+        "C_Encrypt",
+        "C_DecryptInit",
+        "C_Decrypt",
+        "C_GenerateRandom",
+        "C_GetSessionInfo",
+        "C_CloseSession",
+        "C_Finalize",
+        "C_Initialize",
+    };
+    char rule[64], error[600];
+    EVP_PKEY *key, *own;
+
+    (void)state;
+    for (size_t f = 0; f < COUNT_OF(functions); f++) {
+        bool works = true;
+
+        (void)snprintf(rule, sizeof(rule), "lacks %s", functions[f]);
+        fault(rule);
+        libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-retry-ms = 0\n");
+        key = key_load(libctx, "p256", "private");
+        for (int n = 0; key != NULL && works && n < 4; n++)
+            works = key_signs(libctx, key);
+        own = key != NULL && works ? session_key_or_none() : NULL;
+        if ((key == NULL || own == NULL) &&
+            (strstr(last_error(error, sizeof(error)), functions[f]) == NULL ||
+             strstr(error, "does not have th") == NULL))
+            fail_msg("without %s: %s", functions[f], error);
+        EVP_PKEY_free(own);
+        end(key);
+    }
+    fault("");
+}
+
 static void make_second(void)
 {
     assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
@@ -590,6 +707,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_sessions_of_program),
     cmocka_unit_test(test_pool_late_answer),
     cmocka_unit_test(test_pool_copy_for_copy),
+    cmocka_unit_test(test_pool_copy_lost),
+    cmocka_unit_test(test_pool_token_comes_late),
+    cmocka_unit_test(test_pool_functions_lacking),
 };
 
 /* test-pool [NAME]: all, or the one of this name */
