@@ -26,7 +26,7 @@ bool bytes_equal(const struct bytes *a, const struct bytes *b)
     return bytes_are(a, b->data, b->len);
 }
 
-void bytes_clear(struct bytes *b)
+void bytes_free(struct bytes *b)
 {
     OPENSSL_free(b->data);
     *b = (struct bytes){ NULL, 0 };

@@ -31,7 +31,12 @@ bool bytes_equal(const struct bytes *a, const struct bytes *b);
 bool bytes_are(const struct bytes *a, const void *data, size_t len);
 
 /* Frees what b holds and leaves it "none". */
-void bytes_clear(struct bytes *b);
+void bytes_free(struct bytes *b);
+static inline void bytes_clear(struct bytes *b)
+{
+    if (b->data != NULL)
+        bytes_free(b);
+}
 
 /* The same for what may be a secret: it is wiped first. */
 void bytes_wipe(struct bytes *b);

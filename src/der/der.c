@@ -25,9 +25,11 @@ void der_bytes(struct der_writer *writer, struct view bytes)
 
 static void der_byte(struct der_writer *writer, size_t byte)
 {
-    uint8_t one = (uint8_t)byte;
-
-    der_bytes(writer, (struct view){ &one, 1 });
+    if (writer->failed || writer->position == writer->start) {
+        writer->failed = true;
+        return;
+    }
+    *--writer->position = (uint8_t)byte;
 }
 
 /* X.690 §8.1.3, §10.1: the shortest form. */

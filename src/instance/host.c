@@ -12,8 +12,10 @@ bool host_begin(struct host *host, const OSSL_CORE_HANDLE *handle, const OSSL_DI
 
 void host_end(struct host *host)
 {
-    for (size_t i = 0; i < DIGESTS; i++)
+    for (size_t i = 0; i < DIGESTS; i++) {
+        md_ctx_release(atomic_exchange(&host->spare[i], NULL));
         md_release(atomic_exchange(&host->md[i], NULL));
+    }
     libctx_release(host->libctx);
     host->libctx = NULL;
 }
@@ -26,6 +28,11 @@ static EVP_MD *md_fetch(const struct host *host, const struct digest *digest, co
     return EVP_MD_fetch(host->libctx, digest_name(digest, name, sizeof(name)), propq);
 }
 
+static bool has_properties(const char *propq)
+{
+    return propq != NULL && propq[0] != '\0';
+}
+
 EVP_MD *host_md(struct host *host, const struct digest *digest, const char *propq)
 {
     _Atomic(EVP_MD *) *cached = &host->md[digest - digests];
@@ -33,7 +40,7 @@ EVP_MD *host_md(struct host *host, const struct digest *digest, const char *prop
 
     if (libcrypto_ended())
         return NULL;
-    if (propq != NULL && propq[0] != '\0')
+    if (has_properties(propq))
         return md_fetch(host, digest, propq);
     md = atomic_load(cached);
     if (md == NULL) {
@@ -44,4 +51,42 @@ EVP_MD *host_md(struct host *host, const struct digest *digest, const char *prop
         }
     }
     return md != NULL && EVP_MD_up_ref(md) ? md : NULL;
+}
+
+EVP_MD_CTX *host_hash_begin(struct host *host, const struct digest *digest, const char *propq)
+{
+    _cleanup_(md_scoped) EVP_MD *md = host_md(host, digest, propq);
+    _cleanup_(md_ctx_scoped) EVP_MD_CTX *ctx = md != NULL ? EVP_MD_CTX_new() : NULL;
+
+    return ctx != NULL && EVP_DigestInit_ex2(ctx, md, NULL) == 1 ? MOVE(ctx) : NULL;
+}
+
+/* Keeps ctx for the next message, with nothing of the last one in it; or lets go of it. */
+static void hash_spare(EVP_MD_CTX *ctx, _Atomic(EVP_MD_CTX *) *spare)
+{
+    EVP_MD_CTX *none = NULL;
+
+    if (EVP_DigestInit_ex2(ctx, NULL, NULL) != 1 ||
+        !atomic_compare_exchange_strong(spare, &none, ctx))
+        md_ctx_release(ctx);
+}
+
+bool host_hash(struct host *host, const struct digest *digest, const char *propq,
+               struct view message, uint8_t *out)
+{
+    _Atomic(EVP_MD_CTX *) *spare = &host->spare[digest - digests];
+    bool any = !has_properties(propq) && !libcrypto_ended();
+    EVP_MD_CTX *ctx = any ? atomic_exchange(spare, NULL) : NULL;
+    unsigned len = 0;
+    bool ok;
+
+    if (ctx == NULL)
+        ctx = host_hash_begin(host, digest, propq);
+    ok = ctx != NULL && EVP_DigestUpdate(ctx, message.data, message.len) == 1 &&
+         EVP_DigestFinal_ex(ctx, out, &len) == 1 && len == digest->size;
+    if (ok && any)
+        hash_spare(ctx, spare);
+    else
+        md_ctx_release(ctx);
+    return ok;
 }

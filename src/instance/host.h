@@ -18,6 +18,7 @@
 struct host {
     OSSL_LIB_CTX *libctx;
     _Atomic(EVP_MD *) md[DIGESTS];
+    _Atomic(EVP_MD_CTX *) spare[DIGESTS]; /* at the beginning of a message, for the next one */
 };
 
 /* For OSSL_provider_init: a provider can have one child context only, and this is the one moment
@@ -28,5 +29,13 @@ void host_end(struct host *host);
 /* The implementation of digest that the application's properties and propq (may be NULL) choose.
  * The caller frees it. */
 EVP_MD *host_md(struct host *host, const struct digest *digest, const char *propq);
+
+/* A new context with it, for a message in pieces. NULL when libcrypto fails. */
+EVP_MD_CTX *host_hash_begin(struct host *host, const struct digest *digest, const char *propq);
+
+/* The digest of a message that is there whole. out: digest->size bytes. False when libcrypto fails.
+ */
+bool host_hash(struct host *host, const struct digest *digest, const char *propq,
+               struct view message, uint8_t *out);
 
 #endif

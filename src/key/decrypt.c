@@ -69,12 +69,13 @@ struct outcome {
 static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, struct view in,
                          uint8_t *out, struct outcome *outcome)
 {
+    struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
     struct cipher_request kept = request != NULL ? *request : (struct cipher_request){ 0 };
     CK_RV rv;
 
     *outcome = (struct outcome){ .mechanism = CKM_RSA_PKCS_OAEP, .refused = true };
-    operation = operation_new(key, in, kept.label, key_signature_max(key));
+    operation = operation_begin(&place, key, in, kept.label, key_signature_max(key));
     if (operation == NULL)
         return CKR_HOST_MEMORY;
     kept.label = operation->extra;

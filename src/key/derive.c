@@ -100,6 +100,7 @@ static bool peer_is_fit(const struct key *key, struct key *peer)
 
 bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len)
 {
+    struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
     const struct view nothing = { NULL, 0 };
     const CK_MECHANISM_TYPE type = cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE;
@@ -110,9 +111,9 @@ bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, 
     if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type) ||
         !peer_is_fit(key, peer))
         return false;
-    operation =
-        operation_new(key, nothing, derive_public_data(view_bytes(&peer->point), der, sizeof(der)),
-                      curve_field_bytes(key->curve));
+    operation = operation_begin(&place, key, nothing,
+                                derive_public_data(view_bytes(&peer->point), der, sizeof(der)),
+                                curve_field_bytes(key->curve));
     if (operation == NULL)
         return false;
     operation->out.exact = true;

@@ -46,7 +46,8 @@ static void operation_release(struct operation *operation)
         provider_let_go(provider, operation->generation);
     }
     bell_release(operation->bell);
-    OPENSSL_free(operation);
+    if (!operation->in_place)
+        OPENSSL_free(operation);
 }
 
 /* The ASYNC_WAIT_CTX goes, and with it the job that was given up. */
@@ -132,37 +133,64 @@ static struct view keep(struct view view, uint8_t **room)
     return kept;
 }
 
-struct operation *operation_new(struct key *key, struct view in, struct view extra, size_t out_size)
+static struct operation *in_place(struct operation_place *place)
 {
-    struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
-    size_t copies = bell != NULL ? in.len + extra.len + CALL_DETAIL_MAX : 0;
-    struct operation *operation = OPENSSL_malloc(sizeof(*operation) + out_size + copies);
-    uint8_t *room;
+    memset(&place->operation, 0, sizeof(place->operation));
+    place->operation.out.data = place->room;
+    place->operation.in_place = true;
+    return &place->operation;
+}
+
+/* With so many bytes behind it, the first of which are for the result. */
+static struct operation *on_heap(struct key *key, size_t behind)
+{
+    struct operation *operation = OPENSSL_malloc(sizeof(*operation) + behind);
 
     if (operation == NULL) {
         error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
-        bell_release(bell);
         return NULL;
     }
     memset(operation, 0, sizeof(*operation));
+    operation->out.data = (uint8_t *)(operation + 1);
+    return operation;
+}
+
+/* Nothing in the job's memory is needed any more, and what is needed stays. */
+static void outlive_job(struct operation *operation)
+{
+    uint8_t *room = operation->out.data + operation->out.size;
+
+    operation->in = keep(operation->in, &room);
+    operation->extra = keep(operation->extra, &room);
+    operation->detail = (char *)room;
+    operation->in_job = true;
+    (void)key_ref(operation->key);
+    operation->generation = provider_hold(operation->key->provider);
+}
+
+struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
+                                  struct view extra, size_t out_size)
+{
+    struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
+    size_t copies = bell != NULL ? in.len + extra.len + CALL_DETAIL_MAX : 0;
+    struct operation *operation = bell == NULL && out_size <= OPERATION_ROOM
+                                      ? in_place(place)
+                                      : on_heap(key, out_size + copies);
+
+    if (operation == NULL) {
+        bell_release(bell);
+        return NULL;
+    }
     operation->key = key;
     operation->in = in;
     operation->extra = extra;
-    room = (uint8_t *)(operation + 1);
-    operation->out = (struct room){ .data = room, .size = out_size };
+    operation->out.size = out_size;
+    memset(operation->out.data, 0, out_size);
     operation->bell = bell;
     operation->pins = key_pins(key);
     atomic_init(&operation->holders, 1);
-    memset(room, 0, out_size);
-    room += out_size;
-    if (bell == NULL)
-        return operation;
-    operation->in = keep(in, &room);
-    operation->extra = keep(extra, &room);
-    operation->detail = (char *)room;
-    operation->in_job = true;
-    (void)key_ref(key);
-    operation->generation = provider_hold(key->provider);
+    if (bell != NULL)
+        outlive_job(operation);
     return operation;
 }
 

@@ -35,6 +35,7 @@ struct operation {
 
     /* operation.c */
     object_task *task;
+    bool in_place;     /* in its caller's memory */
     bool in_job;       /* then key is held, and the provider outlives it */
     struct bell *bell; /* of the job; NULL outside of one */
     atomic_uint holders;
@@ -46,12 +47,20 @@ struct operation {
     char *detail; /* in a job: CALL_DETAIL_MAX bytes */
 };
 
+/* Where an operation outside of a job is, if its result is no longer than this. */
+#define OPERATION_ROOM 512
+
+struct operation_place {
+    struct operation operation;
+    uint8_t room[OPERATION_ROOM];
+};
+
 /* An operation with key, which must have a private half, on in and extra, with room for out_size
- * bytes of result. in and extra have to last only as long as the caller waits for
+ * bytes of result. place, in and extra have to last only as long as the caller waits for
  * operation_run. The caller fills the mechanism, with what operation->extra points to, and ends it
  * with _cleanup_(operation_end). NULL, with an error raised, when memory is short. */
-struct operation *operation_new(struct key *key, struct view in, struct view extra,
-                                size_t out_size);
+struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
+                                  struct view extra, size_t out_size);
 
 /* Runs task (with the operation for its arg) on the key's object and waits for it: with the thread
  * blocked or, in a job, with the job paused. */

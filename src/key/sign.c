@@ -41,28 +41,24 @@ static CK_RV sign(struct session *session, struct handle handle, void *arg)
 
 bool key_takes_hash(const struct key *key, const struct sign_request *request)
 {
-    struct sign_mechanism mechanism;
-
-    sign_mechanism_hashed(request, &mechanism);
-    return key->object == NULL || object_allows(key->object, mechanism.ck.mechanism);
+    return key->object == NULL || object_allows(key->object, sign_type_hashed(request));
 }
 
 bool key_allows_pss(const struct key *key, const struct digest *digest)
 {
     struct sign_request request = { .scheme = SIGN_RSA_PSS, .digest = digest, .mgf1 = digest };
-    struct sign_mechanism mechanism;
+    CK_MECHANISM_TYPE on_token = sign_type_token(&request);
 
-    return key_takes_hash(key, &request) || (sign_mechanism_token(&request, &mechanism) &&
-                                             object_allows(key->object, mechanism.ck.mechanism));
+    return key_takes_hash(key, &request) ||
+           (on_token != SIGN_NO_MECHANISM && object_allows(key->object, on_token));
 }
 
 bool key_token_hashes(struct key *key, const struct sign_request *request)
 {
-    struct sign_mechanism mechanism;
+    CK_MECHANISM_TYPE type = sign_type_token(request);
 
-    return key->object != NULL && sign_mechanism_token(request, &mechanism) &&
-           object_allows(key->object, mechanism.ck.mechanism) &&
-           slot_has_mechanism(key->object->slot, mechanism.ck.mechanism, CKF_SIGN);
+    return key->object != NULL && type != SIGN_NO_MECHANISM && object_allows(key->object, type) &&
+           slot_has_mechanism(key->object->slot, type, CKF_SIGN);
 }
 
 /* Brings what the token returned into OpenSSL's form. */
@@ -85,23 +81,10 @@ static bool signature_finish(const struct operation *operation, uint8_t *signatu
     return false;
 }
 
-static bool mechanism_make(const struct sign_request *request, enum sign_column column,
-                           struct sign_mechanism *out)
+/* Brings a digest into the form that the mechanism wants, in input. */
+static bool data_make(struct key *key, const struct sign_request *request, enum sign_column column,
+                      struct view *data, uint8_t *input)
 {
-    if (column == SIGN_TOKEN_HASHES)
-        return sign_mechanism_token(request, out);
-    sign_mechanism_hashed(request, out);
-    return true;
-}
-
-bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
-                    struct sign_mechanism *mechanism, struct view *data, uint8_t *input)
-{
-    if (!mechanism_make(request, column, mechanism)) {
-        error_raise(&key->provider->core, REASON_UNSUPPORTED,
-                    "PKCS#11 has no mechanism that hashes with this digest");
-        return false;
-    }
     if (column == SIGN_TOKEN_HASHES)
         return true;
     data->len = sign_input(request, key->curve, *data, input);
@@ -110,6 +93,27 @@ bool key_sign_input(struct key *key, const struct sign_request *request, enum si
         return true;
     error_raise(&key->provider->core, REASON_PARAMETER, "the data to sign is empty or too long");
     return false;
+}
+
+static bool mechanism_make(struct key *key, const struct sign_request *request,
+                           enum sign_column column, struct sign_mechanism *out)
+{
+    if (column == SIGN_HASHED_BEFORE) {
+        sign_mechanism_hashed(request, out);
+        return true;
+    }
+    if (sign_mechanism_token(request, out))
+        return true;
+    error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                "PKCS#11 has no mechanism that hashes with this digest");
+    return false;
+}
+
+bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
+                    struct sign_mechanism *mechanism, struct view *data, uint8_t *input)
+{
+    return mechanism_make(key, request, column, mechanism) &&
+           data_make(key, request, column, data, input);
 }
 
 /* The bytes that C_Sign returns: RSA as many as the modulus has, ECDSA twice as many as the order
@@ -122,9 +126,11 @@ static size_t raw_signature_len(const struct key *key)
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len)
 {
+    struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
+    CK_MECHANISM_TYPE type =
+        column == SIGN_TOKEN_HASHES ? sign_type_token(request) : sign_type_hashed(request);
     struct sign_request kept = *request;
-    struct sign_mechanism mechanism;
     uint8_t input[SIGN_INPUT_MAX];
     CK_RV rv;
 
@@ -132,27 +138,30 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
         error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
         return false;
     }
-    if (!key_sign_input(key, request, column, &mechanism, &data, input) ||
-        !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", mechanism.ck.mechanism))
+    if (!data_make(key, request, column, &data, input) ||
+        !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", type))
         return false;
-    operation = operation_new(key, data, request->context, raw_signature_len(key));
+    operation = operation_begin(&place, key, data, request->context, raw_signature_len(key));
     if (operation == NULL)
         return false;
     operation->out.exact = true;
     kept.context = operation->extra;
-    (void)mechanism_make(&kept, column, &operation->mechanism.sign);
+    if (!mechanism_make(key, &kept, column, &operation->mechanism.sign))
+        return false;
     rv = operation_run(operation, sign);
     if (rv != CKR_OK)
-        return key_failed(key, "sign", mechanism.ck.mechanism, rv);
+        return key_failed(key, "sign", type, rv);
     return signature_finish(operation, signature, len);
 }
 
 CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size_t *len)
 {
+    struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
     CK_RV rv;
 
-    operation = operation_new(key, data, (struct view){ NULL, 0 }, key_signature_max(key));
+    operation =
+        operation_begin(&place, key, data, (struct view){ NULL, 0 }, key_signature_max(key));
     if (operation == NULL)
         return CKR_HOST_MEMORY;
     operation->out.exact = true;

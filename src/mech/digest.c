@@ -62,8 +62,28 @@ bool names_have(const char *names, const char *name)
     return false;
 }
 
+/* As nearly everybody spells them, looked at before all that OpenSSL knows. */
+static const struct digest *find_usual(const char *name)
+{
+    static const struct {
+        char name[8];
+        enum digest_row row;
+    } usual[] = { { "SHA256", DIGEST_SHA2_256 },
+                  { "SHA384", DIGEST_SHA2_384 },
+                  { "SHA512", DIGEST_SHA2_512 } };
+
+    for (size_t i = 0; i < COUNT(usual); i++)
+        if (strcmp(usual[i].name, name) == 0)
+            return &digests[usual[i].row];
+    return NULL;
+}
+
 const struct digest *digest_find(const char *name)
 {
+    const struct digest *digest = find_usual(name);
+
+    if (digest != NULL)
+        return digest;
     for (size_t i = 0; i < COUNT(digests); i++)
         if (names_have(digests[i].names, name))
             return &digests[i];

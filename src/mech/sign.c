@@ -27,46 +27,50 @@
     {                                                                                              \
         NULL, 0                                                                                    \
     }
-#define NO_MECHANISM CK_UNAVAILABLE_INFORMATION
+#define NO_MECHANISM SIGN_NO_MECHANISM
 
-/* A row for each pair of scheme and digest. */
-static const struct {
-    enum sign_scheme scheme;
-    enum digest_row digest;
+struct row {
     CK_MECHANISM_TYPE token_hashes;
     struct view algorithm; /* the OID of the signature algorithm in X.509 */
-} rows[] = {
-    { SIGN_RSA_PKCS1, DIGEST_SHA1, CKM_SHA1_RSA_PKCS, PKCS1(5) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA2_224, CKM_SHA224_RSA_PKCS, PKCS1(14) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA2_256, CKM_SHA256_RSA_PKCS, PKCS1(11) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA2_384, CKM_SHA384_RSA_PKCS, PKCS1(12) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA2_512, CKM_SHA512_RSA_PKCS, PKCS1(13) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA2_512_224, NO_MECHANISM, PKCS1(15) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA2_512_256, NO_MECHANISM, PKCS1(16) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA3_224, CKM_SHA3_224_RSA_PKCS, NIST_SIG(13) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA3_256, CKM_SHA3_256_RSA_PKCS, NIST_SIG(14) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA3_384, CKM_SHA3_384_RSA_PKCS, NIST_SIG(15) },
-    { SIGN_RSA_PKCS1, DIGEST_SHA3_512, CKM_SHA3_512_RSA_PKCS, NIST_SIG(16) },
+};
 
-    { SIGN_RSA_PSS, DIGEST_SHA1, CKM_SHA1_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA2_224, CKM_SHA224_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA2_256, CKM_SHA256_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA2_384, CKM_SHA384_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA2_512, CKM_SHA512_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA3_224, CKM_SHA3_224_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA3_256, CKM_SHA3_256_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA3_384, CKM_SHA3_384_RSA_PKCS_PSS, NO_OID },
-    { SIGN_RSA_PSS, DIGEST_SHA3_512, CKM_SHA3_512_RSA_PKCS_PSS, NO_OID },
-
-    { SIGN_ECDSA, DIGEST_SHA1, CKM_ECDSA_SHA1, X962_SHA1 },
-    { SIGN_ECDSA, DIGEST_SHA2_224, CKM_ECDSA_SHA224, X962_SHA2(1) },
-    { SIGN_ECDSA, DIGEST_SHA2_256, CKM_ECDSA_SHA256, X962_SHA2(2) },
-    { SIGN_ECDSA, DIGEST_SHA2_384, CKM_ECDSA_SHA384, X962_SHA2(3) },
-    { SIGN_ECDSA, DIGEST_SHA2_512, CKM_ECDSA_SHA512, X962_SHA2(4) },
-    { SIGN_ECDSA, DIGEST_SHA3_224, CKM_ECDSA_SHA3_224, NIST_SIG(9) },
-    { SIGN_ECDSA, DIGEST_SHA3_256, CKM_ECDSA_SHA3_256, NIST_SIG(10) },
-    { SIGN_ECDSA, DIGEST_SHA3_384, CKM_ECDSA_SHA3_384, NIST_SIG(11) },
-    { SIGN_ECDSA, DIGEST_SHA3_512, CKM_ECDSA_SHA3_512, NIST_SIG(12) },
+/* A row for each pair of scheme and digest; empty where PKCS#11 and X.509 have none. */
+static const struct row rows[SIGN_SCHEMES][DIGESTS] = {
+    [SIGN_RSA_PKCS1] = {
+        [DIGEST_SHA1] = { CKM_SHA1_RSA_PKCS, PKCS1(5) },
+        [DIGEST_SHA2_224] = { CKM_SHA224_RSA_PKCS, PKCS1(14) },
+        [DIGEST_SHA2_256] = { CKM_SHA256_RSA_PKCS, PKCS1(11) },
+        [DIGEST_SHA2_384] = { CKM_SHA384_RSA_PKCS, PKCS1(12) },
+        [DIGEST_SHA2_512] = { CKM_SHA512_RSA_PKCS, PKCS1(13) },
+        [DIGEST_SHA2_512_224] = { NO_MECHANISM, PKCS1(15) },
+        [DIGEST_SHA2_512_256] = { NO_MECHANISM, PKCS1(16) },
+        [DIGEST_SHA3_224] = { CKM_SHA3_224_RSA_PKCS, NIST_SIG(13) },
+        [DIGEST_SHA3_256] = { CKM_SHA3_256_RSA_PKCS, NIST_SIG(14) },
+        [DIGEST_SHA3_384] = { CKM_SHA3_384_RSA_PKCS, NIST_SIG(15) },
+        [DIGEST_SHA3_512] = { CKM_SHA3_512_RSA_PKCS, NIST_SIG(16) },
+    },
+    [SIGN_RSA_PSS] = {
+        [DIGEST_SHA1] = { CKM_SHA1_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA2_224] = { CKM_SHA224_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA2_256] = { CKM_SHA256_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA2_384] = { CKM_SHA384_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA2_512] = { CKM_SHA512_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA3_224] = { CKM_SHA3_224_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA3_256] = { CKM_SHA3_256_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA3_384] = { CKM_SHA3_384_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA3_512] = { CKM_SHA3_512_RSA_PKCS_PSS, NO_OID },
+    },
+    [SIGN_ECDSA] = {
+        [DIGEST_SHA1] = { CKM_ECDSA_SHA1, X962_SHA1 },
+        [DIGEST_SHA2_224] = { CKM_ECDSA_SHA224, X962_SHA2(1) },
+        [DIGEST_SHA2_256] = { CKM_ECDSA_SHA256, X962_SHA2(2) },
+        [DIGEST_SHA2_384] = { CKM_ECDSA_SHA384, X962_SHA2(3) },
+        [DIGEST_SHA2_512] = { CKM_ECDSA_SHA512, X962_SHA2(4) },
+        [DIGEST_SHA3_224] = { CKM_ECDSA_SHA3_224, NIST_SIG(9) },
+        [DIGEST_SHA3_256] = { CKM_ECDSA_SHA3_256, NIST_SIG(10) },
+        [DIGEST_SHA3_384] = { CKM_ECDSA_SHA3_384, NIST_SIG(11) },
+        [DIGEST_SHA3_512] = { CKM_ECDSA_SHA3_512, NIST_SIG(12) },
+    },
 };
 
 /* What signs a digest that was made before. */
@@ -76,16 +80,17 @@ static const CK_MECHANISM_TYPE hashed_before[] = {
     [SIGN_EDDSA] = CKM_EDDSA,
 };
 
-static size_t row_find(const struct sign_request *request)
+static const struct row *row_of(const struct sign_request *request)
 {
-    size_t i = 0;
+    static const struct row none;
 
-    if (request->digest == NULL)
-        return COUNT(rows);
-    while (i < COUNT(rows) &&
-           (rows[i].scheme != request->scheme || request->digest != &digests[rows[i].digest]))
-        i++;
-    return i;
+    return request->digest != NULL ? &rows[request->scheme][request->digest - digests] : &none;
+}
+
+/* Whether PKCS#11 and X.509 know the pair at all. */
+static bool row_exists(const struct row *row)
+{
+    return row->token_hashes != 0;
 }
 
 static void set_eddsa_params(const struct sign_request *request, struct sign_mechanism *out)
@@ -100,7 +105,7 @@ static void set_eddsa_params(const struct sign_request *request, struct sign_mec
 static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE type,
                           struct sign_mechanism *out)
 {
-    *out = (struct sign_mechanism){ .ck = { .mechanism = type } };
+    out->ck = (CK_MECHANISM){ .mechanism = type };
     if (request->eddsa_params)
         set_eddsa_params(request, out);
     if (request->scheme != SIGN_RSA_PSS)
@@ -112,23 +117,33 @@ static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE 
     out->ck.ulParameterLen = sizeof(out->pss);
 }
 
+CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)
+{
+    const struct row *row = row_of(request);
+
+    if (request->scheme == SIGN_EDDSA)
+        return CKM_EDDSA;
+    return row_exists(row) ? row->token_hashes : NO_MECHANISM;
+}
+
+CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request)
+{
+    return hashed_before[request->scheme];
+}
+
 bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out)
 {
-    size_t i = row_find(request);
+    CK_MECHANISM_TYPE type = sign_type_token(request);
 
-    if (request->scheme == SIGN_EDDSA) {
-        mechanism_set(request, CKM_EDDSA, out);
-        return true;
-    }
-    if (i == COUNT(rows) || rows[i].token_hashes == NO_MECHANISM)
+    if (type == NO_MECHANISM)
         return false;
-    mechanism_set(request, rows[i].token_hashes, out);
+    mechanism_set(request, type, out);
     return true;
 }
 
 void sign_mechanism_hashed(const struct sign_request *request, struct sign_mechanism *out)
 {
-    mechanism_set(request, hashed_before[request->scheme], out);
+    mechanism_set(request, sign_type_hashed(request), out);
 }
 
 size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
@@ -151,20 +166,20 @@ CK_ULONG sign_pss_mechanisms(CK_MECHANISM_TYPE *out)
     CK_ULONG count = 0;
 
     out[count++] = hashed_before[SIGN_RSA_PSS];
-    for (size_t i = 0; i < COUNT(rows) && count < SIGN_PSS_MECHANISMS; i++)
-        if (rows[i].scheme == SIGN_RSA_PSS)
-            out[count++] = rows[i].token_hashes;
+    for (size_t i = 0; i < DIGESTS && count < SIGN_PSS_MECHANISMS; i++)
+        if (row_exists(&rows[SIGN_RSA_PSS][i]))
+            out[count++] = rows[SIGN_RSA_PSS][i].token_hashes;
     return count;
 }
 
 size_t sign_algorithm(const struct sign_request *request, uint8_t *der, size_t size)
 {
-    size_t i = row_find(request);
+    const struct row *row = row_of(request);
 
-    if (i == COUNT(rows))
+    if (!row_exists(row))
         return 0;
     if (request->scheme == SIGN_RSA_PSS)
         return algorithm_write_pss(request->digest->oid, request->mgf1->oid,
                                    (unsigned)request->salt_len, der, size);
-    return algorithm_write(rows[i].algorithm, request->scheme == SIGN_RSA_PKCS1, der, size);
+    return algorithm_write(row->algorithm, request->scheme == SIGN_RSA_PKCS1, der, size);
 }

@@ -5,7 +5,14 @@
 #include "mech/curve.h"
 #include "mech/digest.h"
 
-enum sign_scheme { SIGN_RSA_PKCS1, SIGN_RSA_PSS, SIGN_RSA_RAW, SIGN_ECDSA, SIGN_EDDSA };
+enum sign_scheme {
+    SIGN_RSA_PKCS1,
+    SIGN_RSA_PSS,
+    SIGN_RSA_RAW,
+    SIGN_ECDSA,
+    SIGN_EDDSA,
+    SIGN_SCHEMES
+};
 
 /* What the application asked for. */
 struct sign_request {
@@ -27,6 +34,13 @@ struct sign_mechanism {
 
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
 #define SIGN_INPUT_MAX 2048
+
+/* The type of the mechanism that hashes on the token; SIGN_NO_MECHANISM where PKCS#11 has none. */
+#define SIGN_NO_MECHANISM CK_UNAVAILABLE_INFORMATION
+CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request);
+
+/* The type of the mechanism for a digest that was made before. */
+CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request);
 
 /* The mechanism that hashes on the token (for EdDSA, the only one). False where PKCS#11 has none.
  */

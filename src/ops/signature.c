@@ -324,7 +324,7 @@ static int default_salt(void)
 }
 
 /* Gets ready for a new operation; without a key, for one more with the key of the last. */
-static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
+static int prepare(struct signature *ctx, struct key *key, bool signing)
 {
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
@@ -344,7 +344,12 @@ static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params
     ctx->collecting = ctx->of_message = false;
     if (signing && !key_is_private(ctx->key))
         return refuse(ctx->provider, "cannot sign:", "this is a public key");
-    return signature_set_ctx_params(ctx, params);
+    return 1;
+}
+
+static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
+{
+    return prepare(ctx, key, signing) && signature_set_ctx_params(ctx, params);
 }
 
 int signature_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
@@ -415,7 +420,7 @@ static bool token_shall_hash(struct signature *ctx, bool whole, size_t len)
 static int digest_begin(struct signature *ctx, const char *name, struct key *key,
                         const OSSL_PARAM params[], bool signing)
 {
-    if (!begin(ctx, key, NULL, signing))
+    if (!prepare(ctx, key, signing))
         return 0;
     if (name == NULL || name[0] == '\0')
         name = key_digest_name(ctx->key);
@@ -440,13 +445,9 @@ static int signature_digest_verify_init(void *vctx, const char *name, void *key,
 static bool hash_begin(struct signature *ctx)
 {
     HOST_WORK;
-    EVP_MD *md = host_md(&ctx->provider->host, ctx->digest, ctx->propq);
-    bool ok;
 
-    ctx->hash = md != NULL ? EVP_MD_CTX_new() : NULL;
-    ok = ctx->hash != NULL && EVP_DigestInit_ex2(ctx->hash, md, NULL) == 1;
-    md_release(md);
-    return ok;
+    ctx->hash = host_hash_begin(&ctx->provider->host, ctx->digest, ctx->propq);
+    return ctx->hash != NULL;
 }
 
 static bool message_add(struct signature *ctx, const unsigned char *data, size_t len)
@@ -500,6 +501,19 @@ int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
                      sig_len, sig_size);
 }
 
+/* A message that is there whole: no context of a hash is begun for it. */
+static int sign_whole(struct signature *ctx, struct view message, unsigned char *sig,
+                      size_t *sig_len, size_t sig_size)
+{
+    uint8_t digest[DIGEST_MAX];
+
+    if (token_shall_hash(ctx, true, message.len))
+        return sign_data(ctx, SIGN_TOKEN_HASHES, message, sig, sig_len, sig_size);
+    return host_hash(&ctx->provider->host, ctx->digest, ctx->propq, message, digest) &&
+           sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ digest, ctx->digest->size }, sig,
+                     sig_len, sig_size);
+}
+
 int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                           const unsigned char *tbs, size_t tbs_len)
 {
@@ -507,11 +521,10 @@ int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_
 
     if (size_asked(ctx, sig, sig_len))
         return 1;
-    if (ctx->message.data == NULL && token_shall_hash(ctx, true, tbs_len))
-        return sign_data(ctx, SIGN_TOKEN_HASHES, (struct view){ tbs, tbs_len }, sig, sig_len,
-                         sig_size);
-    return signature_digest_update(ctx, tbs, tbs_len) &&
-           signature_digest_sign_final(ctx, sig, sig_len, sig_size);
+    return ctx->hash == NULL && !ctx->collecting
+               ? sign_whole(ctx, (struct view){ tbs, tbs_len }, sig, sig_len, sig_size)
+               : signature_digest_update(ctx, tbs, tbs_len) &&
+                     signature_digest_sign_final(ctx, sig, sig_len, sig_size);
 }
 
 /* Gives the host's context for the same key the same parameters. */
