@@ -48,9 +48,16 @@ static void der_length(struct der_writer *writer, size_t len)
 
 void der_wrap(struct der_writer *writer, enum der_tag tag, const uint8_t *mark)
 {
+    size_t len = (size_t)(mark - writer->position);
+
     if (writer->failed)
         return;
-    der_length(writer, (size_t)(mark - writer->position));
+    if (len < 0x80 && writer->position - writer->start >= 2) { /* nearly all */
+        *--writer->position = (uint8_t)len;
+        *--writer->position = (uint8_t)tag;
+        return;
+    }
+    der_length(writer, len);
     der_byte(writer, tag);
 }
 

@@ -263,14 +263,11 @@ bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mecha
     return false;
 }
 
-bool key_permits(const struct key *key, bool permitted, const char *attribute, const char *verb,
-                 CK_MECHANISM_TYPE mechanism)
+static bool not_permitted(const struct key *key, bool permitted, const char *attribute,
+                          const char *verb, CK_MECHANISM_TYPE mechanism)
 {
-    bool allowed = object_allows(key->object, mechanism);
     char uri[512];
 
-    if (permitted && allowed)
-        return true;
     (void)key_describe(key, uri, sizeof(uri));
     if (!permitted)
         error_raise(&key->provider->core, REASON_KEY, "cannot %s with %s: the key's %s is off",
@@ -282,9 +279,11 @@ bool key_permits(const struct key *key, bool permitted, const char *attribute, c
     return false;
 }
 
-struct pin_source key_pins(const struct key *key)
+bool key_permits(const struct key *key, bool permitted, const char *attribute, const char *verb,
+                 CK_MECHANISM_TYPE mechanism)
 {
-    return provider_pins(key->provider);
+    return (permitted && object_allows(key->object, mechanism)) ||
+           not_permitted(key, permitted, attribute, verb, mechanism);
 }
 
 const char *key_describe(const struct key *key, char *buf, size_t size)

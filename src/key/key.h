@@ -168,6 +168,9 @@ bool key_permits(const struct key *key, bool permitted, const char *attribute, c
 bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mechanism, CK_RV rv);
 
 /* Where the PIN for a later login comes from, when the token forgot the first. */
-struct pin_source key_pins(const struct key *key);
+static inline struct pin_source key_pins(const struct key *key)
+{
+    return provider_pins(key->provider);
+}
 
 #endif

@@ -375,14 +375,22 @@ static bool size_asked(const struct signature *ctx, const unsigned char *sig, si
     return sig == NULL;
 }
 
+static int sign_request(struct signature *ctx, const struct sign_request *request,
+                        enum sign_column column, struct view data, unsigned char *sig,
+                        size_t *sig_len, size_t sig_size)
+{
+    if (sig_size < key_signature_max(ctx->key))
+        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
+    return key_sign(ctx->key, request, column, data, sig, sig_len);
+}
+
 static int sign_data(struct signature *ctx, enum sign_column column, struct view data,
                      unsigned char *sig, size_t *sig_len, size_t sig_size)
 {
     struct sign_request request;
 
-    if (sig_size < key_signature_max(ctx->key))
-        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
-    return request_make(ctx, &request) && key_sign(ctx->key, &request, column, data, sig, sig_len);
+    return request_make(ctx, &request) &&
+           sign_request(ctx, &request, column, data, sig, sig_len, sig_size);
 }
 
 int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
@@ -404,17 +412,17 @@ int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_s
 }
 
 /* Whether the token shall hash a message of len bytes that is known whole, or of unknown length. */
-static bool token_shall_hash(struct signature *ctx, bool whole, size_t len)
+static bool token_shall_hash(const struct signature *ctx, const struct sign_request *request,
+                             bool whole, size_t len)
 {
-    struct sign_request request;
     enum digest_where where = ctx->provider->config.digest;
 
-    if (!ctx->signing || where == DIGEST_HOST || ctx->hash != NULL || !request_make(ctx, &request))
+    if (!ctx->signing || where == DIGEST_HOST)
         return false;
     if (where == DIGEST_AUTO && (!whole || len > TOKEN_HASHES_MAX) &&
-        key_takes_hash(ctx->key, &request))
+        key_takes_hash(ctx->key, request))
         return false;
-    return key_token_hashes(ctx->key, &request);
+    return key_token_hashes(ctx->key, request);
 }
 
 static int digest_begin(struct signature *ctx, const char *name, struct key *key,
@@ -465,11 +473,13 @@ static bool message_add(struct signature *ctx, const unsigned char *data, size_t
 int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
 {
     struct signature *ctx = vctx;
+    struct sign_request request;
 
     if (len == 0)
         return 1;
     if (ctx->hash == NULL && !ctx->collecting) {
-        ctx->collecting = token_shall_hash(ctx, false, 0);
+        ctx->collecting =
+            request_make(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }
@@ -505,13 +515,19 @@ int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len,
 static int sign_whole(struct signature *ctx, struct view message, unsigned char *sig,
                       size_t *sig_len, size_t sig_size)
 {
+    struct sign_request request;
+    enum sign_column column = SIGN_TOKEN_HASHES;
     uint8_t digest[DIGEST_MAX];
 
-    if (token_shall_hash(ctx, true, message.len))
-        return sign_data(ctx, SIGN_TOKEN_HASHES, message, sig, sig_len, sig_size);
-    return host_hash(&ctx->provider->host, ctx->digest, ctx->propq, message, digest) &&
-           sign_data(ctx, SIGN_HASHED_BEFORE, (struct view){ digest, ctx->digest->size }, sig,
-                     sig_len, sig_size);
+    if (!request_make(ctx, &request))
+        return 0;
+    if (!token_shall_hash(ctx, &request, true, message.len)) {
+        if (!host_hash(&ctx->provider->host, ctx->digest, ctx->propq, message, digest))
+            return 0;
+        message = (struct view){ digest, ctx->digest->size };
+        column = SIGN_HASHED_BEFORE;
+    }
+    return sign_request(ctx, &request, column, message, sig, sig_len, sig_size);
 }
 
 int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,

@@ -145,6 +145,7 @@ static bool close_one(struct session *session, bool current)
 
 void pool_session_return(struct pool *pool, struct session *session)
 {
+    const char *name;
     bool kept, closed, current = false;
 
     mutex_take(&pool->mutex);
@@ -154,27 +155,35 @@ void pool_session_return(struct pool *pool, struct session *session)
     mutex_release(&pool->mutex);
     if (kept)
         return;
+    name = call_name();
     closed = close_one(session, current);
+    call_named(name); /* an error message is about the call before this one */
     mutex_take(&pool->mutex);
     left(pool, session, closed);
     mutex_release(&pool->mutex);
 }
 
+/* What a failure left open in the token is closed, now that it works again. */
+static void tidy_after(struct session *session)
+{
+    const char *name = call_name();
+
+    if (!session->spoilt && session_current(session))
+        pool_tidy(&session->slot->pool);
+    call_named(name); /* as above */
+}
+
 void session_return(struct session **held)
 {
     struct session *session = *held;
-    const char *name = call_name();
 
     if (session == NULL)
         return;
     *held = NULL;
-    if (!session->spoilt &&
-        atomic_load_explicit(&session->slot->pool.untidy, memory_order_relaxed) &&
-        session_current(session))
-        pool_tidy(&session->slot->pool);
+    if (atomic_load_explicit(&session->slot->pool.untidy, memory_order_relaxed))
+        tidy_after(session);
     if (session->keeper)
         pool_keeper_return(&session->slot->pool, session);
     else
         pool_session_return(&session->slot->pool, session);
-    call_named(name); /* an error message is about the call before this one */
 }
