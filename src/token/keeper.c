@@ -150,6 +150,7 @@ static CK_RV keeper_wait(struct pool *pool, const struct making *making, struct 
     bool in_time = true;
 
     queue_add(&pool->makers, &self, making->again);
+    pool_makers_serve(pool);
     while (!self.served && in_time && module_ready(pool_module(pool)))
         in_time = mutex_wait_until(&pool->mutex, &self.turn, deadline) || clock_ns() < deadline;
     if (!self.served) {
