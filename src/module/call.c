@@ -146,9 +146,34 @@ void call_named(const char *function)
     name = function;
 }
 
-bool call_enter(struct module *module, const char *function)
+static _Thread_local const struct module *barred; /* by this thread */
+
+void call_bar(struct module *module)
+{
+    barred = module;
+    atomic_store(&module->barred, true);
+}
+
+void call_unbar(struct module *module)
+{
+    atomic_store(&module->barred, false);
+    barred = NULL;
+}
+
+/* Not within the gate while it waits, so that nobody who shuts that has to wait as well. */
+static void enter(const struct module *module)
 {
     gate_enter();
+    while (atomic_load(&module->barred) && barred != module) {
+        gate_leave();
+        clock_rest();
+        gate_enter();
+    }
+}
+
+bool call_enter(struct module *module, const char *function)
+{
+    enter(module);
     name = function;
     if (atomic_load(&module->ended) || ending_begun()) {
         gate_leave();

@@ -93,10 +93,11 @@ enum own_rv {
     RV_NO_PUBLIC_HALF,                     /* of a key that was just made */
     RV_PROCESS_ENDS,                       /* no module is called any more */
     RV_STALE,                              /* the session or handle is of an epoch that is over */
-    RV_LENGTH,       /* what the module wrote cannot be what it was asked for */
-    RV_TOKEN_MOVED,  /* another token is in its slot */
-    RV_PIN_UNNAMED,  /* nothing says that the configured PIN is this token's */
-    RV_LOGIN_FAILED, /* C_Login failed in this operation; not called again */
+    RV_LENGTH,        /* what the module wrote cannot be what it was asked for */
+    RV_TOKEN_MOVED,   /* another token is in its slot */
+    RV_PIN_UNNAMED,   /* nothing says that the configured PIN is this token's */
+    RV_LOGIN_FAILED,  /* C_Login failed in this operation; not called again */
+    RV_START_OVERDUE, /* another thread's C_Initialize has not come back */
 };
 
 #endif

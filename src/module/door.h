@@ -14,6 +14,11 @@
                                                       : CKR_FUNCTION_NOT_SUPPORTED)                \
                                      : RV_PROCESS_ENDS)
 
+/* From a moment on when no call is under way (gate_close, gate_clear), the calls of other threads
+ * to this module wait. */
+void call_bar(struct module *module);
+void call_unbar(struct module *module);
+
 bool call_enter(struct module *module, const char *function);
 CK_RV call_leave(CK_RV rv);
 

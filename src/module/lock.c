@@ -37,11 +37,6 @@ void lock_release(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
-void lock_wait(pthread_cond_t *condition)
-{
-    (void)pthread_cond_wait(condition, &lock);
-}
-
 unsigned lock_generation(void)
 {
     return generation;

@@ -18,10 +18,8 @@ void lock_release(void);
 /* False when it stays taken for so long, by a thread that does not go on. */
 bool lock_take_within(unsigned wait_ms);
 
-/* Waits on condition with the lock released meanwhile. */
-void lock_wait(pthread_cond_t *condition);
-
-/* The same until deadline (clock_ms of base/clock.h); false when that is over. */
+/* Waits on condition with the lock released meanwhile, until deadline (clock_ms of base/clock.h);
+ * false when that is over. */
 bool lock_wait_until(pthread_cond_t *condition, uint64_t deadline);
 
 /* A token's own: what every operation passes, so that tokens do not wait for each other. It exists

@@ -149,6 +149,7 @@ static void module_disown(struct module *module)
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     module->tenant->disown(module);
     atomic_store(&module->ours, false);
+    atomic_store(&module->barred, false);
     module_down(module, MODULE_DOWN);
 }
 
@@ -181,8 +182,8 @@ static void finalise(struct module *module)
 /* The end of the process does not wait longer for what other threads do. */
 #define END_WAIT_MS 1000
 
-/* With the gate shut, also where another thread is about to start the module anew: it finds the door
- * closed. What lies between exit() and here may have left the lock taken. */
+/* With the gate shut, also where another thread is about to start the module anew: it finds the
+ * door closed. What lies between exit() and here may have left the lock taken. */
 static void module_end(struct module *module)
 {
     bool due;
@@ -191,10 +192,10 @@ static void module_end(struct module *module)
         return;
     due = module->generation == lock_generation() && atomic_load(&module->ours) && !module->stays;
     lock_release();
-    if (!due)
-        return;
-    finalise(module);
-    atomic_store(&module->ended, true);
+    if (due)
+        finalise(module);
+    if (due || atomic_load(&module->barred))
+        atomic_store(&module->ended, true);
 }
 
 /* Run by exit(). A call that does not come back keeps all modules as they are: no HSM that hangs
@@ -216,21 +217,44 @@ static void modules_end(void)
     gate_open();
 }
 
-/* Under the lock: true when this thread is the one to start the module, false when it is up. */
-static bool module_claim(struct module *module)
+/* At least, whatever the configuration has. */
+#define START_WAIT_MS 1000
+
+void module_allow(struct module *module, unsigned patience_ms)
 {
+    if (patience_ms > atomic_load(&module->patience_ms))
+        atomic_store(&module->patience_ms, patience_ms);
+}
+
+static CK_RV start_overdue(const struct module *module, unsigned patience_ms)
+{
+    call_named("C_Initialize");
+    call_detail_set("another thread has been starting the PKCS#11 module %s for %u ms, and its "
+                    "C_Initialize has not come back (pkcs11-session-wait-ms and pkcs11-retry-ms)",
+                    module->path, patience_ms);
+    return RV_START_OVERDUE;
+}
+
+/* Under the lock: *claimed when this thread is the one to start the module, not when it is up. */
+static CK_RV module_claim(struct module *module, bool *claimed)
+{
+    unsigned patience = atomic_load(&module->patience_ms);
+    uint64_t deadline;
+
+    patience = patience > START_WAIT_MS ? patience : START_WAIT_MS;
+    deadline = clock_ms() + patience;
     for (;;) {
         if (module->generation != lock_generation()) {
             module_disown(module);
             module->generation = lock_generation();
         }
-        if (module->state == MODULE_UP)
-            return false;
-        if (module->state == MODULE_DOWN) {
+        *claimed = module->state == MODULE_DOWN;
+        if (*claimed)
             module->state = MODULE_STARTING;
-            return true;
-        }
-        lock_wait(&module->changed);
+        if (*claimed || module->state == MODULE_UP)
+            return CKR_OK;
+        if (!lock_wait_until(&module->changed, deadline) && clock_ms() >= deadline)
+            return start_overdue(module, patience);
     }
 }
 
@@ -253,10 +277,10 @@ CK_RV module_start(struct module *module)
     if (ending_begun())
         return RV_PROCESS_ENDS;
     lock_take();
-    claimed = module_claim(module);
+    rv = module_claim(module, &claimed);
     lock_release();
-    if (!claimed)
-        return CKR_OK;
+    if (rv != CKR_OK || !claimed)
+        return rv;
     rv = initialise(module);
     if (rv == CKR_OK)
         ending_first(&module->end_follows_start, modules_end);
@@ -309,28 +333,39 @@ static void restart_withdraw(struct module *module)
     lock_release();
 }
 
-/* With the gate shut and no call under way, so that none runs into C_Finalize, and none finds the
- * module started anew before all that is of its life before is void. False where one does not come
- * back. */
-static bool finalise_and_initialise(struct module *module)
+/* With no call under way, so that none runs into C_Finalize, and with all void that is of its life
+ * before, so that none finds the module started anew with that. The gate is shut for the moment
+ * that this takes; a module that takes its time, or hangs, holds up no other. False where a call
+ * does not come back. */
+static bool bar(struct module *module)
 {
     bool clear;
-    CK_RV rv;
 
     if (!gate_close(RESTART_WAIT_MS))
         return false;
     clear = gate_clear();
     if (clear) {
-        log_line("%s: finalising it and initialising it again", module->path);
-        finalise(module);
-        rv = initialise(module);
+        call_bar(module);
         lock_take();
-        module->restarted = clock_ms();
+        module_down(module, MODULE_STARTING);
         lock_release();
-        module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
     }
     gate_open();
     return clear;
+}
+
+static void finalise_and_initialise(struct module *module)
+{
+    CK_RV rv;
+
+    log_line("%s: finalising it and initialising it again", module->path);
+    finalise(module);
+    rv = initialise(module);
+    lock_take();
+    module->restarted = clock_ms();
+    lock_release();
+    module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
+    call_unbar(module);
 }
 
 static void restart(struct module *module)
@@ -342,8 +377,9 @@ static void restart(struct module *module)
     lock_release();
     if (!claimed)
         return;
-    if (!module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) ||
-        !finalise_and_initialise(module))
+    if (module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) && bar(module))
+        finalise_and_initialise(module);
+    else
         restart_withdraw(module);
 }
 

@@ -43,12 +43,14 @@ struct module {
     const struct module_tenant *tenant;
     atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
     pthread_mutex_t serial_lock;
-    atomic_bool ours;  /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
-                          the gate, or by who finds the module finalised */
-    atomic_bool ended; /* finalised for the end of the process: no call any more */
+    atomic_bool ours;   /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
+                           the gate, or by who finds the module finalised */
+    atomic_bool barred; /* it is being started anew: only the thread that does it may call */
+    atomic_bool ended;  /* finalised for the end of the process: no call any more */
     atomic_flag end_follows_start, end_follows_login;
     _Atomic(enum module_state) state; /* changed under the lock, as the next */
     atomic_uint generation;           /* lock_generation() when it was started */
+    atomic_uint patience_ms;          /* module_allow */
     atomic_ulong life; /* counts its starts and ends: no session outlasts one; the same */
 
     /* under the lock (module/lock.h) */
@@ -71,8 +73,12 @@ bool module_open(const char *path, const char *init_args, const struct module_te
 
 /* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. It is
  * finalised when the process ends with exit(), before its own exit handlers and destructors, unless
- * a call does not come back in time. */
+ * a call does not come back in time. RV_START_OVERDUE where another thread is at it for longer than
+ * module_allow has; docs/adr/0017-no-deadline-for-c-initialize.md has why it waits itself. */
 CK_RV module_start(struct module *module);
+
+/* How long a thread waits for another that starts the module; the longest of several wins. */
+void module_allow(struct module *module, unsigned patience_ms);
 
 /* Whether module_start would find nothing to do. Who holds a token's mutex and sees this has the
  * module until it is released: a restart takes that mutex before it goes on. */

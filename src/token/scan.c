@@ -50,6 +50,7 @@ void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
                 const struct pool_limits *limits)
 {
     *scan = (struct scan){ .module = module, .uri = uri, .limits = limits };
+    module_allow(module, limits->wait_ms + limits->retry_ms);
 }
 
 void scan_all(struct scan *scan)

@@ -624,6 +624,74 @@ static void test_pool_token_comes_late(void **state)
     end(key);
 }
 
+/* C_Initialize does not come back: one thread stays with it, and the others say so after a while.
+ */
+static void *load_late(void *arg)
+{
+    return key_load(arg, "p256", "private");
+}
+
+static void test_pool_initialise_hangs(void **state)
+{
+    pthread_t thread;
+    char error[600];
+    void *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(
+        "pkcs11-log = none\npkcs11-retry-ms = 100\npkcs11-session-wait-ms = 100\n");
+    hold_begin();
+    fault("C_Initialize 1 1 - callback");
+    assert_int_equal(pthread_create(&thread, NULL, load_late, libctx), 0);
+    assert_int_equal(await_stay(1), 1);
+    assert_null(key_load(libctx, "p256", "private"));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "its C_Initialize has not come back"));
+    let_out();
+    pthread_join(thread, &key);
+    assert_non_null(key);
+    must_sign(key);
+    EVP_PKEY_free(key);
+    fault("");
+    end(load("p256"));
+}
+
+/* The same where it is started anew: what needs no call of this module goes on. */
+static void verify(EVP_PKEY *with)
+{
+    static const unsigned char signature[8] = { 0x30, 6, 2, 1, 1, 2, 1, 1 }, digest[32] = { 1 };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, with, "provider=pkcs11");
+
+    assert_int_equal(EVP_PKEY_verify_init(ctx), 1);
+    assert_int_not_equal(EVP_PKEY_verify(ctx, signature, sizeof(signature), digest, sizeof(digest)),
+                         1);
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+}
+
+static void test_pool_restart_hangs(void **state)
+{
+    EVP_PKEY *key, *other_key;
+    struct signer signer;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS);
+    key = load("p256");
+    other_key = load("p384");
+    calls_reset();
+    hold_begin();
+    fault("C_SignInit 1 * CKR_DEVICE_ERROR until-restart; C_Initialize 1 1 - callback");
+    sign_begin(&signer, key);
+    assert_int_equal(await_stay(1), 1);
+    verify(other_key);
+    let_out();
+    sign_end(&signer);
+    fault("");
+    assert_int_equal(calls("C_Finalize"), 1);
+    assert_int_equal(calls_overlapping(), 0);
+    EVP_PKEY_free(other_key);
+    end(key);
+}
+
 /* A module whose list of functions has holes. */
 static void test_pool_functions_lacking(void **state)
 {
@@ -709,6 +777,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_copy_for_copy),
     cmocka_unit_test(test_pool_copy_lost),
     cmocka_unit_test(test_pool_token_comes_late),
+    cmocka_unit_test(test_pool_initialise_hangs),
+    cmocka_unit_test(test_pool_restart_hangs),
     cmocka_unit_test(test_pool_functions_lacking),
 };
 
