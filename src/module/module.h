@@ -74,7 +74,7 @@ bool module_open(const char *path, const char *init_args, const struct module_te
 /* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. It is
  * finalised when the process ends with exit(), before its own exit handlers and destructors, unless
  * a call does not come back in time. RV_START_OVERDUE where another thread is at it for longer than
- * module_allow has; docs/adr/0017-no-deadline-for-c-initialize.md has why it waits itself. */
+ * module_allow has; docs/adr/0018-no-deadline-for-c-initialize.md has why it waits itself. */
 CK_RV module_start(struct module *module);
 
 /* How long a thread waits for another that starts the module; the longest of several wins. */
