@@ -891,18 +891,30 @@ static struct ck_function_list complete = {
 #undef F
 };
 
-/* Whoever calls meanwhile finds each function as it was, or as it will be. */
 static struct ck_function_list faulty;
 
-/* Under the lock */
+static void list_function(void *entry, const void *function, size_t size)
+{
+    if (memcmp(entry, function, size) != 0)
+        memcpy(entry, function, size);
+}
+
+/* Under the lock. What stays as it is is not written: others read it without. */
 static void list_functions(void)
 {
-    faulty.version = complete.version;
-    faulty.C_GetFunctionList = C_GetFunctionList;
+    struct ck_function_list wanted = complete;
+
+    wanted.C_GetFunctionList = C_GetFunctionList;
 #define F(name, parameters, arguments)                                                             \
-    __atomic_store_n(&faulty.name, lacks[INDEX_##name] ? NULL : complete.name, __ATOMIC_RELAXED);
+    if (lacks[INDEX_##name])                                                                       \
+        wanted.name = NULL;                                                                        \
+    list_function(&faulty.name, &wanted.name, sizeof(wanted.name));
 #include "functions.h"
 #undef F
+    if (faulty.C_GetFunctionList == NULL) {
+        faulty.version = wanted.version;
+        faulty.C_GetFunctionList = wanted.C_GetFunctionList;
+    }
 }
 
 static void open_real(void)

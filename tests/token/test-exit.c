@@ -149,10 +149,12 @@ static void end_while_it_restarts(void)
     libctx = libctx_new_faulty("# no token-pin\npkcs11-log = none\npkcs11-retry-ms = 5000\n");
     must(key_load(libctx, "p256", "public") != NULL);
     must(pthread_create(&threads[0], NULL, ask_for_pin, libctx) == 0);
+    (void)pthread_detach(threads[0]);
     while (!atomic_load(&asked))
         usleep(1000);
     fault("C_FindObjectsInit 1 * CKR_DEVICE_ERROR; C_OpenSession 1 * CKR_DEVICE_ERROR");
     must(pthread_create(&threads[1], NULL, look_for_public, libctx) == 0);
+    (void)pthread_detach(threads[1]);
     usleep(300000);
 }
 
