@@ -2,8 +2,8 @@
  * software (SoftHSM) looks at the key's file for each use of the original.
  *
  * The copy is made on the keeper that stands beside the pool and dies with it; then the original is
- * used again. Once in COPY_TRUSTED_MS an operation takes the original, without a call more than usual,
- * so that a key which was deleted or replaced on the token is noticed. */
+ * used again. Once in COPY_TRUSTED_MS an operation takes the original, without a call more than
+ * usual, so that a key which was deleted or replaced on the token is noticed. */
 #ifndef BRIDGE_COPY_H
 #define BRIDGE_COPY_H
 
@@ -21,8 +21,8 @@ bool copy_is_due(struct object *object);
 /* The original was found again: its uses count from here. */
 void copy_count_anew(struct object *object);
 
-/* The copy, which had this handle, went stale before the original did. Where the token still has it,
- * it is destroyed. */
+/* The copy, which had this handle, went stale before the original did. Where the token still has
+ * it, it is destroyed. */
 void copy_lost(struct object *object, struct handle handle);
 
 /* The object is no longer used: its copy goes as well. */

@@ -90,8 +90,8 @@ void object_lost(struct object *object, struct handle handle);
 /* Whether CKA_ALLOWED_MECHANISMS has mechanism, or is not there at all. */
 bool object_allows(const struct object *object, CK_MECHANISM_TYPE mechanism);
 
-/* The object is a session object of ours, and so is its public half: object_clear destroys both, and
- * lets go of their keeper. */
+/* The object is a session object of ours, and so is its public half: object_clear destroys both,
+ * and lets go of their keeper. */
 void object_own(struct object *object, struct handle public_handle, unsigned long home);
 
 /* Destroys session objects of ours. Nothing to do when the token forgot them with their session, or
