@@ -254,6 +254,7 @@ static bool rejection_random(struct key *key, uint8_t *hash)
 static struct secret *rejection_make(struct key *key)
 {
     uint8_t out[UNPAD_MAX], hash[REJECTION_LEN];
+    struct hmac_key hmac;
     struct secret *secret = NULL;
     CK_MECHANISM_TYPE mechanism = CKM_RSA_PKCS;
     CK_RV rv = rejection_signature(key, out, &mechanism);
@@ -262,32 +263,30 @@ static struct secret *rejection_make(struct key *key)
         (void)key_failed(key, "make the secret of implicit rejection", mechanism, rv);
         return NULL;
     }
-    if (rv == CKR_OK ? sha256(key, out, key_signature_max(key), hash) : rejection_random(key, hash))
-        secret = secret_new(hash, sizeof(hash));
+    if (rv == CKR_OK ? sha256(key, out, key_signature_max(key), hash)
+                     : rejection_random(key, hash)) {
+        hmac_key(hash, &hmac);
+        secret = secret_new(&hmac, sizeof(hmac));
+    }
     if (secret == NULL)
         error_raise(&key->provider->core, REASON_OPERATION,
                     "cannot make the secret of implicit rejection");
     OPENSSL_cleanse(out, sizeof(out));
     OPENSSL_cleanse(hash, sizeof(hash));
+    OPENSSL_cleanse(&hmac, sizeof(hmac));
     return secret;
 }
 
-static const uint8_t *rejection_secret(struct key *key)
+static bool rejection_secret(struct key *key, struct hmac_key *out)
 {
     struct secret *secret = atomic_load(&key->rejection);
 
     if (secret == NULL)
         secret = secret_publish(&key->rejection, rejection_make(key));
-    return secret != NULL ? (const uint8_t *)secret_data(secret) : NULL;
-}
-
-/* What stands for a wrong message. out: size bytes. */
-static bool substitute_make(struct key *key, const uint8_t *secret, struct view in, uint8_t *out,
-                            size_t *len, size_t size)
-{
-    HOST_WORK;
-
-    return unpad_substitute(key->provider->host.libctx, secret, in, out, len, size);
+    if (secret == NULL)
+        return false;
+    memcpy(out, secret_data(secret), sizeof(*out));
+    return true;
 }
 
 /* The result of a decryption, with good in all ones or all zeros: what stands for a wrong one takes
@@ -296,11 +295,13 @@ static bool reject_implicitly(struct key *key, struct view in, ct_mask good, uin
                               size_t *len)
 {
     size_t size = key_signature_max(key), substitute_len = 0;
-    const uint8_t *secret = rejection_secret(key);
     uint8_t substitute[UNPAD_MAX];
+    struct hmac_key secret;
 
-    if (secret == NULL || !substitute_make(key, secret, in, substitute, &substitute_len, size))
+    if (!rejection_secret(key, &secret))
         return false;
+    unpad_substitute(&secret, in, substitute, &substitute_len, size);
+    OPENSSL_cleanse(&secret, sizeof(secret));
     unpad_choose(good, out, len, substitute, substitute_len, size);
     OPENSSL_cleanse(substitute, size);
     return true;

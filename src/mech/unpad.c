@@ -6,9 +6,7 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
-
-#define SECRET_LEN 32
-#define HASH_LEN   32
+#include "mech/hmac.h"
 
 /* Keeps the compiler from knowing that a mask is one. */
 static ct_mask opaque(ct_mask mask)
@@ -38,31 +36,51 @@ static uint32_t choose(ct_mask mask, uint32_t yes, uint32_t no)
     return (mask & yes) | (~mask & no);
 }
 
+/* Eight bytes of from in place of those at bytes, or not. */
+static void choose_word(ct_mask mask, uint8_t *bytes, const uint8_t *from)
+{
+    uint64_t wide = (uint64_t)mask << 32 | mask, here, there;
+
+    memcpy(&here, bytes, sizeof(here));
+    memcpy(&there, from, sizeof(there));
+    here = (wide & there) | (~wide & here);
+    memcpy(bytes, &here, sizeof(here));
+}
+
+#define WORD sizeof(uint64_t)
+
+/* From the first to the last: yes may be what is behind bytes. */
 static void choose_bytes(ct_mask mask, uint8_t *bytes, const uint8_t *yes, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
+    size_t i = 0;
+
+    for (; i + WORD <= len; i += WORD)
+        choose_word(mask, bytes + i, yes + i);
+    for (; i < len; i++)
         bytes[i] = (uint8_t)choose(mask, yes[i], bytes[i]);
 }
 
 /* Moves bytes to the left by shift, which nobody may see: one step for each of its bits. */
 static void shift_left(uint8_t *bytes, size_t len, uint32_t shift)
 {
-    for (uint32_t step = 1; step < len; step <<= 1) {
-        ct_mask now = ~is_zero(shift & step);
-
-        for (size_t i = 0; i + step < len; i++)
-            bytes[i] = (uint8_t)choose(now, bytes[i + step], bytes[i]);
-    }
+    for (uint32_t step = 1; step < len; step <<= 1)
+        choose_bytes(~is_zero(shift & step), bytes, bytes + step, len - step);
 }
 
 /* The same to the right, with zeros behind it, by as much as all of len. */
 static void shift_right(uint8_t *bytes, size_t len, uint32_t shift)
 {
+    static const uint8_t zeros[UNPAD_MAX];
+
     for (uint32_t step = 1; step <= len; step <<= 1) {
         ct_mask now = ~is_zero(shift & step);
+        size_t i = len;
 
-        for (size_t i = len; i-- > 0;)
-            bytes[i] = (uint8_t)choose(now, i >= step ? bytes[i - step] : 0, bytes[i]);
+        for (; i >= step + WORD; i -= WORD)
+            choose_word(now, bytes + i - WORD, bytes + i - WORD - step);
+        for (; i > step; i--)
+            bytes[i - 1] = (uint8_t)choose(now, bytes[i - 1 - step], bytes[i - 1]);
+        choose_bytes(now, bytes, zeros, step);
     }
 }
 
@@ -87,7 +105,7 @@ ct_mask unpad_pkcs1(struct view block, uint8_t *out, size_t *len)
     for (size_t i = 2; i < block.len; i++) {
         ct_mask here = looking & is_zero(block.data[i]);
 
-        zero = choose(here, (uint32_t)i, zero);
+        zero |= here & (uint32_t)i;
         looking &= ~here;
     }
     good &= ~looking & ~less(zero, 2 + PADDING_MIN);
@@ -104,37 +122,27 @@ void unpad_choose(ct_mask good, uint8_t *out, size_t *len, const uint8_t *substi
     *len = choose(good, (uint32_t)*len, (uint32_t)substitute_len);
 }
 
-static bool hmac(OSSL_LIB_CTX *libctx, const uint8_t *key, const uint8_t *data, size_t len,
-                 uint8_t *out)
-{
-    size_t out_len = 0;
-
-    return EVP_Q_mac(libctx, "HMAC", NULL, "SHA256", NULL, key, SECRET_LEN, data, len, out,
-                     HASH_LEN, &out_len) != NULL &&
-           out_len == HASH_LEN;
-}
-
 /* HMAC(key, counter || label || bits) for counter 0, 1, ...: size bytes of it. */
-static bool expand(OSSL_LIB_CTX *libctx, const uint8_t *key, const char *label, uint8_t *out,
-                   size_t size)
+static void expand(const struct hmac_key *key, const char *label, uint8_t *out, size_t size)
 {
     size_t label_len = strlen(label);
-    uint8_t input[2 + 16 + 2], hash[HASH_LEN];
+    uint8_t inputs[HMAC_LANES][2 + 16 + 2], hashes[HMAC_LANES * HMAC_LEN];
+    const uint8_t *messages[HMAC_LANES];
+    size_t counter = 0;
 
-    for (size_t done = 0, counter = 0; done < size; counter++) {
-        size_t part = size - done < HASH_LEN ? size - done : HASH_LEN;
-
-        input[0] = (uint8_t)(counter >> 8);
-        input[1] = (uint8_t)counter;
-        memcpy(input + 2, label, label_len);
-        input[2 + label_len] = (uint8_t)(size * 8 >> 8);
-        input[3 + label_len] = (uint8_t)(size * 8);
-        if (!hmac(libctx, key, input, label_len + 4, hash))
-            return false;
-        memcpy(out + done, hash, part);
-        done += part;
+    for (size_t done = 0; done < size; done += sizeof(hashes)) {
+        for (size_t i = 0; i < HMAC_LANES; i++, counter++) {
+            inputs[i][0] = (uint8_t)(counter >> 8);
+            inputs[i][1] = (uint8_t)counter;
+            memcpy(inputs[i] + 2, label, label_len);
+            inputs[i][2 + label_len] = (uint8_t)(size * 8 >> 8);
+            inputs[i][3 + label_len] = (uint8_t)(size * 8);
+            messages[i] = inputs[i];
+        }
+        hmac_lanes(key, messages, label_len + 4, hashes);
+        memcpy(out + done, hashes, size - done < sizeof(hashes) ? size - done : sizeof(hashes));
     }
-    return true;
+    OPENSSL_cleanse(hashes, sizeof(hashes));
 }
 
 /* Below limit: the last of the candidates that is, masked to the bits of limit. */
@@ -154,21 +162,23 @@ static uint32_t pick_length(const uint8_t *candidates, size_t count, uint32_t li
 
 #define CANDIDATES 128
 
-bool unpad_substitute(OSSL_LIB_CTX *libctx, const uint8_t *secret, struct view ciphertext,
-                      uint8_t *out, size_t *len, size_t size)
+void unpad_substitute(const struct hmac_key *secret, struct view ciphertext, uint8_t *out,
+                      size_t *len, size_t size)
 {
-    uint8_t key[HASH_LEN], candidates[2 * CANDIDATES];
+    uint8_t candidates[2 * CANDIDATES], hash[HMAC_LEN];
+    struct hmac_key key;
     uint32_t length;
 
-    if (!hmac(libctx, secret, ciphertext.data, ciphertext.len, key) ||
-        !expand(libctx, key, "length", candidates, sizeof(candidates)) ||
-        !expand(libctx, key, "message", out, size))
-        return false;
+    hmac(secret, ciphertext, hash);
+    hmac_key(hash, &key);
+    expand(&key, "length", candidates, sizeof(candidates));
+    expand(&key, "message", out, size);
     length = pick_length(candidates, CANDIDATES, (uint32_t)size - 2 - PADDING_MIN);
     shift_left(out, size, (uint32_t)size - length);
     *len = length;
-    OPENSSL_cleanse(key, sizeof(key));
-    return true;
+    OPENSSL_cleanse(&key, sizeof(key));
+    OPENSSL_cleanse(hash, sizeof(hash));
+    OPENSSL_cleanse(candidates, sizeof(candidates));
 }
 
 static ct_mask has_version(const uint8_t *premaster, unsigned version)

@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 
 #include "der/der.h"
+#include "mech/hmac.h"
 
 #define UNPAD_MAX     2048
 #define PREMASTER_LEN 48
@@ -37,10 +38,10 @@ void unpad_choose(ct_mask good, uint8_t *out, size_t *len, const uint8_t *substi
                   size_t substitute_len, size_t size);
 
 /* The message that stands for a ciphertext with wrong padding: as random as HMAC-SHA-256, always
- * the same for the same secret and ciphertext (draft-irtf-cfrg-rsa-guidance). secret: 32 bytes.
- * out: size bytes, the modulus' length. False when libcrypto fails. */
-bool unpad_substitute(OSSL_LIB_CTX *libctx, const uint8_t *secret, struct view ciphertext,
-                      uint8_t *out, size_t *len, size_t size);
+ * the same for the same secret and ciphertext (draft-irtf-cfrg-rsa-guidance). out: size bytes,
+ * the modulus' length. */
+void unpad_substitute(const struct hmac_key *secret, struct view ciphertext, uint8_t *out,
+                      size_t *len, size_t size);
 
 /* The premaster secret of TLS with RSA key exchange (RFC 5246 §7.4.7.1). premaster holds
  * PREMASTER_LEN random bytes before; they stay where padding, length or version (client_version, or

@@ -5,6 +5,7 @@
  * milliseconds for the first, microseconds for each of the others, and the bytes that each holds
  *     keys sign LABEL COUNT     signs COUNT times: resident KiB after a hundredth of them and at
  * the end
+ *     keys decrypt LABEL COUNT  decrypts with PKCS#1 v1.5 padding COUNT times
  *
  * The provider is what OPENSSL_CONF says. */
 #include <dlfcn.h>
@@ -112,6 +113,26 @@ static void sign(const char *label, unsigned long count)
     EVP_PKEY_free(key);
 }
 
+static void decrypt(const char *label, unsigned long count)
+{
+    EVP_PKEY *key = load(label);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    unsigned char in[1024], out[1024];
+    size_t in_len = sizeof(in);
+
+    must(ctx != NULL && EVP_PKEY_encrypt_init(ctx) == 1 &&
+             EVP_PKEY_encrypt(ctx, in, &in_len, (const unsigned char *)"message", 7) == 1 &&
+             EVP_PKEY_decrypt_init(ctx) == 1,
+         "EVP_PKEY_encrypt");
+    for (unsigned long n = 0; n < count; n++) {
+        size_t len = sizeof(out);
+
+        must(EVP_PKEY_decrypt(ctx, out, &len, in, in_len) == 1, "EVP_PKEY_decrypt");
+    }
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+}
+
 static void fill(unsigned long count)
 {
     static CK_BYTE params[] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
@@ -164,7 +185,9 @@ int main(int argc, char **argv)
         open_keys(argv[2], strtoul(argv[3], NULL, 10));
     else if (argc == 4 && strcmp(what, "sign") == 0)
         sign(argv[2], strtoul(argv[3], NULL, 10));
+    else if (argc == 4 && strcmp(what, "decrypt") == 0)
+        decrypt(argv[2], strtoul(argv[3], NULL, 10));
     else
-        (void)fprintf(stderr, "usage: keys fill COUNT | keys open|sign LABEL COUNT\n");
+        (void)fprintf(stderr, "usage: keys fill COUNT | keys open|sign|decrypt LABEL COUNT\n");
     return 0;
 }

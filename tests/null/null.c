@@ -1,6 +1,6 @@
-/* A PKCS#11 module that does nothing, at once: two tokens (soft and other, any PIN) with one P-256
- * key each (p256), whose signatures are all the same. What is counted with it is the provider's own
- * work. */
+/* A PKCS#11 module that does nothing, at once: two tokens (soft and other, any PIN) with two keys
+ * each: one of P-256 (p256), whose signatures are all the same, and one of RSA (rsa2048), whose
+ * decrypted blocks are all the same. What is counted with it is the provider's own work. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -9,8 +9,10 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-#define PRIVATE 1
-#define PUBLIC  2
+#define PRIVATE     1
+#define PUBLIC      2
+#define RSA_PRIVATE 3
+#define RSA_PUBLIC  4
 
 static const char *const labels[] = { "soft", "other" };
 
@@ -26,6 +28,17 @@ static const unsigned char point[] = {
     0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33, 0x57, 0x6b,
     0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5,
 };
+
+#define MODULUS 256
+
+/* An odd number of 2048 bits. */
+static const unsigned char *modulus(void)
+{
+    static unsigned char n[MODULUS];
+
+    memset(n, 0xc5, sizeof(n));
+    return n;
+}
 
 static ck_rv_t initialize(void *args)
 {
@@ -91,15 +104,19 @@ static ck_rv_t login(ck_session_handle_t session, ck_user_type_t user, unsigned 
     return CKR_OK;
 }
 
-static unsigned long found; /* by the search under way */
+static unsigned long found, last; /* by the search under way, and to be found */
 
 static ck_rv_t find_init(ck_session_handle_t session, struct ck_attribute *template,
                          unsigned long count)
 {
     (void)session;
-    (void)template;
-    (void)count;
     found = 0;
+    last = PUBLIC;
+    for (unsigned long i = 0; i < count; i++)
+        if (template[i].type == CKA_LABEL && template[i].value_len == 7) {
+            found = PUBLIC;
+            last = RSA_PUBLIC;
+        }
     return CKR_OK;
 }
 
@@ -107,7 +124,7 @@ static ck_rv_t find(ck_session_handle_t session, ck_object_handle_t *objects, un
                     unsigned long *count)
 {
     (void)session;
-    for (*count = 0; *count < most && found < PUBLIC; (*count)++)
+    for (*count = 0; *count < most && found < last; (*count)++)
         objects[*count] = ++found;
     return CKR_OK;
 }
@@ -131,8 +148,11 @@ static ck_rv_t give(struct ck_attribute *attribute, const void *value, unsigned 
 static ck_rv_t get_attributes(ck_session_handle_t session, ck_object_handle_t object,
                               struct ck_attribute *template, unsigned long count)
 {
-    const ck_object_class_t class = object == PRIVATE ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY;
-    const ck_key_type_t type = CKK_EC;
+    const ck_object_class_t class =
+        object == PRIVATE || object == RSA_PRIVATE ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY;
+    const int rsa = object >= RSA_PRIVATE;
+    const ck_key_type_t type = rsa ? CKK_RSA : CKK_EC;
+    const char *name = rsa ? "rsa2048" : "p256";
     ck_rv_t rv = CKR_OK;
 
     (void)session;
@@ -146,10 +166,25 @@ static ck_rv_t get_attributes(ck_session_handle_t session, ck_object_handle_t ob
             break;
         case CKA_ID:
         case CKA_LABEL:
-            rv = give(&template[i], "p256", 4);
+            rv = give(&template[i], name, strlen(name));
+            break;
+        case CKA_MODULUS:
+        case CKA_PUBLIC_EXPONENT:
+            if (rsa) {
+                rv = template[i].type == CKA_MODULUS ? give(&template[i], modulus(), MODULUS)
+                                                     : give(&template[i], "\1\0\1", 3);
+                break;
+            }
+            template[i].value_len = (unsigned long)-1;
+            rv = CKR_ATTRIBUTE_TYPE_INVALID;
             break;
         case CKA_EC_PARAMS:
-            rv = give(&template[i], p256, sizeof(p256));
+            if (!rsa) {
+                rv = give(&template[i], p256, sizeof(p256));
+                break;
+            }
+            template[i].value_len = (unsigned long)-1;
+            rv = CKR_ATTRIBUTE_TYPE_INVALID;
             break;
         case CKA_EC_POINT:
             if (object == PUBLIC) {
@@ -184,12 +219,26 @@ static ck_rv_t sign(ck_session_handle_t session, unsigned char *data, unsigned l
     return CKR_OK;
 }
 
+static ck_rv_t decrypt(ck_session_handle_t session, unsigned char *data, unsigned long data_len,
+                       unsigned char *out, unsigned long *len)
+{
+    (void)session;
+    (void)data;
+    (void)data_len;
+    memset(out, 0x55, MODULUS);
+    out[0] = 0;
+    out[1] = 2;
+    out[MODULUS - 33] = 0;
+    *len = MODULUS;
+    return CKR_OK;
+}
+
 static ck_rv_t get_mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t type,
                                   struct ck_mechanism_info *info)
 {
     (void)slot;
-    *info = (struct ck_mechanism_info){ .flags = type == CKM_ECDSA ? CKF_SIGN : 0 };
-    return type == CKM_ECDSA ? CKR_OK : CKR_MECHANISM_INVALID;
+    *info = (struct ck_mechanism_info){ .flags = type == CKM_ECDSA ? CKF_SIGN : CKF_DECRYPT };
+    return type == CKM_ECDSA || type == CKM_RSA_X_509 ? CKR_OK : CKR_MECHANISM_INVALID;
 }
 
 static struct ck_function_list functions = {
@@ -209,6 +258,8 @@ static struct ck_function_list functions = {
     .C_GetAttributeValue = get_attributes,
     .C_SignInit = sign_init,
     .C_Sign = sign,
+    .C_DecryptInit = sign_init,
+    .C_Decrypt = decrypt,
 };
 
 EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)

@@ -95,25 +95,72 @@ static void test_unpad_pkcs1_fits(void **state)
     assert_int_equal(unpad_pkcs1_fits(BLOCK, BLOCK), 0);
 }
 
+static struct hmac_key secret_of(uint8_t first, uint8_t step)
+{
+    uint8_t bytes[HMAC_LEN];
+    struct hmac_key key;
+
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(first + i * step);
+    hmac_key(bytes, &key);
+    return key;
+}
+
+/* What processes of all versions have to agree on: the message's length and the beginning of its
+ * SHA-256. */
+static void test_unpad_substitute_known(void **state)
+{
+    static const struct {
+        size_t size, len;
+        const char *hash;
+    } cases[] = {
+        { 64, 0, "e3b0c44298fc1c14" },     { 96, 24, "7b6ca7d4b355efb5" },
+        { 128, 52, "3bc04d8b276ca0e8" },   { 129, 98, "e261f8217923c5ea" },
+        { 250, 226, "a99670becbf74b4c" },  { 256, 6, "4515b1632debdf2d" },
+        { 384, 76, "583d86617126a087" },   { 512, 20, "eea8b37c414aa46d" },
+        { 1000, 683, "0c2641ee1ec5812b" }, { 2048, 530, "367225223c67d14d" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint8_t ciphertext[UNPAD_MAX], out[UNPAD_MAX], hash[32];
+        struct hmac_key secret = secret_of((uint8_t)i, 7);
+        char text[17], name[16];
+        size_t len = 0;
+
+        for (size_t k = 0; k < cases[i].size; k++)
+            ciphertext[k] = (uint8_t)(k * k + k + i);
+        unpad_substitute(&secret, (struct view){ ciphertext, cases[i].size }, out, &len,
+                         cases[i].size);
+        (void)snprintf(name, sizeof(name), "%zu bytes", cases[i].size);
+        check_case(len == cases[i].len, name);
+        check_case(EVP_Digest(out, len, hash, NULL, EVP_sha256(), NULL) == 1, name);
+        for (size_t k = 0; k < 8; k++)
+            (void)snprintf(text + 2 * k, 3, "%02x", hash[k]);
+        check_text(text, cases[i].hash, name);
+    }
+}
+
 static void test_unpad_substitute(void **state)
 {
-    uint8_t secret[32] = { 1 }, other[32] = { 2 }, ciphertext[BLOCK] = { 3 };
+    struct hmac_key secret = secret_of(1, 0), other = secret_of(2, 0);
+    uint8_t ciphertext[BLOCK] = { 3 };
     uint8_t a[BLOCK], b[BLOCK];
     size_t a_len = 0, b_len = 0, lengths = 0;
     size_t seen[BLOCK] = { 0 };
 
     (void)state;
-    assert_true(unpad_substitute(NULL, secret, VIEW(ciphertext), a, &a_len, BLOCK));
-    assert_true(unpad_substitute(NULL, secret, VIEW(ciphertext), b, &b_len, BLOCK));
+    unpad_substitute(&secret, VIEW(ciphertext), a, &a_len, BLOCK);
+    unpad_substitute(&secret, VIEW(ciphertext), b, &b_len, BLOCK);
     assert_int_equal(a_len, b_len);
     assert_memory_equal(a, b, a_len);
-    assert_true(unpad_substitute(NULL, other, VIEW(ciphertext), b, &b_len, BLOCK));
+    unpad_substitute(&other, VIEW(ciphertext), b, &b_len, BLOCK);
     assert_true(a_len != b_len || memcmp(a, b, a_len) != 0);
     /* every length that a message may have, and no other */
     for (unsigned n = 0; n < 4000; n++) {
         ciphertext[1] = (uint8_t)n;
         ciphertext[2] = (uint8_t)(n >> 8);
-        assert_true(unpad_substitute(NULL, secret, VIEW(ciphertext), a, &a_len, BLOCK));
+        unpad_substitute(&secret, VIEW(ciphertext), a, &a_len, BLOCK);
         assert_true(a_len <= BLOCK - 11);
         lengths += seen[a_len]++ == 0;
     }
@@ -257,8 +304,9 @@ static void test_unpad_oaep_too_short(void **state)
 static void test_unpad_is_constant_time(void **state)
 {
     EVP_MD *md = EVP_MD_fetch(NULL, "SHA256", NULL);
-    uint8_t block[256], out[256], substitute[256], secret[32] = { 1 },
-                                                   premaster[PREMASTER_LEN] = { 0 };
+    uint8_t block[256], out[256], substitute[256], secret[HMAC_LEN] = { 1 };
+    uint8_t ciphertext[256] = { 2 }, premaster[PREMASTER_LEN] = { 0 };
+    struct hmac_key key;
     size_t len, substitute_len, cut = 250;
     ct_mask good, fits;
 
@@ -269,8 +317,9 @@ static void test_unpad_is_constant_time(void **state)
     unpad_lengthen(block, sizeof(block), cut);
     fits = unpad_pkcs1_fits(cut, sizeof(block));
     good = unpad_pkcs1(VIEW(block), out, &len);
-    assert_true(unpad_substitute(NULL, secret, (struct view){ secret, 32 }, substitute,
-                                 &substitute_len, 256));
+    (void)VALGRIND_MAKE_MEM_UNDEFINED(&secret, sizeof(secret));
+    hmac_key(secret, &key);
+    unpad_substitute(&key, VIEW(ciphertext), substitute, &substitute_len, 256);
     unpad_choose(good & fits, out, &len, substitute, substitute_len, 256);
     unpad_tls(VIEW(block), 0x0303, 0x0302, premaster);
     assert_true(unpad_oaep(VIEW(block), md, md, (struct view){ NULL, 0 }, out, &len, &good));
@@ -287,6 +336,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_unpad_pkcs1_wrong),
         cmocka_unit_test(test_unpad_lengthen),
         cmocka_unit_test(test_unpad_pkcs1_fits),
+        cmocka_unit_test(test_unpad_substitute_known),
         cmocka_unit_test(test_unpad_substitute),
         cmocka_unit_test(test_unpad_choose),
         cmocka_unit_test(test_unpad_tls),
