@@ -22,6 +22,50 @@ release_open() {
     echo "$SUITE: $(inside openssl version)"
 }
 
+# release_tests CTEST-ARGUMENTS...: the tests of the build here that they select, run there, one after the other. ctest
+# knows their commands and their environment.
+release_tests() {
+    local passed=0 failed=0
+    ctest --test-dir build --show-only=json-v1 "$@" > "$DIR/tests.json"
+    release_commands > "$DIR/tests.sh"
+    # shellcheck disable=SC1091
+    . "$DIR/tests.sh"
+    echo "$passed passed, $failed failed"
+    [ "$passed" -gt 0 ] && [ "$failed" = 0 ]
+}
+
+release_commands() {
+    python3 - "$DIR/tests.json" << 'PY'
+import json, shlex, sys
+
+skip = {"unit/unpad-constant-time", "bench/instructions", "apps/module"}  # valgrind, cmake --install: not about the release
+for test in json.load(open(sys.argv[1]))["tests"]:
+    if test["name"] in skip:
+        continue
+    env = []
+    for p in test["properties"]:
+        if p["name"] == "ENVIRONMENT":
+            env = p["value"]
+    print("release_run", shlex.quote(test["name"]), "env", shlex.join(env), shlex.join(test["command"]))
+PY
+}
+
+release_run() {
+    local name=$1 status=0
+    shift
+    inside "$@" < /dev/null > "$DIR/test.log" 2>&1 || status=$?
+    if [ $status = 0 ]; then
+        passed=$((passed + 1))
+        echo "passed  $name"
+    elif [ $status = 77 ]; then
+        echo "skipped $name: $(tail -1 "$DIR/test.log")"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $name"
+        grep -E 'FAILED|ERROR|LINE|not found' "$DIR/test.log" | head -20 || tail -5 "$DIR/test.log"
+    fi
+}
+
 inside() { chroot "$DIR" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
 
 release_mirror() {
