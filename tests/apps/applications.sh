@@ -26,6 +26,7 @@ keyUsage = critical, keyCertSign, cRLSign
 [server_ext]
 basicConstraints = CA:false
 subjectAltName = DNS:localhost, IP:127.0.0.1
+keyUsage = digitalSignature, keyEncipherment
 extendedKeyUsage = serverAuth, clientAuth, codeSigning, emailProtection
 CNF
     openssl req -x509 -key "$(uri p384)" -subj "/CN=the CA" -extensions root_ext -days 10 -out ca.crt || die "no CA"
@@ -55,15 +56,16 @@ as() {
     if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups "$@"; else "$@"; fi
 }
 
-# serve COMMAND...: in the background, in a process group of its own, until it listens on $port; server.log
+# serve COMMAND...: in the background, in a process group of its own, until it is up; server.log
 server=
 serve() {
     setsid "$@" > server.log 2>&1 < /dev/null &
     server=$!
-    wait_for 20 listening_or_gone
-    kill -0 $server 2> /dev/null && listening "$port"
+    wait_for 20 up_or_gone
+    kill -0 $server 2> /dev/null && up
 }
-listening_or_gone() { ! kill -0 "$server" 2> /dev/null || listening "$port"; }
+up() { listening "$port"; }
+up_or_gone() { ! kill -0 "$server" 2> /dev/null || up; }
 gone() { ! kill -0 -- -"$server" 2> /dev/null; }
 finish() {
     [ -n "$server" ] || return 0
