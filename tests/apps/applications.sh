@@ -59,7 +59,8 @@ as() {
 # serve COMMAND...: in the background, in a process group of its own, until it is up; server.log
 server=
 serve() {
-    setsid "$@" > server.log 2>&1 < /dev/null &
+    : > server.log # now: not when the background job comes to it
+    setsid "$@" >> server.log 2>&1 < /dev/null &
     server=$!
     wait_for 20 up_or_gone
     kill -0 $server 2> /dev/null && up
