@@ -98,8 +98,9 @@ size_t der_done(struct der_writer *writer)
     return len;
 }
 
-/* The length octets at the front of in; false unless they are in the shortest form. */
-static bool read_length(struct view *in, size_t *len)
+/* The length octets at the front of in, in any definite form (X.690 §8.1.3); shortest: whether
+ * they are in the one that DER wants. */
+static bool read_length(struct view *in, size_t *len, bool *shortest)
 {
     size_t count;
 
@@ -107,31 +108,44 @@ static bool read_length(struct view *in, size_t *len)
         return false;
     *len = *in->data;
     *in = (struct view){ in->data + 1, in->len - 1 };
-    if (*len < 0x80)
+    *shortest = *len < 0x80;
+    if (*shortest)
         return true;
     count = *len & 0x7f;
-    if (count == 0 || count > 4 || count > in->len || in->data[0] == 0)
+    if (count == 0 || count > 4 || count > in->len)
         return false;
     *len = 0;
     for (size_t i = 0; i < count; i++)
         *len = *len << 8 | in->data[i];
+    *shortest = *len >= 0x80 && in->data[0] != 0;
     *in = (struct view){ in->data + count, in->len - count };
-    return *len >= 0x80;
+    return true;
 }
 
-bool der_read(struct view *in, enum der_tag tag, struct view *content)
+static bool read_value(struct view *in, enum der_tag tag, bool strict, struct view *content)
 {
     struct view rest = *in;
+    bool shortest;
     size_t len;
 
     if (rest.len == 0 || rest.data[0] != (uint8_t)tag)
         return false;
     rest = (struct view){ rest.data + 1, rest.len - 1 };
-    if (!read_length(&rest, &len) || len > rest.len)
+    if (!read_length(&rest, &len, &shortest) || len > rest.len || (strict && !shortest))
         return false;
     *content = (struct view){ rest.data, len };
     *in = (struct view){ rest.data + len, rest.len - len };
     return true;
+}
+
+bool der_read(struct view *in, enum der_tag tag, struct view *content)
+{
+    return read_value(in, tag, true, content);
+}
+
+bool ber_read(struct view *in, enum der_tag tag, struct view *content)
+{
+    return read_value(in, tag, false, content);
 }
 
 bool der_read_unsigned(struct view *in, struct view *bytes)

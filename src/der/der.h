@@ -52,6 +52,9 @@ size_t der_done(struct der_writer *writer);
  * its length is not DER or it is longer than in. */
 bool der_read(struct view *in, enum der_tag tag, struct view *content);
 
+/* The same where the length need not be in the shortest form, for what shell tools write. */
+bool ber_read(struct view *in, enum der_tag tag, struct view *content);
+
 /* The same with an INTEGER that is not negative: its bytes without leading zeros. */
 bool der_read_unsigned(struct view *in, struct view *bytes);
 

@@ -18,7 +18,7 @@ bool pem_uri_read(struct view der, struct view *uri)
 {
     struct view content, text;
 
-    return der_read(&der, DER_SEQUENCE, &content) && der.len == 0 &&
-           der_read(&content, DER_VISIBLE_STRING, &text) && view_equal(text, description) &&
-           der_read(&content, DER_UTF8_STRING, uri) && content.len == 0;
+    return ber_read(&der, DER_SEQUENCE, &content) && der.len == 0 &&
+           ber_read(&content, DER_VISIBLE_STRING, &text) && view_equal(text, description) &&
+           ber_read(&content, DER_UTF8_STRING, uri) && content.len == 0;
 }

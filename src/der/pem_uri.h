@@ -12,7 +12,8 @@
 /* The length written, 0 when size is too small; uri.len + PEM_URI_OVERHEAD is enough. */
 size_t pem_uri_write(struct view uri, uint8_t *der, size_t size);
 
-/* The URI in der, which must be this structure and nothing more. */
+/* The URI in der, which must be this structure and nothing more; the lengths in it may be longer
+ * than DER has them, as pkcs11-provider's shell tool writes them. */
 bool pem_uri_read(struct view der, struct view *uri);
 
 #endif

@@ -37,6 +37,27 @@ static void test_pem_uri_bytes(void **state)
     assert_memory_equal(der, expected, sizeof(expected) - 1);
 }
 
+/* A script that knows no length before it writes it takes the same number of bytes for each. */
+static void test_pem_uri_longer_lengths(void **state)
+{
+    static const struct {
+        const char *name, *der;
+        size_t len;
+    } cases[] = {
+        { "one byte more", "\x30\x81\x27\x1a\x81\x19PKCS#11 Provider URI v1.0\x0c\x81\x08pkcs11:a",
+          42 },
+        { "two bytes more",
+          "\x30\x82\x00\x27\x1a\x19PKCS#11 Provider URI v1.0\x0c\x82\x00\x08pkcs11:a", 43 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct view der = { (const uint8_t *)cases[i].der, cases[i].len }, uri;
+
+        check_case(pem_uri_read(der, &uri) && view_equal(uri, text("pkcs11:a")), cases[i].name);
+    }
+}
+
 static void test_pem_uri_read_refuses(void **state)
 {
     static const struct {
@@ -69,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pem_uri_round_trip),
         cmocka_unit_test(test_pem_uri_bytes),
+        cmocka_unit_test(test_pem_uri_longer_lengths),
         cmocka_unit_test(test_pem_uri_read_refuses),
     };
 
