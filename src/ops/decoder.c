@@ -40,40 +40,98 @@ static int decoder_does_selection(void *provctx, int selection)
     return selection == 0 || (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
 }
 
+static char *uri_text(const struct bytes *der)
+{
+    struct view uri;
+
+    return pem_uri_read(view_bytes(der), &uri) ? secret_text((const char *)uri.data, uri.len)
+                                               : NULL;
+}
+
+static bool names_certificate(const char *text)
+{
+    _cleanup_(uri_clear) struct uri uri = { 0 };
+    CK_OBJECT_CLASS class;
+    char why[512];
+
+    return text != NULL && uri_parse(text, true, &uri, why, sizeof(why)) &&
+           uri_class(&uri, &class) && class == CKO_CERTIFICATE;
+}
+
+/* Puts the certificate in the place of its URI. */
+static bool certificate_read(struct provider *provider, const char *text, struct bytes *der,
+                             struct passphrase *passphrase)
+{
+    struct key *none = NULL;
+    struct load load;
+    bool ok = load_begin(&load, provider, text);
+
+    bytes_wipe(der);
+    load_want(&load, LOAD_CERTIFICATE);
+    load_ask(&load, passphrase_ask, passphrase);
+    ok = ok && load_next(&load, &none, der) == LOAD_CERT;
+    load_end(&load);
+    return ok;
+}
+
+/* There is no decoder for certificates: libcrypto reads their DER by itself, where it is not after
+ * a key. So this one hands it on. */
 static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *data_cb,
                       void *data_arg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg)
 {
+    struct passphrase passphrase = { pw_cb, pw_arg };
     _cleanup_(bytes_wipe) struct bytes der = { NULL, 0 };
-    char structure[] = STRUCTURE;
+    _cleanup_(secret_text_scoped) char *text = NULL;
+    char structure[] = STRUCTURE, certificate[] = "Certificate";
+    bool whole;
     OSSL_PARAM params[3];
 
-    (void)selection;
-    (void)pw_cb;
-    (void)pw_arg;
     if (!corebio_read_pem(ctx, in, PKCS11_BRIDGE_PEM_LABEL, &der))
         return 0;
     if (der.data == NULL)
         return 1; /* not ours: others may try */
+    text = uri_text(&der);
+    whole = selection == 0 && names_certificate(text);
+    if (whole && !certificate_read(ctx, text, &der, &passphrase))
+        return 0;
     params[0] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der.data, der.len);
-    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, structure, 0);
+    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE,
+                                                 whole ? certificate : structure, 0);
     params[2] = OSSL_PARAM_construct_end();
     return data_cb(params, data_arg);
+}
+
+/* What a key is looked for as: with nothing selected, as what the URI says. */
+static enum load_want wanted(int selection)
+{
+    if (selection == 0)
+        return LOAD_ANY;
+    return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 ? LOAD_PRIVATE : LOAD_PUBLIC;
+}
+
+static bool next_key(struct load *load, struct key **key)
+{
+    enum load_result result;
+
+    do {
+        _cleanup_(bytes_clear) struct bytes certificate = { NULL, 0 };
+
+        result = load_next(load, key, &certificate);
+    } while (result == LOAD_CERT || result == LOAD_NAME);
+    return result == LOAD_KEY;
 }
 
 static int uri_open(struct provider *provider, const char *uri, int selection,
                     OSSL_CALLBACK *data_cb, void *data_arg, struct passphrase *passphrase)
 {
-    bool public_only = selection != 0 && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
     _cleanup_(key_scoped) struct key *key = NULL;
-    _cleanup_(bytes_clear) struct bytes certificate = { NULL, 0 };
     struct load load;
     int ok = 0;
 
     if (load_begin(&load, provider, uri)) {
-        load_want(&load, public_only ? LOAD_PUBLIC : LOAD_PRIVATE);
+        load_want(&load, wanted(selection));
         load_ask(&load, passphrase_ask, passphrase);
-        ok =
-            load_next(&load, &key, &certificate) == LOAD_KEY && object_give(key, data_cb, data_arg);
+        ok = next_key(&load, &key) && object_give(key, data_cb, data_arg);
     }
     load_end(&load);
     return ok;
@@ -88,13 +146,12 @@ static int uri_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     struct passphrase passphrase = { pw_cb, pw_arg };
     _cleanup_(bytes_wipe) struct bytes der = { NULL, 0 };
     _cleanup_(secret_text_scoped) char *text = NULL;
-    struct view uri;
 
-    if (!corebio_read_all(provider, in, &der) || !pem_uri_read(view_bytes(&der), &uri))
+    if (!corebio_read_all(provider, in, &der))
         return 1;
-    text = secret_text((const char *)uri.data, uri.len);
+    text = uri_text(&der);
     if (text == NULL)
-        return 0;
+        return 1;
     return uri_open(provider, text, selection, data_cb, data_arg, &passphrase);
 }
 

@@ -105,7 +105,7 @@ static bool text_print(struct key *key, BIO *out)
     char uri[URI_MAX];
 
     if (host != NULL && key_is_private(key))
-        (void)BIO_printf(out, "Private key on the token %s\nURI: %s\n",
+        (void)BIO_printf(out, "Private key on the token %s\nURI %s\n",
                          key->object->slot->token.label, key_describe(key, uri, sizeof(uri)));
     return host != NULL && EVP_PKEY_print_public(out, host, 0, NULL) == 1;
 }
