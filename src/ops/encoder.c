@@ -69,13 +69,25 @@ static uint8_t *pkcs1_der(const struct key *key, size_t *len)
     return *len != 0 ? MOVE(der) : NULL;
 }
 
+/* A file with its URI would name nothing, once the program has ended. */
+static bool is_passing(const struct key *key)
+{
+    if (!key->object->session_object)
+        return false;
+    error_raise(&key->provider->core, REASON_KEY,
+                "cannot write a session key to a file: it is gone with this program; a key that is "
+                "to stay on a token is made with pkcs11_uri (openssl genpkey -pkeyopt "
+                "pkcs11_uri:pkcs11:token=...;object=...)");
+    return true;
+}
+
 static uint8_t *uri_der(const struct key *key, size_t *len)
 {
     char uri[URI_MAX];
     size_t room = sizeof(uri) + PEM_URI_OVERHEAD;
-    _cleanup_(free_scoped) uint8_t *der = key_is_private(key) ? OPENSSL_malloc(room) : NULL;
+    _cleanup_(free_scoped) uint8_t *der = NULL;
 
-    if (der == NULL)
+    if (!key_is_private(key) || is_passing(key) || (der = OPENSSL_malloc(room)) == NULL)
         return NULL;
     (void)key_describe(key, uri, sizeof(uri));
     *len = pem_uri_write((struct view){ (const uint8_t *)uri, strlen(uri) }, der, room);
@@ -97,16 +109,26 @@ static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct ke
                                    : corebio_write(provider, out, der, len);
 }
 
+static void print_place(BIO *out, const struct key *key)
+{
+    const char *token = key->object->slot->token.label;
+    char uri[URI_MAX];
+
+    if (key->object->session_object)
+        (void)BIO_printf(out, "Private session key on the token %s\n", token);
+    else
+        (void)BIO_printf(out, "Private key on the token %s\nURI %s\n", token,
+                         key_describe(key, uri, sizeof(uri)));
+}
+
 /* "Private key on the token soft", the URI, and the public values as libcrypto prints them. */
 static bool text_print(struct key *key, BIO *out)
 {
     HOST_WORK;
     EVP_PKEY *host = key_host(key);
-    char uri[URI_MAX];
 
     if (host != NULL && key_is_private(key))
-        (void)BIO_printf(out, "Private key on the token %s\nURI %s\n",
-                         key->object->slot->token.label, key_describe(key, uri, sizeof(uri)));
+        print_place(out, key);
     return host != NULL && EVP_PKEY_print_public(out, host, 0, NULL) == 1;
 }
 

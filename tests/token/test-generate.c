@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <openssl/store.h>
 
 #include "pkcs11_bridge.h"
@@ -301,6 +302,31 @@ static void test_generate_session_keys(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A session key has no name to be written with. */
+static void test_generate_session_key_written(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *key = generate(libctx, 2, NULL, NULL, NULL);
+    BIO *out = BIO_new(BIO_s_mem());
+    char error[512], *text = NULL;
+
+    (void)state;
+    assert_non_null(key);
+    ERR_clear_error();
+    assert_int_equal(PEM_write_bio_PrivateKey_ex(out, key, NULL, NULL, 0, NULL, NULL, libctx, NULL),
+                     0);
+    assert_non_null(strstr(last_error(error, sizeof(error)), "cannot write a session key"));
+    assert_int_equal(BIO_get_mem_data(out, &text), 0);
+    assert_int_equal(EVP_PKEY_print_private(out, key, 0, NULL), 1);
+    assert_int_not_equal(BIO_write(out, "", 1), 0);
+    assert_true(BIO_get_mem_data(out, &text) > 0);
+    assert_non_null(strstr(text, "Private session key on the token soft"));
+    assert_null(strstr(text, "pkcs11:"));
+    BIO_free(out);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* More session keys at a time than there are sessions. */
 static void test_generate_many_session_keys(void **state)
 {
@@ -376,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_generate_misconfigured),
         cmocka_unit_test(test_generate_usage),
         cmocka_unit_test(test_generate_session_keys),
+        cmocka_unit_test(test_generate_session_key_written),
         cmocka_unit_test(test_generate_many_session_keys),
         cmocka_unit_test(test_generate_with_one_session),
         cmocka_unit_test(test_generate_leaves_nothing),
