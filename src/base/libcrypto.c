@@ -78,6 +78,7 @@ RELEASES(kdf_release, EVP_KDF, EVP_KDF_free)
 RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
 RELEASES(x509_release, X509, X509_free)
 RELEASES(bio_release, BIO, (void)BIO_free)
+RELEASES(ec_group_release, EC_GROUP, EC_GROUP_free)
 
 void md_scoped(EVP_MD **md)
 {

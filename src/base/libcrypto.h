@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include <openssl/ec.h>
 #include <openssl/types.h>
 
 /* Once, before an object of libcrypto is made. handler is run when OPENSSL_cleanup begins and
@@ -29,6 +30,7 @@ void kdf_release(EVP_KDF *kdf);
 void kdf_ctx_release(EVP_KDF_CTX *ctx);
 void x509_release(X509 *certificate);
 void bio_release(BIO *bio);
+void ec_group_release(EC_GROUP *group);
 
 /* The same for _cleanup_. */
 void md_scoped(EVP_MD **md);

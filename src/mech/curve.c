@@ -3,8 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/objects.h>
+
+#include "base/libcrypto.h"
 #include "base/scope.h"
+#include "der/ec_parameters.h"
 #include "der/ecdsa.h"
+#include "module/call.h"
+
+#define FIELD_MAX 66 /* bytes of P-521 */
 
 #define OID(...)                                                                                   \
     {                                                                                              \
@@ -86,9 +95,68 @@ static const struct curve *curve_by_printable(struct view text)
     return NULL;
 }
 
+static void group_scoped(EC_GROUP **group)
+{
+    ec_group_release(*group);
+}
+
+static bool number_is(const BIGNUM *number, struct view bytes)
+{
+    uint8_t buf[FIELD_MAX];
+
+    return BN_num_bytes(number) <= (int)sizeof(buf) &&
+           view_equal(view_strip(bytes), (struct view){ buf, (size_t)BN_bn2bin(number, buf) });
+}
+
+/* In whichever form it was encoded. */
+static bool base_is(const EC_GROUP *group, struct view base)
+{
+    uint8_t buf[EC_POINT_MAX];
+    point_conversion_form_t form = base.len != 0 && base.data[0] == POINT_CONVERSION_UNCOMPRESSED
+                                       ? POINT_CONVERSION_UNCOMPRESSED
+                                       : POINT_CONVERSION_COMPRESSED;
+    size_t len =
+        EC_POINT_point2oct(group, EC_GROUP_get0_generator(group), form, buf, sizeof(buf), NULL);
+
+    return len != 0 && view_equal(base, (struct view){ buf, len });
+}
+
+/* libcrypto knows the numbers; where it was built without the curve, the answer is no. */
+static bool has_parameters(const struct curve *curve, const struct ec_parameters *parameters)
+{
+    HOST_WORK;
+    char name[32];
+    int nid = OBJ_txt2nid(curve_name(curve, name, sizeof(name)));
+    _cleanup_(group_scoped) EC_GROUP *group = EC_GROUP_new_by_curve_name_ex(NULL, NULL, nid);
+    _cleanup_(bn_scoped) BIGNUM *p = BN_new(), *a = BN_new(), *b = BN_new();
+
+    return group != NULL && p != NULL && a != NULL && b != NULL &&
+           EC_GROUP_get_curve(group, p, a, b, NULL) == 1 && number_is(p, parameters->p) &&
+           number_is(a, parameters->a) && number_is(b, parameters->b) &&
+           number_is(EC_GROUP_get0_order(group), parameters->order) &&
+           base_is(group, parameters->base);
+}
+
+static const struct curve *curve_by_parameters(const struct ec_parameters *parameters)
+{
+    const struct curve *found = NULL;
+
+    (void)ERR_set_mark();
+    for (size_t i = 0; found == NULL && i < COUNT(curves); i++)
+        if (curves[i].kind == CURVE_EC && curve_field_bytes(&curves[i]) == parameters->p.len &&
+            has_parameters(&curves[i], parameters))
+            found = &curves[i];
+    (void)ERR_pop_to_mark();
+    return found;
+}
+
 const struct curve *curve_by_params(struct view params)
 {
+    struct ec_parameters parameters;
     struct view content;
+
+    if (ec_parameters_read(params, &parameters))
+        return curve_by_parameters(&parameters);
 
     if (der_read(&params, DER_OID, &content))
         return params.len == 0 ? curve_by_oid(content) : NULL;

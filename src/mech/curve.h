@@ -23,8 +23,8 @@ struct curve {
 const struct curve *curve_by_name(const char *name);
 const struct curve *curve_by_oid(struct view oid);
 
-/* CKA_EC_PARAMS: a DER OID (PKCS#11 v3.1 §6.3.3) or a curve's name as PrintableString; NULL for
- * explicit parameters and unknown curves. */
+/* CKA_EC_PARAMS: a DER OID (PKCS#11 v3.1 §6.3.3), a curve's name as PrintableString, or explicit
+ * parameters that are a known curve's; NULL for unknown curves. */
 const struct curve *curve_by_params(struct view params);
 
 const char *curve_name(const struct curve *curve, char *buf, size_t size);

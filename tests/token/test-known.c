@@ -122,21 +122,34 @@ static void import_rsa(EVP_PKEY *key, const char *label)
     create(&t);
 }
 
-static void import_ec(EVP_PKEY *key, const char *group, const char *label)
+/* CKA_EC_PARAMS: the curve's OID, or its explicit parameters. */
+static size_t ec_params(const char *group, int flag, unsigned char *der, size_t size)
 {
-    unsigned char oid[32], point[140], *position = oid;
-    ASN1_OBJECT *object = OBJ_nid2obj(EC_curve_nist2nid(group));
-    int oid_len = i2d_ASN1_OBJECT(object, &position);
-    size_t len = 0;
+    EC_GROUP *curve = EC_GROUP_new_by_curve_name(EC_curve_nist2nid(group));
+    int len;
+
+    EC_GROUP_set_asn1_flag(curve, flag);
+    len = i2d_ECPKParameters(curve, NULL);
+    assert_true(len > 0 && (size_t)len <= size);
+    assert_int_equal(i2d_ECPKParameters(curve, &der), len);
+    EC_GROUP_free(curve);
+    return (size_t)len;
+}
+
+static void import_ec_as(EVP_PKEY *key, const char *group, int flag, const char *label)
+{
+    unsigned char params[512], point[140];
+    size_t params_len = ec_params(group, flag, params, sizeof(params)), len = 0;
     struct template t;
 
     begin(&t, CKO_PRIVATE_KEY, CKK_EC, label);
     add_bool(&t, CKA_DERIVE, CK_TRUE);
-    add(&t, CKA_EC_PARAMS, oid, (size_t)oid_len);
+    add_bool(&t, CKA_SIGN, CK_TRUE);
+    add(&t, CKA_EC_PARAMS, params, params_len);
     add_bn(&t, CKA_VALUE, key, OSSL_PKEY_PARAM_PRIV_KEY);
     create(&t);
     begin(&t, CKO_PUBLIC_KEY, CKK_EC, label);
-    add(&t, CKA_EC_PARAMS, oid, (size_t)oid_len);
+    add(&t, CKA_EC_PARAMS, params, params_len);
     assert_int_equal(EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point + 3,
                                                      sizeof(point) - 3, &len),
                      1);
@@ -151,6 +164,11 @@ static void import_ec(EVP_PKEY *key, const char *group, const char *label)
         add(&t, CKA_EC_POINT, point + 1, len + 2);
     }
     create(&t);
+}
+
+static void import_ec(EVP_PKEY *key, const char *group, const char *label)
+{
+    import_ec_as(key, group, OPENSSL_EC_NAMED_CURVE, label);
 }
 
 struct pair {
@@ -659,6 +677,35 @@ static void test_known_ecdsa_short_numbers(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A key whose token spells out the numbers of its curve. */
+static void test_known_explicit_curves(void **state)
+{
+    static const char *const groups[] = { "P-256", "P-384", "P-521" };
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(groups); i++) {
+        EVP_PKEY *software = EVP_PKEY_Q_keygen(plain, NULL, "EC", groups[i]), *key;
+        char label[32], error[512];
+        unsigned char sig[160];
+        size_t len = sizeof(sig);
+
+        snprintf(label, sizeof(label), "explicit-%s", groups[i]);
+        import_ec_as(software, groups[i], OPENSSL_EC_EXPLICIT_CURVE, label);
+        ERR_clear_error();
+        key = key_load(libctx, label, "private");
+        if (key == NULL)
+            fail_msg("%s: %s", groups[i], last_error(error, sizeof(error)));
+        assert_int_equal(EVP_PKEY_eq(key, software), 1);
+        assert_true(ecdsa_sign(libctx, key, 1, sig, &len));
+        assert_true(ecdsa_verify(plain, software, 1, sig, len));
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(software);
+    }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -670,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_known_ecdh_off_the_curve),
         cmocka_unit_test(test_known_x25519_small_order),
         cmocka_unit_test(test_known_ecdsa_short_numbers),
+        cmocka_unit_test(test_known_explicit_curves),
     };
 
     operator_open();

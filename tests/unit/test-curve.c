@@ -1,7 +1,9 @@
 #include "unit.h"
 
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/objects.h>
 
 #include "mech/curve.h"
 
@@ -69,6 +71,67 @@ static void test_curve_by_params(void **state)
     }
 }
 
+static size_t explicit_parameters(const char *name, point_conversion_form_t form, uint8_t **der)
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(OBJ_txt2nid(name));
+    int len;
+
+    EC_GROUP_set_asn1_flag(group, OPENSSL_EC_EXPLICIT_CURVE);
+    EC_GROUP_set_point_conversion_form(group, form);
+    *der = NULL;
+    len = i2d_ECPKParameters(group, der);
+    EC_GROUP_free(group);
+    return len > 0 ? (size_t)len : 0;
+}
+
+static void test_curve_by_explicit_params(void **state)
+{
+    static const char *const names[] = {
+        "prime192v1",      "secp224r1",       "prime256v1",      "secp384r1",
+        "secp521r1",       "secp256k1",       "brainpoolP192r1", "brainpoolP224r1",
+        "brainpoolP256r1", "brainpoolP256t1", "brainpoolP320r1", "brainpoolP320t1",
+        "brainpoolP384r1", "brainpoolP384t1", "brainpoolP512r1", "brainpoolP512t1",
+    };
+    static const point_conversion_form_t forms[] = { POINT_CONVERSION_UNCOMPRESSED,
+                                                     POINT_CONVERSION_COMPRESSED };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(names) * COUNT_OF(forms); i++) {
+        const char *name = names[i / COUNT_OF(forms)];
+        uint8_t *der;
+        size_t len = explicit_parameters(name, forms[i % COUNT_OF(forms)], &der);
+
+        check_case(len != 0 && curve_by_params((struct view){ der, len }) == curve_by_name(name),
+                   name);
+        check_case(curve_by_params((struct view){ der, len - 1 }) == NULL, name);
+        OPENSSL_free(der);
+    }
+}
+
+/* The parameters of another curve, or no parameters at all, whichever byte is another; the seed,
+ * which stands behind b, is none of the curve. */
+static void test_curve_by_wrong_explicit_params(void **state)
+{
+    uint8_t *der;
+    size_t len = explicit_parameters("prime256v1", POINT_CONVERSION_UNCOMPRESSED, &der);
+    size_t seed = len - 3 - 35 - 67 - 23;
+
+    (void)state;
+    assert_int_equal(der[seed], 0x03);
+    for (size_t i = 0; i < len; i++) {
+        bool of_seed = i >= seed + 2 && i < seed + 23;
+
+        der[i] ^= 1;
+        if ((curve_by_params((struct view){ der, len }) == NULL) == of_seed)
+            fail_msg("byte %zu", i);
+        der[i] ^= 1;
+    }
+    OPENSSL_free(der);
+    len = explicit_parameters("secp160r1", POINT_CONVERSION_UNCOMPRESSED, &der);
+    assert_null(curve_by_params((struct view){ der, len }));
+    OPENSSL_free(der);
+}
+
 static void test_curve_raw_agrees_with_libcrypto(void **state)
 {
     static const char *const names[] = { "ED25519", "ED448", "X25519", "X448" };
@@ -112,6 +175,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_curve_agrees_with_libcrypto),
         cmocka_unit_test(test_curve_by_params),
+        cmocka_unit_test(test_curve_by_explicit_params),
+        cmocka_unit_test(test_curve_by_wrong_explicit_params),
         cmocka_unit_test(test_curve_raw_agrees_with_libcrypto),
         cmocka_unit_test(test_curve_point_fits),
     };
