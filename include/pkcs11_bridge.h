@@ -38,9 +38,11 @@
 
 /* Parameters of EVP_PKEY_generate (EVP_PKEY_CTX_set_params, openssl genpkey -pkeyopt): the token,
  * label and id of the key to make; what it may be used for, by the names of RFC 5280 §4.2.1.3;
- * whether it is a session key all the same. Without a URI it is a session key. */
+ * whether it is a session key all the same; what to do where a key has that label or id already:
+ * "error" or "add". Without a URI it is a session key. */
 #define PKCS11_BRIDGE_KEYGEN_URI       "pkcs11_uri"
 #define PKCS11_BRIDGE_KEYGEN_USAGE     "pkcs11_key_usage"
 #define PKCS11_BRIDGE_KEYGEN_EPHEMERAL "pkcs11_ephemeral"
+#define PKCS11_BRIDGE_KEYGEN_IF_EXISTS "pkcs11_if_exists"
 
 #endif

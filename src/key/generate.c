@@ -387,7 +387,7 @@ static CK_RV generate(struct session *session, void *arg)
     struct work *work = arg;
     CK_RV rv = work->left ? sweep(session, work) : CKR_OK;
 
-    if (rv == CKR_OK)
+    if (rv == CKR_OK && !work->generation->add)
         rv = check_taken(session, work);
     return rv == CKR_OK && work->taken == NULL ? make_and_adopt(session, work) : rv;
 }
@@ -471,8 +471,9 @@ static void clean_up(struct work *work, struct slot *slot)
 static bool taken(const struct work *work)
 {
     error_raise(&work->generation->provider->core, REASON_OBJECT,
-                "cannot generate a key for %s: a key on the token has this %s already",
-                work->uri.text, work->taken);
+                "cannot generate a key for %s: a key on the token has this %s already; take "
+                "another, or, for a second key of that %s, pkcs11_if_exists:add",
+                work->uri.text, work->taken, work->taken);
     return false;
 }
 
@@ -539,9 +540,14 @@ struct choice {
     char tokens[CALL_DETAIL_MAX / 2];
 };
 
+static bool can_be_made(const struct work *work, struct slot *slot)
+{
+    return !work->token_object || (slot_flags(slot) & CKF_WRITE_PROTECTED) == 0;
+}
+
 static void choice_add(struct choice *choice, const struct work *work, struct slot *slot)
 {
-    bool possible = !work->token_object || (slot_flags(slot) & CKF_WRITE_PROTECTED) == 0;
+    bool possible = can_be_made(work, slot);
 
     if (choice->slot == NULL || (possible && choice->count == 0))
         choice->slot = slot;
@@ -566,18 +572,28 @@ static CK_RV choose(const struct work *work, struct scan *scan, struct choice *c
     return rv;
 }
 
-/* On slot or, where that is NULL or its token gone, on the next token that the URI fits. */
+/* Nothing is asked of a token that says it cannot be written to. */
+static CK_RV try_on(struct work *work, struct slot *slot)
+{
+    if (can_be_made(work, slot))
+        return generate_on(work, slot);
+    call_named("C_GetTokenInfo");
+    return CKR_TOKEN_WRITE_PROTECTED;
+}
+
+/* On slot or, where that is NULL, its token gone or write-protected, on the next token that the URI
+ * fits. */
 static CK_RV generate_somewhere(struct work *work, struct scan *scan, struct slot *slot)
 {
-    CK_RV gone = CKR_OK, rv = slot == NULL ? next_slot(scan, &slot) : CKR_OK;
+    CK_RV passed = CKR_OK, rv = slot == NULL ? next_slot(scan, &slot) : CKR_OK;
 
     while (rv == CKR_OK && slot != NULL) {
-        rv = gone = generate_on(work, slot);
-        if (rv != RV_TOKEN_GONE)
+        rv = passed = try_on(work, slot);
+        if (rv != RV_TOKEN_GONE && rv != CKR_TOKEN_WRITE_PROTECTED)
             return rv;
         rv = next_slot(scan, &slot);
     }
-    return rv == CKR_OK ? gone : rv;
+    return rv == CKR_OK ? passed : rv;
 }
 
 static bool ambiguous(const struct work *work, const struct choice *choice)

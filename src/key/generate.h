@@ -14,14 +14,16 @@ struct generation {
     const struct digest *pss_digest; /* KEY_RSA_PSS: the only one; NULL: any */
     const char *uri; /* the token, and the label and id to give; NULL: a session key */
     bool ephemeral;  /* a session key also with a URI */
+    bool add;        /* also where a key has the label or the id already */
     bool has_usage;
     struct usage usage;
 };
 
 /* Makes the pair: not extractable, sensitive, private; with the CKA_ID of the URI or one derived
  * from the public key, the same on both halves. A URI that fits several tokens is an error, unless
- * pkcs11-ambiguous says otherwise, and so is an id or a label that a key has already; and a failure
- * leaves nothing behind. NULL with an error raised; the caller frees the key.
+ * pkcs11-ambiguous says otherwise, and so is an id or a label that a key has already, unless
+ * generation says add; and a failure leaves nothing behind. NULL with an error raised; the caller
+ * frees the key.
  *
  * A session key is destroyed with the last holder of the struct key. */
 struct key *key_generate(const struct generation *generation);

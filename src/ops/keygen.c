@@ -112,6 +112,18 @@ static int set_ephemeral(void *vctx, const OSSL_PARAM *p)
     return 1;
 }
 
+static int set_if_exists(void *vctx, const OSSL_PARAM *p)
+{
+    struct keygen *ctx = vctx;
+    const char *text = NULL;
+
+    if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
+        return 0;
+    ctx->generation.add = strcmp(text, "add") == 0;
+    return ctx->generation.add || strcmp(text, "error") == 0 ||
+           refuse(ctx->generation.provider, "pkcs11_if_exists may be error or add, not", text);
+}
+
 static int set_bits(void *vctx, const OSSL_PARAM *p)
 {
     struct keygen *ctx = vctx;
@@ -190,7 +202,8 @@ static int set_pss_salt(void *vctx, const OSSL_PARAM *p)
 #define EVERY_SETTABLE(ROW)                                                                        \
     ROW(PKCS11_BRIDGE_KEYGEN_URI, utf8_string, set_uri, WHOLE)                                     \
     ROW(PKCS11_BRIDGE_KEYGEN_USAGE, utf8_string, set_usage, WHOLE)                                 \
-    ROW(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, utf8_string, set_ephemeral, WHOLE)
+    ROW(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, utf8_string, set_ephemeral, WHOLE)                         \
+    ROW(PKCS11_BRIDGE_KEYGEN_IF_EXISTS, utf8_string, set_if_exists, WHOLE)
 
 #define RSA_ROWS(ROW)                                                                              \
     ROW(OSSL_PKEY_PARAM_RSA_BITS, uint, set_bits, WHOLE)                                           \
@@ -209,8 +222,12 @@ static int set_pss_salt(void *vctx, const OSSL_PARAM *p)
     EVERY_SETTABLE(ROW)                                                                            \
     ROW(OSSL_PKEY_PARAM_GROUP_NAME, utf8_string, set_group, WHOLE)
 
+/* What -pkeyopt calls the group. */
+#define PARAMGEN_CURVE "ec_paramgen_curve"
+
 #define EC_SETTABLE(ROW)                                                                           \
     RAW_SETTABLE(ROW)                                                                              \
+    ROW(PARAMGEN_CURVE, utf8_string, set_group, WHOLE)                                             \
     ROW(OSSL_PKEY_PARAM_EC_ENCODING, utf8_string, param_ignore, WHOLE)
 
 /* What a type does not offer is refused by its setter, not passed over. */

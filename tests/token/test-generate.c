@@ -1,5 +1,6 @@
 /* Keys made on the token: used, looked at, and gone when they should be. */
 #include "harness.h"
+#include "operator.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -16,8 +17,8 @@ static const struct {
               { "EC", "P-521", 0 },  { "ED25519", NULL, 0 },    { "ED448", NULL, 0 },
               { "X25519", NULL, 0 }, { "X448", NULL, 0 } };
 
-static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, size_t type, const char *uri, const char *usage,
-                          const char *ephemeral)
+static EVP_PKEY *generate_with(OSSL_LIB_CTX *libctx, size_t type, const char *uri,
+                               const char *usage, const char *ephemeral, const char *if_exists)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, types[type].type, "provider=pkcs11");
     EVP_PKEY *key = NULL;
@@ -34,6 +35,9 @@ static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, size_t type, const char *uri, co
     if (ephemeral != NULL)
         params[n++] = OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL,
                                                        (char *)(uintptr_t)ephemeral, 0);
+    if (if_exists != NULL)
+        params[n++] = OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_IF_EXISTS,
+                                                       (char *)(uintptr_t)if_exists, 0);
     if (types[type].group != NULL)
         params[n++] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
                                                        (char *)(uintptr_t)types[type].group, 0);
@@ -45,6 +49,12 @@ static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, size_t type, const char *uri, co
         key = NULL;
     EVP_PKEY_CTX_free(ctx);
     return key;
+}
+
+static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, size_t type, const char *uri, const char *usage,
+                          const char *ephemeral)
+{
+    return generate_with(libctx, type, uri, usage, ephemeral, NULL);
 }
 
 static bool sign_and_verify(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain, EVP_PKEY *key)
@@ -160,8 +170,110 @@ static void test_generate_refuses_what_is_taken(void **state)
         (void)last_error(error, sizeof(error));
         assert_non_null(strstr(error, cases[i].what));
         assert_non_null(strstr(error, "already"));
+        assert_non_null(strstr(error, "pkcs11_if_exists:add"));
     }
     assert_int_equal(object_count(libctx, "pkcs11:token=soft"), before);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+static void test_generate_adds_to_what_is_taken(void **state)
+{
+    static const char *const uris[] = { "pkcs11:token=soft;object=taken",
+                                        "pkcs11:token=soft;object=taken;id=%74" };
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+    char error[512];
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT_OF(uris); i++) {
+        EVP_PKEY *key = generate_with(libctx, 2, uris[i / 2], NULL, NULL, "add");
+
+        assert_non_null(key);
+        assert_true(use(libctx, plain, key));
+        assert_int_equal(object_count(libctx, "pkcs11:token=soft;object=taken"), 2 * (i + 1));
+        EVP_PKEY_free(key);
+    }
+    ERR_clear_error();
+    assert_null(generate_with(libctx, 2, uris[0], NULL, NULL, "error"));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "label already"));
+    assert_null(generate_with(libctx, 2, uris[0], NULL, NULL, "replace"));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "may be error or add, not replace"));
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* Without token=, on the first token that can be written to: whichever of two that says so, or
+ * finds it out. */
+static void test_generate_on_the_first_to_write_to(void **state)
+{
+    static const struct {
+        const char *rules, *token;
+    } cases[] = {
+        { "token-flags 2 soft", "second" }, /* CKF_WRITE_PROTECTED */
+        { "token-flags 2 second", "soft" },
+        { "C_OpenSession 1 * CKR_TOKEN_WRITE_PROTECTED token=soft", "second" },
+        { "C_OpenSession 1 * CKR_TOKEN_WRITE_PROTECTED token=second", "soft" },
+    };
+    char error[512];
+
+    (void)state;
+    operator_open();
+    assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+    (void)operator_init_token("second", "1234");
+    assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-pin-scope = any\n"
+                                                 "pkcs11-ambiguous = first\n");
+        char uri[64];
+        EVP_PKEY *key;
+
+        fault(cases[i].rules);
+        snprintf(uri, sizeof(uri), "pkcs11:object=first-%zu", i);
+        ERR_clear_error();
+        key = generate(libctx, 2, uri, NULL, NULL);
+        if (key == NULL)
+            fail_msg("%s: %s", cases[i].rules, last_error(error, sizeof(error)));
+        EVP_PKEY_free(key);
+        fault("");
+        snprintf(uri, sizeof(uri), "pkcs11:token=%s;object=first-%zu", cases[i].token, i);
+        assert_int_equal(object_count(libctx, uri), 2);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
+static void test_generate_where_nothing_can_be_written(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+    char error[512];
+
+    (void)state;
+    fault("token-flags 2");
+    calls_reset();
+    ERR_clear_error();
+    assert_null(generate(libctx, 2, "pkcs11:token=soft;object=protected", NULL, NULL));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "CKR_TOKEN_WRITE_PROTECTED"));
+    assert_int_equal(calls("C_Login"), 0);
+    fault("");
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* As the program that reads -pkeyopt names it, also where it sets parameters by itself. */
+static void test_generate_paramgen_curve(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string("ec_paramgen_curve",
+                                                                   (char *)(uintptr_t) "P-384", 0),
+                                  OSSL_PARAM_construct_end() };
+    EVP_PKEY *key = NULL;
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_non_null(OSSL_PARAM_locate_const(EVP_PKEY_CTX_settable_params(ctx), params[0].key));
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
+    assert_int_equal(EVP_PKEY_generate(ctx, &key), 1);
+    assert_int_equal(EVP_PKEY_get_bits(key), 384);
+    EVP_PKEY_free(key);
+    EVP_PKEY_CTX_free(ctx);
     OSSL_LIB_CTX_free(libctx);
 }
 
@@ -396,6 +508,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_generate_use_and_load_again),
         cmocka_unit_test(test_generate_refuses_what_is_taken),
+        cmocka_unit_test(test_generate_adds_to_what_is_taken),
+        cmocka_unit_test(test_generate_where_nothing_can_be_written),
+        cmocka_unit_test(test_generate_paramgen_curve),
         cmocka_unit_test(test_generate_bad_parameters),
         cmocka_unit_test(test_generate_error_names_mechanism),
         cmocka_unit_test(test_generate_impossible_uri),
@@ -406,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_generate_many_session_keys),
         cmocka_unit_test(test_generate_with_one_session),
         cmocka_unit_test(test_generate_leaves_nothing),
+        cmocka_unit_test(test_generate_on_the_first_to_write_to), /* leaves a second token */
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
