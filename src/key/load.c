@@ -1,5 +1,6 @@
 #include "key/load.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -404,10 +405,22 @@ static enum reason reason_of(const struct load *load)
     return strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
 }
 
+/* The command that lists what is there: on the one token that was looked at, or on all. */
+static const char *listing(const struct scan *scan, char *buf, size_t size)
+{
+    bool one = scan->seen[0] != '\0' && strstr(scan->seen, "', '") == NULL;
+    int len = one ? (int)strlen(scan->seen) - 2 : 0;
+
+    (void)snprintf(buf, size, "openssl storeutl -noout -text \"pkcs11:%s%.*s\"",
+                   one ? "token=" : "", len, scan->seen + one);
+    return buf;
+}
+
 /* Nothing was found: says why, the most telling reason first. */
 static void raise_nothing(const struct load *load)
 {
     const struct core *core = &load->provider->core;
+    char command[SCAN_SEEN_MAX + 64];
 
     if (load->failure != CKR_OK) {
         call_named(load->failed_call);
@@ -418,8 +431,9 @@ static void raise_nothing(const struct load *load)
     } else if (load->unusable != NULL) {
         error_raise(core, REASON_KEY, "cannot use %s: %s", load->uri.text, load->unusable);
     } else {
-        error_raise(core, REASON_OBJECT, "no %s matches %s on the token %s", kind(load),
-                    load->uri.text, load->scan.seen);
+        error_raise(core, REASON_OBJECT, "no %s matches %s on the token %s: %s lists what is there",
+                    kind(load), load->uri.text, load->scan.seen,
+                    listing(&load->scan, command, sizeof(command)));
     }
 }
 
