@@ -31,6 +31,7 @@
 #define PKCS11_BRIDGE_CONF_RANDOM            "pkcs11-random"
 #define PKCS11_BRIDGE_CONF_ASYNC             "pkcs11-async"
 #define PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS "pkcs11-public-operations"
+#define PKCS11_BRIDGE_CONF_PEM_URI           "pkcs11-pem-uri"
 #define PKCS11_BRIDGE_CONF_AMBIGUOUS         "pkcs11-ambiguous"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs. */

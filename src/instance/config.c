@@ -190,6 +190,15 @@ static bool set_async(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_pem_uri(const char *value, struct config *config)
+{
+    static const char *const words[] = { "least", "full", NULL };
+    int i = word(value, words);
+
+    config->pem_uri_full = i == 1;
+    return i >= 0;
+}
+
 static bool set_public_operations(const char *value, struct config *config)
 {
     static const char *const words[] = { "host", "token", NULL };
@@ -317,6 +326,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
     { PKCS11_BRIDGE_CONF_ASYNC, NULL, set_async, "auto, off", false },
     { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false },
+    { PKCS11_BRIDGE_CONF_PEM_URI, NULL, set_pem_uri, "least, full", false },
     { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
 };
 

@@ -33,6 +33,7 @@ struct config {
     enum log_where log;
     enum copying copying; /* of keys to session objects */
     bool async;           /* operations in an ASYNC_JOB pause it */
+    bool pem_uri_full;    /* all that is known of the token in the URIs that are written */
     bool public_on_token; /* verify and encrypt there */
     bool ambiguous_first; /* what a URI does not tell from others is the first of them */
 };

@@ -13,6 +13,7 @@
 #include "der/spki.h"
 #include "mech/names.h"
 #include "module/call.h"
+#include "token/tokens.h"
 #include "uri/uri.h"
 
 struct key *key_new(struct provider *provider, enum key_type type)
@@ -286,18 +287,53 @@ bool key_permits(const struct key *key, bool permitted, const char *attribute, c
            not_permitted(key, permitted, attribute, verb, mechanism);
 }
 
+static const char *object_uri(const struct object *object, const CK_TOKEN_INFO *token, char *buf,
+                              size_t size)
+{
+    char *uri = uri_format(token, object->class, object->id.data, object->id.len,
+                           object->label.data, object->label.len);
+
+    (void)snprintf(buf, size, "%s", uri != NULL ? uri : "pkcs11:");
+    free(uri);
+    return buf;
+}
+
+/* Whether other tokens may have the label of slot's, also where that cannot be found out. */
+static bool label_is_shared(struct slot *slot)
+{
+    _cleanup_(free_scoped) struct token_list *list = NULL;
+    const CK_UTF8CHAR *label = slot->token.info.label;
+    unsigned count = 0;
+    bool asked = false;
+
+    if (tokens_there(slot, true, &list, &asked) != CKR_OK)
+        return true;
+    for (CK_ULONG i = 0; i < list->count; i++)
+        count += list->seen[i].state == TOKEN_PRESENT &&
+                 memcmp(list->seen[i].info.label, label, sizeof(list->seen[i].info.label)) == 0;
+    return count != 1;
+}
+
+const char *key_name(const struct key *key, char *buf, size_t size)
+{
+    struct slot *slot = key->object->slot;
+    const CK_TOKEN_INFO *info = &slot->token.info;
+    CK_TOKEN_INFO least = { .flags = 0 };
+
+    if (key->provider->config.pem_uri_full || slot->token.label[0] == '\0')
+        return key_describe(key, buf, size);
+    memcpy(least.label, info->label, sizeof(least.label));
+    if (label_is_shared(slot))
+        memcpy(least.serialNumber, info->serialNumber, sizeof(least.serialNumber));
+    return object_uri(key->object, &least, buf, size);
+}
+
 const char *key_describe(const struct key *key, char *buf, size_t size)
 {
     const struct object *object = key->object != NULL ? key->object : key->twin;
-    char *uri = NULL;
 
-    if (object == NULL) {
-        (void)snprintf(buf, size, "a public key");
-        return buf;
-    }
-    uri = uri_format(&object->slot->token.info, object->class, object->id.data, object->id.len,
-                     object->label.data, object->label.len);
-    (void)snprintf(buf, size, "%s", uri != NULL ? uri : "pkcs11:");
-    free(uri);
+    if (object != NULL)
+        return object_uri(object, &object->slot->token.info, buf, size);
+    (void)snprintf(buf, size, "a public key");
     return buf;
 }

@@ -96,6 +96,11 @@ EVP_PKEY *key_host(struct key *key);
  * returned. A public key without a place is "a public key". */
 const char *key_describe(const struct key *key, char *buf, size_t size);
 
+/* The URI of a private key to be kept: no more of the token than its label, so that it also leads
+ * to the token's successor, and the serial number where another token has that label now. All of it
+ * with pkcs11-pem-uri = full. May ask the module for its tokens. */
+const char *key_name(const struct key *key, char *buf, size_t size);
+
 /* Where the bytes for key_sign stand in the table of mechanisms. */
 enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
 

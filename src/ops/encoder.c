@@ -89,7 +89,7 @@ static uint8_t *uri_der(const struct key *key, size_t *len)
 
     if (!key_is_private(key) || is_passing(key) || (der = OPENSSL_malloc(room)) == NULL)
         return NULL;
-    (void)key_describe(key, uri, sizeof(uri));
+    (void)key_name(key, uri, sizeof(uri));
     *len = pem_uri_write((struct view){ (const uint8_t *)uri, strlen(uri) }, der, room);
     return *len != 0 ? MOVE(der) : NULL;
 }

@@ -503,6 +503,52 @@ static void test_generate_leaves_nothing(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* The URI that a file for the key p256 says. */
+static void written_uri(const char *settings, char *uri, size_t size)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(settings);
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    BIO *out = BIO_new(BIO_s_mem());
+    char *name = NULL, *header = NULL;
+    unsigned char *der = NULL;
+    long len = 0;
+
+    assert_non_null(key);
+    assert_int_equal(PEM_write_bio_PrivateKey_ex(out, key, NULL, NULL, 0, NULL, NULL, libctx, NULL),
+                     1);
+    assert_int_equal(PEM_read_bio(out, &name, &header, &der, &len), 1);
+    snprintf(uri, size, "%.*s", (int)len - 31, (const char *)der + 31);
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_free(der);
+    BIO_free(out);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* No more of the token than its label, and what tells it from another with that label. */
+static void test_generate_written_uri(void **state)
+{
+    char uri[512];
+
+    (void)state;
+    written_uri("", uri, sizeof(uri));
+    assert_non_null(strstr(uri, "token=soft"));
+    assert_null(strstr(uri, "serial="));
+    assert_null(strstr(uri, "model="));
+    written_uri("pkcs11-pem-uri = full\n", uri, sizeof(uri));
+    assert_non_null(strstr(uri, "serial="));
+    assert_non_null(strstr(uri, "model="));
+    operator_open();
+    assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+    (void)operator_init_token("soft", "1234");
+    assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+    written_uri("pkcs11-pin-scope = any\n", uri, sizeof(uri));
+    assert_non_null(strstr(uri, "token=soft"));
+    assert_non_null(strstr(uri, "serial="));
+    assert_null(strstr(uri, "model="));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -522,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_generate_with_one_session),
         cmocka_unit_test(test_generate_leaves_nothing),
         cmocka_unit_test(test_generate_on_the_first_to_write_to), /* leaves a second token */
+        cmocka_unit_test(test_generate_written_uri),              /* and a third */
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
