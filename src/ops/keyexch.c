@@ -46,12 +46,22 @@ static void *exchange_newctx(void *provctx)
     return ctx;
 }
 
+/* The last derivation that this thread has begun and not given up; never followed. */
+static _Thread_local const struct exchange *begun;
+
+bool exchange_is_begun(void)
+{
+    return begun != NULL;
+}
+
 static void exchange_freectx(void *vctx)
 {
     struct exchange *ctx = vctx;
 
     if (ctx == NULL)
         return;
+    if (begun == ctx)
+        begun = NULL;
     key_free(ctx->key);
     key_free(ctx->peer);
     bytes_clear(&ctx->ukm);
@@ -83,6 +93,7 @@ static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
         return refuse(ctx->provider, "cannot derive:", "this is a public key");
     key_free(ctx->key);
     ctx->key = key_ref(key);
+    begun = ctx;
     return exchange_set_ctx_params(ctx, params);
 }
 

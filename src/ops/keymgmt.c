@@ -153,12 +153,17 @@ static size_t param_number(const OSSL_PARAM params[], const char *name, uint8_t 
     return (size_t)BN_bn2bin(bn, buf);
 }
 
-/* Whether the other provider's key must stay where it is: it has a private half and takes part in
- * signatures, which we would make with keys of ours only. */
+/* Whether the other provider's key must stay where it is: it has a private half, which is not for
+ * here, and libcrypto goes on to a provider that takes it. The peer of a key exchange may be a
+ * pair: of that the public half is taken; docs/adr/0007-imports-take-the-public-half.md. */
 static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
 {
-    return (key->type == KEY_ED25519 || key->type == KEY_ED448) &&
-           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY) != NULL;
+    const char *name =
+        key_type_is_rsa(key->type) ? OSSL_PKEY_PARAM_RSA_D : OSSL_PKEY_PARAM_PRIV_KEY;
+
+    bool peer = key_names[key->type].keyexch != NULL && exchange_is_begun();
+
+    return !peer && OSSL_PARAM_locate_const(params, name) != NULL;
 }
 
 /* A public key whose parameters restrict it, which would be lost here. */
@@ -168,8 +173,6 @@ static bool is_restricted(const struct key *key, const OSSL_PARAM params[])
            OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_DIGEST) != NULL;
 }
 
-/* Imports take the public half and leave a private one where it is: libcrypto offers both when a
- * program passes a software key pair as the peer of a key exchange. */
 static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
 {
     struct key *key = keydata;
@@ -178,7 +181,7 @@ static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
     size_t e_len = param_number(params, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e));
 
     (void)selection;
-    return !is_restricted(key, params) &&
+    return !is_foreign(key, params) && !is_restricted(key, params) &&
            key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
 }
 
@@ -191,7 +194,7 @@ static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
     const void *point = NULL;
     size_t len = 0;
 
-    if (group == NULL || !OSSL_PARAM_get_utf8_string_ptr(group, &name))
+    if (group == NULL || is_foreign(key, params) || !OSSL_PARAM_get_utf8_string_ptr(group, &name))
         return 0;
     key->curve = curve_by_name(name);
     if (key->curve == NULL || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) == 0 || pub == NULL)

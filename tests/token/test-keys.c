@@ -266,12 +266,9 @@ static void test_keys_import_public(void **state)
         assert_int_equal(EVP_PKEY_todata(software, EVP_PKEY_KEYPAIR, &private), 1);
         assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
         assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, public), 1);
-        /* of a pair, the private half stays behind */
-        assert_int_equal(EVP_PKEY_fromdata(ctx, &half, EVP_PKEY_KEYPAIR, private), 1);
-        assert_int_not_equal(EVP_DigestSignInit_ex(md, NULL, "SHA256", libctx, NULL, half, NULL),
-                             1);
-        EVP_MD_CTX_reset(md);
-        EVP_PKEY_free(half);
+        /* a private half is not for here */
+        assert_int_not_equal(EVP_PKEY_fromdata(ctx, &half, EVP_PKEY_KEYPAIR, private), 1);
+        assert_null(half);
         assert_int_equal(EVP_PKEY_eq(key, software), 1);
         EVP_DigestSignInit_ex(md, NULL, "SHA256", plain, NULL, software, NULL);
         assert_int_equal(EVP_DigestSign(md, sig, &len, (const unsigned char *)"m", 1), 1);
