@@ -22,6 +22,11 @@
 #define PKCS11_BRIDGE_CONF_ALLOW_EXPORT      "pkcs11-module-allow-export"
 #define PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS  "pkcs11-module-block-operations"
 #define PKCS11_BRIDGE_CONF_QUIRKS            "pkcs11-module-quirks"
+#define PKCS11_BRIDGE_CONF_ASSUME_FIPS       "pkcs11-module-assume-fips"
+#define PKCS11_BRIDGE_CONF_DEFAULT_SLOT      "pkcs11-module-default-slot-id"
+#define PKCS11_BRIDGE_CONF_CACHE_PINS        "pkcs11-module-cache-pins"
+#define PKCS11_BRIDGE_CONF_PIN_MOST          "pkcs11-max-pin-length"
+#define PKCS11_BRIDGE_CONF_URI_IN_PEM        "pkcs11-module-encode-provider-uri-to-pem"
 #define PKCS11_BRIDGE_CONF_DIGEST            "pkcs11-digest"
 #define PKCS11_BRIDGE_CONF_SESSIONS_MAX      "pkcs11-sessions-max"
 #define PKCS11_BRIDGE_CONF_SESSION_WAIT      "pkcs11-session-wait-ms"
@@ -36,6 +41,10 @@
 
 /* Overrides pkcs11-module-path, except in set-user-id programs. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"
+
+/* file:PATH,level:N: each C_* call is told there, with its arguments and the time that it took; not
+ * in set-user-id programs. */
+#define PKCS11_BRIDGE_ENV_DEBUG "PKCS11_PROVIDER_DEBUG"
 
 /* Parameters of EVP_PKEY_generate (EVP_PKEY_CTX_set_params, openssl genpkey -pkeyopt): the token,
  * label and id of the key to make; what it may be used for, by the names of RFC 5280 §4.2.1.3;

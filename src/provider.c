@@ -9,6 +9,7 @@
 #include "module/call.h"
 #include "module/ending.h"
 #include "ops/algorithms.h"
+#include "ops/offer.h"
 
 __attribute__((visibility("default"))) OSSL_provider_init_fn OSSL_provider_init;
 
@@ -16,11 +17,17 @@ __attribute__((visibility("default"))) OSSL_provider_init_fn OSSL_provider_init;
  */
 #define DRAIN_MS 10000
 
+static void end(struct provider *provider)
+{
+    offer_end(provider);
+    provider_free(provider);
+}
+
 static void teardown(void *provctx)
 {
     provider_unlist(provctx);
     if (provider_drain(provctx, ending_begun() ? 0 : DRAIN_MS))
-        provider_free(provctx);
+        end(provctx);
 }
 
 static const OSSL_PARAM *gettable_params(void *provctx)
@@ -63,31 +70,12 @@ static int get_params(void *provctx, OSSL_PARAM params[])
  * nothing is offered, and libcrypto is told not to remember it. */
 static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache)
 {
-    /* since: the first version of libcrypto that knows what to do with them */
-    static const struct {
-        int operation;
-        unsigned long since;
-        const OSSL_ALGORITHM *algorithms;
-    } tables[] = {
-        { OSSL_OP_STORE, 0, store_algorithms },
-        { OSSL_OP_DECODER, 0, decoder_algorithms },
-        { OSSL_OP_ENCODER, 0, encoder_algorithms },
-        { OSSL_OP_KEYMGMT, 0, keymgmt_algorithms },
-        { OSSL_OP_SIGNATURE, 0x30400000UL, sigalg_algorithms },
-        { OSSL_OP_SIGNATURE, 0, signature_algorithms },
-        { OSSL_OP_ASYM_CIPHER, 0, asym_cipher_algorithms },
-        { OSSL_OP_KEYEXCH, 0, keyexch_algorithms },
-        { OSSL_OP_RAND, 0, rand_algorithms },
-    };
     const struct provider *provider = provctx;
 
     *no_cache = call_inside();
     if (call_inside() || (provider->config.blocked >> operation & 1) != 0)
         return NULL;
-    for (size_t i = 0; i < COUNT(tables); i++)
-        if (tables[i].operation == operation && OpenSSL_version_num() >= tables[i].since)
-            return tables[i].algorithms;
-    return NULL;
+    return offer_of(provider, operation);
 }
 
 static const OSSL_ITEM *get_reason_strings(void *provctx)
@@ -120,8 +108,8 @@ int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
     if (provider == NULL)
         return 0;
     (void)pthread_once(&once, watch);
-    if (!provider_begin(provider, handle, in)) {
-        provider_free(provider);
+    if (!provider_begin(provider, handle, in) || !offer_begin(provider)) {
+        end(provider);
         return 0;
     }
     provider_list(provider);

@@ -3,6 +3,8 @@
 #ifndef BRIDGE_SCOPE_H
 #define BRIDGE_SCOPE_H
 
+#include <errno.h>
+
 #include <openssl/crypto.h>
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
@@ -14,6 +16,15 @@ static inline void free_scoped(void *pointer)
 {
     OPENSSL_free(*(void **)pointer);
 }
+
+static inline void errno_scoped(const int *kept)
+{
+    errno = *kept;
+}
+
+/* For the rest of the scope that it stands in, among its declarations: at its end, errno is what it
+ * was. Applications look at it before they look at OpenSSL's errors. */
+#define KEEP_ERRNO _cleanup_(errno_scoped) __attribute__((unused)) const int kept_errno_ = errno
 
 /* Hands *pointer on to a new owner: the scope that held it lets go. */
 #define MOVE(pointer)                                                                              \

@@ -1,5 +1,7 @@
 #include "instance/config.h"
 
+#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +153,40 @@ static bool set_random(const char *value, struct config *config)
     return yes_or_no(value, &config->random);
 }
 
+/* pkcs11-provider takes true for one, and all else for the other. */
+static bool truth(const char *value, bool *out)
+{
+    static const char *const words[] = { "false", "true", "no", "yes", "0", "1", NULL };
+    int i = word(value, words);
+
+    *out = i % 2 == 1;
+    return i >= 0;
+}
+
+static bool set_assume_fips(const char *value, struct config *config)
+{
+    return truth(value, &config->assume_fips);
+}
+
+static bool set_uri_in_pem(const char *value, struct config *config)
+{
+    return truth(value, &config->uri_in_pem);
+}
+
+static bool set_default_slot(const char *value, struct config *config)
+{
+    char *end;
+
+    errno = 0;
+    config->default_slot = strtoul(value, &end, 0);
+    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0;
+}
+
+static bool set_pin_most(const char *value, struct config *config)
+{
+    return number(value, 1, SECRET_MAX, &config->pin_most);
+}
+
 static bool set_session_wait(const char *value, struct config *config)
 {
     return number(value, 0, MILLISECONDS_MOST, &config->limits.wait_ms);
@@ -217,18 +253,43 @@ static bool set_ambiguous(const char *value, struct config *config)
     return i >= 0;
 }
 
-/* Calls each with every blank- or comma-separated word of value. */
+static void text_add(char *text, size_t size, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text + used, size - used, format, args);
+    va_end(args);
+}
+
+/* Calls each with every blank- or comma-separated word of value. What it does not know is no reason
+ * to do without the provider: newer ones have more. */
 static bool words_each(const char *value, struct config *config,
                        bool (*each)(const char *word, struct config *config))
 {
     _cleanup_(free_scoped) char *list = OPENSSL_strdup(value);
     char *rest = NULL;
-    bool ok = list != NULL;
 
-    for (char *one = ok ? strtok_r(list, " \t,", &rest) : NULL; ok && one != NULL;
+    if (list == NULL)
+        return false;
+    for (char *one = strtok_r(list, " \t,", &rest); one != NULL;
          one = strtok_r(NULL, " \t,", &rest))
-        ok = each(one, config);
-    return ok;
+        if (!each(one, config))
+            text_add(config->unknown, sizeof(config->unknown), " %s", one);
+    return true;
+}
+
+/* The PIN that a token took is kept in any case, since it is needed again after a failure. */
+static bool cache_pins(const char *name, struct config *config)
+{
+    (void)config;
+    return strcmp(name, "cache") == 0;
+}
+
+static bool set_cache_pins(const char *value, struct config *config)
+{
+    return words_each(value, config, cache_pins);
 }
 
 static bool block(const char *name, struct config *config)
@@ -272,12 +333,17 @@ static bool set_blocked(const char *value, struct config *config)
 /* The second and third work around calls that are never made here. */
 static bool quirk(const char *name, struct config *config)
 {
-    static const char *const words[] = { "no-deinit", "no-operation-state", "no-session-callbacks",
-                                         "no-allowed-mechanisms", NULL };
+    static const char *const words[] = { "no-deinit",
+                                         "no-operation-state",
+                                         "no-session-callbacks",
+                                         "no-allowed-mechanisms",
+                                         "luna-non-standard-cku-user",
+                                         NULL };
     int i = word(name, words);
 
     config->no_deinit = config->no_deinit || i == 0;
     config->no_allowed_mechanisms = config->no_allowed_mechanisms || i == 3;
+    config->luna_user = config->luna_user || i == 4;
     return i >= 0;
 }
 
@@ -320,7 +386,14 @@ static const struct {
       "skeymgmt, encoder, decoder, store",
       false },
     { PKCS11_BRIDGE_CONF_QUIRKS, NULL, set_quirks,
-      "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms", false },
+      "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms, "
+      "luna-non-standard-cku-user",
+      false },
+    { PKCS11_BRIDGE_CONF_ASSUME_FIPS, NULL, set_assume_fips, "true, false", false },
+    { PKCS11_BRIDGE_CONF_DEFAULT_SLOT, NULL, set_default_slot, "the number of a slot", false },
+    { PKCS11_BRIDGE_CONF_CACHE_PINS, NULL, set_cache_pins, "cache", false },
+    { PKCS11_BRIDGE_CONF_PIN_MOST, NULL, set_pin_most, "a number from 1 to 1024", false },
+    { PKCS11_BRIDGE_CONF_URI_IN_PEM, NULL, set_uri_in_pem, "true, false", false },
     { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },
     { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false },
     { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
@@ -335,6 +408,17 @@ const char *config_key(size_t i)
     return i < COUNT(keys) ? keys[i].key : NULL;
 }
 
+/* What is not known in a list is told, and goes no further. */
+static void warn_unknown(size_t i, struct config *config)
+{
+    if (config->unknown[0] == '\0')
+        return;
+    text_add(config->warnings, sizeof(config->warnings),
+             "%s%s: unknown, and ignored:%s; known is %s", config->warnings[0] != '\0' ? "; " : "",
+             keys[i].key, config->unknown, keys[i].allowed);
+    config->unknown[0] = '\0';
+}
+
 static bool key_load(size_t i, config_lookup *lookup, void *arg, struct config *out, char *why,
                      size_t size)
 {
@@ -345,8 +429,10 @@ static bool key_load(size_t i, config_lookup *lookup, void *arg, struct config *
         key = keys[i].environment;
     else
         value = lookup(arg, key);
-    if (value == NULL || keys[i].set(value, out))
+    if (value == NULL || keys[i].set(value, out)) {
+        warn_unknown(i, out);
         return true;
+    }
     (void)snprintf(why, size, "%s = %s: allowed is %s", key, keys[i].secret ? "(not shown)" : value,
                    keys[i].allowed);
     return false;
@@ -358,6 +444,9 @@ static bool defaults(struct config *config)
         .allow_export = true,
         .copying = COPY_AUTO,
         .async = true,
+        .uri_in_pem = true,
+        .default_slot = CK_UNAVAILABLE_INFORMATION,
+        .pin_most = SECRET_MAX,
         .limits = { .sessions_max = SESSIONS_DEFAULT,
                     .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,

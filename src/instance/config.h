@@ -27,6 +27,11 @@ struct config {
     unsigned long blocked; /* bit n: OSSL_OP n is not offered */
     bool no_deinit;
     bool no_allowed_mechanisms;
+    bool luna_user;          /* C_Login as CKU_LUNA_CU */
+    bool assume_fips;        /* algorithms carry fips=yes */
+    bool uri_in_pem;         /* private keys are written: as their URI */
+    CK_SLOT_ID default_slot; /* where nothing names a token; CK_UNAVAILABLE_INFORMATION: none */
+    unsigned pin_most;       /* the longest PIN that is shown to a token */
     enum digest_where digest;
     bool allow_uri_module;
     bool random;
@@ -36,6 +41,8 @@ struct config {
     bool pem_uri_full;    /* all that is known of the token in the URIs that are written */
     bool public_on_token; /* verify and encrypt there */
     bool ambiguous_first; /* what a URI does not tell from others is the first of them */
+    char unknown[128];    /* words of the list that is being read */
+    char warnings[1024];  /* what was not understood, and is done without; or "" */
 };
 
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */

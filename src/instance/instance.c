@@ -9,6 +9,7 @@
 
 #include "module/ending.h"
 #include "module/lock.h"
+#include "module/trace.h"
 #include "base/clock.h"
 #include "base/scope.h"
 #include "token/slot.h"
@@ -79,6 +80,8 @@ struct module *provider_module(struct provider *provider, const char *path)
     }
     if (provider->config.no_deinit)
         module_stay(module);
+    if (provider->config.luna_user)
+        module_login_as(module, CKU_LUNA_CU);
     return used_add(provider, path, module);
 }
 
@@ -172,7 +175,7 @@ static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider,
     return get;
 }
 
-#define CONFIG_KEYS_MAX 32
+#define CONFIG_KEYS_MAX 48
 
 /* The values that the core gave for the keys of config_key, in their order. */
 static const char *section_lookup(void *arg, const char *key)
@@ -199,6 +202,8 @@ static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *g
         return false;
     if (config_load(section_lookup, values, &provider->config, why, sizeof(why))) {
         log_to(provider->config.log);
+        if (provider->config.warnings[0] != '\0')
+            log_line("%s", provider->config.warnings);
         return true;
     }
     provider->misconfigured = OPENSSL_strdup(why);
@@ -232,6 +237,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
     OSSL_FUNC_core_get_params_fn *get = take_upcalls(provider, in);
     const struct core *core = &provider->core;
 
+    trace_begin();
     provider->core.handle = handle;
     if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
         core->vset_error == NULL || provider->up_ref == NULL || provider->bio_read == NULL ||
@@ -294,5 +300,6 @@ struct pin_source provider_pins(const struct provider *provider)
                                 .table = config->token_pins,
                                 .config = config->pin,
                                 .config_file = config->pin_file,
-                                .for_any = config->pin_for_any };
+                                .for_any = config->pin_for_any,
+                                .most = config->pin_most };
 }

@@ -13,11 +13,15 @@
 
 struct used_module;
 
+/* The tables of algorithms that there are (ops/offer.h). */
+#define OFFER_TABLES 9
+
 struct provider {
     struct provider *next; /* under the lock (module/lock.h): all that are loaded */
     struct core core;
     struct config config;
-    char *misconfigured; /* why the configuration cannot be used; or NULL */
+    char *misconfigured;                   /* why the configuration cannot be used; or NULL */
+    OSSL_ALGORITHM *offered[OFFER_TABLES]; /* in the place of the tables; NULL: they themselves */
     struct host host;
     struct used_module *modules;    /* under the lock (module/lock.h) */
     unsigned held, held_generation; /* under the lock as well: provider_hold */

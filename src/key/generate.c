@@ -40,7 +40,7 @@ static bool work_open(struct work *work)
     const struct generation *generation = work->generation;
     const char *text = generation->uri != NULL ? generation->uri : "pkcs11:";
 
-    return open_uri(generation->provider, text, "pkcs11_uri", &work->uri, &work->pins);
+    return open_default(generation->provider, text, "pkcs11_uri", &work->uri, &work->pins);
 }
 
 /* The next way to ask for such a pair; the first where row is NULL. */

@@ -23,3 +23,13 @@ bool open_uri(struct provider *provider, const char *text, const char *what, str
     pins->uri = uri;
     return true;
 }
+
+bool open_default(struct provider *provider, const char *text, const char *what, struct uri *uri,
+                  struct pin_source *pins)
+{
+    if (!open_uri(provider, text, what, uri, pins))
+        return false;
+    if (provider->config.default_slot != CK_UNAVAILABLE_INFORMATION)
+        uri_default_slot(uri, provider->config.default_slot);
+    return true;
+}

@@ -13,4 +13,9 @@
 bool open_uri(struct provider *provider, const char *text, const char *what, struct uri *uri,
               struct pin_source *pins);
 
+/* The same for what is not on a token yet, or of any: where the URI names no token,
+ * pkcs11-module-default-slot-id does. */
+bool open_default(struct provider *provider, const char *text, const char *what, struct uri *uri,
+                  struct pin_source *pins);
+
 #endif

@@ -70,6 +70,9 @@ struct eddsa_params {
 #define CKR_KEY_EXHAUSTED 0x203UL
 #endif
 
+/* The crypto user of Luna HSMs, who logs in where others have CKU_USER. */
+#define CKU_LUNA_CU 0x80000001UL
+
 /* The prototypes of PKCS#11 know no const: input that a function only reads. */
 static inline CK_BYTE *ck_input(const uint8_t *data)
 {

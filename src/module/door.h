@@ -1,18 +1,27 @@
 /* The door to the module: every C_* call is made through P11_CALL, in src/module and nowhere else.
  * One that the module's list does not have is CKR_FUNCTION_NOT_SUPPORTED.
  * It is closed for good once the process ends (module/ending.h): RV_PROCESS_ENDS. It
- * also serialises the calls of a module that refused CKF_OS_LOCKING_OK. */
+ * also serialises the calls of a module that refused CKF_OS_LOCKING_OK, keeps errno as it was, and
+ * tells each call where PKCS11_PROVIDER_DEBUG is set. The arguments are evaluated twice then, and
+ * have the types of the prototype: 1UL for a CK_ULONG. */
 #ifndef BRIDGE_DOOR_H
 #define BRIDGE_DOOR_H
 
 #include "module/call.h"
 #include "module/module.h"
+#include "module/trace.h"
+
+#define LISTED_CALL(module, function, ...)                                                         \
+    ((module)->functions->function != NULL ? (module)->functions->function(__VA_ARGS__)            \
+                                           : CKR_FUNCTION_NOT_SUPPORTED)
 
 #define P11_CALL(module, function, ...)                                                            \
-    (call_enter((module), #function) ? call_leave((module)->functions->function != NULL            \
-                                                      ? (module)->functions->function(__VA_ARGS__) \
-                                                      : CKR_FUNCTION_NOT_SUPPORTED)                \
-                                     : RV_PROCESS_ENDS)
+    __extension__({                                                                                \
+        KEEP_ERRNO;                                                                                \
+        call_enter((module), #function)                                                            \
+            ? call_leave(TRACED(LISTED_CALL(module, function, ##__VA_ARGS__), ##__VA_ARGS__))      \
+            : RV_PROCESS_ENDS;                                                                     \
+    })
 
 /* From a moment on when no call is under way (gate_close, gate_clear), the calls of other threads
  * to this module wait. */

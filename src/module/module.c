@@ -52,6 +52,7 @@ static struct module *module_new(const char *path, const char *init_args,
         return NULL;
     module->functions = functions;
     module->tenant = tenant;
+    module->user = CKU_USER;
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     condition_init(&module->changed);
     return MOVE(module);
@@ -298,6 +299,11 @@ void module_stay(struct module *module)
     lock_take();
     module->stays = true;
     lock_release();
+}
+
+void module_login_as(struct module *module, CK_USER_TYPE user)
+{
+    atomic_store(&module->user, user);
 }
 
 void module_lost(struct module *module, unsigned long life)

@@ -47,6 +47,7 @@ struct module {
                            the gate, or by who finds the module finalised */
     atomic_bool barred; /* it is being started anew: only the thread that does it may call */
     atomic_bool ended;  /* finalised for the end of the process: no call any more */
+    atomic_ulong user;  /* who C_Login is for: CKU_USER, or what the module has in its place */
     atomic_flag end_follows_start, end_follows_login;
     _Atomic(enum module_state) state; /* changed under the lock, as the next */
     atomic_uint generation;           /* lock_generation() when it was started */
@@ -94,6 +95,9 @@ void module_logged_in(struct module *module);
 
 /* From now on the module is left initialised, whoever lets go of it. */
 void module_stay(struct module *module);
+
+/* From now on, this user logs in. */
+void module_login_as(struct module *module, CK_USER_TYPE user);
 
 /* C_Finalize and C_Initialize, for a module that has lost what it was connected to and does not
  * mend that by itself: so says the work with slot. Waits for the sessions that are in use, which

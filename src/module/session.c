@@ -178,7 +178,7 @@ CK_RV session_get_value(struct session *session, struct handle object, CK_ATTRIB
                         struct room *out)
 {
     CK_ATTRIBUTE value = { type, out->data, out->size };
-    CK_RV rv = HANDLE_CALL(session, object, C_GetAttributeValue, object.ck, &value, 1);
+    CK_RV rv = HANDLE_CALL(session, object, C_GetAttributeValue, object.ck, &value, 1UL);
 
     out->len = value.ulValueLen;
     return room_check(out, rv);

@@ -42,8 +42,9 @@ static int public_does_selection(void *provctx, int selection)
 
 static int private_does_selection(void *provctx, int selection)
 {
-    (void)provctx;
-    return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
+    const struct provider *provider = provctx;
+
+    return provider->config.uri_in_pem && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
 }
 
 static int text_does_selection(void *provctx, int selection)

@@ -4,12 +4,13 @@
 #include <openssl/rand.h>
 
 #include "base/scope.h"
-#include "key/load.h"
+#include "key/open.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "token/run.h"
+#include "token/scan.h"
 
 static OSSL_FUNC_rand_newctx_fn rand_newctx;
 static OSSL_FUNC_rand_freectx_fn rand_freectx;
@@ -51,22 +52,24 @@ static void rand_freectx(void *ctx)
 
 static bool find_slot(struct random *ctx)
 {
-    struct load load;
+    _cleanup_(uri_clear) struct uri uri = { 0 };
+    struct pin_source pins;
+    struct scan scan = { 0 };
     struct module *module = NULL;
     CK_RV rv = CKR_OK;
 
-    if (load_begin(&load, ctx->provider, "pkcs11:"))
+    if (open_default(ctx->provider, "pkcs11:", "the token for random numbers", &uri, &pins))
         module = provider_module(ctx->provider, NULL);
     if (module != NULL) {
-        scan_begin(&load.scan, module, &load.uri, &ctx->provider->config.limits);
-        rv = scan_next(&load.scan, &ctx->slot);
+        scan_begin(&scan, module, &uri, &ctx->provider->config.limits);
+        rv = scan_next(&scan, &ctx->slot);
         if (rv != CKR_OK)
             error_raise_ckr(&ctx->provider->core, REASON_TOKEN, rv,
                             "find a token for random numbers");
         else if (ctx->slot == NULL)
             error_raise(&ctx->provider->core, REASON_TOKEN, "there is no token for random numbers");
     }
-    load_end(&load);
+    scan_end(&scan);
     return ctx->slot != NULL;
 }
 

@@ -453,7 +453,7 @@ CK_RV login_context(struct session *session, struct pin_source *pins)
 
 CK_RV login_user(struct session *session, struct pin_source *pins, const CK_FLAGS *flags)
 {
-    CK_RV rv = guard_in_turn(session, CKU_USER, pins, flags);
+    CK_RV rv = guard_in_turn(session, atomic_load(&session->module->user), pins, flags);
 
     if (rv == CKR_OK)
         module_logged_in(session->module);

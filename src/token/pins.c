@@ -242,7 +242,7 @@ static void pin_move(struct pin *to, struct pin *from)
 }
 
 /* An outdated PIN does not hide the others. Where there are none, it says why. */
-CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
+static CK_RV find(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
     _cleanup_(pin_scoped) struct pin known = { .secret = NULL };
     CK_RV rv = pin_of_uri(slot, pins, pin), of_known;
@@ -256,4 +256,16 @@ CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
         return rv;
     pin_move(pin, &known);
     return of_known;
+}
+
+CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
+{
+    CK_RV rv = find(slot, pins, pin);
+
+    if (pin->secret == NULL || pins->most == 0 || secret_len(pin->secret) <= pins->most)
+        return rv;
+    call_detail_set("the PIN for the token '%s' is longer than pkcs11-max-pin-length allows (%zu), "
+                    "and is not shown",
+                    slot->token.label, pins->most);
+    return RV_PIN_SOURCE;
 }

@@ -25,6 +25,7 @@ struct pin_source {
     const char *config_file;
     const struct uri *uri; /* by which the token may be named; NULL: it is not */
     bool for_any;          /* pkcs11-pin-scope: config goes to tokens that nothing names */
+    size_t most;           /* the longest PIN to show, in bytes; 0: any */
     /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. */
     struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token);
     void *ask_arg;
@@ -47,8 +48,8 @@ struct pin {
 void pin_scoped(struct pin *pin);
 
 /* The first PIN that there is for the token in slot. RV_PIN_MISSING; RV_PIN_SOURCE with
- * call_detail; RV_PIN_UNNAMED with call_detail, and with the PIN of the configuration, where that
- * is for another token or nobody knows which. */
+ * call_detail, also where it is longer than it may be; RV_PIN_UNNAMED with call_detail, and with
+ * the PIN of the configuration, where that is for another token or nobody knows which. */
 CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin);
 
 #endif

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -89,10 +90,37 @@ static bool take_pin_value(struct parse *parse, const struct attribute *attribut
     char pin[SECRET_MAX + 1];
     long len = percent_decode(value, pin, sizeof(pin));
 
+    secret_free(MOVE(parse->uri->pin));
     if (len >= 0)
         parse->uri->pin = secret_new(pin, (size_t)len);
     OPENSSL_cleanse(pin, sizeof(pin));
     return parse->uri->pin != NULL || fail(parse, "%s is malformed", attribute->name);
+}
+
+/* Whether text can be the name of a variable; one that cannot may be the PIN itself. */
+static bool is_variable(const char *text)
+{
+    if (!isalpha((unsigned char)*text) && *text != '_')
+        return false;
+    while (isalnum((unsigned char)*text) || *text == '_')
+        text++;
+    return *text == '\0';
+}
+
+static bool take_variable(struct parse *parse, const char *name)
+{
+    const char *value = is_variable(name) ? secure_getenv(name) : NULL;
+
+    if (!is_variable(name))
+        return fail(parse, "pin-source: env: wants the name of an environment variable");
+    if (value == NULL || value[0] == '\0')
+        return fail(parse,
+                    "pin-source: the environment variable %s has no PIN (set-user-id programs take "
+                    "none from there)",
+                    name);
+    if (parse->uri->pin == NULL) /* pin-value comes first */
+        parse->uri->pin = secret_new(value, strlen(value));
+    return parse->uri->pin != NULL || fail(parse, "pin-source: the PIN is too long");
 }
 
 static bool take_pin_source(struct parse *parse, const struct attribute *attribute,
@@ -106,12 +134,14 @@ static bool take_pin_source(struct parse *parse, const struct attribute *attribu
         return fail(parse, "%s is malformed", attribute->name);
     if (source[0] == '|')
         return fail(parse, "%s names a program, which is not run: use file:/path", attribute->name);
+    if (strncmp(path, "env:", 4) == 0)
+        return take_variable(parse, path + 4);
     if (strncmp(path, "file:", 5) == 0)
         path += 5;
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     if (path[0] != '/')
-        return fail(parse, "%s: only file:/path and absolute paths are accepted",
+        return fail(parse, "%s: only file:/path, absolute paths and env:NAME are accepted",
                     attribute->name); /* it may be the PIN itself */
     parse->uri->pin_file = OPENSSL_strdup(path);
     return parse->uri->pin_file != NULL || fail(parse, "out of memory");
@@ -400,6 +430,14 @@ bool uri_names_one_token(const struct uri *uri)
     CK_UTF8CHAR first = p11_kit_uri_get_token_info(uri->p11)->serialNumber[0];
 
     return (first != '\0' && first != ' ') || p11_kit_uri_get_slot_id(uri->p11) != (CK_SLOT_ID)-1;
+}
+
+void uri_default_slot(struct uri *uri, CK_SLOT_ID id)
+{
+    if (uri->names_token || uri->names_slot)
+        return;
+    p11_kit_uri_set_slot_id(uri->p11, id);
+    uri->names_token = true;
 }
 
 bool uri_matches_slot(const struct uri *uri, const CK_SLOT_INFO *slot)

@@ -45,6 +45,9 @@ bool uri_matches_library(const struct uri *uri, const CK_INFO *library);
 /* Whether an attribute is given that no two tokens share: serial or slot-id. */
 bool uri_names_one_token(const struct uri *uri);
 
+/* Where nothing names a token, the one in slot id is meant. */
+void uri_default_slot(struct uri *uri, CK_SLOT_ID id);
+
 /* The attributes to search objects by (CKA_ID, CKA_LABEL), without CKA_CLASS. They belong to uri.
  */
 const CK_ATTRIBUTE *uri_id(const struct uri *uri);

@@ -64,7 +64,12 @@ static void test_config_every_key(void **state)
         { "pkcs11-module-cache-sessions", "0" },
         { "pkcs11-module-allow-export", "1" },
         { "pkcs11-module-block-operations", "digest, store signature" },
-        { "pkcs11-module-quirks", "no-operation-state no-deinit" },
+        { "pkcs11-module-quirks", "no-operation-state no-deinit luna-non-standard-cku-user" },
+        { "pkcs11-module-assume-fips", "true" },
+        { "pkcs11-module-default-slot-id", "0x10" },
+        { "pkcs11-module-cache-pins", "cache" },
+        { "pkcs11-max-pin-length", "32" },
+        { "pkcs11-module-encode-provider-uri-to-pem", "false" },
         { "pkcs11-digest", "host" },
         { "pkcs11-sessions-max", "1024" },
         { "pkcs11-allow-uri-module", "yes" },
@@ -88,6 +93,12 @@ static void test_config_every_key(void **state)
     assert_int_equal(config.blocked,
                      1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE | 1UL << OSSL_OP_SIGNATURE);
     assert_true(config.no_deinit);
+    assert_true(config.luna_user);
+    assert_true(config.assume_fips);
+    assert_int_equal(config.default_slot, 16);
+    assert_int_equal(config.pin_most, 32);
+    assert_false(config.uri_in_pem);
+    assert_string_equal(config.warnings, "");
     assert_int_equal(config.digest, DIGEST_HOST);
     assert_true(config.allow_uri_module);
     config_clear(&config);
@@ -120,8 +131,10 @@ static void test_config_bad_values(void **state)
         { "pkcs11-sessions-max", "1025", "1 to 1024" },
         { "pkcs11-sessions-max", "99999999999999999999999", "1 to 1024" },
         { "pkcs11-module-allow-export", "yes", "0 (" },
-        { "pkcs11-module-block-operations", "digest everything", "signature" },
-        { "pkcs11-module-quirks", "no-such-quirk", "no-deinit" },
+        { "pkcs11-module-assume-fips", "perhaps", "true, false" },
+        { "pkcs11-module-default-slot-id", "-1", "the number of a slot" },
+        { "pkcs11-module-default-slot-id", "", "the number of a slot" },
+        { "pkcs11-max-pin-length", "1025", "1 to 1024" },
         { "pkcs11-digest", "gpu", "auto, token, host" },
         { "pkcs11-allow-uri-module", "maybe", "yes, no" },
         { "pkcs11-random", "1", "yes, no" },
@@ -139,6 +152,28 @@ static void test_config_bad_values(void **state)
         check_contains(why, cases[i].allowed, cases[i].value);
         check_case(config.module_path == NULL && config.pin == NULL, cases[i].value);
     }
+}
+
+/* What is not known in a list is told, and done without. */
+static void test_config_unknown_words(void **state)
+{
+    struct pair pairs[] = { { "pkcs11-module-block-operations", "digest everything store" },
+                            { "pkcs11-module-quirks", "no-such-quirk, no-deinit" },
+                            { "pkcs11-module-cache-pins", "sometimes" },
+                            { NULL, NULL } };
+    struct config config;
+    char why[512];
+
+    (void)state;
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_true(config.no_deinit);
+    assert_int_equal(config.blocked & ~(1UL << OSSL_OP_RAND),
+                     1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE);
+    check_contains(config.warnings, "block-operations: unknown, and ignored: everything;", "block");
+    check_contains(config.warnings, "quirks: unknown, and ignored: no-such-quirk;", "quirks");
+    check_contains(config.warnings, "cache-pins: unknown, and ignored: sometimes; known is cache",
+                   "cache-pins");
+    config_clear(&config);
 }
 
 /* The path of a file where the PIN should be is told apart from a PIN, and is not shown. */
@@ -220,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_config_every_key),
         cmocka_unit_test(test_config_pin_file),
         cmocka_unit_test(test_config_bad_values),
+        cmocka_unit_test(test_config_unknown_words),
         cmocka_unit_test(test_config_bad_pins),
         cmocka_unit_test(test_config_pins_of_tokens),
         cmocka_unit_test(test_config_environment_overrides),

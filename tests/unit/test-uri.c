@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include <stdlib.h>
+
 #include <p11-kit/p11-kit.h>
 
 #include "uri/uri.h"
@@ -111,10 +113,14 @@ static void test_uri_pin(void **state)
         { "pkcs11:object=a?pin-source=file:///run/pin", "", "/run/pin" },
         { "pkcs11:object=a?pin-source=file:%2Frun%2Fa%20pin", "", "/run/a pin" },
         { "pkcs11:object=a;pin-source=file:/run/pin;type=private", "", "/run/pin" },
+        { "pkcs11:object=a?pin-source=env:BRIDGE_TEST_PIN", "76 54", "" },
+        { "pkcs11:object=a?pin-source=env:BRIDGE_TEST_PIN&pin-value=99", "99", "" },
+        { "pkcs11:object=a?pin-value=99&pin-source=env:BRIDGE_TEST_PIN", "99", "" },
         { "pkcs11:object=a;pinfile=/run/pin", "", "/run/pin" },
     };
 
     (void)state;
+    setenv("BRIDGE_TEST_PIN", "76 54", 1);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct uri uri;
         char why[512] = "";
@@ -149,6 +155,8 @@ static void test_uri_bad(void **state)
         { "pkcs11:object=a?pin-value=%1", "pin-value is malformed" },
         { "pkcs11:object=a?pin-source=|cat%20/etc/pin", "program" },
         { "pkcs11:object=a?pin-source=pin.txt", "absolute" },
+        { "pkcs11:object=a?pin-source=env:BRIDGE_TEST_NO_PIN", "BRIDGE_TEST_NO_PIN has no PIN" },
+        { "pkcs11:object=a?pin-source=env:1234", "wants the name" },
         { "pkcs11:object=a?pin-source=http://host/pin", "absolute" },
         { "pkcs11:object=a?module-path=/lib/m.so", "pkcs11-allow-uri-module" },
         { "pkcs11:object=a?module-name=m", "pkcs11-allow-uri-module" },

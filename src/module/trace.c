@@ -1,0 +1,346 @@
+#include "module/trace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "base/text.h"
+#include "module/call.h"
+#include "module/ckr.h"
+#include "pkcs11_bridge.h"
+
+atomic_uint trace_level;
+
+static int file = -1;
+
+/* The arguments of a function, a letter for each:
+ *
+ *     s o u   a session, an object, a number     f  flags
+ *     S O U   where one of these goes            b  yes or no
+ *     m       a mechanism                        d  data and its length; D: where both go
+ *     t       a template and its length          x  not told
+ *     l       a list of objects and its length   p  a PIN and its length
+ *     i       what is told of a token */
+static const struct signature {
+    const char *function, *arguments;
+} signatures[] = {
+    { "C_Initialize", "x" },
+    { "C_Finalize", "x" },
+    { "C_GetInfo", "x" },
+    { "C_GetSlotList", "bxU" },
+    { "C_GetSlotInfo", "ux" },
+    { "C_GetTokenInfo", "ui" },
+    { "C_GetMechanismInfo", "uux" },
+    { "C_OpenSession", "ufxxS" },
+    { "C_CloseSession", "s" },
+    { "C_GetSessionInfo", "sx" },
+    { "C_Login", "sup" },
+    { "C_FindObjectsInit", "st" },
+    { "C_FindObjects", "slU" },
+    { "C_FindObjectsFinal", "s" },
+    { "C_GetAttributeValue", "sot" },
+    { "C_SetAttributeValue", "sot" },
+    { "C_CopyObject", "sotO" },
+    { "C_DestroyObject", "so" },
+    { "C_GenerateKeyPair", "smttOO" },
+    { "C_DeriveKey", "smotO" },
+    { "C_SignInit", "smo" },
+    { "C_Sign", "sdD" },
+    { "C_SignUpdate", "sd" },
+    { "C_SignFinal", "sD" },
+    { "C_VerifyInit", "smo" },
+    { "C_Verify", "sdd" },
+    { "C_EncryptInit", "smo" },
+    { "C_Encrypt", "sdD" },
+    { "C_DecryptInit", "smo" },
+    { "C_Decrypt", "sdD" },
+    { "C_GenerateRandom", "sd" },
+};
+
+/* One line, written at once, so that those of other threads and processes stay apart from it. */
+struct line {
+    char text[2048];
+    size_t len;
+    bool after; /* the call is over: what it wrote can be read */
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct line *line, const char *format, ...)
+{
+    size_t room = sizeof(line->text) - line->len;
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(line->text + line->len, room, format, args);
+    va_end(args);
+    if (n > 0)
+        line->len += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static void line_begin(struct line *line)
+{
+    struct timespec now;
+    struct tm day;
+
+    line->len = 0;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)localtime_r(&now.tv_sec, &day);
+    line->len = strftime(line->text, sizeof(line->text), "%Y-%m-%d %H:%M:%S", &day);
+    add(line, ".%06ld %ld ", now.tv_nsec / 1000, (long)syscall(SYS_gettid));
+}
+
+static void line_write(struct line *line)
+{
+    size_t len = line->len < sizeof(line->text) - 1 ? line->len : sizeof(line->text) - 2;
+
+    line->text[len++] = '\n';
+    (void)!write(file, line->text, len);
+}
+
+/* What says which object is meant, and nothing of what it holds. */
+static bool is_telling(const CK_ATTRIBUTE *attribute)
+{
+    static const CK_ATTRIBUTE_TYPE types[] = { CKA_CLASS,   CKA_KEY_TYPE, CKA_TOKEN,
+                                               CKA_PRIVATE, CKA_LABEL,    CKA_ID,
+                                               CKA_SIGN,    CKA_DECRYPT,  CKA_DERIVE };
+
+    for (size_t i = 0; i < COUNT(types); i++)
+        if (types[i] == attribute->type)
+            return attribute->pValue != NULL &&
+                   attribute->ulValueLen != CK_UNAVAILABLE_INFORMATION &&
+                   attribute->ulValueLen <= 64;
+    return false;
+}
+
+static void add_value(struct line *line, const CK_ATTRIBUTE *attribute)
+{
+    const uint8_t *value = attribute->pValue;
+    char text[65];
+
+    add(line, "=");
+    if (attribute->type == CKA_LABEL) {
+        text_printable(value, attribute->ulValueLen, text);
+        add(line, "'%s'", text);
+        return;
+    }
+    for (CK_ULONG i = 0; i < attribute->ulValueLen; i++)
+        add(line, "%02x", value[i]);
+}
+
+static void add_attribute(struct line *line, const CK_ATTRIBUTE *attribute, bool given)
+{
+    add(line, " 0x%lx", (unsigned long)attribute->type);
+    if (attribute->ulValueLen == CK_UNAVAILABLE_INFORMATION)
+        add(line, "(none)");
+    else
+        add(line, "(%lu)", (unsigned long)attribute->ulValueLen);
+    if (given && is_telling(attribute))
+        add_value(line, attribute);
+}
+
+/* given: the call does not write it. What it wrote is not checked yet, and not read here. */
+static void add_template(struct line *line, const CK_ATTRIBUTE *list, CK_ULONG count, bool given)
+{
+    add(line, "%lu attributes", (unsigned long)count);
+    if (atomic_load(&trace_level) < 2)
+        return;
+    add(line, " {");
+    for (CK_ULONG i = 0; i < count; i++)
+        add_attribute(line, &list[i], given);
+    add(line, " }");
+}
+
+static void add_mechanism(struct line *line, const CK_MECHANISM *mechanism)
+{
+    add(line, "mechanism 0x%lx", (unsigned long)mechanism->mechanism);
+    if (mechanism->ulParameterLen != 0)
+        add(line, " (%lu bytes of parameters)", (unsigned long)mechanism->ulParameterLen);
+}
+
+static void add_out(struct line *line, const char *what, const CK_ULONG *out)
+{
+    if (line->after && out != NULL)
+        add(line, "-> %s%lu", what, (unsigned long)*out);
+    else
+        add(line, "->");
+}
+
+static void add_token(struct line *line, const CK_TOKEN_INFO *info)
+{
+    char label[sizeof(info->label) + 1];
+
+    if (!line->after)
+        return;
+    text_printable(info->label, sizeof(info->label), label);
+    add(line, "-> '%s', flags 0x%lx", label, (unsigned long)info->flags);
+}
+
+static void add_argument(struct line *line, char letter, va_list *args, bool given)
+{
+    const void *pointer;
+
+    switch (letter) {
+    case 's':
+        add(line, "session %lu", va_arg(*args, CK_ULONG));
+        break;
+    case 'o':
+        add(line, "object %lu", va_arg(*args, CK_ULONG));
+        break;
+    case 'u':
+        add(line, "0x%lx", va_arg(*args, CK_ULONG));
+        break;
+    case 'f':
+        add(line, "flags 0x%lx", va_arg(*args, CK_ULONG));
+        break;
+    case 'b':
+        add(line, "%s", va_arg(*args, int) != 0 ? "true" : "false");
+        break;
+    case 'S':
+        add_out(line, "session ", va_arg(*args, CK_ULONG *));
+        break;
+    case 'O':
+        add_out(line, "object ", va_arg(*args, CK_ULONG *));
+        break;
+    case 'U':
+        add_out(line, "", va_arg(*args, CK_ULONG *));
+        break;
+    case 'm':
+        add_mechanism(line, va_arg(*args, const CK_MECHANISM *));
+        break;
+    case 'i':
+        add_token(line, va_arg(*args, const CK_TOKEN_INFO *));
+        break;
+    case 'd':
+        (void)va_arg(*args, const void *);
+        add(line, "%lu bytes", va_arg(*args, CK_ULONG));
+        break;
+    case 'D':
+        (void)va_arg(*args, const void *);
+        add_out(line, "bytes ", va_arg(*args, CK_ULONG *));
+        break;
+    case 't':
+        pointer = va_arg(*args, const void *);
+        add_template(line, pointer, va_arg(*args, CK_ULONG), given);
+        break;
+    case 'l':
+        (void)va_arg(*args, const void *);
+        add(line, "at most %lu", va_arg(*args, CK_ULONG));
+        break;
+    case 'p':
+        (void)va_arg(*args, const void *);
+        (void)va_arg(*args, CK_ULONG);
+        add(line, "PIN not shown");
+        break;
+    default:
+        (void)va_arg(*args, const void *);
+        add(line, "...");
+        break;
+    }
+}
+
+static const char *arguments_of(const char *function)
+{
+    for (size_t i = 0; i < COUNT(signatures); i++)
+        if (strcmp(signatures[i].function, function) == 0)
+            return signatures[i].arguments;
+    return "";
+}
+
+static void add_call(struct line *line, const char *function, va_list *args)
+{
+    bool given = strcmp(function, "C_GetAttributeValue") != 0;
+
+    add(line, "%s(", function);
+    for (const char *letter = arguments_of(function); *letter != '\0'; letter++) {
+        add_argument(line, *letter, args, given);
+        add(line, "%s", letter[1] != '\0' ? ", " : "");
+    }
+    add(line, ")");
+}
+
+uint64_t trace_before(unsigned level, ...)
+{
+    KEEP_ERRNO;
+    struct line line = { .after = false };
+    va_list args;
+
+    if (level >= 2) {
+        line_begin(&line);
+        va_start(args, level);
+        add_call(&line, call_name(), &args);
+        va_end(args);
+        line_write(&line);
+    }
+    return clock_ns();
+}
+
+CK_RV trace_after(CK_RV rv, uint64_t began, ...)
+{
+    KEEP_ERRNO;
+    uint64_t us = (clock_ns() - began) / 1000;
+    const char *name = ckr_describe(rv)->name;
+    struct line line = { .after = true };
+    va_list args;
+
+    line_begin(&line);
+    va_start(args, began);
+    add_call(&line, call_name(), &args);
+    va_end(args);
+    if (name != NULL)
+        add(&line, " = %s", name);
+    else
+        add(&line, " = 0x%lx", (unsigned long)rv);
+    add(&line, " in %llu us", (unsigned long long)us);
+    line_write(&line);
+    return rv;
+}
+
+/* file:PATH and level:N, divided by commas. */
+static unsigned options(char *text, const char **path)
+{
+    unsigned level = 1;
+    char *rest = NULL;
+
+    for (char *one = strtok_r(text, ",", &rest); one != NULL; one = strtok_r(NULL, ",", &rest)) {
+        if (strncmp(one, "file:", 5) == 0)
+            *path = one + 5;
+        else if (strncmp(one, "level:", 6) == 0 && atoi(one + 6) > 1)
+            level = (unsigned)atoi(one + 6);
+    }
+    return level;
+}
+
+static void begin(void)
+{
+    const char *value = secure_getenv(PKCS11_BRIDGE_ENV_DEBUG), *path = "/dev/stderr";
+    _cleanup_(free_scoped) char *text = value != NULL ? OPENSSL_strdup(value) : NULL;
+    unsigned level;
+
+    if (text == NULL || text[0] == '\0')
+        return;
+    level = options(text, &path);
+    file = strcmp(path, "/dev/stderr") == 0
+               ? STDERR_FILENO
+               : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    if (file >= 0)
+        atomic_store(&trace_level, level);
+}
+
+void trace_begin(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, begin);
+}
