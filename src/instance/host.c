@@ -1,12 +1,14 @@
 #include "base/scope.h"
 #include "instance/host.h"
+#include "instance/error.h"
 #include "module/call.h"
 
 #include <openssl/crypto.h>
 
-bool host_begin(struct host *host, const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in)
+bool host_begin(struct host *host, const struct core *core, const OSSL_DISPATCH *in)
 {
-    host->libctx = OSSL_LIB_CTX_new_child(handle, in);
+    host->core = core;
+    host->libctx = OSSL_LIB_CTX_new_child(core->handle, in);
     return host->libctx != NULL;
 }
 
@@ -24,8 +26,15 @@ static EVP_MD *md_fetch(const struct host *host, const struct digest *digest, co
 {
     HOST_WORK;
     char name[32];
+    EVP_MD *md = EVP_MD_fetch(host->libctx, digest_name(digest, name, sizeof(name)), propq);
 
-    return EVP_MD_fetch(host->libctx, digest_name(digest, name, sizeof(name)), propq);
+    if (md == NULL)
+        error_raise(host->core, REASON_UNSUPPORTED,
+                    "no active provider has %s, which is computed on the host: activate default, "
+                    "or fips, in openssl.cnf; the properties that are asked for (fips=yes) may "
+                    "also rule it out",
+                    name);
+    return md;
 }
 
 static bool has_properties(const char *propq)

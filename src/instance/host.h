@@ -15,7 +15,10 @@
 /* For fetches that must not lead back here. */
 #define HOST_PROPERTIES "provider!=pkcs11"
 
+struct core;
+
 struct host {
+    const struct core *core;
     OSSL_LIB_CTX *libctx;
     _Atomic(EVP_MD *) md[DIGESTS];
     _Atomic(EVP_MD_CTX *) spare[DIGESTS]; /* at the beginning of a message, for the next one */
@@ -23,11 +26,11 @@ struct host {
 
 /* For OSSL_provider_init: a provider can have one child context only, and this is the one moment
  * that cannot be in two threads. False with OpenSSL's errors raised. */
-bool host_begin(struct host *host, const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in);
+bool host_begin(struct host *host, const struct core *core, const OSSL_DISPATCH *in);
 void host_end(struct host *host);
 
 /* The implementation of digest that the application's properties and propq (may be NULL) choose.
- * The caller frees it. */
+ * The caller frees it. NULL with an error raised when there is none. */
 EVP_MD *host_md(struct host *host, const struct digest *digest, const char *propq);
 
 /* A new context with it, for a message in pieces. NULL when libcrypto fails. */

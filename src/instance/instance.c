@@ -243,7 +243,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
         core->vset_error == NULL || provider->up_ref == NULL || provider->bio_read == NULL ||
         provider->bio_write == NULL || provider->bio_gets == NULL)
         return false;
-    if (!host_begin(&provider->host, core->handle, in) || !configure(provider, get))
+    if (!host_begin(&provider->host, core, in) || !configure(provider, get))
         return false;
     if (provider->config.load_early)
         load_early(provider);

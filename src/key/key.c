@@ -249,6 +249,11 @@ EVP_PKEY *key_host(struct key *key)
     if (host != NULL)
         return host;
     host = host_make(key);
+    if (host == NULL)
+        error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                    "no active provider takes the public key, which verification and encryption on "
+                    "the host need: activate default, or fips, in openssl.cnf; FIPS may also rule "
+                    "out its curve or size");
     if (host == NULL || atomic_compare_exchange_strong(&key->host, &none, host))
         return host;
     pkey_release(host);

@@ -402,6 +402,8 @@ static enum reason reason_of(const struct load *load)
     for (size_t i = 0; i < COUNT(of_pins); i++)
         if (load->failure == of_pins[i])
             return REASON_PIN;
+    if (load->failure == RV_HOST_LACKS)
+        return REASON_CONFIGURATION;
     return strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
 }
 

@@ -273,7 +273,7 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
         return CKR_OK;
     question.room.data = question.answer;
     if (!question_write(&question))
-        return CKR_HOST_MEMORY;
+        return RV_HOST_LACKS;
     if (usage.may_sign)
         rv = by_signature(&question, proof, which);
     if (rv == CKR_OK && *proof == PROOF_IMPOSSIBLE && usage.may_derive)

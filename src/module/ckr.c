@@ -141,6 +141,9 @@ static const struct ckr ckrs[] = {
     OWN(RV_NO_PUBLIC_HALF, REPAIR_NOTHING, "the public half of the new key cannot be read"),
     OWN(RV_STALE, REPAIR_STALE, "the token was lost in the middle of it"),
     DETAILED(RV_START_OVERDUE, "the PKCS#11 module is being initialised for too long"),
+    OWN(RV_HOST_LACKS, REPAIR_NOTHING,
+        "no other provider that is active has what is done on the host (random numbers, SHA-256, "
+        "HMAC): activate default, or fips, beside pkcs11 in openssl.cnf"),
     DETAILED(RV_LENGTH, "the module returned what cannot be"),
     DETAILED(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, REPAIR_NOTHING, "the PKCS#11 module called back into this provider"),

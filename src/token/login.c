@@ -314,7 +314,7 @@ static CK_RV showing_find(struct showing *showing)
     if (showing->pin.secret == NULL)
         return rv;
     if (!pin_hash(pins->libctx, showing->pin.secret, showing->hash))
-        return CKR_HOST_MEMORY;
+        return RV_HOST_LACKS;
     refused = shown_check(slot, showing->hash, pins->operation);
     if (rv == CKR_OK && refused == CKR_OK && showing->pin.alone)
         rv = alone_check(slot, showing->hash);
