@@ -28,16 +28,38 @@ const OSSL_ITEM *error_reasons(void)
     return reasons;
 }
 
-void error_raise_at(const char *file, int line, const char *function, const struct core *core,
-                    enum reason reason, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void set(const struct core *core, enum reason reason,
+                                                      const char *format, ...)
 {
     va_list args;
 
-    core->new_error(core->handle);
-    core->set_error_debug(core->handle, file, line, function);
     va_start(args, format);
     core->vset_error(core->handle, (uint32_t)reason, format, args);
     va_end(args);
+}
+
+/* Whether a key of the section that nobody knows may be why. */
+static bool may_be_misspelt(const struct core *core, enum reason reason)
+{
+    return core->unknown[0] != '\0' &&
+           (reason == REASON_PIN || reason == REASON_MODULE || reason == REASON_CONFIGURATION);
+}
+
+void error_raise_at(const char *file, int line, const char *function, const struct core *core,
+                    enum reason reason, const char *format, ...)
+{
+    char text[1800];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    core->new_error(core->handle);
+    core->set_error_debug(core->handle, file, line, function);
+    if (may_be_misspelt(core, reason))
+        set(core, reason, "%s; nobody knows this: %s", text, core->unknown);
+    else
+        set(core, reason, "%s", text);
 }
 
 void error_raise_ckr_at(const char *file, int line, const char *function, const struct core *core,

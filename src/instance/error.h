@@ -17,6 +17,7 @@ struct core {
                             const char *function);
     void (*vset_error)(const OSSL_CORE_HANDLE *handle, uint32_t reason, const char *format,
                        va_list args);
+    char unknown[256]; /* keys of the section that nobody knows; or "" */
 };
 
 /* Reasons, for programs; the text of an entry is for people. */

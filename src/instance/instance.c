@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -12,6 +13,7 @@
 #include "module/trace.h"
 #include "base/clock.h"
 #include "base/scope.h"
+#include "instance/section.h"
 #include "token/slot.h"
 
 struct used_module {
@@ -188,22 +190,34 @@ static const char *section_lookup(void *arg, const char *key)
     return NULL;
 }
 
+/* What is not understood, and done without. */
+static void warn(struct provider *provider, const char *name, char **values)
+{
+    struct core *core = &provider->core;
+
+    section_unknown(name, section_lookup, values, core->unknown, sizeof(core->unknown));
+    if (core->unknown[0] != '\0')
+        log_line("nobody knows this, and it is ignored: %s", core->unknown);
+    if (provider->config.warnings[0] != '\0')
+        log_line("%s", provider->config.warnings);
+}
+
 static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *get)
 {
-    char *values[CONFIG_KEYS_MAX] = { NULL };
-    OSSL_PARAM params[CONFIG_KEYS_MAX + 1];
+    char *values[CONFIG_KEYS_MAX] = { NULL }, *name = NULL;
+    OSSL_PARAM params[CONFIG_KEYS_MAX + 2];
     char why[512] = "out of memory";
     size_t count = 0;
 
     for (; config_key(count) != NULL && count < CONFIG_KEYS_MAX; count++)
         params[count] = OSSL_PARAM_construct_utf8_ptr(config_key(count), &values[count], 0);
+    params[count++] = OSSL_PARAM_construct_utf8_ptr(OSSL_PROV_PARAM_CORE_PROV_NAME, &name, 0);
     params[count] = OSSL_PARAM_construct_end();
     if (get(provider->core.handle, params) != 1)
         return false;
     if (config_load(section_lookup, values, &provider->config, why, sizeof(why))) {
         log_to(provider->config.log);
-        if (provider->config.warnings[0] != '\0')
-            log_line("%s", provider->config.warnings);
+        warn(provider, name, values);
         return true;
     }
     provider->misconfigured = OPENSSL_strdup(why);
