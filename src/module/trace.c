@@ -180,10 +180,13 @@ static void add_out(struct line *line, const char *what, const CK_ULONG *out)
 static void add_token(struct line *line, const CK_TOKEN_INFO *info)
 {
     char label[sizeof(info->label) + 1];
+    size_t len = sizeof(info->label);
 
     if (!line->after)
         return;
-    text_printable(info->label, sizeof(info->label), label);
+    while (len > 0 && (info->label[len - 1] == ' ' || info->label[len - 1] == '\0'))
+        len--;
+    text_printable(info->label, len, label);
     add(line, "-> '%s', flags 0x%lx", label, (unsigned long)info->flags);
 }
 
