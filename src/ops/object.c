@@ -3,12 +3,14 @@
 
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
+#include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/params.h>
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "ops/ops.h"
+#include "ops/terminal.h"
 
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * software keys never come here, even when this provider is listed first or preferred by a
@@ -124,22 +126,40 @@ const char *key_digest_name(const struct key *key)
     return names[0];
 }
 
+/* The answer of the application's callback. *has_none: the application has no way to ask, which is
+ * what libcrypto's own callback says then. */
+static struct secret *application_ask(const struct passphrase *passphrase, char *info,
+                                      bool *has_none)
+{
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PASSPHRASE_PARAM_INFO, info, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    struct secret *pin = NULL;
+    char buf[SECRET_MAX];
+    size_t len = 0;
+    unsigned long error;
+    bool ok = passphrase->callback(buf, sizeof(buf), &len, params, passphrase->arg) == 1;
+
+    if (ok && len != 0 && len <= sizeof(buf))
+        pin = secret_new(buf, len);
+    OPENSSL_cleanse(buf, sizeof(buf));
+    error = ok ? 0 : ERR_peek_last_error();
+    *has_none = ERR_GET_LIB(error) == ERR_LIB_CRYPTO &&
+                ERR_GET_REASON(error) == ERR_R_PASSED_INVALID_ARGUMENT;
+    return pin;
+}
+
 struct secret *passphrase_ask(void *arg, const CK_TOKEN_INFO *token)
 {
     const struct passphrase *passphrase = arg;
     struct secret *pin = NULL;
-    char info[64], buf[SECRET_MAX];
-    OSSL_PARAM params[2];
-    size_t len = 0;
+    bool has_none = passphrase->callback == NULL;
+    char info[64], prompt[80];
 
-    if (passphrase->callback == NULL)
-        return NULL;
     (void)snprintf(info, sizeof(info), "PIN of the token %s", token_of(token).label);
-    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PASSPHRASE_PARAM_INFO, info, 0);
-    params[1] = OSSL_PARAM_construct_end();
-    if (passphrase->callback(buf, sizeof(buf), &len, params, passphrase->arg) == 1 && len != 0 &&
-        len <= sizeof(buf))
-        pin = secret_new(buf, len);
-    OPENSSL_cleanse(buf, sizeof(buf));
-    return pin;
+    if (!has_none)
+        pin = application_ask(passphrase, info, &has_none);
+    (void)snprintf(prompt, sizeof(prompt), "Enter the %s: ", info);
+    return pin == NULL && has_none ? terminal_ask(prompt) : pin;
 }

@@ -41,8 +41,8 @@ const char *key_digest_name(const struct key *key);
  * it: all of it, or nothing. A key whose public operations are the token's stays. */
 int object_export(const struct key *key, OSSL_CALLBACK *callback, void *arg);
 
-/* Asks for a PIN through a passphrase callback: an ask function of struct pin_source, arg is a
- * struct passphrase. */
+/* Asks for a PIN through a passphrase callback, or at the terminal where the application has none:
+ * an ask function of struct pin_source, arg is a struct passphrase. */
 struct passphrase {
     OSSL_PASSPHRASE_CALLBACK *callback;
     void *arg;
