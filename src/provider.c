@@ -67,13 +67,15 @@ static int get_params(void *provctx, OSSL_PARAM params[])
 }
 
 /* A module that uses libcrypto must not be led back here from inside a C_* call: for that time,
- * nothing is offered, and libcrypto is told not to remember it. */
+ * nothing is offered, and libcrypto is told not to remember it. Nothing but random numbers, which a
+ * program may have chosen for all who draw any, and which come from the host then. */
 static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache)
 {
     const struct provider *provider = provctx;
+    bool closed = call_inside() && operation != OSSL_OP_RAND;
 
-    *no_cache = call_inside();
-    if (call_inside() || (provider->config.blocked >> operation & 1) != 0)
+    *no_cache = closed;
+    if (closed || (provider->config.blocked >> operation & 1) != 0)
         return NULL;
     return offer_of(provider, operation);
 }

@@ -444,6 +444,7 @@ static bool defaults(struct config *config)
         .allow_export = true,
         .copying = COPY_AUTO,
         .async = true,
+        .random = true,
         .uri_in_pem = true,
         .default_slot = CK_UNAVAILABLE_INFORMATION,
         .pin_most = SECRET_MAX,

@@ -1,4 +1,9 @@
-/* Random numbers from the token (provider-rand(7)): only where pkcs11-random = yes. */
+/* Random numbers from the token (provider-rand(7)), for who asks for them by name: as the generator
+ * of a program ("random = PKCS11-RAND" in openssl.cnf), or as what seeds it ("seed = PKCS11-SEED").
+ *
+ * libcrypto makes generators with a lock of its own held, and a module may draw from libcrypto in
+ * any C_* call, the first of them too. So nothing is asked of the module before a number is
+ * wanted, and a module that is led back here gets one from libcrypto's default generator. */
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
@@ -17,6 +22,8 @@ static OSSL_FUNC_rand_freectx_fn rand_freectx;
 static OSSL_FUNC_rand_instantiate_fn rand_instantiate;
 static OSSL_FUNC_rand_uninstantiate_fn rand_uninstantiate;
 static OSSL_FUNC_rand_generate_fn rand_generate;
+static OSSL_FUNC_rand_get_seed_fn rand_get_seed;
+static OSSL_FUNC_rand_clear_seed_fn rand_clear_seed;
 static OSSL_FUNC_rand_enable_locking_fn rand_enable_locking;
 static OSSL_FUNC_rand_lock_fn rand_lock;
 static OSSL_FUNC_rand_unlock_fn rand_unlock;
@@ -28,7 +35,7 @@ static OSSL_FUNC_rand_gettable_ctx_params_fn rand_gettable_ctx_params;
 
 struct random {
     struct provider *provider;
-    struct slot *slot; /* the first token, once it was needed */
+    struct slot *_Atomic slot; /* the token, once it was needed */
     int state;
 };
 
@@ -50,27 +57,27 @@ static void rand_freectx(void *ctx)
     OPENSSL_free(ctx);
 }
 
-static bool find_slot(struct random *ctx)
+static struct slot *find_slot(struct provider *provider)
 {
     _cleanup_(uri_clear) struct uri uri = { 0 };
     struct pin_source pins;
     struct scan scan = { 0 };
     struct module *module = NULL;
+    struct slot *slot = NULL;
     CK_RV rv = CKR_OK;
 
-    if (open_default(ctx->provider, "pkcs11:", "the token for random numbers", &uri, &pins))
-        module = provider_module(ctx->provider, NULL);
-    if (module != NULL) {
-        scan_begin(&scan, module, &uri, &ctx->provider->config.limits);
-        rv = scan_next(&scan, &ctx->slot);
-        if (rv != CKR_OK)
-            error_raise_ckr(&ctx->provider->core, REASON_TOKEN, rv,
-                            "find a token for random numbers");
-        else if (ctx->slot == NULL)
-            error_raise(&ctx->provider->core, REASON_TOKEN, "there is no token for random numbers");
-    }
+    if (open_default(provider, "pkcs11:", "the token for random numbers", &uri, &pins))
+        module = provider_module(provider, NULL);
+    if (module == NULL)
+        return NULL;
+    scan_begin(&scan, module, &uri, &provider->config.limits);
+    rv = scan_next(&scan, &slot);
     scan_end(&scan);
-    return ctx->slot != NULL;
+    if (rv != CKR_OK)
+        error_raise_ckr(&provider->core, REASON_TOKEN, rv, "find a token for random numbers");
+    else if (slot == NULL)
+        error_raise(&provider->core, REASON_TOKEN, "there is no token for random numbers");
+    return slot;
 }
 
 static int rand_instantiate(void *vctx, unsigned strength, int prediction_resistance,
@@ -78,7 +85,7 @@ static int rand_instantiate(void *vctx, unsigned strength, int prediction_resist
                             const OSSL_PARAM params[])
 {
     struct random *ctx = vctx;
-    bool ready = strength <= STRENGTH && (ctx->slot != NULL || find_slot(ctx));
+    bool ready = strength <= STRENGTH;
 
     (void)prediction_resistance;
     (void)personalization;
@@ -108,26 +115,69 @@ static CK_RV generate(struct session *session, void *arg)
     return session_random(session, task->out, task->len);
 }
 
+static bool draw_on_host(struct random *ctx, unsigned char *out, size_t len)
+{
+    HOST_WORK;
+
+    return RAND_bytes_ex(ctx->provider->host.libctx, out, len, 0) == 1;
+}
+
+static bool draw(struct random *ctx, unsigned char *out, size_t len)
+{
+    struct random_task task = { out, len };
+    struct run run = { .slot = ctx->slot, .task = generate, .arg = &task };
+    CK_RV rv;
+
+    if (call_inside())
+        return draw_on_host(ctx, out, len);
+    if (run.slot == NULL)
+        run.slot = ctx->slot = find_slot(ctx->provider);
+    if (run.slot == NULL)
+        return false;
+    rv = run_task(&run);
+    if (rv == CKR_OK)
+        return true;
+    error_raise_ckr(&ctx->provider->core, REASON_OPERATION, rv,
+                    "get random numbers from the token %s", run.slot->token.label);
+    return false;
+}
+
 static int rand_generate(void *vctx, unsigned char *out, size_t len, unsigned strength,
                          int prediction_resistance, const unsigned char *additional,
                          size_t additional_len)
 {
     struct random *ctx = vctx;
-    struct random_task task = { out, len };
-    struct run run = { .slot = ctx->slot, .task = generate, .arg = &task };
-    CK_RV rv;
 
     (void)prediction_resistance;
     (void)additional;
     (void)additional_len;
-    if (ctx->state != EVP_RAND_STATE_READY || strength > STRENGTH || len > REQUEST_MAX)
+    return ctx->state == EVP_RAND_STATE_READY && strength <= STRENGTH && len <= REQUEST_MAX &&
+           draw(ctx, out, len);
+}
+
+/* For a generator that has this one for its parent. */
+static size_t rand_get_seed(void *vctx, unsigned char **out, int entropy, size_t min_len,
+                            size_t max_len, int prediction_resistance,
+                            const unsigned char *additional, size_t additional_len)
+{
+    size_t len = entropy > 0 ? ((size_t)entropy + 7) / 8 : 0;
+
+    (void)prediction_resistance;
+    (void)additional;
+    (void)additional_len;
+    len = len < min_len ? min_len : len;
+    if (len == 0 || len > max_len || len > REQUEST_MAX || (*out = OPENSSL_malloc(len)) == NULL)
         return 0;
-    rv = run_task(&run);
-    if (rv == CKR_OK)
-        return 1;
-    error_raise_ckr(&ctx->provider->core, REASON_OPERATION, rv,
-                    "get random numbers from the token %s", ctx->slot->token.label);
+    if (draw(vctx, *out, len))
+        return len;
+    OPENSSL_clear_free(MOVE(*out), len);
     return 0;
+}
+
+static void rand_clear_seed(void *ctx, unsigned char *seed, size_t len)
+{
+    (void)ctx;
+    OPENSSL_clear_free(seed, len);
 }
 
 /* Each call has a session of its own: there is nothing to lock. */
@@ -186,6 +236,8 @@ static const OSSL_DISPATCH rand_functions[] = {
     { OSSL_FUNC_RAND_INSTANTIATE, (void (*)(void))rand_instantiate },
     { OSSL_FUNC_RAND_UNINSTANTIATE, (void (*)(void))rand_uninstantiate },
     { OSSL_FUNC_RAND_GENERATE, (void (*)(void))rand_generate },
+    { OSSL_FUNC_RAND_GET_SEED, (void (*)(void))rand_get_seed },
+    { OSSL_FUNC_RAND_CLEAR_SEED, (void (*)(void))rand_clear_seed },
     { OSSL_FUNC_RAND_ENABLE_LOCKING, (void (*)(void))rand_enable_locking },
     { OSSL_FUNC_RAND_LOCK, (void (*)(void))rand_lock },
     { OSSL_FUNC_RAND_UNLOCK, (void (*)(void))rand_unlock },
@@ -195,6 +247,6 @@ static const OSSL_DISPATCH rand_functions[] = {
 };
 
 const OSSL_ALGORITHM rand_algorithms[] = {
-    { "PKCS11-RAND", PROPERTIES, rand_functions, "random numbers of a token" },
+    { "PKCS11-RAND:PKCS11-SEED", PROPERTIES, rand_functions, "random numbers of a token" },
     { NULL, NULL, NULL, NULL },
 };

@@ -5,6 +5,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
 
@@ -91,12 +92,21 @@ static void test_objects_random(void **state)
 
 static void test_objects_no_random_unless_asked(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new("");
+    OSSL_LIB_CTX *off = libctx_new("pkcs11-random = no\n"), *libctx = libctx_new_faulty("");
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    unsigned char byte;
 
     (void)state;
-    assert_null(EVP_RAND_fetch(libctx, "PKCS11-RAND", NULL));
+    assert_null(EVP_RAND_fetch(off, "PKCS11-RAND", NULL));
+    assert_non_null(key);
+    calls_reset();
+    assert_int_equal(EVP_set_default_properties(libctx, "?provider=pkcs11"), 1);
+    assert_int_equal(RAND_bytes_ex(libctx, &byte, 1, 0), 1);
+    assert_int_equal(calls("C_GenerateRandom"), 0);
+    EVP_PKEY_free(key);
     ERR_clear_error();
     OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(off);
 }
 
 int main(void)

@@ -45,11 +45,11 @@ static void test_config_defaults(void **state)
     assert_int_equal(config.limits.sessions_max, 8);
     assert_int_equal(config.limits.sessions_idle, 8);
     assert_true(config.allow_export);
-    assert_int_equal(config.blocked, 1UL << OSSL_OP_RAND);
+    assert_int_equal(config.blocked, 0);
     assert_false(config.no_deinit);
     assert_int_equal(config.digest, DIGEST_AUTO);
     assert_false(config.allow_uri_module);
-    assert_false(config.random);
+    assert_true(config.random);
     config_clear(&config);
 }
 
@@ -167,8 +167,7 @@ static void test_config_unknown_words(void **state)
     (void)state;
     assert_true(load(pairs, &config, why, sizeof(why)));
     assert_true(config.no_deinit);
-    assert_int_equal(config.blocked & ~(1UL << OSSL_OP_RAND),
-                     1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE);
+    assert_int_equal(config.blocked, 1UL << OSSL_OP_DIGEST | 1UL << OSSL_OP_STORE);
     check_contains(config.warnings, "block-operations: unknown, and ignored: everything;", "block");
     check_contains(config.warnings, "quirks: unknown, and ignored: no-such-quirk;", "quirks");
     check_contains(config.warnings, "cache-pins: unknown, and ignored: sometimes; known is cache",
