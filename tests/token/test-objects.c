@@ -93,7 +93,7 @@ static void test_objects_random(void **state)
 static void test_objects_no_random_unless_asked(void **state)
 {
     OSSL_LIB_CTX *off = libctx_new("pkcs11-random = no\n"), *libctx = libctx_new_faulty("");
-    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    EVP_PKEY *key = key_load(libctx, "p384", "private");
     unsigned char byte;
 
     (void)state;
