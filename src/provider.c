@@ -25,6 +25,7 @@ static void end(struct provider *provider)
 
 static void teardown(void *provctx)
 {
+    KEEP_ERRNO;
     provider_unlist(provctx);
     if (provider_drain(provctx, ending_begun() ? 0 : DRAIN_MS))
         end(provctx);
@@ -104,6 +105,7 @@ static void watch(void)
 int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
                        const OSSL_DISPATCH **out, void **provctx)
 {
+    KEEP_ERRNO;
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct provider *provider = ending_begun() ? NULL : OPENSSL_zalloc(sizeof(*provider));
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "base/scope.h"
+
 static _Atomic(enum log_where) destination;
 
 void log_to(enum log_where where)
@@ -14,6 +16,7 @@ void log_to(enum log_where where)
 
 void log_line(const char *format, ...)
 {
+    KEEP_ERRNO;
     char text[600];
     va_list args;
 

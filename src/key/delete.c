@@ -98,6 +98,7 @@ static CK_RV look_everywhere(struct deletion *deletion)
 
 bool delete_object(struct load *load)
 {
+    KEEP_ERRNO;
     struct deletion deletion = { .load = load };
     struct module *module = provider_module(load->provider, load->uri.module_path);
     CK_RV rv;

@@ -658,6 +658,7 @@ static bool mark_make(struct work *work)
 
 struct key *key_generate(const struct generation *generation)
 {
+    KEEP_ERRNO;
     struct work work = { .generation = generation,
                          .token_object = generation->uri != NULL && !generation->ephemeral,
                          .mechanism = next_way(generation, NULL)->mechanism };

@@ -68,6 +68,7 @@ static const struct load_phase no_phases[] = {
 
 bool load_begin(struct load *load, struct provider *provider, const char *text)
 {
+    KEEP_ERRNO;
     *load = (struct load){ .provider = provider };
     return open_uri(provider, text, "the pkcs11 URI", &load->uri, &load->pins);
 }
@@ -464,6 +465,7 @@ static void name_clear(struct load *load)
 
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate)
 {
+    KEEP_ERRNO;
     *key = NULL;
     *certificate = (struct bytes){ NULL, 0 };
     name_clear(load);

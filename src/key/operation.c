@@ -302,6 +302,7 @@ static bool run_elsewhere(struct operation *operation)
 
 CK_RV operation_run(struct operation *operation, object_task *task)
 {
+    KEEP_ERRNO;
     operation->task = task;
     return operation->bell != NULL && run_elsewhere(operation) ? operation->rv
                                                                : run_here(operation);

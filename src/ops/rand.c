@@ -124,6 +124,7 @@ static bool draw_on_host(struct random *ctx, unsigned char *out, size_t len)
 
 static bool draw(struct random *ctx, unsigned char *out, size_t len)
 {
+    KEEP_ERRNO;
     struct random_task task = { out, len };
     struct run run = { .slot = ctx->slot, .task = generate, .arg = &task };
     CK_RV rv;

@@ -3,12 +3,14 @@
 #include "harness.h"
 #include "operator.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
+#include <openssl/store.h>
 
 #include "pkcs11_bridge.h"
 
@@ -438,12 +440,59 @@ static void test_mistakes_generate_ambiguous(void **state)
 }
 
 /* test-mistakes [NAME]: one test */
+/* Applications look at errno first: what loading a key left there, one would take for the reason.
+ */
+static void test_mistakes_errno(void **state)
+{
+    static const struct {
+        const char *settings, *uri;
+    } cases[] = {
+        { "", KEY },
+        { "", "pkcs11:token=nowhere;object=p256" },
+        { "", "pkcs11:token=soft;object=nothing" },
+        { "", KEY "?pin-source=/nowhere" },
+        { "pkcs11-module-token-pin = file:/nowhere\n", KEY },
+        { "pkcs11-token-pins = file:/nowhere\n", KEY },
+        { "pkcs11-module-token-pin = wrong\n", KEY },
+        { "pkcs11-module-path = /nowhere.so\n", KEY },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new_faulty(cases[i].settings);
+        OSSL_STORE_CTX *store =
+            OSSL_STORE_open_ex(cases[i].uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+        OSSL_STORE_INFO *info;
+        EVP_PKEY *key;
+        int after;
+
+        assert_non_null(store);
+        errno = 4711;
+        info = OSSL_STORE_load(store);
+        after = errno;
+        key = info != NULL ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
+        assert_int_equal(key != NULL, i == 0);
+        if (after != 4711)
+            fail_msg("%s, %s: %s", cases[i].settings, cases[i].uri, strerror(after));
+        errno = 4711;
+        if (key != NULL)
+            assert_true(key_signs(libctx, key));
+        assert_int_equal(errno, 4711);
+        EVP_PKEY_free(key);
+        OSSL_STORE_INFO_free(info);
+        OSSL_STORE_close(store);
+        ERR_clear_error();
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mistakes_uri),
         cmocka_unit_test(test_mistakes_configuration),
         cmocka_unit_test(test_mistakes_pin_file),
+        cmocka_unit_test(test_mistakes_errno),
         cmocka_unit_test(test_mistakes_stale_file),
         cmocka_unit_test(test_mistakes_listed_pin_changed),
         cmocka_unit_test(test_mistakes_login_values),
