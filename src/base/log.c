@@ -2,10 +2,16 @@
 
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "base/scope.h"
+
+#define LINE_MAX_LEN 1400
 
 static _Atomic(enum log_where) destination;
 
@@ -14,19 +20,78 @@ void log_to(enum log_where where)
     atomic_store(&destination, where);
 }
 
+static bool stderr_is_read(void)
+{
+    struct stat file, null;
+
+    if (fstat(STDERR_FILENO, &file) != 0)
+        return false;
+    return !S_ISCHR(file.st_mode) || stat("/dev/null", &null) != 0 || file.st_rdev != null.st_rdev;
+}
+
+static void line_write(const char *text)
+{
+    char line[LINE_MAX_LEN];
+    int len = snprintf(line, sizeof(line), "pkcs11-bridge: %s\n", text);
+
+    if (len > 0 && (size_t)len >= sizeof(line)) {
+        len = (int)sizeof(line) - 1;
+        line[len - 1] = '\n';
+    }
+    if (len > 0)
+        (void)!write(STDERR_FILENO, line, (size_t)len);
+}
+
+static void line_to(enum log_where where, const char *text)
+{
+    if (where == LOG_TO_ANYBODY)
+        where = stderr_is_read() ? LOG_TO_STDERR : LOG_TO_SYSLOG;
+    if (where == LOG_TO_SYSLOG)
+        syslog(LOG_AUTHPRIV | LOG_WARNING, "pkcs11-bridge: %s", text);
+    else if (where == LOG_TO_STDERR)
+        line_write(text);
+}
+
 void log_line(const char *format, ...)
 {
     KEEP_ERRNO;
-    char text[600];
+    char text[LINE_MAX_LEN];
     va_list args;
 
-    if (atomic_load(&destination) == LOG_TO_NOBODY)
-        return;
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (atomic_load(&destination) == LOG_TO_SYSLOG)
-        syslog(LOG_AUTHPRIV | LOG_WARNING, "pkcs11-bridge: %s", text);
-    else
-        (void)fprintf(stderr, "pkcs11-bridge: %s\n", text);
+    line_to(atomic_load(&destination), text);
+}
+
+/* FNV-1a; 0 is nothing. */
+static uint64_t hash(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325ULL;
+
+    for (; *text != '\0'; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3ULL;
+    return h != 0 ? h : 1;
+}
+
+#define TOLD_MOST 128
+
+/* Whether it is new. When there are too many, the oldest may be told again. */
+static bool told_first(const char *text)
+{
+    static _Atomic(uint64_t) told[TOLD_MOST];
+    static atomic_uint next;
+    uint64_t h = hash(text);
+
+    for (unsigned i = 0; i < TOLD_MOST; i++)
+        if (atomic_load(&told[i]) == h)
+            return false;
+    atomic_store(&told[atomic_fetch_add(&next, 1) % TOLD_MOST], h);
+    return true;
+}
+
+void log_once(const char *text)
+{
+    if (atomic_load(&destination) != LOG_TO_NOBODY && told_first(text))
+        log_line("%s", text);
 }

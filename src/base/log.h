@@ -1,14 +1,20 @@
-/* What an operator should see while a program waits: trouble with a token, and its end. Keys and
- * errors go to OpenSSL's error stack instead; a PIN goes nowhere. */
+/* What an operator should see: trouble with a token while a program waits, and its end; what keeps
+ * a key from being used, which many programs drop from OpenSSL's error stack. A PIN goes nowhere.
+ */
 #ifndef BRIDGE_LOG_H
 #define BRIDGE_LOG_H
 
-enum log_where { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_NOBODY };
+/* LOG_TO_ANYBODY: to stderr, and to syslog where nobody would read that: it is closed, or
+ * /dev/null. */
+enum log_where { LOG_TO_ANYBODY, LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_NOBODY };
 
 /* pkcs11-log, for the whole process: the last configuration that is read counts. */
 void log_to(enum log_where where);
 
 /* One line, "pkcs11-bridge: <text>". */
 __attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
+
+/* The same, unless that line was told before: what lasts is met again by each who tries. */
+void log_once(const char *text);
 
 #endif

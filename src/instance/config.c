@@ -199,7 +199,11 @@ static bool set_retry(const char *value, struct config *config)
 
 static bool set_log(const char *value, struct config *config)
 {
-    static const char *const words[] = { "stderr", "syslog", "none", NULL };
+    static const char *const words[] = { [LOG_TO_ANYBODY] = "auto",
+                                         [LOG_TO_STDERR] = "stderr",
+                                         [LOG_TO_SYSLOG] = "syslog",
+                                         [LOG_TO_NOBODY] = "none",
+                                         NULL };
     int i = word(value, words);
 
     config->log = (enum log_where)(i < 0 ? 0 : i);
@@ -378,7 +382,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_SESSION_WAIT, NULL, set_session_wait,
       "a number of milliseconds up to 3600000", false },
     { PKCS11_BRIDGE_CONF_RETRY, NULL, set_retry, "a number of milliseconds up to 3600000", false },
-    { PKCS11_BRIDGE_CONF_LOG, NULL, set_log, "stderr, syslog, none", false },
+    { PKCS11_BRIDGE_CONF_LOG, NULL, set_log, "auto, stderr, syslog, none", false },
     { PKCS11_BRIDGE_CONF_ALLOW_EXPORT, NULL, set_allow_export,
       "0 (public keys may be exported), 1 (they may not)", false },
     { PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS, NULL, set_blocked,

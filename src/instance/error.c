@@ -5,21 +5,26 @@
 
 #include <openssl/bio.h>
 
+#include "base/log.h"
 #include "base/scope.h"
 #include "module/call.h"
+#include "uri/uri.h"
+
+#define TEXT_MAX 1800
 
 static const OSSL_ITEM reasons[] = {
-    { REASON_CONFIGURATION, "configuration" },
+    { REASON_CONFIGURATION, "mistake in the pkcs11 section of openssl.cnf" },
     { REASON_URI, "bad pkcs11 URI" },
-    { REASON_MODULE, "PKCS#11 module" },
-    { REASON_TOKEN, "token" },
+    { REASON_MODULE, "cannot load the PKCS#11 module" },
+    { REASON_TOKEN, "token not found" },
     { REASON_OBJECT, "object not found" },
-    { REASON_PIN, "PIN" },
-    { REASON_KEY, "key" },
+    { REASON_PIN, "PIN missing or refused" },
+    { REASON_KEY, "the key cannot be used" },
     { REASON_PARAMETER, "bad parameter" },
     { REASON_UNSUPPORTED, "not supported" },
     { REASON_OPERATION, "operation failed" },
     { REASON_MEMORY, "out of memory" },
+    { REASON_TOKEN_FAILED, "the token or its PKCS#11 module failed" },
     { 0, NULL },
 };
 
@@ -45,15 +50,9 @@ static bool may_be_misspelt(const struct core *core, enum reason reason)
            (reason == REASON_PIN || reason == REASON_MODULE || reason == REASON_CONFIGURATION);
 }
 
-void error_raise_at(const char *file, int line, const char *function, const struct core *core,
-                    enum reason reason, const char *format, ...)
+static void raise(const char *file, int line, const char *function, const struct core *core,
+                  enum reason reason, const char *text)
 {
-    char text[1800];
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     core->new_error(core->handle);
     core->set_error_debug(core->handle, file, line, function);
     if (may_be_misspelt(core, reason))
@@ -62,24 +61,70 @@ void error_raise_at(const char *file, int line, const char *function, const stru
         set(core, reason, "%s", text);
 }
 
+/* Whether it is the key, or the way to it, that is at fault, and not what was asked of it. */
+static bool lasts(enum reason reason)
+{
+    static const enum reason these[] = { REASON_CONFIGURATION, REASON_URI,    REASON_MODULE,
+                                         REASON_TOKEN,         REASON_OBJECT, REASON_PIN,
+                                         REASON_TOKEN_FAILED };
+
+    for (size_t i = 0; i < COUNT(these); i++)
+        if (these[i] == reason)
+            return true;
+    return false;
+}
+
+static void tell(const char *text)
+{
+    char line[TEXT_MAX];
+
+    uri_shorten(text, line, sizeof(line));
+    log_once(line);
+}
+
+void error_raise_at(const char *file, int line, const char *function, const struct core *core,
+                    enum reason reason, const char *format, ...)
+{
+    char text[TEXT_MAX];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    raise(file, line, function, core, reason, text);
+    if (lasts(reason))
+        tell(text);
+}
+
+/* "C_Function: CKR_NAME: <what to do>", or the sentence of an outcome of our own. */
+static void describe(CK_RV rv, char *cause, size_t size)
+{
+    const struct ckr *ckr = ckr_describe(rv);
+    char unknown[32];
+
+    (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);
+    if (ckr->name == NULL && ckr->advice != NULL)
+        (void)snprintf(cause, size, "%s", ckr->detailed ? call_detail() : ckr->advice);
+    else
+        (void)snprintf(cause, size, "%s: %s%s%s", call_name(),
+                       ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
+                       ckr->advice != NULL ? ckr->advice : "");
+}
+
 void error_raise_ckr_at(const char *file, int line, const char *function, const struct core *core,
                         enum reason reason, CK_RV rv, const char *format, ...)
 {
-    const struct ckr *ckr = ckr_describe(rv);
-    char what[700];
-    char unknown[32];
+    char what[700], cause[900], text[TEXT_MAX];
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    if (ckr->name == NULL && ckr->advice != NULL) {
-        error_raise_at(file, line, function, core, reason, "cannot %s: %s", what,
-                       ckr->detailed ? call_detail() : ckr->advice);
+    describe(rv, cause, sizeof(cause));
+    (void)snprintf(text, sizeof(text), "cannot %s: %s", what, cause);
+    raise(file, line, function, core, reason, text);
+    if (!lasts(reason) && !ckr_is_lasting(rv))
         return;
-    }
-    (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);
-    error_raise_at(file, line, function, core, reason, "cannot %s: %s: %s%s%s", what, call_name(),
-                   ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
-                   ckr->advice != NULL ? ckr->advice : "");
+    (void)snprintf(text, sizeof(text), "%s (cannot %s)", cause, what);
+    tell(text);
 }

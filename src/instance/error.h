@@ -1,5 +1,7 @@
 /* Every failure leaves one entry on OpenSSL's error stack: what was asked, of which token, which
- * C_* call came back with what, and what to do. Never a PIN. */
+ * C_* call came back with what, and what to do. Never a PIN. What keeps a key from being used, and
+ * will do so again, is told in the log as well, once, with its cause first: many programs drop what
+ * is on the stack, and so does libcrypto while it reads a PEM file. */
 #ifndef BRIDGE_ERROR_H
 #define BRIDGE_ERROR_H
 
@@ -20,7 +22,8 @@ struct core {
     char unknown[256]; /* keys of the section that nobody knows; or "" */
 };
 
-/* Reasons, for programs; the text of an entry is for people. */
+/* Reasons, for programs; the text of an entry is for people, who get to see no more than the
+ * reason's name from some programs. */
 enum reason {
     REASON_CONFIGURATION = 1,
     REASON_URI,
@@ -33,6 +36,7 @@ enum reason {
     REASON_UNSUPPORTED,
     REASON_OPERATION,
     REASON_MEMORY,
+    REASON_TOKEN_FAILED,
 };
 
 /* The reason texts, in the form that OSSL_FUNC_provider_get_reason_strings returns. */

@@ -405,7 +405,9 @@ static enum reason reason_of(const struct load *load)
             return REASON_PIN;
     if (load->failure == RV_HOST_LACKS)
         return REASON_CONFIGURATION;
-    return strcmp(load->failed_call, "C_Login") == 0 ? REASON_PIN : REASON_TOKEN;
+    if (strcmp(load->failed_call, "C_Login") == 0)
+        return REASON_PIN;
+    return load->failure == RV_TOKEN_GONE ? REASON_TOKEN : REASON_TOKEN_FAILED;
 }
 
 /* The command that lists what is there: on the one token that was looked at, or on all. */
@@ -448,7 +450,7 @@ static enum load_result load_finish(struct load *load, CK_RV rv)
         load->failed_call = load->scan.failed_call;
     }
     if (rv != CKR_OK) {
-        error_raise_ckr(&load->provider->core, REASON_TOKEN, rv, "open %s", load->uri.text);
+        error_raise_ckr(&load->provider->core, REASON_TOKEN_FAILED, rv, "open %s", load->uri.text);
         return LOAD_FAILED;
     }
     if (load->found != 0)

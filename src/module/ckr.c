@@ -162,6 +162,16 @@ const struct ckr *ckr_describe(CK_RV rv)
     return &unknown;
 }
 
+bool ckr_is_lasting(CK_RV rv)
+{
+    const struct ckr *ckr = ckr_describe(rv);
+
+    if (ckr->name == NULL)
+        return ckr->advice != NULL;
+    return strncmp(ckr->name, "CKR_PIN_", 8) == 0 ||
+           (ckr->repair != REPAIR_NOTHING && ckr->repair != REPAIR_DOUBT);
+}
+
 /* Where the value means another thing, or asks for another answer, because of the call that gave
  * it: what C_Decrypt says once C_DecryptInit took key and mechanism. */
 static const struct exception {

@@ -32,6 +32,9 @@ struct ckr {
 /* Never NULL; an unknown value has neither name nor advice and no repair. */
 const struct ckr *ckr_describe(CK_RV rv);
 
+/* Whether it is the token, the key or the login that is at fault, whatever was asked of them. */
+bool ckr_is_lasting(CK_RV rv);
+
 /* What a failure means for those who made the call. What is tried again is decided here, by the C_*
  * function and the value that it returned, and nowhere else. */
 struct verdict {

@@ -74,7 +74,8 @@ static struct slot *find_slot(struct provider *provider)
     rv = scan_next(&scan, &slot);
     scan_end(&scan);
     if (rv != CKR_OK)
-        error_raise_ckr(&provider->core, REASON_TOKEN, rv, "find a token for random numbers");
+        error_raise_ckr(&provider->core, REASON_TOKEN_FAILED, rv,
+                        "find a token for random numbers");
     else if (slot == NULL)
         error_raise(&provider->core, REASON_TOKEN, "there is no token for random numbers");
     return slot;

@@ -523,3 +523,60 @@ char *uri_format(const CK_TOKEN_INFO *token, CK_OBJECT_CLASS class, const void *
     p11_kit_uri_free(uri);
     return text;
 }
+
+/* The length of the URI that text begins with: up to a blank, and without what ends a clause. */
+static size_t uri_len(const char *text)
+{
+    size_t len = strcspn(text, " \t\n\"'()");
+
+    while (len > P11_KIT_URI_SCHEME_LEN + 1 && strchr(":,;.", text[len - 1]) != NULL)
+        len--;
+    return len;
+}
+
+/* The attribute of that name in a URI of len bytes; of length 0 where there is none. */
+static struct span uri_attribute(const char *text, size_t len, const char *name)
+{
+    const char *end = text + len;
+
+    for (const char *at = text + P11_KIT_URI_SCHEME_LEN + 1; at < end; at++) {
+        size_t one = strcspn(at, ";?&");
+
+        one = one < (size_t)(end - at) ? one : (size_t)(end - at);
+        if (strncmp(at, name, strlen(name)) == 0 && at[strlen(name)] == '=')
+            return (struct span){ at, one };
+        at += one;
+    }
+    return (struct span){ NULL, 0 };
+}
+
+static size_t shorten_one(const char *uri, size_t len, char *out, size_t size)
+{
+    struct span token = uri_attribute(uri, len, "token");
+    struct span object = uri_attribute(uri, len, "object");
+
+    if (object.len == 0)
+        object = uri_attribute(uri, len, "id");
+    if (token.len == 0 && object.len == 0)
+        return (size_t)snprintf(out, size, "%.*s", (int)len, uri);
+    return (size_t)snprintf(out, size, "pkcs11:%.*s%s%.*s", (int)token.len, token.start,
+                            token.len != 0 && object.len != 0 ? ";" : "", (int)object.len,
+                            object.start);
+}
+
+void uri_shorten(const char *text, char *out, size_t size)
+{
+    size_t used = 0;
+
+    while (*text != '\0' && used + 1 < size) {
+        size_t len = strncmp(text, "pkcs11:", 7) == 0 ? uri_len(text) : 0;
+
+        if (len == 0) {
+            out[used++] = *text++;
+            continue;
+        }
+        used += shorten_one(text, len, out + used, size - used);
+        text += len;
+    }
+    out[used < size ? used : size - 1] = '\0';
+}

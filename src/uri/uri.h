@@ -66,4 +66,8 @@ bool uri_class(const struct uri *uri, CK_OBJECT_CLASS *class);
 char *uri_format(const CK_TOKEN_INFO *token, CK_OBJECT_CLASS class, const void *id, size_t id_len,
                  const void *label, size_t label_len);
 
+/* Copies text to out (size bytes) with each URI in it cut down to what people know a key by: token,
+ * and object or, without one, id. */
+void uri_shorten(const char *text, char *out, size_t size);
+
 #endif

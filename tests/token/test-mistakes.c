@@ -440,6 +440,45 @@ static void test_mistakes_generate_ambiguous(void **state)
 }
 
 /* test-mistakes [NAME]: one test */
+/* Whether one of the errors has this for its reason, which is all that some programs show. */
+static bool reason_is(const char *reason)
+{
+    bool found = false;
+    unsigned long error;
+
+    while ((error = ERR_get_error()) != 0)
+        found = found || (ERR_reason_error_string(error) != NULL &&
+                          strcmp(ERR_reason_error_string(error), reason) == 0);
+    return found;
+}
+
+static void test_mistakes_reasons(void **state)
+{
+    static const struct {
+        const char *settings, *uri, *reason;
+    } cases[] = {
+        { "", "pkcs11:token=nowhere;object=p256", "token not found" },
+        { "", "pkcs11:token=soft;object=nothing", "object not found" },
+        { "", "pkcs11:nonsense", "bad pkcs11 URI" },
+        { "", KEY "?pin-source=/nowhere", "PIN missing or refused" },
+        { "pkcs11-module-token-pin = wrong-one\n", KEY, "PIN missing or refused" },
+        { "pkcs11-max-pin-length = 1\n", KEY, "PIN missing or refused" },
+        { "pkcs11-module-path = /nowhere.so\n", KEY, "cannot load the PKCS#11 module" },
+        { "pkcs11-log = loud\n", KEY, "mistake in the pkcs11 section of openssl.cnf" },
+        { "pkcs11-module-init-args = x\n", KEY, "cannot load the PKCS#11 module" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new_faulty(cases[i].settings);
+
+        assert_false(opens(libctx, cases[i].uri));
+        if (!reason_is(cases[i].reason))
+            fail_msg("%s, %s: not \"%s\"", cases[i].settings, cases[i].uri, cases[i].reason);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
 /* Applications look at errno first: what loading a key left there, one would take for the reason.
  */
 static void test_mistakes_errno(void **state)
@@ -492,6 +531,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_uri),
         cmocka_unit_test(test_mistakes_configuration),
         cmocka_unit_test(test_mistakes_pin_file),
+        cmocka_unit_test(test_mistakes_reasons),
         cmocka_unit_test(test_mistakes_errno),
         cmocka_unit_test(test_mistakes_stale_file),
         cmocka_unit_test(test_mistakes_listed_pin_changed),

@@ -280,10 +280,42 @@ static void test_uri_format(void **state)
     free(text);
 }
 
+static void test_uri_shorten(void **state)
+{
+    static const struct {
+        const char *text, *shorter;
+    } cases[] = {
+        { "", "" },
+        { "no URI in it", "no URI in it" },
+        { "cannot open pkcs11:model=SoftHSM%20v2;token=ca;id=%01;object=root;type=private: gone",
+          "cannot open pkcs11:token=ca;object=root: gone" },
+        { "pkcs11:id=%01%02;token=ca?pin-source=/run/pin, or", "pkcs11:token=ca;id=%01%02, or" },
+        { "(cannot open pkcs11:object=a:b)", "(cannot open pkcs11:object=a:b)" },
+        { "pkcs11:serial=1;type=cert", "pkcs11:serial=1;type=cert" },
+        { "no pkcs11: URI, pkcs11:;", "no pkcs11: URI, pkcs11:;" },
+        { "pkcs11:token=a pkcs11:object=b;id=c", "pkcs11:token=a pkcs11:object=b" },
+        { "pkcs11:token;object", "pkcs11:token;object" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char out[128];
+
+        uri_shorten(cases[i].text, out, sizeof(out));
+        check_text(out, cases[i].shorter, cases[i].text);
+        for (size_t size = 1; size < 40; size++) {
+            memset(out, 'x', sizeof(out));
+            uri_shorten(cases[i].text, out, size);
+            check_case(strlen(out) < size && out[size] == 'x', cases[i].text);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uri_rfc7512_examples),
+        cmocka_unit_test(test_uri_shorten),
         cmocka_unit_test(test_uri_pin),
         cmocka_unit_test(test_uri_bad),
         cmocka_unit_test(test_uri_error_has_no_pin),

@@ -1,0 +1,141 @@
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+/* In the place of libc's, under either name. */
+static char heard[2048];
+
+void syslog(int priority, const char *format, ...);
+void __syslog_chk(int priority, int flag, const char *format, ...);
+
+void syslog(int priority, const char *format, ...)
+{
+    va_list args;
+
+    (void)priority;
+    va_start(args, format);
+    (void)vsnprintf(heard, sizeof(heard), format, args);
+    va_end(args);
+}
+
+void __syslog_chk(int priority, int flag, const char *format, ...)
+{
+    va_list args;
+
+    (void)priority;
+    (void)flag;
+    va_start(args, format);
+    (void)vsnprintf(heard, sizeof(heard), format, args);
+    va_end(args);
+}
+
+static char path[] = "/tmp/bridge-log-XXXXXX", text[4096];
+static int saved;
+
+static void stderr_to(const char *file)
+{
+    int fd = open(file, O_WRONLY);
+
+    assert_true(fd >= 0);
+    assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+    close(fd);
+}
+
+static int log_begin(void **state)
+{
+    int fd;
+
+    (void)state;
+    strcpy(path, "/tmp/bridge-log-XXXXXX");
+    fd = mkstemp(path);
+    heard[0] = '\0';
+    saved = dup(STDERR_FILENO);
+    close(fd);
+    return fd < 0 || saved < 0;
+}
+
+static int log_end(void **state)
+{
+    (void)state;
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    unlink(path);
+    log_to(LOG_TO_ANYBODY);
+    return 0;
+}
+
+static const char *written(void)
+{
+    int fd = open(path, O_RDONLY);
+    ssize_t len = read(fd, text, sizeof(text) - 1);
+
+    close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    return text;
+}
+
+static void test_log_to_stderr(void **state)
+{
+    (void)state;
+    stderr_to(path);
+    log_line("one %d", 1);
+    log_to(LOG_TO_STDERR);
+    log_line("two");
+    log_to(LOG_TO_NOBODY);
+    log_line("three");
+    assert_string_equal(written(), "pkcs11-bridge: one 1\npkcs11-bridge: two\n");
+    assert_string_equal(heard, "");
+}
+
+/* Where nobody would read it. */
+static void test_log_to_syslog(void **state)
+{
+    (void)state;
+    stderr_to("/dev/null");
+    log_line("one");
+    assert_string_equal(heard, "pkcs11-bridge: one");
+    close(STDERR_FILENO);
+    log_line("two");
+    assert_string_equal(heard, "pkcs11-bridge: two");
+    stderr_to(path);
+    log_to(LOG_TO_SYSLOG);
+    log_line("three");
+    assert_string_equal(heard, "pkcs11-bridge: three");
+    assert_string_equal(written(), "");
+}
+
+static void test_log_once(void **state)
+{
+    char line[4000];
+
+    (void)state;
+    stderr_to(path);
+    log_to(LOG_TO_NOBODY);
+    log_once("lost");
+    log_to(LOG_TO_ANYBODY);
+    for (int i = 0; i < 3; i++) {
+        log_once("lost");
+        log_once("found");
+    }
+    assert_string_equal(written(), "pkcs11-bridge: lost\npkcs11-bridge: found\n");
+    memset(line, 'x', sizeof(line));
+    line[sizeof(line) - 1] = '\0';
+    log_once(line);
+    assert_non_null(written());
+    assert_int_equal(text[strlen(text) - 1], '\n');
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_log_to_stderr, log_begin, log_end),
+        cmocka_unit_test_setup_teardown(test_log_to_syslog, log_begin, log_end),
+        cmocka_unit_test_setup_teardown(test_log_once, log_begin, log_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
