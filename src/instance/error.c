@@ -2,11 +2,13 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <openssl/bio.h>
 
 #include "base/log.h"
 #include "base/scope.h"
+#include "base/user.h"
 #include "module/call.h"
 #include "uri/uri.h"
 
@@ -111,6 +113,22 @@ static void describe(CK_RV rv, char *cause, size_t size)
                        ckr->advice != NULL ? ckr->advice : "");
 }
 
+/* Who it is that does not see what others may. */
+static void add_user(CK_RV rv, char *cause, size_t size)
+{
+    bool gone = rv == RV_KEY_GONE || rv == RV_TOKEN_GONE;
+    bool blind = ckr_is_blind(call_name(), rv);
+    char name[USER_NAME_MAX];
+    size_t used = strlen(cause);
+
+    if (blind || (gone && user_changed()))
+        (void)snprintf(cause + used, size - used,
+                       "%s this process runs as %s%s: check who may read the token's files, the "
+                       "module's configuration and its devices",
+                       gone ? ", or is not shown:" : ";", user_name(name),
+                       user_changed() ? ", which is not the user who loaded the provider" : "");
+}
+
 void error_raise_ckr_at(const char *file, int line, const char *function, const struct core *core,
                         enum reason reason, CK_RV rv, const char *format, ...)
 {
@@ -121,9 +139,10 @@ void error_raise_ckr_at(const char *file, int line, const char *function, const 
     (void)vsnprintf(what, sizeof(what), format, args);
     va_end(args);
     describe(rv, cause, sizeof(cause));
+    add_user(rv, cause, sizeof(cause));
     (void)snprintf(text, sizeof(text), "cannot %s: %s", what, cause);
     raise(file, line, function, core, reason, text);
-    if (!lasts(reason) && !ckr_is_lasting(rv))
+    if (!lasts(reason) && !ckr_is_lasting(rv) && !ckr_is_blind(call_name(), rv))
         return;
     (void)snprintf(text, sizeof(text), "%s (cannot %s)", cause, what);
     tell(text);

@@ -13,6 +13,7 @@
 #include "module/trace.h"
 #include "base/clock.h"
 #include "base/scope.h"
+#include "base/user.h"
 #include "instance/section.h"
 #include "token/slot.h"
 
@@ -252,6 +253,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
     const struct core *core = &provider->core;
 
     trace_begin();
+    user_begin();
     provider->core.handle = handle;
     if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
         core->vset_error == NULL || provider->up_ref == NULL || provider->bio_read == NULL ||

@@ -262,10 +262,12 @@ EVP_PKEY *key_host(struct key *key)
 
 bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mechanism, CK_RV rv)
 {
+    bool blind = key_is_private(key) && ckr_is_blind(call_name(), rv);
     char uri[512];
 
-    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "%s (%s) with %s", verb,
-                    mechanism_name(mechanism), key_describe(key, uri, sizeof(uri)));
+    error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "%s (%s) with %s%s%s", verb,
+                    mechanism_name(mechanism), key_describe(key, uri, sizeof(uri)),
+                    blind ? " in " : "", blind ? key->object->slot->module->path : "");
     return false;
 }
 

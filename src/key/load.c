@@ -421,6 +421,15 @@ static const char *listing(const struct scan *scan, char *buf, size_t size)
     return buf;
 }
 
+/* "open <uri>" failed, at the module itself or at a slot or further on. */
+static void raise_failure(const struct load *load, enum reason reason, CK_RV rv)
+{
+    bool blind = ckr_is_blind(call_name(), rv);
+
+    error_raise_ckr(&load->provider->core, reason, rv, "open %s%s%s", load->uri.text,
+                    blind ? " in " : "", blind ? load->scan.module->path : "");
+}
+
 /* Nothing was found: says why, the most telling reason first. */
 static void raise_nothing(const struct load *load)
 {
@@ -430,7 +439,7 @@ static void raise_nothing(const struct load *load)
     if (load->failure != CKR_OK) {
         call_named(load->failed_call);
         call_detail_set("%s", load->failed_detail);
-        error_raise_ckr(core, reason_of(load), load->failure, "open %s", load->uri.text);
+        raise_failure(load, reason_of(load), load->failure);
     } else if (load->scan.matched == 0) {
         raise_no_token(load);
     } else if (load->unusable != NULL) {
@@ -450,7 +459,7 @@ static enum load_result load_finish(struct load *load, CK_RV rv)
         load->failed_call = load->scan.failed_call;
     }
     if (rv != CKR_OK) {
-        error_raise_ckr(&load->provider->core, REASON_TOKEN_FAILED, rv, "open %s", load->uri.text);
+        raise_failure(load, REASON_TOKEN_FAILED, rv);
         return LOAD_FAILED;
     }
     if (load->found != 0)

@@ -162,6 +162,18 @@ const struct ckr *ckr_describe(CK_RV rv)
     return &unknown;
 }
 
+bool ckr_is_blind(const char *call, CK_RV rv)
+{
+    static const char *const calls[] = { "C_Initialize", "C_GetInfo", "C_GetSlotList",
+                                         "C_GetSlotInfo", "C_GetTokenInfo" };
+    bool vague = rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED;
+
+    for (size_t i = 0; vague && i < COUNT(calls); i++)
+        if (strcmp(calls[i], call) == 0)
+            return true;
+    return false;
+}
+
 bool ckr_is_lasting(CK_RV rv)
 {
     const struct ckr *ckr = ckr_describe(rv);

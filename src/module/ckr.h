@@ -35,6 +35,10 @@ const struct ckr *ckr_describe(CK_RV rv);
 /* Whether it is the token, the key or the login that is at fault, whatever was asked of them. */
 bool ckr_is_lasting(CK_RV rv);
 
+/* Whether the module could not say what there is, of itself or of its slots: files or devices that
+ * it cannot see may be why. */
+bool ckr_is_blind(const char *call, CK_RV rv);
+
 /* What a failure means for those who made the call. What is tried again is decided here, by the C_*
  * function and the value that it returned, and nowhere else. */
 struct verdict {

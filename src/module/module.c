@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "base/user.h"
 #include "module/door.h"
 #include "module/ending.h"
 #include "module/lock.h"
@@ -146,6 +147,7 @@ static void module_down(struct module *module, enum module_state state)
 /* Under the lock: what an ancestor of this process left behind is dropped, not closed. */
 static void module_disown(struct module *module)
 {
+    module->inherited = module->state == MODULE_UP && (module->ours || module->inherited);
     condition_init(&module->changed);
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     module->tenant->disown(module);
@@ -322,7 +324,7 @@ void module_lost(struct module *module, unsigned long life)
 static bool restart_claim(struct module *module)
 {
     bool claimed =
-        module_ready(module) && module->ours &&
+        module_ready(module) && (module->ours || (module->inherited && user_changed())) &&
         (module->restarted == 0 || clock_ms() - module->restarted >= RESTART_INTERVAL_MS);
 
     if (claimed)

@@ -56,7 +56,8 @@ struct module {
 
     /* under the lock (module/lock.h) */
     unsigned users;
-    bool stays; /* and yet it is left initialised (module_stay) */
+    bool inherited; /* a fork found it initialised by us, and it says that it still is */
+    bool stays;     /* and yet it is left initialised (module_stay) */
     pthread_cond_t changed;
     struct slot *slots;        /* token/slot.h */
     struct token_list *tokens; /* token/tokens.h; NULL until C_GetSlotList was answered */
@@ -101,7 +102,8 @@ void module_login_as(struct module *module, CK_USER_TYPE user);
 
 /* C_Finalize and C_Initialize, for a module that has lost what it was connected to and does not
  * mend that by itself: so says the work with slot. Waits for the sessions that are in use, which
- * the caller must have none of. Nothing happens where the program had initialised the module, where
+ * the caller must have none of. Nothing happens where the program had initialised the module, or an
+ * ancestor of this process had (unless that was another user, who may see other files), where
  * another thread just did this, where a session stays in use, where a call does not come back, or
  * where another token in use answers: its session objects would be gone. */
 void module_restart(struct module *module, const struct slot *slot);

@@ -1,7 +1,9 @@
 #include "token/run.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "base/user.h"
 #include "module/call.h"
 #include "module/ckr.h"
 #include "module/retry.h"
@@ -134,15 +136,47 @@ static bool restart_helps(const struct verdict *verdict)
     return verdict->repair == REPAIR_TOKEN || verdict->repair == REPAIR_SESSION;
 }
 
+#define LOOK_MS      500
+#define LOOK_DOUBLED 6
+
+/* For a key that is gone, which may be so for good: not always at once, since it disturbs others
+ * who use the token. */
+static bool look_is_due(struct slot *slot)
+{
+    unsigned looks = atomic_load(&slot->looks);
+    uint64_t pause = (uint64_t)LOOK_MS << (looks < LOOK_DOUBLED ? looks : LOOK_DOUBLED);
+    bool due = looks == 0 || clock_ms() - atomic_load(&slot->looked) >= pause;
+
+    if (due) {
+        atomic_store(&slot->looked, clock_ms());
+        atomic_fetch_add(&slot->looks, 1);
+    }
+    return due;
+}
+
+/* A module may have looked at its files when it was initialised, and may have been kept from seeing
+ * some then: a server gives up root for its workers. Once in an operation. */
+static bool look_anew(struct slot *slot, CK_RV rv, bool *anew)
+{
+    bool hidden = rv == RV_KEY_GONE && user_changed();
+
+    if (*anew || !(ckr_is_blind(call_name(), rv) || (hidden && look_is_due(slot))))
+        return false;
+    *anew = true;
+    module_restart(slot->module, slot);
+    return true;
+}
+
 static CK_RV run(const struct work *work)
 {
     struct slot *slot = work->run.slot;
     struct retry retry = { .budget_ms = atomic_load(&slot->retry_ms) };
     struct attempt attempt = { .epoch = atomic_load(&slot->pool.epoch) };
+    bool anew = false;
     CK_RV rv;
 
     while ((rv = try_once(work, &attempt)) != CKR_OK) {
-        if (!try_again(work, &attempt, rv, retry.tries))
+        if (!try_again(work, &attempt, rv, retry.tries) && !look_anew(slot, rv, &anew))
             return rv;
         repair(work, rv, &attempt);
         if (retry.tries > 1)

@@ -30,7 +30,9 @@ struct slot {
     atomic_ulong flags;   /* of the token, as last heard */
     atomic_uint changes;  /* objects made and deleted by this library */
     atomic_uint retry_ms; /* what failed is tried again for so long */
-    atomic_bool troubled; /* the log said that something failed, not yet that it works again */
+    atomic_uint looks;    /* how often the module was initialised anew for a key that was gone, */
+    _Atomic(uint64_t) looked; /* and when last: clock_ms */
+    atomic_bool troubled;     /* the log said that something failed, not yet that it works again */
 
     /* under the lock (module/lock.h) */
     CK_SLOT_ID id;
