@@ -108,9 +108,10 @@ static void describe(CK_RV rv, char *cause, size_t size)
     if (ckr->name == NULL && ckr->advice != NULL)
         (void)snprintf(cause, size, "%s", ckr->detailed ? call_detail() : ckr->advice);
     else
-        (void)snprintf(cause, size, "%s: %s%s%s", call_name(),
+        (void)snprintf(cause, size, "%s: %s%s%s%s%s", call_name(),
                        ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
-                       ckr->advice != NULL ? ckr->advice : "");
+                       ckr->advice != NULL ? ckr->advice : "", ckr->detailed ? "; " : "",
+                       ckr->detailed ? call_detail() : "");
 }
 
 /* Who it is that does not see what others may. */

@@ -13,6 +13,11 @@
     {                                                                                              \
         value, NULL, repair, advice, false                                                         \
     }
+/* C_Login's: call_detail says which token and where the PIN came from. */
+#define OF_PIN(value, advice)                                                                      \
+    {                                                                                              \
+        value, #value, REPAIR_NOTHING, advice, true                                                \
+    }
 #define DETAILED(value, advice)                                                                    \
     {                                                                                              \
         value, NULL, REPAIR_NOTHING, advice, true                                                  \
@@ -63,11 +68,9 @@ static const struct ckr ckrs[] = {
     ROW(CKR_OBJECT_HANDLE_INVALID, REPAIR_HANDLE, "the object is no longer there"),
     ROW(CKR_OPERATION_ACTIVE, REPAIR_SESSION, "an operation was left behind on the session"),
     ROW(CKR_OPERATION_NOT_INITIALIZED, REPAIR_SESSION, "the session lost its operation"),
-    ROW(CKR_PIN_INCORRECT, REPAIR_NOTHING,
-        "the token refused the PIN; correct it where it is set (pkcs11-module-token-pin, pin-value "
-        "or pin-source)"),
-    ROW(CKR_PIN_INVALID, REPAIR_NOTHING, "the PIN has characters that the token does not take"),
-    ROW(CKR_PIN_LEN_RANGE, REPAIR_NOTHING, "the PIN is too short or too long for the token"),
+    OF_PIN(CKR_PIN_INCORRECT, "the token refused the PIN"),
+    OF_PIN(CKR_PIN_INVALID, "the PIN has characters that the token does not take"),
+    OF_PIN(CKR_PIN_LEN_RANGE, "the PIN is too short or too long for the token"),
     ROW(CKR_PIN_EXPIRED, REPAIR_NOTHING, "set a new PIN with the token's own tool"),
     ROW(CKR_PIN_LOCKED, REPAIR_NOTHING,
         "too many wrong PINs were tried; unlock it with the security officer's PIN"),
@@ -119,9 +122,7 @@ static const struct ckr ckrs[] = {
     OWN(RV_PIN_MISSING, REPAIR_NOTHING,
         "the token needs a PIN and none was given: set pkcs11-module-token-pin or "
         "pkcs11-token-pins, or put pin-source=file:/path in the URI"),
-    OWN(RV_PIN_REFUSED_BEFORE, REPAIR_NOTHING,
-        "the token refused this PIN before, and it is not tried again so that "
-        "the token does not lock; correct the PIN where it is set"),
+    DETAILED(RV_PIN_REFUSED_BEFORE, "the token refused this PIN before, and it is not tried again"),
     OWN(RV_PIN_FINAL_TRY, REPAIR_NOTHING,
         "the token allows one more wrong PIN before it locks, so no PIN is tried; "
         "log in once with the token's own tool to clear this"),

@@ -26,7 +26,7 @@ struct ckr {
     const char *name; /* NULL for outcomes of our own and for unknown values */
     enum repair repair;
     const char *advice; /* NULL where the name says it all */
-    bool detailed;      /* call_detail says more */
+    bool detailed;      /* call_detail says more: beside the advice where there is a name */
 };
 
 /* Never NULL; an unknown value has neither name nor advice and no repair. */

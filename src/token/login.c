@@ -305,6 +305,34 @@ static CK_RV alone_check(const struct slot *slot, const uint8_t *hash)
     return RV_PIN_UNNAMED;
 }
 
+/* Which token, and where a person finds the PIN that is wrong for it. */
+static void tell_refusal(const struct showing *showing, const char *before)
+{
+    const struct pin *pin = &showing->pin;
+    const char *label = showing->session->slot->token.label;
+
+    if (pin->secret == NULL)
+        call_detail_set("%sit was typed at the token '%s'", before, label);
+    else if (pin->file != NULL)
+        call_detail_set("%sit was for the token '%s' and came from the file %s (%s): correct it "
+                        "there",
+                        before, label, pin->file, pin->source);
+    else
+        call_detail_set("%sit was for the token '%s' and came from %s: correct it there", before,
+                        label, pin->source);
+}
+
+/* Whether the token may be shown the PIN: what is known of it now. */
+static CK_RV showing_check(const struct showing *showing)
+{
+    CK_RV rv = shown_check(showing->session->slot, showing->hash, showing->pins->operation);
+
+    if (rv == RV_PIN_REFUSED_BEFORE)
+        tell_refusal(showing, "the token refused this PIN before, and it is not tried again so "
+                              "that the token does not lock; ");
+    return rv;
+}
+
 static CK_RV showing_find(struct showing *showing)
 {
     struct pin_source *pins = showing->pins;
@@ -315,7 +343,7 @@ static CK_RV showing_find(struct showing *showing)
         return rv;
     if (!pin_hash(pins->libctx, showing->pin.secret, showing->hash))
         return RV_HOST_LACKS;
-    refused = shown_check(slot, showing->hash, pins->operation);
+    refused = showing_check(showing);
     if (rv == CKR_OK && refused == CKR_OK && showing->pin.alone)
         rv = alone_check(slot, showing->hash);
     return refused != CKR_OK ? refused : rv;
@@ -359,6 +387,8 @@ static CK_RV show(struct showing *showing)
                              secret != NULL ? secret_len(secret) : 0);
 
     showing_remember(showing, rv);
+    if (refuses_pin(rv))
+        tell_refusal(showing, "");
     if (secret != NULL)
         pin_remember(&session->slot->login, &showing->pin, rv);
     session->spoilt = session->spoilt || spoils_session(rv);
@@ -382,7 +412,7 @@ static CK_RV guard(struct session *session, CK_USER_TYPE user, struct pin_source
     if (rv == CKR_OK && showing.pin.asked)
         rv = flags_check(session, NULL, &flags);
     if (rv == CKR_OK)
-        rv = shown_check(session->slot, showing.hash, showing.pins->operation);
+        rv = showing_check(&showing);
     if (rv == CKR_OK)
         rv = showing_prepare(&showing);
     return rv == CKR_OK ? show(&showing) : rv;

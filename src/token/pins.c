@@ -50,6 +50,7 @@ static CK_RV pin_known(struct slot *slot, struct pin_source *pins, struct pin *p
 {
     _cleanup_(free_scoped) char *path = NULL;
 
+    pin->source = "the PIN that the token took before";
     lock_take();
     if (slot->login.pin_file != NULL)
         path = OPENSSL_strdup(slot->login.pin_file);
@@ -145,6 +146,7 @@ static CK_RV pin_of_table(struct scope *scope, struct pin *pin)
     _cleanup_(free_scoped) char *path = NULL;
     char why[CALL_DETAIL_MAX];
 
+    pin->source = "pkcs11-token-pins";
     if (!pin_file_find(scope->pins->table, fits_line, scope, pin, why, sizeof(why))) {
         call_detail_set("%s", why);
         return RV_PIN_SOURCE;
@@ -182,6 +184,7 @@ static CK_RV pin_of_config(struct scope *scope, struct pin *pin)
 
     if (pins->config == NULL && pins->config_file == NULL)
         return scope->unclear ? unnamed(scope) : CKR_OK;
+    pin->source = "pkcs11-module-token-pin";
     pin->secret = secret_ref(pins->config);
     if (pin->secret == NULL)
         rv = pin_from_file(pins->config_file, pin);
@@ -206,6 +209,7 @@ static CK_RV pin_configured(struct slot *slot, struct pin_source *pins, struct p
 static CK_RV pin_asked(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
     if (pins->ask != NULL) {
+        pin->source = "the program, or the person, that was asked";
         pin->secret = pins->ask(pins->ask_arg, &slot->token.info);
         pin->asked = true;
     }
@@ -215,6 +219,7 @@ static CK_RV pin_asked(struct slot *slot, struct pin_source *pins, struct pin *p
 static CK_RV pin_of_uri(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
     (void)slot;
+    pin->source = pins->value != NULL ? "the URI" : "pin-source of the URI";
     if (pins->value == NULL && pins->file != NULL)
         return pin_from_file(pins->file, pin);
     pin->secret = secret_ref(pins->value);

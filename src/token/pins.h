@@ -39,9 +39,10 @@ void pins_number(struct pin_source *pins);
 struct pin {
     struct secret *secret;
     char *file;
-    bool listed; /* by pkcs11-token-pins, which is read again */
-    bool alone;  /* nothing names the token, which is the only one that wants a PIN */
-    bool asked;  /* a person was, or other slots, which takes time */
+    const char *source; /* what people call the place that it comes from */
+    bool listed;        /* by pkcs11-token-pins, which is read again */
+    bool alone;         /* nothing names the token, which is the only one that wants a PIN */
+    bool asked;         /* a person was, or other slots, which takes time */
 };
 
 /* Frees what it holds; for _cleanup_(pin_scoped). */

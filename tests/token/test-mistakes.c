@@ -440,6 +440,68 @@ static void test_mistakes_generate_ambiguous(void **state)
 }
 
 /* test-mistakes [NAME]: one test */
+/* Which token refused the PIN, and where it came from. */
+static void test_mistakes_sources(void **state)
+{
+    char pin[] = "/tmp/bridge-pin-XXXXXX", pins[] = "/tmp/bridge-pins-XXXXXX";
+    char of_file[100], of_table[100], of_uri[200], line[100];
+    const struct {
+        const char *settings, *uri, *says[2];
+    } cases[] = {
+        { "pkcs11-module-token-pin = wrong-1\n", KEY, { "pkcs11-module-token-pin", NULL } },
+        { of_file, KEY, { "pkcs11-module-token-pin", pin } },
+        { of_table, KEY, { "pkcs11-token-pins", NULL } },
+        { "", KEY "?pin-value=wrong-4", { "from the URI", NULL } },
+        { "", of_uri, { "pin-source of the URI", pin } },
+    };
+
+    (void)state;
+    make_file(pin, "wrong-2\n", 8);
+    snprintf(line, sizeof(line), "pkcs11:token=soft wrong-3\n");
+    make_file(pins, line, strlen(line));
+    snprintf(of_file, sizeof(of_file), "pkcs11-module-token-pin = file:%s\n", pin);
+    snprintf(of_table, sizeof(of_table), "pkcs11-token-pins = file:%s\n", pins);
+    snprintf(of_uri, sizeof(of_uri), KEY "?pin-source=file:%s", pin);
+    for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) { /* the second time it was refused before */
+        OSSL_LIB_CTX *libctx = libctx_new_faulty(cases[i / 2].settings);
+        char error[1500];
+
+        assert_false(opens(libctx, cases[i / 2].uri));
+        (void)last_error(error, sizeof(error));
+        if (strstr(error, "'soft'") == NULL || strstr(error, cases[i / 2].says[0]) == NULL ||
+            (cases[i / 2].says[1] != NULL && strstr(error, cases[i / 2].says[1]) == NULL) ||
+            strstr(error, "wrong-") != NULL)
+            fail_msg("%s", error);
+        OSSL_LIB_CTX_free(libctx);
+    }
+    unlink(pin);
+    unlink(pins);
+}
+
+/* A PIN file that is there no more when a login has to be made again. */
+static void test_mistakes_file_gone(void **state)
+{
+    char pin[] = "/tmp/bridge-pin-XXXXXX", settings[100], error[1500];
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
+
+    (void)state;
+    make_file(pin, "1234\n", 5);
+    snprintf(settings, sizeof(settings), QUICK "pkcs11-module-token-pin = file:%s\n", pin);
+    libctx = libctx_new_faulty(settings);
+    key = key_load_uri(libctx, KEY);
+    assert_non_null(key);
+    unlink(pin);
+    fault("C_SignInit 1 1 - logout");
+    assert_false(key_signs(libctx, key));
+    (void)last_error(error, sizeof(error));
+    if (strstr(error, pin) == NULL || strstr(error, "No such file") == NULL)
+        fail_msg("%s", error);
+    fault("");
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* Whether one of the errors has this for its reason, which is all that some programs show. */
 static bool reason_is(const char *reason)
 {
@@ -532,6 +594,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_configuration),
         cmocka_unit_test(test_mistakes_pin_file),
         cmocka_unit_test(test_mistakes_reasons),
+        cmocka_unit_test(test_mistakes_sources),
+        cmocka_unit_test(test_mistakes_file_gone),
         cmocka_unit_test(test_mistakes_errno),
         cmocka_unit_test(test_mistakes_stale_file),
         cmocka_unit_test(test_mistakes_listed_pin_changed),
