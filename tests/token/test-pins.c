@@ -275,7 +275,8 @@ static void block_free(void *data, const char *file, int line)
 static void *block_realloc(void *data, size_t len, const char *file, int line)
 {
     void *moved = len != 0 ? block_malloc(len, file, line) : NULL;
-    struct block *block = (struct block *)((char *)data - offsetof(struct block, data));
+    struct block *block =
+        data != NULL ? (struct block *)((char *)data - offsetof(struct block, data)) : NULL;
 
     if (data != NULL && moved != NULL)
         memcpy(moved, data, block->len < len ? block->len : len);
