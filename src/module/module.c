@@ -177,9 +177,10 @@ static CK_RV initialise(struct module *module)
 static void finalise(struct module *module)
 {
     WITHIN_GATE;
+    void *reserved = NULL;
 
     atomic_store(&module->ours, false);
-    (void)P11_CALL(module, C_Finalize, NULL);
+    (void)P11_CALL(module, C_Finalize, reserved);
 }
 
 /* The end of the process does not wait longer for what other threads do. */

@@ -63,9 +63,12 @@ static CK_RV count_check(CK_ULONG count, CK_ULONG most, CK_RV rv)
 
 CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags)
 {
+    void *application = NULL;
+    CK_NOTIFY notify = NULL;
+
     session->id = slot;
     session->life = atomic_load(&session->module->life);
-    return P11_CALL(session->module, C_OpenSession, slot, flags, NULL, NULL, &session->ck);
+    return P11_CALL(session->module, C_OpenSession, slot, flags, application, notify, &session->ck);
 }
 
 CK_RV session_close(struct session *session)

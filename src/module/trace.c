@@ -319,8 +319,8 @@ static unsigned options(char *text, const char **path)
     for (char *one = strtok_r(text, ",", &rest); one != NULL; one = strtok_r(NULL, ",", &rest)) {
         if (strncmp(one, "file:", 5) == 0)
             *path = one + 5;
-        else if (strncmp(one, "level:", 6) == 0 && atoi(one + 6) > 1)
-            level = (unsigned)atoi(one + 6);
+        else if (strncmp(one, "level:", 6) == 0)
+            level = strtoul(one + 6, NULL, 10) > 1 ? 2 : 1;
     }
     return level;
 }

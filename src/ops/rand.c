@@ -133,9 +133,10 @@ static bool draw(struct random *ctx, unsigned char *out, size_t len)
     if (call_inside())
         return draw_on_host(ctx, out, len);
     if (run.slot == NULL)
-        run.slot = ctx->slot = find_slot(ctx->provider);
+        run.slot = find_slot(ctx->provider);
     if (run.slot == NULL)
         return false;
+    ctx->slot = run.slot;
     rv = run_task(&run);
     if (rv == CKR_OK)
         return true;
