@@ -27,6 +27,7 @@ static const OSSL_ITEM reasons[] = {
     { REASON_OPERATION, "operation failed" },
     { REASON_MEMORY, "out of memory" },
     { REASON_TOKEN_FAILED, "the token or its PKCS#11 module failed" },
+    { REASON_SEARCH, "object not found" },
     { 0, NULL },
 };
 

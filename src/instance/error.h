@@ -37,6 +37,7 @@ enum reason {
     REASON_OPERATION,
     REASON_MEMORY,
     REASON_TOKEN_FAILED,
+    REASON_SEARCH, /* a search that found nothing, which is an answer like any other */
 };
 
 /* The reason texts, in the form that OSSL_FUNC_provider_get_reason_strings returns. */

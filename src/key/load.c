@@ -421,6 +421,13 @@ static const char *listing(const struct scan *scan, char *buf, size_t size)
     return buf;
 }
 
+/* Programs look for certificates that may not be there, OSSL_STORE_find(3). */
+static bool is_search(const struct load *load)
+{
+    return load->subject.data != NULL || load->issuer.data != NULL || load->serial.data != NULL ||
+           load->alias.data != NULL;
+}
+
 /* "open <uri>" failed, at the module itself or at a slot or further on. */
 static void raise_failure(const struct load *load, enum reason reason, CK_RV rv)
 {
@@ -445,8 +452,9 @@ static void raise_nothing(const struct load *load)
     } else if (load->unusable != NULL) {
         error_raise(core, REASON_KEY, "cannot use %s: %s", load->uri.text, load->unusable);
     } else {
-        error_raise(core, REASON_OBJECT, "no %s matches %s on the token %s: %s lists what is there",
-                    kind(load), load->uri.text, load->scan.seen,
+        error_raise(core, is_search(load) ? REASON_SEARCH : REASON_OBJECT,
+                    "no %s matches %s on the token %s: %s lists what is there", kind(load),
+                    load->uri.text, load->scan.seen,
                     listing(&load->scan, command, sizeof(command)));
     }
 }

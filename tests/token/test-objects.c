@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <openssl/core_names.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/store.h>
@@ -109,10 +110,41 @@ static void test_objects_no_random_unless_asked(void **state)
     OSSL_LIB_CTX_free(off);
 }
 
+/* What default_properties = fips=yes finds: all of it, or nothing. */
+static void test_objects_fips(void **state)
+{
+    static const char *const settings[] = { "", "pkcs11-module-assume-fips = true\n",
+                                            "pkcs11-module-assume-fips = false\n" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new(settings[i]);
+        OSSL_STORE_LOADER *loader = OSSL_STORE_LOADER_fetch(libctx, "pkcs11", "fips=yes");
+        EVP_KEYMGMT *keymgmt = EVP_KEYMGMT_fetch(libctx, "EC", "fips=yes");
+        EVP_SIGNATURE *signature = EVP_SIGNATURE_fetch(libctx, "PKCS11-ECDSA", "fips=yes");
+        OSSL_DECODER *decoder = OSSL_DECODER_fetch(libctx, "EC", "fips=yes,structure=pk11-uri");
+        EVP_KEYMGMT *other = EVP_KEYMGMT_fetch(libctx, "EC", "provider=pkcs11,fips!=yes");
+
+        assert_int_equal(loader != NULL, i == 1);
+        assert_int_equal(keymgmt != NULL, i == 1);
+        assert_int_equal(signature != NULL, i == 1);
+        assert_int_equal(decoder != NULL, i == 1);
+        assert_int_equal(other != NULL, i != 1);
+        OSSL_STORE_LOADER_free(loader);
+        EVP_KEYMGMT_free(keymgmt);
+        EVP_KEYMGMT_free(other);
+        EVP_SIGNATURE_free(signature);
+        OSSL_DECODER_free(decoder);
+        ERR_clear_error();
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_objects_delete),
+        cmocka_unit_test(test_objects_fips),
         cmocka_unit_test(test_objects_random),
         cmocka_unit_test(test_objects_no_random_unless_asked),
     };
