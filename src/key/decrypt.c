@@ -48,12 +48,6 @@ static CK_RV decrypt_padded(struct session *session, struct handle handle, void 
     return CKR_OK;
 }
 
-/* What C_Login says is about nothing but the login. */
-static bool login_failed(CK_RV rv)
-{
-    return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
-}
-
 /* What came of one. */
 struct outcome {
     CK_MECHANISM_TYPE mechanism;

@@ -115,6 +115,10 @@ bool key_allows_pss(const struct key *key, const struct digest *digest);
  */
 bool key_token_hashes(struct key *key, const struct sign_request *request);
 
+/* Whether the token was seen to lack this kind of PSS, so that the padding is made on the host or,
+ * where the application did not choose the salt's length, another one is taken. No call. */
+bool key_lacks_pss(const struct key *key, const struct sign_request *request);
+
 /* The key type of a curve. */
 enum key_type key_type_of(const struct curve *curve);
 
@@ -128,7 +132,8 @@ bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, 
 bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
                     struct sign_mechanism *mechanism, struct view *data, uint8_t *input);
 
-/* Signs data, a message or a digest as column says. signature: key_signature_max bytes, filled as
+/* Signs data, a message or a digest as column says. PSS of a kind that the token lacks gets its
+ * padding here, where the token signs raw. signature: key_signature_max bytes, filled as
  * OpenSSL wants it (ECDSA as DER); *len is set. False with an error raised. */
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len);

@@ -313,3 +313,8 @@ void operation_end(struct operation **operation)
     operation_release(*operation);
     *operation = NULL;
 }
+
+bool login_failed(CK_RV rv)
+{
+    return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
+}

@@ -68,4 +68,7 @@ CK_RV operation_run(struct operation *operation, object_task *task);
 
 void operation_end(struct operation **operation);
 
+/* Whether what operation_run gave is what C_Login said, which is about nothing but the login. */
+bool login_failed(CK_RV rv);
+
 #endif

@@ -1,8 +1,11 @@
 #include <string.h>
 
+#include <openssl/rand.h>
+
 #include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/operation.h"
+#include "mech/pss.h"
 #include "module/call.h"
 
 /* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size, but
@@ -30,6 +33,7 @@ static CK_RV sign(struct session *session, struct handle handle, void *arg)
     CK_MECHANISM *mechanism = &operation->mechanism.ck;
     CK_RV rv = session_sign_init(session, mechanism, handle);
 
+    operation->refused = rv != CKR_OK;
     if (rv == CKR_OK && operation->key->object->always_authenticate)
         rv = login_context(session, &operation->pins);
     if (rv != CKR_OK)
@@ -58,6 +62,7 @@ bool key_token_hashes(struct key *key, const struct sign_request *request)
     CK_MECHANISM_TYPE type = sign_type_token(request);
 
     return key->object != NULL && type != SIGN_NO_MECHANISM && object_allows(key->object, type) &&
+           !(request->scheme == SIGN_RSA_PSS && key_lacks_pss(key, request)) &&
            slot_has_mechanism(key->object->slot, type, CKF_SIGN);
 }
 
@@ -123,21 +128,32 @@ static size_t raw_signature_len(const struct key *key)
     return key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
 }
 
-bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
-              struct view data, uint8_t *signature, size_t *len)
+static CK_MECHANISM_TYPE type_of(const struct sign_request *request, enum sign_column column)
+{
+    return column == SIGN_TOKEN_HASHES ? sign_type_token(request) : sign_type_hashed(request);
+}
+
+/* Whether the token says that it does not have PSS with these parameters. What it does not like in
+ * the data, C_Sign says: there CKR_ARGUMENTS_BAD may be about that. */
+static bool pss_refused(const struct operation *operation, CK_RV rv)
+{
+    return !login_failed(rv) && (rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
+                                 (operation->refused && rv == CKR_ARGUMENTS_BAD));
+}
+
+/* False with an error raised; none is, but *lacks is set, where the token lacks this kind of PSS
+ * and the caller wants to know. */
+static bool sign_on_token(struct key *key, const struct sign_request *request,
+                          enum sign_column column, struct view data, uint8_t *signature,
+                          size_t *len, bool *lacks)
 {
     struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
-    CK_MECHANISM_TYPE type =
-        column == SIGN_TOKEN_HASHES ? sign_type_token(request) : sign_type_hashed(request);
+    CK_MECHANISM_TYPE type = type_of(request, column);
     struct sign_request kept = *request;
     uint8_t input[SIGN_INPUT_MAX];
     CK_RV rv;
 
-    if (key->object == NULL) {
-        error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
-        return false;
-    }
     if (!data_make(key, request, column, &data, input) ||
         !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", type))
         return false;
@@ -149,9 +165,124 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
     if (!mechanism_make(key, &kept, column, &operation->mechanism.sign))
         return false;
     rv = operation_run(operation, sign);
-    if (rv != CKR_OK)
-        return key_failed(key, "sign", type, rv);
-    return signature_finish(operation, signature, len);
+    if (rv == CKR_OK)
+        return signature_finish(operation, signature, len);
+    if (request->scheme == SIGN_RSA_PSS && pss_refused(operation, rv)) {
+        slot_learn_lack(key->object->slot, sign_pss_variant(request));
+        if (lacks != NULL) {
+            *lacks = true;
+            return false;
+        }
+    }
+    return key_failed(key, "sign", type, rv);
+}
+
+/* The block that is signed raw: the salt is the host's, and so is the digest where the token was to
+ * hash. */
+static bool pad_here(struct key *key, const struct sign_request *request, enum sign_column column,
+                     struct view data, uint8_t *block)
+{
+    HOST_WORK;
+    struct host *host = &key->provider->host;
+    _cleanup_(md_scoped) EVP_MD *md = host_md(host, request->digest, NULL);
+    _cleanup_(md_scoped) EVP_MD *mgf1 = host_md(host, request->mgf1, NULL);
+    uint8_t hash[DIGEST_MAX], salt[SIGN_INPUT_MAX];
+
+    if (md == NULL || mgf1 == NULL || request->salt_len > sizeof(salt))
+        return false;
+    if (column == SIGN_TOKEN_HASHES) {
+        if (!host_hash(host, request->digest, NULL, data, hash))
+            return false;
+        data = (struct view){ hash, request->digest->size };
+    }
+    return (request->salt_len == 0 ||
+            RAND_bytes_ex(host->libctx, salt, request->salt_len, 0) == 1) &&
+           pss_encode(md, mgf1, data, (struct view){ salt, request->salt_len }, key_bits(key),
+                      block);
+}
+
+static bool sign_padded_here(struct key *key, const struct sign_request *request,
+                             enum sign_column column, struct view data, uint8_t *signature,
+                             size_t *len)
+{
+    static const struct sign_request raw = { .scheme = SIGN_RSA_RAW };
+    uint8_t block[SIGN_INPUT_MAX];
+    const struct view padded = { block, key_signature_max(key) };
+
+    if (pad_here(key, request, column, data, block))
+        return sign_on_token(key, &raw, SIGN_HASHED_BEFORE, padded, signature, len, NULL);
+    error_raise(&key->provider->core, REASON_OPERATION,
+                "cannot make the padding of a PSS signature on the host");
+    return false;
+}
+
+static bool has_raw(struct key *key)
+{
+    return object_allows(key->object, CKM_RSA_X_509) &&
+           slot_has_mechanism(key->object->slot, CKM_RSA_X_509, CKF_SIGN);
+}
+
+bool key_lacks_pss(const struct key *key, const struct sign_request *request)
+{
+    return key->object != NULL && (!sign_pss_has_name(request) ||
+                                   slot_lacks(key->object->slot, sign_pss_variant(request)));
+}
+
+/* Whether it is worth asking the token. */
+static bool may_have_pss(const struct key *key, const struct sign_request *request,
+                         enum sign_column column)
+{
+    return !key_lacks_pss(key, request) && object_allows(key->object, type_of(request, column));
+}
+
+static bool pss_impossible(struct key *key)
+{
+    char uri[512];
+
+    error_raise(&key->provider->core, REASON_UNSUPPORTED,
+                "cannot sign with %s: PKCS#11 has no name for PSS with this digest and MGF1, and "
+                "the token does not sign raw (CKM_RSA_X_509)",
+                key_describe(key, uri, sizeof(uri)));
+    return false;
+}
+
+/* The token's PSS where it has it, with the salt that is asked for or, where the application left
+ * that open, with one as long as the digest (tokens by FIPS 186 have none that is longer). Where it
+ * has neither and signs raw, the padding is made here; else the token says again what it lacks. */
+static bool sign_pss(struct key *key, const struct sign_request *request, enum sign_column column,
+                     struct view data, uint8_t *signature, size_t *len)
+{
+    struct sign_request ways[] = { *request, *request };
+    size_t count = request->salt_free && request->salt_len > request->digest->size ? 2 : 1;
+
+    ways[1].salt_len = request->digest->size;
+    for (size_t i = 0; i < count; i++) {
+        bool lacks = false;
+
+        if (!may_have_pss(key, &ways[i], column))
+            continue;
+        if (sign_on_token(key, &ways[i], column, data, signature, len, &lacks))
+            return true;
+        if (!lacks)
+            return false;
+    }
+    if (has_raw(key))
+        return sign_padded_here(key, request, column, data, signature, len);
+    return sign_pss_has_name(request)
+               ? sign_on_token(key, &ways[count - 1], column, data, signature, len, NULL)
+               : pss_impossible(key);
+}
+
+bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
+              struct view data, uint8_t *signature, size_t *len)
+{
+    if (key->object == NULL) {
+        error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
+        return false;
+    }
+    return request->scheme == SIGN_RSA_PSS
+               ? sign_pss(key, request, column, data, signature, len)
+               : sign_on_token(key, request, column, data, signature, len, NULL);
 }
 
 CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size_t *len)

@@ -55,6 +55,8 @@ static const struct row rows[SIGN_SCHEMES][DIGESTS] = {
         [DIGEST_SHA2_256] = { CKM_SHA256_RSA_PKCS_PSS, NO_OID },
         [DIGEST_SHA2_384] = { CKM_SHA384_RSA_PKCS_PSS, NO_OID },
         [DIGEST_SHA2_512] = { CKM_SHA512_RSA_PKCS_PSS, NO_OID },
+        [DIGEST_SHA2_512_224] = { NO_MECHANISM, NO_OID },
+        [DIGEST_SHA2_512_256] = { NO_MECHANISM, NO_OID },
         [DIGEST_SHA3_224] = { CKM_SHA3_224_RSA_PKCS_PSS, NO_OID },
         [DIGEST_SHA3_256] = { CKM_SHA3_256_RSA_PKCS_PSS, NO_OID },
         [DIGEST_SHA3_384] = { CKM_SHA3_384_RSA_PKCS_PSS, NO_OID },
@@ -117,12 +119,35 @@ static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE 
     out->ck.ulParameterLen = sizeof(out->pss);
 }
 
+bool sign_pss_has_name(const struct sign_request *request)
+{
+    return request->digest->mgf1 != 0 && request->mgf1->mgf1 != 0;
+}
+
+static unsigned salt_kind(const struct sign_request *request)
+{
+    if (request->salt_len == 0)
+        return 0;
+    return request->salt_len < request->digest->size    ? 1
+           : request->salt_len == request->digest->size ? 2
+                                                        : 3;
+}
+
+CK_MECHANISM_TYPE sign_pss_variant(const struct sign_request *request)
+{
+    return CKM_VENDOR_DEFINED | 0x505353UL << 16 |
+           (CK_MECHANISM_TYPE)(request->digest - digests) << 8 |
+           (CK_MECHANISM_TYPE)(request->mgf1 - digests) << 4 | salt_kind(request);
+}
+
 CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)
 {
     const struct row *row = row_of(request);
 
     if (request->scheme == SIGN_EDDSA)
         return CKM_EDDSA;
+    if (request->scheme == SIGN_RSA_PSS && !sign_pss_has_name(request))
+        return NO_MECHANISM;
     return row_exists(row) ? row->token_hashes : NO_MECHANISM;
 }
 
@@ -167,7 +192,8 @@ CK_ULONG sign_pss_mechanisms(CK_MECHANISM_TYPE *out)
 
     out[count++] = hashed_before[SIGN_RSA_PSS];
     for (size_t i = 0; i < DIGESTS && count < SIGN_PSS_MECHANISMS; i++)
-        if (row_exists(&rows[SIGN_RSA_PSS][i]))
+        if (row_exists(&rows[SIGN_RSA_PSS][i]) &&
+            rows[SIGN_RSA_PSS][i].token_hashes != NO_MECHANISM)
             out[count++] = rows[SIGN_RSA_PSS][i].token_hashes;
     return count;
 }

@@ -20,6 +20,7 @@ struct sign_request {
     const struct digest *digest; /* NULL: none, the application's bytes are signed as they are */
     const struct digest *mgf1;   /* PSS */
     size_t salt_len;             /* PSS, bytes */
+    bool salt_free;              /* PSS: the application did not choose it */
     bool eddsa_params;           /* EdDSA: the mechanism takes the two below */
     bool prehash;
     struct view context; /* 0 to 255 bytes; the mechanism points to them */
@@ -35,7 +36,8 @@ struct sign_mechanism {
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
 #define SIGN_INPUT_MAX 2048
 
-/* The type of the mechanism that hashes on the token; SIGN_NO_MECHANISM where PKCS#11 has none. */
+/* The type of the mechanism that hashes on the token; SIGN_NO_MECHANISM where PKCS#11 has none, as
+ * for PSS where it cannot name the MGF1. */
 #define SIGN_NO_MECHANISM CK_UNAVAILABLE_INFORMATION
 CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request);
 
@@ -54,6 +56,14 @@ void sign_mechanism_hashed(const struct sign_request *request, struct sign_mecha
  * too long. curve is used for ECDSA only. */
 size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
                   uint8_t *out);
+
+/* Whether PKCS#11 has a name for this kind of PSS: for its digest and its MGF1. */
+bool sign_pss_has_name(const struct sign_request *request);
+
+/* A number for this kind of PSS, to remember what a token lacks: different for each digest, MGF1
+ * digest and kind of salt (none, shorter than the digest, as long, longer), and no mechanism's own.
+ */
+CK_MECHANISM_TYPE sign_pss_variant(const struct sign_request *request);
 
 /* The mechanisms of PSS, into out, which has room for SIGN_PSS_MECHANISMS; their number. */
 #define SIGN_PSS_MECHANISMS 16

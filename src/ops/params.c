@@ -118,7 +118,7 @@ bool named_number_get(const OSSL_PARAM *p, const struct named_number *names, int
         }
     number = strtol(text, &end, 10);
     *out = (int)number;
-    return end != text && *end == '\0' && number >= 0 && number <= 65536;
+    return end != text && *end == '\0' && number >= -65536 && number <= 65536;
 }
 
 int named_number_set(OSSL_PARAM *p, const struct named_number *names, int number)

@@ -101,6 +101,7 @@ void *signature_dupctx(void *vctx)
     copy->digest = ctx->digest;
     copy->mgf1 = ctx->mgf1;
     copy->salt = ctx->salt;
+    copy->salt_free = ctx->salt_free;
     copy->collecting = ctx->collecting;
     return copy_state(copy, ctx) ? MOVE(copy) : NULL;
 }
@@ -109,18 +110,30 @@ static const struct named_number paddings[] = {
     { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
     { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
     { OSSL_PKEY_RSA_PAD_MODE_PSS, RSA_PKCS1_PSS_PADDING },
+    { OSSL_PKEY_RSA_PAD_MODE_X931, RSA_X931_PADDING }, /* to refuse it by name */
     { NULL, 0 },
 };
 
 #define SALT_AUTO_DIGEST_MAX (-4) /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX of OpenSSL 3.1 */
 
 static const struct named_number salts[] = {
+    { "auto-digestmax", SALT_AUTO_DIGEST_MAX },
     { OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST, RSA_PSS_SALTLEN_DIGEST },
     { OSSL_PKEY_RSA_PSS_SALT_LEN_MAX, RSA_PSS_SALTLEN_MAX },
     { OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO, RSA_PSS_SALTLEN_AUTO },
-    { "auto-digestmax", SALT_AUTO_DIGEST_MAX },
     { NULL, 0 },
 };
+
+static bool has_auto_digest_max(void)
+{
+    return OpenSSL_version_num() >= 0x30100000UL;
+}
+
+/* Those that the libcrypto that runs knows. */
+static const struct named_number *salts_known(void)
+{
+    return has_auto_digest_max() ? salts : salts + 1;
+}
 
 static int set_padding(void *vctx, const OSSL_PARAM *p)
 {
@@ -130,6 +143,9 @@ static int set_padding(void *vctx, const OSSL_PARAM *p)
     if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
         return refuse(ctx->provider, "the padding is not supported for signatures:",
                       "allowed are pkcs1, pss, none");
+    if (padding == RSA_X931_PADDING)
+        return refuse(ctx->provider,
+                      "X9.31 padding is not supported:", "PKCS#1 v1.5 (pkcs1) and PSS (pss) are");
     if (ctx->fixed != NULL && padding != RSA_PKCS1_PADDING)
         return refuse(ctx->provider, "the padding cannot change:", "the signature's name has it");
     if (ctx->key->type == KEY_RSA_PSS && padding != RSA_PKCS1_PSS_PADDING)
@@ -143,12 +159,14 @@ static int set_salt(void *vctx, const OSSL_PARAM *p)
     struct signature *ctx = vctx;
     int salt = 0;
 
-    if (!named_number_get(p, salts, &salt) || salt < SALT_AUTO_DIGEST_MAX)
+    if (!named_number_get(p, salts_known(), &salt) ||
+        (salt < 0 && named_number_name(salts_known(), salt) == NULL))
         return refuse(ctx->provider, "the PSS salt length is not valid:",
                       "allowed are digest, max, auto, auto-digestmax or a number of bytes");
     if (ctx->padding != RSA_PKCS1_PSS_PADDING)
         return refuse(ctx->provider, "a salt length needs", "the padding pss");
     ctx->salt = salt;
+    ctx->salt_free = false;
     return 1;
 }
 
@@ -174,8 +192,8 @@ static int set_mgf1(void *vctx, const OSSL_PARAM *p)
 
     if (digest == NULL)
         return 0;
-    if (digest->mgf1 == 0)
-        return refuse(ctx->provider, "PKCS#11 has no MGF1 with", "this digest");
+    if (digest->oid.len == 0)
+        return refuse(ctx->provider, "MGF1 is not possible with", "this digest");
     ctx->mgf1 = digest;
     return 1;
 }
@@ -243,7 +261,7 @@ static bool salt_length(const struct signature *ctx, size_t *out)
 /* What the context asks of the table of mechanisms. */
 static bool request_make(const struct signature *ctx, struct sign_request *request)
 {
-    *request = (struct sign_request){ .digest = ctx->digest };
+    *request = (struct sign_request){ .digest = ctx->digest, .salt_free = ctx->salt_free };
     if (ctx->key->type == KEY_EC) {
         request->scheme = SIGN_ECDSA;
         return true;
@@ -254,7 +272,7 @@ static bool request_make(const struct signature *ctx, struct sign_request *reque
     }
     request->scheme = SIGN_RSA_PSS;
     request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
-    if (ctx->digest->oid.len == 0 || request->mgf1->mgf1 == 0)
+    if (ctx->digest->oid.len == 0)
         return refuse(ctx->provider, "PSS is not possible with", "this digest");
     return salt_length(ctx, &request->salt_len) ||
            refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
@@ -283,7 +301,7 @@ static int get_salt(const void *vctx, OSSL_PARAM *p)
 {
     const struct signature *ctx = vctx;
 
-    return named_number_set(p, salts, ctx->salt);
+    return named_number_set(p, salts_known(), ctx->salt);
 }
 
 static int get_mgf1(const void *vctx, OSSL_PARAM *p)
@@ -304,8 +322,35 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
 PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(gettable, GETTABLE);
 
+/* Whether the token is known to have no such salt, but may have one as long as the digest. */
+static bool lacks_long_salt(const struct signature *ctx, const struct sign_request *request)
+{
+    struct sign_request shorter = *request;
+
+    shorter.salt_len = request->digest->size;
+    return request->salt_len > shorter.salt_len && key_lacks_pss(ctx->key, request) &&
+           !key_lacks_pss(ctx->key, &shorter);
+}
+
+/* Whoever is told of the salt's length writes it into a certificate or message: from then on it
+ * stays. */
+static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
+{
+    struct sign_request request;
+
+    if (!ctx->salt_free || !ctx->signing || ctx->padding != RSA_PKCS1_PSS_PADDING ||
+        (OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID) == NULL &&
+         OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN) == NULL) ||
+        !request_make(ctx, &request))
+        return;
+    ctx->salt_free = false;
+    if (lacks_long_salt(ctx, &request))
+        ctx->salt = RSA_PSS_SALTLEN_DIGEST;
+}
+
 int signature_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
+    settle_salt(ctx, params);
     return params_get(getters, ctx, params);
 }
 
@@ -320,7 +365,7 @@ const OSSL_PARAM *signature_gettable_ctx_params(void *ctx, void *provctx)
  */
 static int default_salt(void)
 {
-    return OpenSSL_version_num() >= 0x30100000UL ? SALT_AUTO_DIGEST_MAX : RSA_PSS_SALTLEN_AUTO;
+    return has_auto_digest_max() ? SALT_AUTO_DIGEST_MAX : RSA_PSS_SALTLEN_AUTO;
 }
 
 /* Gets ready for a new operation; without a key, for one more with the key of the last. */
@@ -333,6 +378,7 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
         ctx->key = key_ref(key);
         ctx->padding = key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
         ctx->salt = default_salt();
+        ctx->salt_free = true;
         ctx->digest = ctx->fixed;
         ctx->mgf1 = NULL;
     }

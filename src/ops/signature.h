@@ -19,6 +19,7 @@ struct signature {
     const struct digest *digest; /* NULL: none set */
     const struct digest *mgf1;   /* NULL: as digest */
     int salt;                    /* >= 0, or RSA_PSS_SALTLEN_* */
+    bool salt_free;              /* nobody chose it or was told of it */
     EVP_MD_CTX *hash;            /* the message so far, hashed on the host */
     bool collecting;             /* the message so far is in message: the token will hash it */
     struct bytes message;

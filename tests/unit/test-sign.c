@@ -34,6 +34,7 @@ static void test_sign_mechanisms(void **state)
         { SIGN_RSA_PKCS1, "SHA256", CKM_SHA256_RSA_PKCS, CKM_RSA_PKCS },
         { SIGN_RSA_PKCS1, "SHA512-256", 0, CKM_RSA_PKCS },
         { SIGN_RSA_PKCS1, "SHA3-384", CKM_SHA3_384_RSA_PKCS, CKM_RSA_PKCS },
+        { SIGN_RSA_PSS, "SHA512-256", 0, CKM_RSA_PKCS_PSS },
         { SIGN_RSA_PSS, "SHA384", CKM_SHA384_RSA_PKCS_PSS, CKM_RSA_PKCS_PSS },
         { SIGN_RSA_PSS, "SHA3-512", CKM_SHA3_512_RSA_PKCS_PSS, CKM_RSA_PKCS_PSS },
         { SIGN_RSA_RAW, NULL, 0, CKM_RSA_X_509 },
@@ -56,6 +57,31 @@ static void test_sign_mechanisms(void **state)
         check_case(mechanism.ck.mechanism == cases[i].hashed, name);
         check_case(strncmp(mechanism_name(cases[i].hashed), "CKM_", 4) == 0, name);
         check_case((mechanism.ck.pParameter != NULL) == (cases[i].scheme == SIGN_RSA_PSS), name);
+    }
+}
+
+/* What a token lacks is remembered by digest, MGF1 and kind of salt. */
+static void test_sign_pss_variants(void **state)
+{
+    static const char *const names[] = { "SHA1", "SHA256", "SHA512-256", "SHA3-512" };
+    static const size_t salts[] = { 0, 1, 2,
+                                    3 }; /* of the digest's size: none, less, as much, more */
+    CK_MECHANISM_TYPE seen[64];
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(seen); i++) {
+        struct sign_request r = request(SIGN_RSA_PSS, names[i % 4]);
+
+        r.mgf1 = digest_find(names[i / 4 % 4]);
+        r.salt_len = r.digest->size * salts[i / 16] / 2;
+        seen[count] = sign_pss_variant(&r);
+        assert_true((seen[count] & CKM_VENDOR_DEFINED) != 0);
+        for (size_t k = 0; k < count; k++)
+            assert_true(seen[k] != seen[count]);
+        count++;
+        r.salt_len += r.salt_len > r.digest->size; /* the same kind */
+        assert_true(sign_pss_variant(&r) == seen[count - 1]);
     }
 }
 
@@ -186,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign_mechanisms),
+        cmocka_unit_test(test_sign_pss_variants),
         cmocka_unit_test(test_sign_eddsa_parameters),
         cmocka_unit_test(test_sign_pss_parameters),
         cmocka_unit_test(test_sign_input),
