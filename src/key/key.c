@@ -170,9 +170,15 @@ static unsigned bit_length(const struct bytes *number)
     return bits;
 }
 
+/* Whether there is something to be measured: parameters are a curve without a point. */
+static bool has_size(const struct key *key)
+{
+    return key_type_is_rsa(key->type) ? key->n.data != NULL : key->curve != NULL;
+}
+
 unsigned key_bits(const struct key *key)
 {
-    if (!key_has_public(key))
+    if (!has_size(key))
         return 0;
     return key_type_is_rsa(key->type) ? bit_length(&key->n) : key->curve->order_bits;
 }
@@ -199,7 +205,7 @@ static unsigned rsa_security_bits(unsigned bits)
 
 unsigned key_security_bits(const struct key *key)
 {
-    if (!key_has_public(key))
+    if (!has_size(key))
         return 0;
     return key_type_is_rsa(key->type) ? rsa_security_bits(key_bits(key))
                                       : curve_security_bits(key->curve);
@@ -207,7 +213,7 @@ unsigned key_security_bits(const struct key *key)
 
 size_t key_signature_max(const struct key *key)
 {
-    if (!key_has_public(key))
+    if (!has_size(key))
         return 0;
     return key_type_is_rsa(key->type) ? key->n.len : curve_signature_max(key->curve);
 }

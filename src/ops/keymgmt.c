@@ -349,6 +349,41 @@ static int get_field_type(const void *key, OSSL_PARAM *p)
     return OSSL_PARAM_set_utf8_string(p, SN_X9_62_prime_field);
 }
 
+/* The curve of key, without a point, in software. */
+static EVP_PKEY *group_make(const struct key *key)
+{
+    char name[32];
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(
+            OSSL_PKEY_PARAM_GROUP_NAME,
+            (char *)(uintptr_t)curve_name(key->curve, name, sizeof(name)), 0),
+        OSSL_PARAM_construct_end(),
+    };
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx =
+        EVP_PKEY_CTX_new_from_name(key->provider->host.libctx, "EC", HOST_PROPERTIES);
+    EVP_PKEY *group = NULL;
+
+    if (ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &group, EVP_PKEY_KEY_PARAMETERS,
+                                (OSSL_PARAM *)(uintptr_t)params);
+    return group;
+}
+
+/* What the curve's name stands for, as the host answers. */
+static int get_of_group(const void *vkey, OSSL_PARAM *p)
+{
+    HOST_WORK;
+    const struct key *key = vkey;
+    OSSL_PARAM asked[] = { *p, OSSL_PARAM_construct_end() };
+    _cleanup_(pkey_scoped) EVP_PKEY *group =
+        key->curve != NULL && !libcrypto_ended() ? group_make(key) : NULL;
+
+    if (group == NULL || EVP_PKEY_get_params(group, asked) != 1)
+        return 0;
+    p->return_size = asked[0].return_size;
+    return 1;
+}
+
 /* Nothing to choose: EdDSA hashes by itself. */
 static int get_no_digest(const void *vkey, OSSL_PARAM *p)
 {
@@ -377,7 +412,13 @@ static int get_no_digest(const void *vkey, OSSL_PARAM *p)
     ROW(OSSL_PKEY_PARAM_EC_PUB_Y, BN, get_y, WHOLE)                                                \
     ROW(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, utf8_string, get_point_format, WHOLE)          \
     ROW(OSSL_PKEY_PARAM_EC_ENCODING, utf8_string, get_encoding, WHOLE)                             \
-    ROW(OSSL_PKEY_PARAM_EC_FIELD_TYPE, utf8_string, get_field_type, WHOLE)
+    ROW(OSSL_PKEY_PARAM_EC_FIELD_TYPE, utf8_string, get_field_type, WHOLE)                         \
+    ROW(OSSL_PKEY_PARAM_EC_P, BN, get_of_group, WHOLE)                                             \
+    ROW(OSSL_PKEY_PARAM_EC_A, BN, get_of_group, WHOLE)                                             \
+    ROW(OSSL_PKEY_PARAM_EC_B, BN, get_of_group, WHOLE)                                             \
+    ROW(OSSL_PKEY_PARAM_EC_GENERATOR, octet_string, get_of_group, WHOLE)                           \
+    ROW(OSSL_PKEY_PARAM_EC_ORDER, BN, get_of_group, WHOLE)                                         \
+    ROW(OSSL_PKEY_PARAM_EC_COFACTOR, BN, get_of_group, WHOLE)
 
 #define RAW_GETTABLE(ROW)                                                                          \
     EVERY_GETTABLE(ROW)                                                                            \

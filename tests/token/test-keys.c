@@ -50,14 +50,18 @@ static void same_octets(EVP_PKEY *a, EVP_PKEY *b, const char *name)
 
 static void test_keys_as_software(void **state)
 {
-    static const char *const numbers[] = { OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_RSA_E,
-                                           OSSL_PKEY_PARAM_EC_PUB_X, OSSL_PKEY_PARAM_EC_PUB_Y };
+    static const char *const numbers[] = { OSSL_PKEY_PARAM_RSA_N,      OSSL_PKEY_PARAM_RSA_E,
+                                           OSSL_PKEY_PARAM_EC_PUB_X,   OSSL_PKEY_PARAM_EC_PUB_Y,
+                                           OSSL_PKEY_PARAM_EC_P,       OSSL_PKEY_PARAM_EC_A,
+                                           OSSL_PKEY_PARAM_EC_B,       OSSL_PKEY_PARAM_EC_ORDER,
+                                           OSSL_PKEY_PARAM_EC_COFACTOR };
     static const char *const texts[] = { OSSL_PKEY_PARAM_GROUP_NAME, OSSL_PKEY_PARAM_DEFAULT_DIGEST,
                                          OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
                                          OSSL_PKEY_PARAM_EC_ENCODING,
                                          OSSL_PKEY_PARAM_EC_FIELD_TYPE };
     static const char *const octets[] = { OSSL_PKEY_PARAM_PUB_KEY,
-                                          OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY };
+                                          OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY,
+                                          OSSL_PKEY_PARAM_EC_GENERATOR };
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
 
     (void)state;
@@ -183,6 +187,39 @@ static void test_keys_dup_and_check(void **state)
         EVP_PKEY_free(copy);
     }
     OSSL_LIB_CTX_free(libctx);
+}
+
+/* What TLS makes of a peer's key: the parameters of its own, and then a point. */
+static void test_keys_copy_parameters(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        EVP_PKEY *key = key_load(libctx, labels[i], "private");
+        EVP_PKEY *software = key_public_copy(key, plain), *peer = EVP_PKEY_new();
+        unsigned char *point = NULL;
+        size_t len;
+
+        if (EVP_PKEY_is_a(key, "EC")) {
+            assert_int_equal(EVP_PKEY_copy_parameters(peer, key), 1);
+            for (int set = 0; set < 2; set++) {
+                assert_int_equal(EVP_PKEY_get_bits(peer), EVP_PKEY_get_bits(software));
+                assert_int_equal(EVP_PKEY_get_security_bits(peer),
+                                 EVP_PKEY_get_security_bits(software));
+                assert_int_equal(EVP_PKEY_get_size(peer), EVP_PKEY_get_size(software));
+                len = EVP_PKEY_get1_encoded_public_key(software, &point);
+                assert_int_equal(EVP_PKEY_set1_encoded_public_key(peer, point, len), 1);
+                OPENSSL_free(point);
+            }
+            assert_int_equal(EVP_PKEY_eq(peer, key), 1);
+        }
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(software);
+        EVP_PKEY_free(peer);
+    }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
 }
 
 /* A public key that arrives as parameters, as certificates bring it under ?provider=pkcs11. */
@@ -367,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_keys_export_can_be_forbidden),
         cmocka_unit_test(test_keys_leave_no_errors),
         cmocka_unit_test(test_keys_dup_and_check),
+        cmocka_unit_test(test_keys_copy_parameters),
         cmocka_unit_test(test_keys_copy_changes_alone),
         cmocka_unit_test(test_keys_import_public),
         cmocka_unit_test(test_keys_store_expect),
