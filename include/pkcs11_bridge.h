@@ -38,6 +38,7 @@
 #define PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS "pkcs11-public-operations"
 #define PKCS11_BRIDGE_CONF_PEM_URI           "pkcs11-pem-uri"
 #define PKCS11_BRIDGE_CONF_AMBIGUOUS         "pkcs11-ambiguous"
+#define PKCS11_BRIDGE_CONF_EPHEMERAL         "pkcs11-ephemeral"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"

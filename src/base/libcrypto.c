@@ -74,6 +74,7 @@ RELEASES(md_release, EVP_MD, EVP_MD_free)
 RELEASES(md_ctx_release, EVP_MD_CTX, EVP_MD_CTX_free)
 RELEASES(pkey_release, EVP_PKEY, EVP_PKEY_free)
 RELEASES(pkey_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
+RELEASES(keymgmt_release, EVP_KEYMGMT, EVP_KEYMGMT_free)
 RELEASES(kdf_release, EVP_KDF, EVP_KDF_free)
 RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
 RELEASES(x509_release, X509, X509_free)
@@ -93,6 +94,11 @@ void md_ctx_scoped(EVP_MD_CTX **ctx)
 void pkey_scoped(EVP_PKEY **pkey)
 {
     pkey_release(*pkey);
+}
+
+void keymgmt_scoped(EVP_KEYMGMT **keymgmt)
+{
+    keymgmt_release(*keymgmt);
 }
 
 void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)

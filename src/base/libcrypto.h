@@ -26,6 +26,7 @@ void md_release(EVP_MD *md);
 void md_ctx_release(EVP_MD_CTX *ctx);
 void pkey_release(EVP_PKEY *pkey);
 void pkey_ctx_release(EVP_PKEY_CTX *ctx);
+void keymgmt_release(EVP_KEYMGMT *keymgmt);
 void kdf_release(EVP_KDF *kdf);
 void kdf_ctx_release(EVP_KDF_CTX *ctx);
 void x509_release(X509 *certificate);
@@ -36,6 +37,7 @@ void ec_group_release(EC_GROUP *group);
 void md_scoped(EVP_MD **md);
 void md_ctx_scoped(EVP_MD_CTX **ctx);
 void pkey_scoped(EVP_PKEY **pkey);
+void keymgmt_scoped(EVP_KEYMGMT **keymgmt);
 void pkey_ctx_scoped(EVP_PKEY_CTX **ctx);
 void bio_scoped(BIO **bio);
 void bn_scoped(BIGNUM **bn); /* wiped */

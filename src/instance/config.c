@@ -257,6 +257,15 @@ static bool set_ambiguous(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_ephemeral(const char *value, struct config *config)
+{
+    static const char *const words[] = { "software", "token", NULL };
+    int i = word(value, words);
+
+    config->ephemeral_on_token = i == 1;
+    return i >= 0;
+}
+
 static void text_add(char *text, size_t size, const char *format, ...)
 {
     size_t used = strlen(text);
@@ -405,6 +414,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false },
     { PKCS11_BRIDGE_CONF_PEM_URI, NULL, set_pem_uri, "least, full", false },
     { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
+    { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false },
 };
 
 const char *config_key(size_t i)

@@ -4,6 +4,7 @@
 #include "module/call.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 
 bool host_begin(struct host *host, const struct core *core, const OSSL_DISPATCH *in)
 {
@@ -98,4 +99,19 @@ bool host_hash(struct host *host, const struct digest *digest, const char *propq
     else
         md_ctx_release(ctx);
     return ok;
+}
+
+bool host_leads_here(struct host *host, const char *keymgmt)
+{
+    HOST_WORK;
+    _cleanup_(keymgmt_scoped) EVP_KEYMGMT *any = NULL, *ours = NULL;
+
+    if (libcrypto_ended())
+        return false;
+    (void)ERR_set_mark();
+    any = EVP_KEYMGMT_fetch(host->libctx, keymgmt, NULL);
+    ours = EVP_KEYMGMT_fetch(host->libctx, keymgmt, OUR_PROPERTIES);
+    (void)ERR_pop_to_mark();
+    return any != NULL && ours != NULL &&
+           EVP_KEYMGMT_get0_provider(any) == EVP_KEYMGMT_get0_provider(ours);
 }

@@ -16,6 +16,8 @@
 #define HOST_PROPERTIES "provider!=pkcs11"
 
 struct core;
+/* For the one that shall. */
+#define OUR_PROPERTIES "provider=pkcs11"
 
 struct host {
     const struct core *core;
@@ -40,5 +42,9 @@ EVP_MD_CTX *host_hash_begin(struct host *host, const struct digest *digest, cons
  */
 bool host_hash(struct host *host, const struct digest *digest, const char *propq,
                struct view message, uint8_t *out);
+
+/* Whether a program that asks for a key management ("EC", ...) of no provider in particular gets
+ * this one: it is listed first, or the default properties prefer it. */
+bool host_leads_here(struct host *host, const char *keymgmt);
 
 #endif

@@ -151,7 +151,7 @@ bool key_has_public(const struct key *key)
 
 bool key_is_private(const struct key *key)
 {
-    return key->object != NULL;
+    return key->object != NULL || key->software;
 }
 
 bool key_same_public(const struct key *a, const struct key *b)
@@ -268,7 +268,7 @@ EVP_PKEY *key_host(struct key *key)
 
 bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mechanism, CK_RV rv)
 {
-    bool blind = key_is_private(key) && ckr_is_blind(call_name(), rv);
+    bool blind = key->object != NULL && ckr_is_blind(call_name(), rv);
     char uri[512];
 
     error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "%s (%s) with %s%s%s", verb,

@@ -42,6 +42,7 @@ struct key {
     struct object *twin;                /* the public half on the token, with
                                            pkcs11-public-operations = token; or NULL */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
+    bool software;                      /* host has a private half too, which no token has */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };
 
@@ -66,10 +67,11 @@ bool key_set_public(struct key *key, const struct key *from);
  * meanwhile. */
 bool key_replace_point(struct key *key, struct view point);
 
-/* Whether key_replace_point may be called: the key has no place on a token. */
+/* Whether key_replace_point may be called: the key is no private one and has no place on a token.
+ */
 static inline bool key_can_change(const struct key *key)
 {
-    return key->object == NULL && key->twin == NULL;
+    return key->object == NULL && key->twin == NULL && !key->software;
 }
 
 /* Whether the point of an EC key is on its curve; true for other keys. */

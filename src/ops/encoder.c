@@ -14,6 +14,7 @@
 #include "ops/algorithms.h"
 #include "ops/corebio.h"
 #include "ops/ops.h"
+#include "ops/params.h"
 #include "pkcs11_bridge.h"
 
 static OSSL_FUNC_encoder_newctx_fn encoder_newctx;
@@ -73,6 +74,10 @@ static uint8_t *pkcs1_der(const struct key *key, size_t *len)
 /* A file with its URI would name nothing, once the program has ended. */
 static bool is_passing(const struct key *key)
 {
+    if (key->software)
+        return !refuse(key->provider,
+                       "the key was made in software, since nobody asked for it on a token:",
+                       "make keys for files with the default provider, or name pkcs11_uri");
     if (!key->object->session_object)
         return false;
     error_raise(&key->provider->core, REASON_KEY,
@@ -128,7 +133,7 @@ static bool text_print(struct key *key, BIO *out)
     HOST_WORK;
     EVP_PKEY *host = key_host(key);
 
-    if (host != NULL && key_is_private(key))
+    if (host != NULL && key->object != NULL)
         print_place(out, key);
     return host != NULL && EVP_PKEY_print_public(out, host, 0, NULL) == 1;
 }

@@ -7,6 +7,7 @@
 
 #include "base/scope.h"
 #include "key/generate.h"
+#include "key/software.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -20,6 +21,7 @@ struct keygen {
     struct generation generation;
     char *uri;            /* secret_text: it may have a PIN in it */
     bool parameters_only; /* the curve alone is asked for */
+    bool asked;           /* with a parameter that is this provider's only */
 };
 
 void keygen_cleanup(void *vctx)
@@ -72,6 +74,7 @@ static int set_uri(void *vctx, const OSSL_PARAM *p)
     struct keygen *ctx = vctx;
     const char *uri = NULL;
 
+    ctx->asked = true;
     secret_text_free(MOVE(ctx->uri));
     if (OSSL_PARAM_get_utf8_string_ptr(p, &uri))
         ctx->uri = secret_text(
@@ -85,6 +88,7 @@ static int set_usage(void *vctx, const OSSL_PARAM *p)
     struct keygen *ctx = vctx;
     const char *names = NULL;
 
+    ctx->asked = true;
     ctx->generation.has_usage = OSSL_PARAM_get_utf8_string_ptr(p, &names) == 1;
     return ctx->generation.has_usage && usage_parse(names, &ctx->generation.usage)
                ? 1
@@ -101,6 +105,7 @@ static int set_ephemeral(void *vctx, const OSSL_PARAM *p)
     const char *text = NULL;
     int yes = 0;
 
+    ctx->asked = true;
     if (p->data_type == OSSL_PARAM_UTF8_STRING) {
         if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
             return 0;
@@ -258,6 +263,18 @@ const OSSL_PARAM *keygen_settable_params(enum key_type type)
     }
 }
 
+/* Whether the key is one that nobody asked a token for: libcrypto came here only because this
+ * provider is listed first or preferred, and the key may be one for key agreement, which are made
+ * for one use. libcrypto does not tell by which properties a program found this provider. */
+static bool is_unasked(const struct keygen *ctx)
+{
+    struct provider *provider = ctx->generation.provider;
+
+    return !ctx->asked && !provider->config.ephemeral_on_token &&
+           key_names[ctx->generation.type].keyexch != NULL &&
+           host_leads_here(&provider->host, key_names[ctx->generation.type].type);
+}
+
 void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)
 {
     const struct keygen *ctx = vctx;
@@ -270,7 +287,8 @@ void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)
         return NULL;
     }
     if (!ctx->parameters_only)
-        return key_generate(&ctx->generation);
+        return is_unasked(ctx) ? software_generate(ctx->generation.provider, ctx->generation.curve)
+                               : key_generate(&ctx->generation);
     key = key_new(ctx->generation.provider, ctx->generation.type);
     if (key != NULL)
         key->curve = ctx->generation.curve;

@@ -9,6 +9,7 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "module/call.h"
 #include "ops/ops.h"
 #include "ops/terminal.h"
 
@@ -99,10 +100,21 @@ static int export_ec(const struct key *key, int selection, OSSL_CALLBACK *callba
     return callback(params, arg);
 }
 
+static int export_software(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
+{
+    HOST_WORK;
+    const EVP_PKEY *host = key_host((struct key *)(uintptr_t)key);
+
+    return host != NULL && EVP_PKEY_export(host, selection, callback, arg) == 1;
+}
+
 int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
 {
-    if (!key->provider->config.allow_export || !key_has_public(key) ||
-        (key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
+    if (!key->provider->config.allow_export || !key_has_public(key))
+        return 0;
+    if (key->software)
+        return export_software(key, selection, callback, arg);
+    if ((key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
         return 0;
     if (key_type_is_rsa(key->type))
         return export_rsa(key, callback, arg);

@@ -439,6 +439,115 @@ static void test_generate_session_key_written(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* A context in which libcrypto comes to this provider for whatever nobody said: it is preferred. */
+static OSSL_LIB_CTX *libctx_preferring(const char *settings)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty(settings);
+
+    assert_int_equal(EVP_set_default_properties(libctx, "?provider=pkcs11"), 1);
+    return libctx;
+}
+
+static const struct {
+    const char *type, *group;
+} unasked[] = {
+    { "EC", "P-256" }, { "EC", "brainpoolP384r1" }, { "X25519", NULL }, { "X448", NULL }
+};
+
+static EVP_PKEY *generate_unasked(OSSL_LIB_CTX *libctx, size_t i)
+{
+    return unasked[i].group != NULL
+               ? EVP_PKEY_Q_keygen(libctx, NULL, unasked[i].type, unasked[i].group)
+               : EVP_PKEY_Q_keygen(libctx, NULL, unasked[i].type);
+}
+
+/* What libssl does with its ephemeral key and its peer's. */
+static EVP_PKEY *peer_from(EVP_PKEY *own, EVP_PKEY *other)
+{
+    EVP_PKEY *peer = EVP_PKEY_new();
+    unsigned char *point = NULL;
+    size_t len = EVP_PKEY_get1_encoded_public_key(other, &point);
+
+    assert_int_equal(EVP_PKEY_copy_parameters(peer, own), 1);
+    assert_int_equal(EVP_PKEY_set1_encoded_public_key(peer, point, len), 1);
+    OPENSSL_free(point);
+    return peer;
+}
+
+static size_t derive(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    size_t len = 0;
+
+    assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_derive_set_peer(ctx, peer), 1);
+    assert_int_equal(EVP_PKEY_derive(ctx, NULL, &len), 1);
+    assert_int_equal(EVP_PKEY_derive(ctx, out, &len), 1);
+    EVP_PKEY_CTX_free(ctx);
+    return len;
+}
+
+/* Keys for key agreement that nobody asked of the token, nor of this provider: they work, and no
+ * call is made for them. */
+static void test_generate_unasked(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_preferring(""), *plain = libctx_new_plain();
+
+    (void)state;
+    calls_reset();
+    for (size_t i = 0; i < COUNT_OF(unasked); i++) {
+        EVP_PKEY *key = generate_unasked(libctx, i), *copy = EVP_PKEY_dup(key);
+        EVP_PKEY *other = generate_unasked(plain, i);
+        EVP_PKEY *peer = peer_from(key, other), *back = peer_from(other, key);
+        OSSL_PARAM *params = NULL;
+        unsigned char ours[66], theirs[66];
+        size_t len = derive(libctx, copy, peer, ours);
+
+        assert_true(EVP_PKEY_is_a(key, unasked[i].type));
+        assert_int_equal(derive(plain, other, back, theirs), len);
+        assert_memory_equal(ours, theirs, len);
+        assert_int_equal(EVP_PKEY_get_bits(peer), EVP_PKEY_get_bits(other));
+        assert_int_equal(EVP_PKEY_eq(key, copy), 1);
+        if (unasked[i].group != NULL)
+            assert_true(sign_and_verify(libctx, plain, key));
+        assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &params), 1);
+        assert_non_null(OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_PRIV_KEY));
+        OSSL_PARAM_free(params);
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(copy);
+        EVP_PKEY_free(other);
+        EVP_PKEY_free(peer);
+        EVP_PKEY_free(back);
+    }
+    assert_int_equal(calls(NULL), calls("C_Initialize"));
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
+/* Whoever says a word of it gets them on the token. */
+static void test_generate_asked_all_the_same(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_preferring(""), *plain = libctx_new_plain();
+    OSSL_LIB_CTX *token = libctx_preferring("pkcs11-ephemeral = token\n");
+    EVP_PKEY *keys[4] = { NULL };
+
+    (void)state;
+    calls_reset();
+    keys[0] = generate(libctx, 2, NULL, NULL, "yes");
+    keys[1] = generate(libctx, 2, NULL, "keyAgreement,digitalSignature", NULL);
+    keys[2] = generate_unasked(token, 0);
+    keys[3] = EVP_PKEY_Q_keygen(libctx, NULL, "RSA", (size_t)2048); /* is not for key agreement */
+    assert_int_equal(calls("C_GenerateKeyPair"), COUNT_OF(keys));
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_non_null(keys[i]);
+        assert_true(use(i == 2 ? token : libctx, plain, keys[i]));
+        EVP_PKEY_free(keys[i]);
+    }
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(token);
+    OSSL_LIB_CTX_free(plain);
+}
+
 /* More session keys at a time than there are sessions. */
 static void test_generate_many_session_keys(void **state)
 {
@@ -564,6 +673,8 @@ int main(void)
         cmocka_unit_test(test_generate_usage),
         cmocka_unit_test(test_generate_session_keys),
         cmocka_unit_test(test_generate_session_key_written),
+        cmocka_unit_test(test_generate_unasked),
+        cmocka_unit_test(test_generate_asked_all_the_same),
         cmocka_unit_test(test_generate_many_session_keys),
         cmocka_unit_test(test_generate_with_one_session),
         cmocka_unit_test(test_generate_leaves_nothing),

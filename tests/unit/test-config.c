@@ -74,6 +74,7 @@ static void test_config_every_key(void **state)
         { "pkcs11-sessions-max", "1024" },
         { "pkcs11-allow-uri-module", "yes" },
         { "pkcs11-random", "yes" },
+        { "pkcs11-ephemeral", "token" },
         { NULL, NULL },
     };
     struct config config;
@@ -101,6 +102,7 @@ static void test_config_every_key(void **state)
     assert_string_equal(config.warnings, "");
     assert_int_equal(config.digest, DIGEST_HOST);
     assert_true(config.allow_uri_module);
+    assert_true(config.ephemeral_on_token);
     config_clear(&config);
 }
 
@@ -138,6 +140,7 @@ static void test_config_bad_values(void **state)
         { "pkcs11-digest", "gpu", "auto, token, host" },
         { "pkcs11-allow-uri-module", "maybe", "yes, no" },
         { "pkcs11-random", "1", "yes, no" },
+        { "pkcs11-ephemeral", "none", "software, token" },
     };
 
     (void)state;

@@ -1,0 +1,18 @@
+/* Key pairs that nobody asked a token for: libssl's for one handshake, where libcrypto takes the
+ * key management of this provider because it is listed first or preferred. They are made in
+ * software, and the EVP_PKEY on the host has the private half too; docs/adr/0017-ephemeral-keys.md.
+ */
+#ifndef BRIDGE_KEY_SOFTWARE_H
+#define BRIDGE_KEY_SOFTWARE_H
+
+#include "key/key.h"
+
+/* A key pair for key agreement on curve. NULL with an error raised. */
+struct key *software_generate(struct provider *provider, const struct curve *curve);
+
+/* What key_derive and key_sign (ECDSA, of a digest) do with such a key. */
+bool software_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out,
+                     size_t *len);
+bool software_sign(struct key *key, struct view digest, uint8_t *signature, size_t *len);
+
+#endif
