@@ -244,8 +244,7 @@ static CK_BYTE *input(struct view in)
 CK_RV session_sign(struct session *session, struct view in, struct room *out)
 {
     out->len = out->size;
-    return room_check(
-        out, SESSION_CALL(session, C_Sign, input(in), in.len, out->data, &out->len));
+    return room_check(out, SESSION_CALL(session, C_Sign, input(in), in.len, out->data, &out->len));
 }
 
 CK_RV session_sign_update(struct session *session, struct view in)
@@ -266,8 +265,7 @@ CK_RV session_verify_init(struct session *session, CK_MECHANISM *mechanism, stru
 
 CK_RV session_verify(struct session *session, struct view in, struct view signature)
 {
-    return SESSION_CALL(session, C_Verify, input(in), in.len, input(signature),
-                        signature.len);
+    return SESSION_CALL(session, C_Verify, input(in), in.len, input(signature), signature.len);
 }
 
 CK_RV session_encrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
@@ -278,8 +276,8 @@ CK_RV session_encrypt_init(struct session *session, CK_MECHANISM *mechanism, str
 CK_RV session_encrypt(struct session *session, struct view in, struct room *out)
 {
     out->len = out->size;
-    return room_check(
-        out, SESSION_CALL(session, C_Encrypt, input(in), in.len, out->data, &out->len));
+    return room_check(out,
+                      SESSION_CALL(session, C_Encrypt, input(in), in.len, out->data, &out->len));
 }
 
 CK_RV session_decrypt_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
@@ -290,8 +288,8 @@ CK_RV session_decrypt_init(struct session *session, CK_MECHANISM *mechanism, str
 CK_RV session_decrypt(struct session *session, struct view in, struct room *out)
 {
     out->len = out->size;
-    return room_check(
-        out, SESSION_CALL(session, C_Decrypt, input(in), in.len, out->data, &out->len));
+    return room_check(out,
+                      SESSION_CALL(session, C_Decrypt, input(in), in.len, out->data, &out->len));
 }
 
 CK_RV session_random(struct session *session, uint8_t *out, CK_ULONG len)

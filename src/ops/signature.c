@@ -524,8 +524,7 @@ int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
     if (len == 0)
         return 1;
     if (ctx->hash == NULL && !ctx->collecting) {
-        ctx->collecting =
-            request_make(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
+        ctx->collecting = request_make(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }
