@@ -272,7 +272,7 @@ static bool request_make(const struct signature *ctx, struct sign_request *reque
     }
     request->scheme = SIGN_RSA_PSS;
     request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
-    if (ctx->digest->oid.len == 0)
+    if (ctx->digest == NULL || ctx->digest->oid.len == 0)
         return refuse(ctx->provider, "PSS is not possible with", "this digest");
     return salt_length(ctx, &request->salt_len) ||
            refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
