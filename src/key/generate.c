@@ -330,13 +330,16 @@ static bool derive_id(const struct key *key, uint8_t *id)
     return true;
 }
 
+/* Both halves say what they are for. */
+static const struct twins alone = { .unrestricted = true };
+
 static CK_RV set_id(struct session *session, struct work *work, const struct pair *pair)
 {
     _cleanup_(key_scoped) struct key *public = NULL;
     CK_ATTRIBUTE attribute = { CKA_ID, work->id, sizeof(work->id) };
     const char *unusable = NULL;
     CK_RV rv = public_read_key(work->generation->provider, session, pair->public, CKO_PUBLIC_KEY,
-                               &public, &unusable);
+                               &alone, &public, &unusable);
 
     if (rv != CKR_OK)
         return rv;
@@ -359,7 +362,7 @@ static CK_RV adopt(struct session *session, struct work *work, const struct pair
         rv = set_id(session, work, pair);
     if (rv == CKR_OK)
         rv = public_read_key(work->generation->provider, session, pair->private, CKO_PRIVATE_KEY,
-                             &work->key, &unusable);
+                             &alone, &work->key, &unusable);
     return rv == CKR_OK && work->key == NULL ? RV_NO_PUBLIC_HALF : rv;
 }
 

@@ -69,7 +69,7 @@ static const struct load_phase no_phases[] = {
 bool load_begin(struct load *load, struct provider *provider, const char *text)
 {
     KEEP_ERRNO;
-    *load = (struct load){ .provider = provider };
+    *load = (struct load){ .provider = provider, .index = { .provider = provider } };
     return open_uri(provider, text, "the pkcs11 URI", &load->uri, &load->pins);
 }
 
@@ -160,6 +160,11 @@ static CK_ULONG add_criteria(const struct load *load, CK_ATTRIBUTE *template, CK
     return count;
 }
 
+static bool names_object(const struct load *load)
+{
+    return load->uri.names_object || load->alias.data != NULL;
+}
+
 static CK_RV search(struct session *session, void *arg)
 {
     struct load *load = arg;
@@ -170,8 +175,9 @@ static CK_RV search(struct session *session, void *arg)
 
     count = uri_add_names(&load->uri, template, count);
     count = add_criteria(load, template, count);
-    rv = session_find(session, template, count, load->handles, FIND_BATCH, &load->count);
-    if (rv == CKR_OK && load->count == 0 && load->phase->login == WITH_LOGIN)
+    rv = session_find_all(session, template, count,
+                          names_object(load) ? END_WHEN_FEWER : END_WHEN_NONE, &load->handles);
+    if (rv == CKR_OK && load->handles.count == 0 && load->phase->login == WITH_LOGIN)
         rv = login_confirm(session);
     return rv;
 }
@@ -192,32 +198,52 @@ static bool is_by_name(const struct load *load)
            load->uri.names_object && load->alias.data == NULL;
 }
 
-static CK_RV run_phase_task(struct load *load, session_task *task, void *arg)
+static CK_RV run_here(struct load *load, bool login, struct pin_source *pins, session_task *task,
+                      void *arg)
 {
     struct run run = { .slot = load->slot,
-                       .login = load->phase->login != WITHOUT_LOGIN,
+                       .login = login,
                        .elsewhere = true,
-                       .pins = &load->pins,
+                       .pins = pins,
                        .task = task,
                        .arg = arg };
 
     return run_task(&run);
 }
 
-/* Finds the private keys by name; true when there is nothing left to do in this phase. */
+static CK_RV run_phase_task(struct load *load, session_task *task, void *arg)
+{
+    return run_here(load, load->phase->login != WITHOUT_LOGIN, &load->pins, task, arg);
+}
+
+/* There is room: at most LOADED_MOST are made before they are given out. */
+static void push(struct load *load, struct loaded loaded)
+{
+    if (load->given == load->made)
+        load->given = load->made = 0;
+    load->loaded[load->made++] = loaded;
+    load->found++;
+    load->found_here++;
+}
+
+static void push_keys(struct load *load, const struct named *named)
+{
+    for (CK_ULONG i = 0; i < named->count; i++)
+        push(load, (struct loaded){ .what = LOAD_KEY, .key = named->keys[i] });
+}
+
+/* Makes the private keys by name; true when there is nothing left to do in this phase. */
 static bool run_by_name(struct load *load)
 {
-    struct named *named = &load->named;
-    CK_RV rv;
+    struct named named = { .provider = load->provider, .uri = &load->uri };
+    CK_RV rv = run_phase_task(load, named_find, &named);
 
-    *named = (struct named){ .provider = load->provider, .uri = &load->uri };
-    rv = run_phase_task(load, named_find, named);
     if (rv != CKR_OK)
         note_failure(load, rv);
-    else if (named->unusable != NULL)
-        load->unusable = named->unusable;
-    load->count = named->count;
-    return rv != CKR_OK || !named->many;
+    else if (named.unusable != NULL)
+        load->unusable = named.unusable;
+    push_keys(load, &named);
+    return rv != CKR_OK || !named.many;
 }
 
 /* Searches the slot with the phase. What stands in the way of one token must not hide the others.
@@ -226,15 +252,15 @@ static void run_phase(struct load *load)
 {
     CK_RV rv;
 
-    load->next = load->count = 0;
-    load->by_name = is_by_name(load) && run_by_name(load);
-    if (load->by_name)
+    load->next = load->handles.count = 0;
+    if (is_by_name(load) && run_by_name(load))
         return;
     rv = run_phase_task(load, search, load);
+    load->index.keys = load->handles.count;
     if (rv == CKR_OK)
         return;
     note_failure(load, rv);
-    load->count = 0;
+    load->handles.count = 0;
 }
 
 /* Whether the module could not say what its slots have, or that of a token which it had shown. */
@@ -261,7 +287,17 @@ static CK_RV load_next_slot(struct load *load)
     }
     load->phase = load->phases;
     load->found_here = 0;
+    load->no_logins = false;
+    index_clear(&load->index);
     return rv;
+}
+
+/* All private keys of the token have said what they are for. */
+static void phase_end(struct load *load)
+{
+    if (load->phase->class == CKO_PRIVATE_KEY && load->failure == CKR_OK && !names_object(load))
+        index_done(&load->index, INDEX_PRIVATE);
+    load->phase++;
 }
 
 /* Runs the next search that applies, here or on the next token. Nothing left: load->slot is NULL.
@@ -269,7 +305,7 @@ static CK_RV load_next_slot(struct load *load)
 static CK_RV load_advance(struct load *load)
 {
     if (load->slot != NULL)
-        load->phase++;
+        phase_end(load);
     while (load->slot == NULL || load->phase->class == NO_CLASS) {
         CK_RV rv = load_next_slot(load);
 
@@ -283,19 +319,20 @@ static CK_RV load_advance(struct load *load)
 
 struct make_task {
     struct load *load;
-    CK_ULONG index;  /* of the handle */
-    struct key *key; /* NULL: the object is no key for OpenSSL */
-    struct bytes certificate;
+    CK_ULONG index;       /* of the handle */
+    struct loaded loaded; /* nothing in it: the object is none that is wanted */
+    bool in_doubt;        /* the type of a public key */
 };
 
-/* The URI of a secret key into load->name; one without id and label has none. */
-static CK_RV make_name(struct session *session, struct handle handle, struct load *load)
+/* The URI of a secret key; one without id and label has none. */
+static CK_RV make_name(struct session *session, struct handle handle, struct make_task *task)
 {
     static const CK_ATTRIBUTE_TYPE types[] = { CKA_ID, CKA_LABEL };
     _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
     const CK_ATTRIBUTE *id, *label;
     CK_RV rv = CKR_HOST_MEMORY;
 
+    task->loaded.what = LOAD_NAME;
     if (attributes != NULL)
         rv = attributes_read(session, handle, types, COUNT(types), attributes);
     if (rv != CKR_OK)
@@ -304,28 +341,67 @@ static CK_RV make_name(struct session *session, struct handle handle, struct loa
     label = attribute(attributes, CKA_LABEL);
     if (id == NULL && label == NULL)
         return CKR_OK;
-    load->name =
+    task->loaded.name =
         uri_format(&session->slot->token.info, CKO_SECRET_KEY, id != NULL ? id->pValue : NULL,
                    id != NULL ? id->ulValueLen : 0, label != NULL ? label->pValue : NULL,
                    label != NULL ? label->ulValueLen : 0);
-    return load->name != NULL ? CKR_OK : CKR_HOST_MEMORY;
+    return task->loaded.name != NULL ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+static CK_RV make_certificate(struct session *session, struct handle handle, struct make_task *task)
+{
+    const struct attributes *known =
+        index_read(&task->load->index, session, INDEX_CERTIFICATE, handle);
+    const CK_ATTRIBUTE *value = known != NULL ? attribute(known, CKA_VALUE) : NULL;
+    struct bytes *der = &task->loaded.certificate;
+
+    task->loaded.what = LOAD_CERT;
+    if (value == NULL)
+        return attribute_value(session, handle, CKA_VALUE, der);
+    return bytes_set(der, value->pValue, value->ulValueLen) ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+/* Whether private keys of the URI's name were opened before, and said nothing about that of a
+ * public key. */
+static bool is_unrestricted(const struct load *load, struct slot *slot)
+{
+    CK_ATTRIBUTE name[TEMPLATE_MAX];
+    CK_ULONG count = uri_add_names(&load->uri, name, 0);
+    struct places places;
+
+    return load->uri.names_object && place_recall(slot, name, count, &places) &&
+           places_unrestricted(&places);
+}
+
+static CK_RV make_key(struct session *session, struct handle handle, struct make_task *task)
+{
+    struct load *load = task->load;
+    CK_OBJECT_CLASS class = load->phase->class;
+    const struct twins twins = { .index = &load->index,
+                                 .unrestricted = class == CKO_PUBLIC_KEY &&
+                                                 is_unrestricted(load, session->slot),
+                                 .in_doubt = &task->in_doubt };
+    const char *unusable = NULL;
+    CK_RV rv;
+
+    task->loaded.what = LOAD_KEY;
+    rv = public_read_key(load->provider, session, handle, class, &twins, &task->loaded.key,
+                         &unusable);
+    if (rv == CKR_OK && task->loaded.key == NULL)
+        load->unusable = unusable;
+    return rv;
 }
 
 static CK_RV make_one(struct session *session, struct handle handle, struct make_task *task)
 {
-    struct load *load = task->load;
-    const char *unusable = NULL;
-    CK_RV rv;
-
-    if (load->phase->class == CKO_SECRET_KEY)
-        return make_name(session, handle, load);
-    if (load->phase->class == CKO_CERTIFICATE)
-        return attribute_value(session, handle, CKA_VALUE, &task->certificate);
-    rv =
-        public_read_key(load->provider, session, handle, load->phase->class, &task->key, &unusable);
-    if (rv == CKR_OK && task->key == NULL)
-        load->unusable = unusable;
-    return rv;
+    switch (task->load->phase->class) {
+    case CKO_SECRET_KEY:
+        return make_name(session, handle, task);
+    case CKO_CERTIFICATE:
+        return make_certificate(session, handle, task);
+    default:
+        return make_key(session, handle, task);
+    }
 }
 
 /* Where the handles went stale since they were found, they are found again first. */
@@ -333,34 +409,66 @@ static CK_RV make(struct session *session, void *arg)
 {
     struct make_task *task = arg;
     struct load *load = task->load;
-    struct handle *handle = &load->handles[task->index];
-    CK_RV rv = make_one(session, *handle, task);
+    struct handle *handle;
+    CK_RV rv = CKR_OK;
 
-    if (rv == RV_STALE) {
+    if (!handle_fits(load->handles.list[task->index], session))
         rv = search(session, load);
-        if (rv == CKR_OK && task->index < load->count)
-            rv = make_one(session, *handle, task);
-    }
+    if (rv != CKR_OK || task->index >= load->handles.count)
+        return rv;
+    handle = &load->handles.list[task->index];
+    rv = make_one(session, *handle, task);
     if (rv == CKR_OBJECT_HANDLE_INVALID)
-        *handle = (struct handle){ 0, 0 };
+        *handle = (struct handle){ 0, 0 }; /* the search is made anew */
     return rv;
 }
 
-/* What is at the next handle: nothing if it is not for us. */
-static bool load_make(struct load *load, struct key **key, struct bytes *certificate)
+/* What the keys that come next may be found by. */
+static void bring_index(struct load *load)
 {
-    struct make_task task = { load, load->next++, NULL, { NULL, 0 } };
-    CK_RV rv = run_phase_task(load, make, &task);
+    while (index_due(&load->index))
+        if (run_phase_task(load, index_step, &load->index) != CKR_OK)
+            index_abandon(&load->index);
+}
 
+/* With a login, where that is to be had without a person, and is not forbidden: an RSA key may be
+ * for PSS alone, which its private half says. Without, it is what the public half says. */
+static void make_without_doubt(struct load *load, const struct make_task *doubtful,
+                               struct key **key)
+{
+    struct make_task task = { .load = load, .index = doubtful->index };
+    struct pin_source pins = load->pins;
+
+    if (load->no_logins || load->provider->config.login == LOGIN_NEVER)
+        return;
+    pins.ask = NULL;
+    if (run_here(load, true, &pins, make, &task) == CKR_OK && task.loaded.key != NULL) {
+        key_free(*key);
+        *key = task.loaded.key;
+        return;
+    }
+    load->no_logins = true;
+}
+
+/* What is at the next handle: nothing if it is not for us. */
+static void load_make(struct load *load)
+{
+    struct make_task task = { .load = load, .index = load->next++ };
+    struct loaded *loaded = &task.loaded;
+    CK_RV rv;
+
+    bring_index(load);
+    rv = run_phase_task(load, make, &task);
     if (rv != CKR_OK) {
         note_failure(load, rv);
-        return false;
+        return;
     }
-    if (task.key != NULL && load->phase->public_half)
-        key_make_public(task.key);
-    *key = task.key;
-    *certificate = task.certificate;
-    return task.key != NULL || task.certificate.data != NULL || load->name != NULL;
+    if (loaded->key != NULL && task.in_doubt)
+        make_without_doubt(load, &task, &loaded->key);
+    if (loaded->key != NULL && load->phase->public_half)
+        key_make_public(loaded->key);
+    if (loaded->key != NULL || loaded->certificate.data != NULL || loaded->name != NULL)
+        push(load, *loaded);
 }
 
 static const char *kind(const struct load *load)
@@ -482,30 +590,151 @@ static void name_clear(struct load *load)
     load->name = NULL;
 }
 
+static void drop_loaded(struct load *load)
+{
+    for (; load->given < load->made; load->given++) {
+        struct loaded *loaded = &load->loaded[load->given];
+
+        key_free(loaded->key);
+        bytes_clear(&loaded->certificate);
+        free(loaded->name);
+    }
+}
+
+/* Makes one object more, or searches once more; *more is false at the end. */
+static CK_RV load_step(struct load *load, bool *more)
+{
+    CK_RV rv = CKR_OK;
+
+    if (load->next < load->handles.count)
+        load_make(load);
+    else
+        rv = load_advance(load);
+    *more = rv == CKR_OK && load->slot != NULL;
+    return rv;
+}
+
+/* Until there is something to give out. */
+static CK_RV load_some(struct load *load)
+{
+    bool more = true;
+    CK_RV rv = CKR_OK;
+
+    while (more && load->given == load->made)
+        rv = load_step(load, &more);
+    return rv;
+}
+
+static bool refuse(struct load *load, const struct candidates *candidates, const char *what,
+                   const char *advice)
+{
+    error_raise(&load->provider->core, REASON_OBJECT,
+                "cannot tell which private key %s means, %s: %s: %s, or set pkcs11-ambiguous = "
+                "first",
+                load->uri.text, what, candidates->text, advice);
+    return false;
+}
+
+/* The URI does not name a key, and there are several on the token. */
+static bool is_one_key(struct load *load)
+{
+    struct candidates candidates = { .count = 0 };
+
+    while (load->next < load->handles.count && load->made < LOADED_MOST)
+        load_make(load);
+    for (unsigned i = load->given; i < load->made; i++)
+        candidates_add_key(&candidates, load->loaded[i].key);
+    return candidates.count < 2 ||
+           refuse(load, &candidates, "which fits several",
+                  "put object= or id= in it (openssl storeutl lists them without -keys)");
+}
+
+struct look_task {
+    struct load *load;
+    bool found;
+};
+
+/* On another token that fits: whether there is such a key, or, where nobody is logged in, the
+ * public half of one. No PIN is shown to it for the question. */
+static CK_RV look(struct session *session, void *arg)
+{
+    struct look_task *task = arg;
+    CK_OBJECT_CLASS class = session_sees_private(session) ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY;
+    CK_ATTRIBUTE template[TEMPLATE_MAX] = { { CKA_CLASS, &class, sizeof(class) } };
+    CK_ULONG count = uri_add_names(&task->load->uri, template, 1), found = 0;
+    struct handle handle;
+    CK_RV rv;
+
+    count = add_criteria(task->load, template, count);
+    rv = session_find(session, template, count, &handle, 1, &found);
+    task->found = rv == CKR_OK && found != 0;
+    return rv;
+}
+
+static bool has_such(struct load *load, struct slot *slot)
+{
+    struct look_task task = { .load = load };
+    struct run run = { .slot = slot,
+                       .elsewhere = true,
+                       .once = true,
+                       .pins = &load->pins,
+                       .task = look,
+                       .arg = &task };
+
+    return run_task(&run) == CKR_OK && task.found;
+}
+
+/* Another token fits as well, and has such a key. */
+static bool is_one_token(struct load *load)
+{
+    _cleanup_(free_scoped) struct token_list *list = NULL;
+    struct candidates candidates = { .count = 0 };
+    struct slot *slot;
+    CK_ULONG at = 0;
+
+    candidates_add_token(&candidates, load->slot);
+    while ((slot = scan_other(&load->scan, load->slot, &list, &at)) != NULL)
+        if (has_such(load, slot))
+            candidates_add_token(&candidates, slot);
+    return candidates.count < 2 ||
+           refuse(load, &candidates, "which fits several tokens that have one",
+                  "put serial= in it");
+}
+
+/* Whether it is clear which private key is meant, once the first has been found. */
+static bool load_settle(struct load *load)
+{
+    if (load->settled || load->want != LOAD_PRIVATE || load->given == load->made)
+        return true;
+    load->settled = true;
+    if (load->provider->config.ambiguous_first)
+        return true;
+    return (names_object(load) || is_one_key(load)) && is_one_token(load);
+}
+
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate)
 {
     KEEP_ERRNO;
+    const struct loaded *loaded;
+    CK_RV rv;
+
     *key = NULL;
     *certificate = (struct bytes){ NULL, 0 };
     name_clear(load);
     if (load->phases == NULL && !load_start(load))
         return LOAD_FAILED;
-    for (;;) {
-        CK_RV rv;
-
-        while (load->next < load->count) {
-            if (load->by_name)
-                *key = load->named.keys[load->next++];
-            else if (!load_make(load, key, certificate))
-                continue;
-            load->found++;
-            load->found_here++;
-            return *key != NULL ? LOAD_KEY : load->name != NULL ? LOAD_NAME : LOAD_CERT;
-        }
-        rv = load_advance(load);
-        if (load->slot == NULL || rv != CKR_OK)
-            return load_finish(load, rv);
+    rv = load_some(load);
+    if (!load_settle(load)) {
+        drop_loaded(load);
+        return LOAD_FAILED;
     }
+    if (load->given == load->made)
+        return load_finish(load, rv);
+    loaded = &load->loaded[load->given++];
+    *key = loaded->key;
+    *certificate = loaded->certificate;
+    load->name = loaded->name;
+    return loaded->what;
 }
 
 bool load_search(struct load *load, enum load_criterion criterion, const void *value, size_t len)
@@ -526,8 +755,9 @@ void load_end(struct load *load)
     bytes_clear(&load->serial);
     bytes_clear(&load->alias);
     name_clear(load);
-    while (load->by_name && load->next < load->count)
-        key_free(load->named.keys[load->next++]);
+    drop_loaded(load);
+    handles_clear(&load->handles);
+    index_clear(&load->index);
     scan_end(&load->scan);
     uri_clear(&load->uri);
 }

@@ -2,6 +2,8 @@
 #ifndef BRIDGE_LOAD_H
 #define BRIDGE_LOAD_H
 
+#include "key/candidates.h"
+#include "key/index.h"
 #include "key/named.h"
 #include "module/call.h"
 #include "token/scan.h"
@@ -10,7 +12,21 @@
 /* What is looked for; the URI's type= narrows it further. */
 enum load_want { LOAD_ANY, LOAD_PRIVATE, LOAD_PUBLIC, LOAD_CERTIFICATE };
 
+enum load_result { LOAD_KEY, LOAD_CERT, LOAD_NAME, LOAD_END, LOAD_FAILED };
+
 struct load_phase;
+
+/* A key, the DER of a certificate, or the name of a secret key. */
+struct loaded {
+    enum load_result what;
+    struct key *key;
+    struct bytes certificate;
+    char *name;
+};
+
+/* Those that a phase makes at once, or that are made ahead to see whether there is more than one.
+ */
+#define LOADED_MOST (CANDIDATES_SHOWN + 1)
 
 struct load {
     struct provider *provider;
@@ -23,10 +39,13 @@ struct load {
     struct slot *slot;               /* whose objects are being given out */
     const struct load_phase *phases; /* what to search on each slot */
     const struct load_phase *phase;  /* of the handles below */
-    struct handle handles[FIND_BATCH];
-    CK_ULONG count, next;
-    bool by_name;
-    struct named named; /* the keys that were found by name, in the place of handles */
+    struct handles handles; /* what its search found, and from next on is still to be made */
+    CK_ULONG next;
+    struct index index;                /* of what may belong to them */
+    struct loaded loaded[LOADED_MOST]; /* made, and from given on still to be given out */
+    unsigned made, given;
+    bool settled;   /* which private key is meant, as far as that is to be settled */
+    bool no_logins; /* on slot: one that is not needed failed */
 
     unsigned found;
     unsigned found_here;  /* on slot */
@@ -51,11 +70,10 @@ void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN
 enum load_criterion { BY_SUBJECT, BY_ISSUER, BY_SERIAL, BY_ALIAS };
 bool load_search(struct load *load, enum load_criterion criterion, const void *value, size_t len);
 
-enum load_result { LOAD_KEY, LOAD_CERT, LOAD_NAME, LOAD_END, LOAD_FAILED };
-
 /* The next key, the DER of the next certificate, or the name of a secret key (in load->name); the
  * caller frees the first two where they are not NULL or none.
- * LOAD_FAILED: an error is raised; so it is when nothing at all was found. */
+ * LOAD_FAILED: an error is raised; so it is when nothing at all was found, and when LOAD_PRIVATE
+ * finds several keys that the URI does not tell apart (pkcs11-ambiguous). */
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate);
 
 void load_end(struct load *load);

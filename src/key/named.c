@@ -9,6 +9,7 @@
 /* The objects of the name, and what was read of them. */
 struct objects {
     struct places places; /* a class of NO_CLASS is not known yet */
+    bool recalled;        /* they are remembered, and so is what restricts */
     struct attributes *read[PLACE_OBJECTS_MOST];
 };
 
@@ -68,7 +69,7 @@ static bool belongs(const struct attributes *public, const struct attributes *pr
 }
 
 /* The public objects beside private, and the other private ones that may want them, among these
- * objects. */
+ * objects. A remembered one is only read where it has something to say. */
 static CK_RV find_twins(struct named *named, struct session *session, struct objects *objects,
                         const struct attributes *private, struct twins *twins)
 {
@@ -77,7 +78,7 @@ static CK_RV find_twins(struct named *named, struct session *session, struct obj
     for (CK_ULONG i = 0; rv == CKR_OK && i < objects->places.count; i++) {
         CK_OBJECT_CLASS class = objects->places.classes[i];
 
-        if (class == CKO_PUBLIC_KEY)
+        if (class == CKO_PUBLIC_KEY && (!public_shown(private) || objects->places.restricts[i]))
             rv = read_one(named, session, objects, i);
         if (rv != CKR_OK || objects->read[i] == NULL || objects->read[i] == private ||
             !belongs(objects->read[i], private))
@@ -94,12 +95,11 @@ static CK_RV make_one(struct named *named, struct session *session, struct objec
                       CK_ULONG i)
 {
     const struct attributes *private = objects->read[i];
-    struct twins twins = { .count = 0 };
+    struct twins twins = { .unrestricted =
+                               objects->recalled && places_unrestricted(&objects->places) };
     struct key *key = NULL;
-    CK_RV rv = CKR_OK;
+    CK_RV rv = find_twins(named, session, objects, private, &twins);
 
-    if (!public_shown(private))
-        rv = find_twins(named, session, objects, private, &twins);
     if (rv == CKR_OK)
         rv = public_make_private(named->provider, session, objects->places.handles[i], private,
                                  &twins, &key, &named->unusable);
@@ -133,7 +133,7 @@ static void drop(struct named *named)
 static CK_RV try_places(struct named *named, struct session *session, const CK_ATTRIBUTE *name,
                         CK_ULONG count)
 {
-    _cleanup_(objects_clear) struct objects objects = { .places = { .count = 0 } };
+    _cleanup_(objects_clear) struct objects objects = { .recalled = true };
     CK_RV rv;
 
     if (!place_recall(session->slot, name, count, &objects.places))
@@ -146,10 +146,23 @@ static CK_RV try_places(struct named *named, struct session *session, const CK_A
     return rv == CKR_OBJECT_HANDLE_INVALID || rv == RV_STALE ? CKR_OK : rv;
 }
 
+/* Notes which of the objects restrict the others' type. False: an object of another name does. */
+static bool note_restrictions(const struct named *named, struct objects *objects)
+{
+    struct places *places = &objects->places;
+    bool restricted = false;
+
+    for (CK_ULONG i = 0; i < places->count; i++)
+        places->restricts[i] = public_restricts(objects->read[i]);
+    for (CK_ULONG i = 0; i < named->count; i++)
+        restricted |= named->keys[i]->type == KEY_RSA_PSS;
+    return !restricted || !places_unrestricted(places);
+}
+
 static CK_RV search(struct named *named, struct session *session, CK_ATTRIBUTE *name,
                     CK_ULONG count)
 {
-    _cleanup_(objects_clear) struct objects objects = { .places = { .count = 0 } };
+    _cleanup_(objects_clear) struct objects objects = { .recalled = false };
     struct places *places = &objects.places;
     struct handle handles[PLACE_OBJECTS_MOST + 1];
     CK_ULONG found = 0;
@@ -165,10 +178,10 @@ static CK_RV search(struct named *named, struct session *session, CK_ATTRIBUTE *
     rv = make_all(named, session, &objects);
     if (rv != CKR_OK)
         drop(named);
-    else if (named->count != 0)
-        place_remember(session->slot, name, count, places);
-    else
+    else if (named->count == 0)
         rv = login_confirm(session);
+    else if (note_restrictions(named, &objects))
+        place_remember(session->slot, name, count, places);
     return rv;
 }
 

@@ -87,6 +87,7 @@ void pairing_add(struct pairing *pairing, struct key *key, const CK_ATTRIBUTE *l
     size_t i = find_same(pairing, key);
     struct candidate half;
 
+    pairing->crowded = pairing->crowded || i == HALVES_MOST;
     if (!fits(pairing, key) || i < pairing->rejected || i == HALVES_MOST) {
         key_free(key);
         return;
@@ -104,7 +105,7 @@ static bool first_is_plain(const struct pairing *pairing)
     const struct candidate *first = &pairing->halves[0];
 
     return pairing->count == 1 && first->bond != BOND_OTHER_LABEL && !first->contested &&
-           !pairing->doubt;
+           !pairing->doubt && !pairing->crowded;
 }
 
 /* Where nothing can be proved, the one with the same label is taken on trust, and one alone also
@@ -115,7 +116,7 @@ static bool first_is_trusted(const struct pairing *pairing)
     bool best = pairing->count == 1 ||
                 (first->bond == BOND_SAME_LABEL && pairing->halves[1].bond != BOND_SAME_LABEL);
 
-    return best && !first->contested && !pairing->doubt;
+    return best && !first->contested && !pairing->doubt && !pairing->crowded;
 }
 
 static CK_RV ask(struct pairing *pairing, enum proof *proof, size_t *which)
@@ -156,6 +157,10 @@ CK_RV pairing_choose(struct pairing *pairing, const struct key **half, bool *amb
                     "its own cannot be told, and it cannot be asked, which takes a signature or a "
                     "key agreement: give each key pair a CKA_ID of its own, or a label of its own "
                     "to both halves";
+    else if (pairing->crowded)
+        *unusable = "so many public keys and certificates on the token have its CKA_ID (or label, "
+                    "where it has no CKA_ID) that its own was not found among the first of them: "
+                    "give each key pair a CKA_ID of its own";
     else
         *unusable =
             "the public keys and certificates with its CKA_ID (or label, where it has no "

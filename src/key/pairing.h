@@ -6,7 +6,7 @@
 
 #include "key/key.h"
 
-#define HALVES_MOST FIND_BATCH
+#define HALVES_MOST 64
 
 /* How a public key's label speaks for it. */
 enum bond { BOND_OTHER_LABEL, BOND_NO_LABEL, BOND_SAME_LABEL };
@@ -28,6 +28,7 @@ struct pairing {
     size_t rejected;                        /* so many are not it, */
     size_t count;                           /* the others up to here, the best bond first */
     bool doubt;                             /* nothing is taken unasked */
+    bool crowded;                           /* there are more than HALVES_MOST */
     bool asked;                             /* the one that was chosen is proved */
 };
 
@@ -35,7 +36,7 @@ struct pairing {
 struct key *pairing_new_half(const struct pairing *pairing);
 
 /* Takes half, and frees it with the others, unless it cannot be the private key's: label is that of
- * its object, or NULL. */
+ * its object, or NULL. There is no use in adding more to a pairing that is crowded. */
 void pairing_add(struct pairing *pairing, struct key *half, const CK_ATTRIBUTE *label);
 
 /* The one that is the other half, still the pairing's. CKR_OK with *half NULL: there is none, or

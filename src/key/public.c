@@ -9,8 +9,10 @@
 #include <openssl/x509.h>
 
 #include "base/scope.h"
+#include "key/index.h"
 #include "key/pairing.h"
 #include "module/call.h"
+#include "token/admit.h"
 
 /* Of an object whose class is not known: what is asked of a private key comes after the first two.
  */
@@ -35,6 +37,12 @@ static const CK_ATTRIBUTE_TYPE public_attributes[] = {
     CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
     CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
 };
+
+/* Of a certificate, whose CKA_VALUE is absent where it is a long one; and of a private key, for its
+ * public half. */
+static const CK_ATTRIBUTE_TYPE certificate_attributes[] = { CKA_ID, CKA_LABEL, CKA_VALUE };
+static const CK_ATTRIBUTE_TYPE restriction_attributes[] = { CKA_KEY_TYPE, CKA_ID, CKA_LABEL,
+                                                            CKA_MODULUS, CKA_ALLOWED_MECHANISMS };
 
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
 {
@@ -152,21 +160,29 @@ static bool half_from_certificate_der(struct key *key, struct view der)
     return ok;
 }
 
-/* The template for the public object beside a private one: the same CKA_ID, or the same label where
- * there is no id. */
-static CK_ULONG twin_template(const struct attributes *attributes, CK_OBJECT_CLASS *class,
-                              CK_KEY_TYPE *type, CK_ATTRIBUTE *template)
+/* By what the two halves of a key belong together: the CKA_ID, or the label where there is none. */
+static const CK_ATTRIBUTE *bond_name(const struct attributes *attributes)
 {
     const CK_ATTRIBUTE *name = attribute(attributes, CKA_ID);
 
+    return name != NULL ? name : attribute(attributes, CKA_LABEL);
+}
+
+/* Objects of this class beside the one that attributes are of; type: NULL for any. */
+static CK_RV search_beside(struct session *session, const struct attributes *attributes,
+                           CK_OBJECT_CLASS class, CK_KEY_TYPE *type, struct handles *out)
+{
+    const CK_ATTRIBUTE *name = bond_name(attributes);
+    CK_ATTRIBUTE template[3] = { { CKA_CLASS, &class, sizeof(class) } };
+    CK_ULONG count = 1;
+
+    out->count = 0;
     if (name == NULL)
-        name = attribute(attributes, CKA_LABEL);
-    if (name == NULL)
-        return 0;
-    template[0] = (CK_ATTRIBUTE){ CKA_CLASS, class, sizeof(*class) };
-    template[1] = (CK_ATTRIBUTE){ CKA_KEY_TYPE, type, sizeof(*type) };
-    template[2] = *name;
-    return 3;
+        return CKR_OK;
+    template[count++] = *name;
+    if (type != NULL)
+        template[count++] = (CK_ATTRIBUTE){ CKA_KEY_TYPE, type, sizeof(*type) };
+    return session_find_all(session, template, count, END_WHEN_FEWER, out);
 }
 
 static CK_RV add_public_object(struct pairing *pairing, const struct attributes *shown,
@@ -190,8 +206,6 @@ static CK_RV add_twins(struct pairing *pairing, const struct twins *twins, const
 {
     CK_RV rv = CKR_OK;
 
-    if (twins == NULL)
-        return CKR_OK;
     pairing->rivals = twins->rivals;
     pairing->rival_count = twins->rival_count;
     pairing->doubt = twins->ask;
@@ -200,24 +214,29 @@ static CK_RV add_twins(struct pairing *pairing, const struct twins *twins, const
     return rv;
 }
 
-static CK_RV add_public_objects(struct pairing *pairing, const struct twins *twins,
+static CK_RV add_public_indexed(struct pairing *pairing, const struct indexed *object,
                                 const char **unusable)
 {
-    CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    const struct attributes *shown = object->attributes;
+    CK_ULONG type = attribute_ulong(pairing->attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+
+    return attribute_ulong(shown, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION) == type
+               ? add_public_object(pairing, shown, unusable)
+               : CKR_OK;
+}
+
+static CK_RV add_public_searched(struct pairing *pairing, const char **unusable)
+{
     CK_KEY_TYPE type =
         attribute_ulong(pairing->attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
-    CK_ATTRIBUTE template[TEMPLATE_MAX];
-    CK_ULONG count = twin_template(pairing->attributes, &class, &type, template);
-    struct handle handles[HALVES_MOST];
+    _cleanup_(handles_clear) struct handles found = { .list = NULL };
     _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
-    CK_ULONG found = 0;
     CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
 
-    (void)twins;
-    if (rv == CKR_OK && count != 0)
-        rv = session_find(pairing->session, template, count, handles, COUNT(handles), &found);
-    for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++) {
-        rv = attributes_read(pairing->session, handles[i], public_attributes,
+    if (rv == CKR_OK)
+        rv = search_beside(pairing->session, pairing->attributes, CKO_PUBLIC_KEY, &type, &found);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && !pairing->crowded; i++) {
+        rv = attributes_read(pairing->session, found.list[i], public_attributes,
                              COUNT(public_attributes) - 1, shown);
         if (rv == CKR_OK)
             rv = add_public_object(pairing, shown, unusable);
@@ -225,52 +244,112 @@ static CK_RV add_public_objects(struct pairing *pairing, const struct twins *twi
     return rv;
 }
 
-/* The label, and the whole of it: in one call unless it is a long one. */
-static CK_RV add_certificate(struct pairing *pairing, struct handle handle,
-                             struct attributes *shown)
+static CK_RV add_der(struct pairing *pairing, struct view der, const CK_ATTRIBUTE *label)
 {
-    static const CK_ATTRIBUTE_TYPE types[] = { CKA_LABEL, CKA_VALUE };
-    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
-    CK_RV rv = attributes_read(pairing->session, handle, types, COUNT(types), shown);
-    struct view value;
-    struct key *half;
+    struct key *half = pairing_new_half(pairing);
 
-    if (rv == CKR_OK && attribute(shown, CKA_VALUE) == NULL)
-        rv = attribute_value(pairing->session, handle, CKA_VALUE, &der);
-    if (rv != CKR_OK)
-        return rv;
-    value = der.data != NULL ? view_bytes(&der) : view_attribute(shown, CKA_VALUE);
-    half = pairing_new_half(pairing);
     if (half == NULL)
         return CKR_HOST_MEMORY;
-    if (half_from_certificate_der(half, value))
-        pairing_add(pairing, half, attribute(shown, CKA_LABEL));
+    if (half_from_certificate_der(half, der))
+        pairing_add(pairing, half, label);
     else
         key_free(half);
     return CKR_OK;
 }
 
-/* Those with the same CKA_ID. */
+/* What was read of it: the label, and the whole of it unless it is a long one. */
+static CK_RV add_certificate(struct pairing *pairing, struct handle handle,
+                             const struct attributes *shown)
+{
+    _cleanup_(bytes_clear) struct bytes der = { NULL, 0 };
+    CK_RV rv = CKR_OK;
+
+    if (attribute(shown, CKA_VALUE) == NULL)
+        rv = attribute_value(pairing->session, handle, CKA_VALUE, &der);
+    if (rv != CKR_OK)
+        return rv;
+    return add_der(pairing, der.data != NULL ? view_bytes(&der) : view_attribute(shown, CKA_VALUE),
+                   attribute(shown, CKA_LABEL));
+}
+
+static CK_RV add_certificate_indexed(struct pairing *pairing, const struct indexed *object,
+                                     const char **unusable)
+{
+    (void)unusable;
+    return add_certificate(pairing, object->handle, object->attributes);
+}
+
+static CK_RV add_certificates_searched(struct pairing *pairing, const char **unusable)
+{
+    _cleanup_(handles_clear) struct handles found = { .list = NULL };
+    _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
+    CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
+
+    (void)unusable;
+    if (rv == CKR_OK)
+        rv = search_beside(pairing->session, pairing->attributes, CKO_CERTIFICATE, NULL, &found);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && !pairing->crowded; i++) {
+        rv = attributes_read(pairing->session, found.list[i], certificate_attributes,
+                             COUNT(certificate_attributes), shown);
+        if (rv == CKR_OK)
+            rv = add_certificate(pairing, found.list[i], shown);
+    }
+    return rv;
+}
+
+/* Objects of one class that may have the public half. */
+struct source {
+    enum index_part part;
+    CK_RV (*indexed)(struct pairing *pairing, const struct indexed *object, const char **unusable);
+    CK_RV (*searched)(struct pairing *pairing, const char **unusable);
+};
+
+static CK_RV add_indexed(struct pairing *pairing, const struct index *index,
+                         const struct source *source, const char **unusable)
+{
+    const CK_ATTRIBUTE *name = bond_name(pairing->attributes);
+    const struct indexed *const *first;
+    CK_ULONG count = name != NULL ? index_find(index, source->part, name, &first) : 0;
+    CK_RV rv = CKR_OK;
+
+    for (CK_ULONG i = 0; rv == CKR_OK && i < count && !pairing->crowded; i++)
+        rv = source->indexed(pairing, first[i], unusable);
+    return rv;
+}
+
+/* From the index, where it has all there is; else by a search. */
+static CK_RV add_source(struct pairing *pairing, struct index *index, const struct source *source,
+                        const char **unusable)
+{
+    CK_RV rv;
+
+    if (index_knows(index, pairing->session, source->part)) {
+        rv = add_indexed(pairing, index, source, unusable);
+        if (rv != CKR_OK || pairing->count > pairing->rejected || !index->parts[source->part].gaps)
+            return rv;
+    }
+    index_want(index, source->part);
+    return source->searched(pairing, unusable);
+}
+
+static CK_RV add_public_objects(struct pairing *pairing, const struct twins *twins,
+                                const char **unusable)
+{
+    static const struct source source = { INDEX_PUBLIC, add_public_indexed, add_public_searched };
+
+    return add_source(pairing, twins->index, &source, unusable);
+}
+
+/* Those with the same CKA_ID: a label is not enough. */
 static CK_RV add_certificates(struct pairing *pairing, const struct twins *twins,
                               const char **unusable)
 {
-    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
-    const CK_ATTRIBUTE *id = attribute(pairing->attributes, CKA_ID);
-    CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
-    struct handle handles[HALVES_MOST];
-    _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
-    CK_ULONG found = 0;
-    CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
+    static const struct source source = { INDEX_CERTIFICATE, add_certificate_indexed,
+                                          add_certificates_searched };
 
-    (void)twins;
-    (void)unusable;
-    if (rv != CKR_OK || id == NULL)
-        return rv;
-    template[1] = *id;
-    rv = session_find(pairing->session, template, COUNT(template), handles, COUNT(handles), &found);
-    for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++)
-        rv = add_certificate(pairing, handles[i], shown);
-    return rv;
+    return attribute(pairing->attributes, CKA_ID) != NULL
+               ? add_source(pairing, twins->index, &source, unusable)
+               : CKR_OK;
 }
 
 /* Fills the public half of key from what belongs to it: the twins, whose names may be narrower than
@@ -342,7 +421,7 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     const struct curve *curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
 
     if (ck_type == CKK_RSA) {
-        *out = pss_only(view_attribute(attributes, CKA_ALLOWED_MECHANISMS)) ? KEY_RSA_PSS : KEY_RSA;
+        *out = public_restricts(attributes) ? KEY_RSA_PSS : KEY_RSA;
         return true;
     }
     if (ck_type != CKK_EC && ck_type != CKK_EC_EDWARDS && ck_type != CKK_EC_MONTGOMERY) {
@@ -357,8 +436,9 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     return true;
 }
 
-static CK_RV read_list(struct provider *provider, struct session *session, struct handle handle,
-                       const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
+static CK_RV read_list(const struct provider *provider, struct session *session,
+                       struct handle handle, const CK_ATTRIBUTE_TYPE *types, CK_ULONG count,
+                       struct attributes *out)
 {
     if (provider->config.no_allowed_mechanisms)
         count--;
@@ -378,13 +458,114 @@ bool public_shown(const struct attributes *attributes)
            attribute(attributes, CKA_EC_POINT) != NULL;
 }
 
+CK_RV public_read_beside(const struct provider *provider, struct session *session,
+                         struct handle handle, CK_OBJECT_CLASS class, struct attributes *out)
+{
+    switch (class) {
+    case CKO_PUBLIC_KEY:
+        return read_list(provider, session, handle, public_attributes, COUNT(public_attributes),
+                         out);
+    case CKO_PRIVATE_KEY:
+        return attributes_read(session, handle, restriction_attributes,
+                               COUNT(restriction_attributes), out);
+    default:
+        return attributes_read(session, handle, certificate_attributes,
+                               COUNT(certificate_attributes), out);
+    }
+}
+
+bool public_restricts(const struct attributes *attributes)
+{
+    return pss_only(view_attribute(attributes, CKA_ALLOWED_MECHANISMS));
+}
+
+/* Whether both are RSA keys of the same modulus. */
+static bool same_modulus(const struct attributes *a, const struct attributes *b)
+{
+    struct view n = view_strip(view_attribute(a, CKA_MODULUS));
+    struct view m = view_strip(view_attribute(b, CKA_MODULUS));
+
+    return n.len != 0 && n.len == m.len && memcmp(n.data, m.data, n.len) == 0;
+}
+
+/* Whether the object is the other half, and whether it restricts the key. */
+static bool is_restricted_by(const struct attributes *attributes, const struct attributes *other,
+                             bool *restricted)
+{
+    bool same = same_modulus(attributes, other);
+
+    *restricted = *restricted || (same && public_restricts(other));
+    return same;
+}
+
+static CK_RV restricted_by_search(struct session *session, const struct attributes *attributes,
+                                  CK_OBJECT_CLASS other, bool *restricted)
+{
+    CK_KEY_TYPE type = CKK_RSA;
+    _cleanup_(handles_clear) struct handles found = { .list = NULL };
+    _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
+    bool done = false;
+    CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
+
+    if (rv == CKR_OK)
+        rv = search_beside(session, attributes, other, &type, &found);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && i < HALVES_MOST && !done; i++) {
+        rv = attributes_read(session, found.list[i], restriction_attributes,
+                             COUNT(restriction_attributes), shown);
+        if (rv == CKR_OK)
+            done = is_restricted_by(attributes, shown, restricted);
+    }
+    return rv;
+}
+
+static CK_RV restricted_by_index(const struct index *index, enum index_part part,
+                                 const struct attributes *attributes, bool *restricted)
+{
+    const CK_ATTRIBUTE *name = bond_name(attributes);
+    const struct indexed *const *first;
+    CK_ULONG count = name != NULL ? index_find(index, part, name, &first) : 0;
+
+    for (CK_ULONG i = 0; i < count && i < HALVES_MOST && !*restricted; i++)
+        (void)is_restricted_by(attributes, first[i]->attributes, restricted);
+    return CKR_OK;
+}
+
+/* Whether the other half of an RSA key that says nothing of its mechanisms restricts it to PSS: the
+ * two are one key, and of one type. */
+static CK_RV restricted_elsewhere(const struct provider *provider, struct session *session,
+                                  CK_OBJECT_CLASS class, const struct attributes *attributes,
+                                  const struct twins *twins, bool *restricted)
+{
+    enum index_part part = class == CKO_PRIVATE_KEY ? INDEX_PUBLIC : INDEX_PRIVATE;
+    CK_OBJECT_CLASS other = class == CKO_PRIVATE_KEY ? CKO_PUBLIC_KEY : CKO_PRIVATE_KEY;
+    bool found = false;
+
+    *restricted = false;
+    if (provider->config.no_allowed_mechanisms || twins->unrestricted ||
+        attribute(attributes, CKA_ALLOWED_MECHANISMS) != NULL)
+        return CKR_OK;
+    for (CK_ULONG i = 0; i < twins->count; i++)
+        found |= is_restricted_by(attributes, twins->list[i], restricted);
+    if (found)
+        return CKR_OK;
+    if (index_knows(twins->index, session, part))
+        return restricted_by_index(twins->index, part, attributes, restricted);
+    if (part == INDEX_PRIVATE && !session_sees_private(session)) {
+        if (twins->in_doubt != NULL)
+            *twins->in_doubt = true;
+        return CKR_OK;
+    }
+    index_want(twins->index, part);
+    return restricted_by_search(session, attributes, other, restricted);
+}
+
 /* The key behind attributes, without its place on the token. */
 static CK_RV key_make(struct provider *provider, struct session *session, struct handle handle,
                       CK_OBJECT_CLASS class, const struct attributes *attributes,
                       const struct twins *twins, struct key **out, const char **unusable)
 {
     _cleanup_(key_scoped) struct key *key = NULL;
-    bool read = false;
+    bool read = false, restricted = false;
     enum key_type type;
     CK_KEY_TYPE ck_type;
     CK_RV rv;
@@ -397,25 +578,23 @@ static CK_RV key_make(struct provider *provider, struct session *session, struct
     if (key == NULL)
         return CKR_HOST_MEMORY;
     rv = half_find(key, session, handle, attributes, twins, class, unusable, &read);
+    if (rv == CKR_OK && read && type == KEY_RSA)
+        rv = restricted_elsewhere(provider, session, class, attributes, twins, &restricted);
+    if (restricted)
+        key->type = KEY_RSA_PSS;
     if (rv == CKR_OK && read)
         *out = MOVE(key);
     return rv;
 }
 
-static CK_RV key_read(struct provider *provider, struct session *session, struct handle handle,
-                      CK_OBJECT_CLASS class, struct attributes *attributes,
-                      const struct twins *twins, struct key **out, const char **unusable)
+static CK_RV key_attributes(const struct provider *provider, struct session *session,
+                            struct handle handle, CK_OBJECT_CLASS class, struct attributes *out)
 {
-    bool private = class == CKO_PRIVATE_KEY;
-    CK_RV rv = private ? read_list(provider, session, handle, any_attributes + PRIVATE_FROM,
-                                   COUNT(any_attributes) - PRIVATE_FROM, attributes)
-                       : read_list(provider, session, handle, public_attributes,
-                                   COUNT(public_attributes), attributes);
-
-    *out = NULL;
-    return rv == CKR_OK
-               ? key_make(provider, session, handle, class, attributes, twins, out, unusable)
-               : rv;
+    return class == CKO_PRIVATE_KEY
+               ? read_list(provider, session, handle, any_attributes + PRIVATE_FROM,
+                           COUNT(any_attributes) - PRIVATE_FROM, out)
+               : read_list(provider, session, handle, public_attributes, COUNT(public_attributes),
+                           out);
 }
 
 /* The object at handle, found again, has the public half that key shows. */
@@ -424,14 +603,18 @@ static CK_RV confirm(struct session *session, struct handle handle, CK_OBJECT_CL
 {
     _cleanup_(key_scoped) struct key *again = NULL;
     _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
-    const struct twins twins = { .ask = key->asked };
+    const struct twins twins = { .ask = key->asked, .unrestricted = true };
     const char *unusable;
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (attributes != NULL)
-        rv = key_read(key->provider, session, handle, class, attributes, &twins, &again, &unusable);
+        rv = key_attributes(key->provider, session, handle, class, attributes);
+    if (rv == CKR_OK)
+        rv = key_make(key->provider, session, handle, class, attributes, &twins, &again, &unusable);
     if (rv != CKR_OK)
         return rv;
+    if (again != NULL && key_type_is_rsa(again->type) && key_type_is_rsa(key->type))
+        again->type = key->type; /* which the other half may have said */
     return again != NULL && key_same_public(key, again) ? CKR_OK : RV_KEY_REPLACED;
 }
 
@@ -522,29 +705,45 @@ static CK_RV key_settle(struct key *made, struct session *session, struct handle
     return rv;
 }
 
-CK_RV public_read_key(struct provider *provider, struct session *session, struct handle handle,
-                      CK_OBJECT_CLASS class, struct key **out, const char **unusable)
+/* The key behind attributes, in its place. */
+static CK_RV key_of(struct provider *provider, struct session *session, struct handle handle,
+                    CK_OBJECT_CLASS class, const struct attributes *known,
+                    const struct twins *twins, struct key **out, const char **unusable)
 {
-    _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
-    struct key *key = NULL;
-    CK_RV rv = CKR_HOST_MEMORY;
+    struct key *key;
+    CK_RV rv = key_make(provider, session, handle, class, known, twins, &key, unusable);
+
+    return rv == CKR_OK ? key_settle(key, session, handle, class, known, out) : rv;
+}
+
+CK_RV public_read_key(struct provider *provider, struct session *session, struct handle handle,
+                      CK_OBJECT_CLASS class, const struct twins *twins, struct key **out,
+                      const char **unusable)
+{
+    _cleanup_(free_scoped) struct attributes *attributes = NULL;
+    const struct attributes *known =
+        class == CKO_PUBLIC_KEY ? index_read(twins->index, session, INDEX_PUBLIC, handle) : NULL;
+    CK_RV rv;
 
     *out = NULL;
-    if (attributes != NULL)
-        rv = key_read(provider, session, handle, class, attributes, NULL, &key, unusable);
-    return rv == CKR_OK ? key_settle(key, session, handle, class, attributes, out) : rv;
+    if (known != NULL)
+        return key_of(provider, session, handle, class, known, twins, out, unusable);
+    attributes = OPENSSL_malloc(sizeof(*attributes));
+    if (attributes == NULL)
+        return CKR_HOST_MEMORY;
+    rv = key_attributes(provider, session, handle, class, attributes);
+    if (rv == CKR_OK && class == CKO_PRIVATE_KEY)
+        rv = index_add(twins->index, session, INDEX_PRIVATE, handle, attributes);
+    return rv == CKR_OK ? key_of(provider, session, handle, class, attributes, twins, out, unusable)
+                        : rv;
 }
 
 CK_RV public_make_private(struct provider *provider, struct session *session, struct handle handle,
                           const struct attributes *attributes, const struct twins *twins,
                           struct key **out, const char **unusable)
 {
-    struct key *key;
-    CK_RV rv =
-        key_make(provider, session, handle, CKO_PRIVATE_KEY, attributes, twins, &key, unusable);
-
     *out = NULL;
-    return rv == CKR_OK ? key_settle(key, session, handle, CKO_PRIVATE_KEY, attributes, out) : rv;
+    return key_of(provider, session, handle, CKO_PRIVATE_KEY, attributes, twins, out, unusable);
 }
 
 void key_make_public(struct key *key)

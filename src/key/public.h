@@ -5,34 +5,45 @@
 #include "key/key.h"
 #include "token/place.h"
 
+/* What is known of a key's surroundings: the attributes of public objects with a private key's
+ * CKA_ID, and of other private keys with it; and the index of a listing. */
+struct twins {
+    const struct attributes *list[PLACE_OBJECTS_MOST], *rivals[PLACE_OBJECTS_MOST];
+    CK_ULONG count, rival_count;
+    bool ask;            /* names are not to be trusted: the key was asked before */
+    bool unrestricted;   /* no other half restricts an RSA key to PSS */
+    struct index *index; /* or NULL */
+    bool *in_doubt;      /* or NULL: set where the other half would tell whether an RSA key is for
+                            PSS alone, and is not seen without a login */
+};
+
 /* Makes a key of the object at handle, which is of class CKO_PRIVATE_KEY or CKO_PUBLIC_KEY. The
  * public half of a private key comes from CKA_PUBLIC_KEY_INFO, its other attributes, the public
  * object with the same CKA_ID, or the certificate with the same CKA_ID, in this order; where
  * several have it, the one with the same label, or the one that the private key itself shows to be
- * its half.
+ * its half. An RSA key whose CKA_ALLOWED_MECHANISMS is absent has the type of its other half.
  *
- * CKR_OK with *out NULL: it is no key for OpenSSL, and *unusable says why. The caller frees *out.
- */
+ * What the index of twins has is not read again. CKR_OK with *out NULL: it is no key for OpenSSL,
+ * and *unusable says why. The caller frees *out. */
 CK_RV public_read_key(struct provider *provider, struct session *session, struct handle handle,
-                      CK_OBJECT_CLASS class, struct key **out, const char **unusable);
-
-/* What is known of a private key's surroundings: the attributes of public objects with its CKA_ID,
- * and of other private keys with it. */
-struct twins {
-    const struct attributes *list[PLACE_OBJECTS_MOST], *rivals[PLACE_OBJECTS_MOST];
-    CK_ULONG count, rival_count;
-    bool ask; /* names are not to be trusted: the key was asked before */
-};
+                      CK_OBJECT_CLASS class, const struct twins *twins, struct key **out,
+                      const char **unusable);
 
 /* The same in two steps, for a private key. First what public_make_private wants to know of an
- * object, and its class, in one call; whether that has the public half in it; and then the key,
- * with the public half from one of twins, where there are some. */
+ * object, and its class, in one call; whether that has the public half in it, and whether another
+ * half may restrict it to PSS; and then the key, with the public half from one of twins, where
+ * there are some. */
 CK_RV public_read_any(struct provider *provider, struct session *session, struct handle handle,
                       struct attributes *out);
 bool public_shown(const struct attributes *attributes);
+bool public_restricts(const struct attributes *attributes);
 CK_RV public_make_private(struct provider *provider, struct session *session, struct handle handle,
                           const struct attributes *attributes, const struct twins *twins,
                           struct key **out, const char **unusable);
+
+/* What keys are to know of an object beside them, of this class, in one call. */
+CK_RV public_read_beside(const struct provider *provider, struct session *session,
+                         struct handle handle, CK_OBJECT_CLASS class, struct attributes *out);
 
 /* Lets go of the private half. Only for a key that nobody else holds. */
 void key_make_public(struct key *key);

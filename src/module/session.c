@@ -1,5 +1,7 @@
 #include "module/session.h"
 
+#include <openssl/crypto.h>
+
 #include "module/door.h"
 
 unsigned long epoch_next(void)
@@ -113,38 +115,111 @@ static CK_RV stamp(const struct session *session, struct handle *handles,
 
 static const struct handle none;
 
-#define FIND_BATCH_MOST 64
+/* Objects that one call is asked for. */
+#define FIND_BATCH 256
 
 static CK_RV find_some(struct session *session, struct handle *handles, CK_ULONG max,
                        CK_ULONG *found)
 {
-    CK_OBJECT_HANDLE list[FIND_BATCH_MOST] = { CK_INVALID_HANDLE };
-    CK_ULONG room = max < FIND_BATCH_MOST ? max : FIND_BATCH_MOST, count = 0;
+    CK_OBJECT_HANDLE list[FIND_BATCH] = { CK_INVALID_HANDLE };
+    CK_ULONG room = max < FIND_BATCH ? max : FIND_BATCH, count = 0;
     CK_RV rv = SESSION_CALL(session, C_FindObjects, list, room, &count);
 
     rv = count_check(count, room, rv);
     if (rv == CKR_OK)
         rv = stamp(session, handles, list, count, none);
-    if (rv == CKR_OK)
-        *found = count;
+    *found = rv == CKR_OK ? count : 0;
     return rv;
+}
+
+/* Ends the search that gave rv. */
+static CK_RV find_final(struct session *session, CK_RV rv)
+{
+    const char *name = call_name();
+    CK_RV final = SESSION_CALL(session, C_FindObjectsFinal);
+
+    if (rv != CKR_OK)
+        call_named(name); /* an error message is about what failed first */
+    return rv != CKR_OK ? rv : final;
 }
 
 CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
                    struct handle *handles, CK_ULONG max, CK_ULONG *found)
 {
-    CK_RV rv = SESSION_CALL(session, C_FindObjectsInit, template, count), final;
-    const char *name;
+    CK_RV rv = SESSION_CALL(session, C_FindObjectsInit, template, count);
 
     *found = 0;
     if (rv != CKR_OK)
         return rv;
-    rv = find_some(session, handles, max, found);
-    name = call_name();
-    final = SESSION_CALL(session, C_FindObjectsFinal);
+    return find_final(session, find_some(session, handles, max, found));
+}
+
+void handles_clear(struct handles *handles)
+{
+    OPENSSL_free(handles->list);
+    *handles = (struct handles){ .list = NULL };
+}
+
+static CK_RV handles_grow(struct handles *handles)
+{
+    CK_ULONG room = handles->room < FIND_BATCH ? FIND_BATCH : 2 * handles->room;
+    struct handle *list;
+
+    if (handles->room - handles->count >= FIND_BATCH)
+        return CKR_OK;
+    list = OPENSSL_realloc(handles->list, room * sizeof(*list));
+    if (list == NULL)
+        return CKR_HOST_MEMORY;
+    handles->list = list;
+    handles->room = room;
+    return CKR_OK;
+}
+
+/* Counts are believed nowhere, and so it may be that a search never ends. */
+static CK_RV progress_check(const struct handles *handles, CK_ULONG found)
+{
+    const struct handle *fresh = &handles->list[handles->count];
+    bool circle = found != 0 && handles->count != 0 && fresh->ck == handles->list[0].ck;
+
+    if (!circle && handles->count + found <= OBJECTS_MOST)
+        return CKR_OK;
+    if (circle)
+        call_detail_set("C_FindObjects gave the object %lu twice in one search",
+                        (unsigned long)fresh->ck);
+    else
+        call_detail_set("C_FindObjects gave more than %lu objects", OBJECTS_MOST);
+    return RV_LENGTH;
+}
+
+static CK_RV find_more(struct session *session, enum search_end end, struct handles *out,
+                       bool *done)
+{
+    CK_ULONG found = 0;
+    CK_RV rv = handles_grow(out);
+
+    if (rv == CKR_OK)
+        rv = find_some(session, &out->list[out->count], FIND_BATCH, &found);
+    if (rv == CKR_OK)
+        rv = progress_check(out, found);
+    if (rv == CKR_OK)
+        out->count += found;
+    *done = found == 0 || (end == END_WHEN_FEWER && found < FIND_BATCH);
+    return rv;
+}
+
+CK_RV session_find_all(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
+                       enum search_end end, struct handles *out)
+{
+    bool done = false;
+    CK_RV rv;
+
+    out->count = 0;
+    rv = SESSION_CALL(session, C_FindObjectsInit, template, count);
     if (rv != CKR_OK)
-        call_named(name); /* an error message is about what failed first */
-    return rv != CKR_OK ? rv : final;
+        return rv;
+    while (rv == CKR_OK && !done)
+        rv = find_more(session, end, out, &done);
+    return find_final(session, rv);
 }
 
 /* What the module made of asked, in list. Its type and buffer are ours, whatever it did to them. */

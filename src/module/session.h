@@ -102,10 +102,27 @@ CK_RV session_close_stale(struct session *session);
 CK_RV session_info(struct session *session, CK_SESSION_INFO *info);
 CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin, size_t len);
 
-/* A whole search: the objects that match template, at most max of them. No search is left active.
- */
+/* A search: the objects that match template, at most max of them. No search is left active. */
 CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
                    struct handle *handles, CK_ULONG max, CK_ULONG *found);
+
+struct handles {
+    struct handle *list;
+    CK_ULONG count, room;
+};
+
+/* For _cleanup_(handles_clear). */
+void handles_clear(struct handles *handles);
+
+/* When a search is over: PKCS#11 v3.1 §5.7.8 has the module say so by giving no objects, which is
+ * a call more; nearly all give as many as they are asked for while they have them. */
+enum search_end { END_WHEN_FEWER, END_WHEN_NONE };
+
+/* The same for all objects that match. RV_LENGTH for a search that goes round in circles, or gives
+ * more than OBJECTS_MOST. The caller clears *out in any case. */
+#define OBJECTS_MOST (1UL << 20)
+CK_RV session_find_all(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
+                       enum search_end end, struct handles *out);
 
 /* Attributes that one call reads at most. */
 #define ATTRIBUTES_MOST 16

@@ -63,3 +63,8 @@ CK_RV session_take(struct slot *slot, enum purpose purpose, bool login, struct p
         *out = MOVE(session);
     return rv;
 }
+
+bool session_sees_private(const struct session *session)
+{
+    return session->standing >= standing_wanted(session->slot, true);
+}

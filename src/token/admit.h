@@ -22,4 +22,7 @@ enum purpose {
 CK_RV session_take(struct slot *slot, enum purpose purpose, bool login, struct pin_source *pins,
                    struct session **out);
 
+/* Whether private objects are seen on session. */
+bool session_sees_private(const struct session *session);
+
 #endif

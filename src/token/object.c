@@ -118,6 +118,31 @@ CK_RV attributes_read(struct session *session, struct handle handle, const CK_AT
     return rv == CKR_OK || partial(rv) ? attributes_check(out) : rv;
 }
 
+struct attributes *attributes_pack(const struct attributes *from, size_t *size)
+{
+    struct attributes *to;
+
+    *size = offsetof(struct attributes, store);
+    for (CK_ULONG i = 0; i < from->count; i++)
+        if (attribute(from, from->list[i].type) != NULL)
+            *size += (from->list[i].ulValueLen + 7) / 8 * 8;
+    to = OPENSSL_malloc(*size);
+    if (to == NULL)
+        return NULL;
+    to->count = 0;
+    to->used = 0;
+    for (CK_ULONG i = 0; i < from->count; i++) {
+        const CK_ATTRIBUTE *one = attribute(from, from->list[i].type);
+
+        if (one == NULL)
+            continue;
+        to->list[to->count++] = (CK_ATTRIBUTE){ one->type, to->store + to->used, one->ulValueLen };
+        memcpy(to->store + to->used, one->pValue, one->ulValueLen);
+        to->used += (one->ulValueLen + 7) / 8 * 8;
+    }
+    return to;
+}
+
 #define VALUE_GUESS 4096UL
 #define VALUE_MOST  (1UL << 20)
 
@@ -201,21 +226,20 @@ static CK_RV object_find_again(struct object *object, struct session *session,
                                struct handle *handle)
 {
     CK_ATTRIBUTE template[TEMPLATE_MAX];
-    struct handle handles[FIND_BATCH];
-    CK_ULONG found = 0;
+    _cleanup_(handles_clear) struct handles found = { .list = NULL };
     CK_ULONG count = object_template(object, template);
-    CK_RV rv = session_find(session, template, count, handles, FIND_BATCH, &found);
+    CK_RV rv = session_find_all(session, template, count, END_WHEN_FEWER, &found);
 
-    if (rv == CKR_OK && found == 0 && object->private)
+    if (rv == CKR_OK && found.count == 0 && object->private)
         rv = login_confirm(session);
-    if (rv == CKR_OK && found == 0)
+    if (rv == CKR_OK && found.count == 0)
         rv = RV_KEY_GONE;
-    for (CK_ULONG i = 0; rv == CKR_OK && i < found; i++) {
-        *handle = handles[i];
-        rv = object->confirm(session, handles[i], object->confirm_arg);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < found.count; i++) {
+        *handle = found.list[i];
+        rv = object->confirm(session, found.list[i], object->confirm_arg);
         if (rv == CKR_OK)
             return CKR_OK;
-        if (rv == RV_KEY_REPLACED && i + 1 < found)
+        if (rv == RV_KEY_REPLACED && i + 1 < found.count)
             rv = CKR_OK;
     }
     return rv;

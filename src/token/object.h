@@ -9,7 +9,6 @@
 #include "token/slot.h"
 
 #define TEMPLATE_MAX 8
-#define FIND_BATCH   64
 
 /* What C_GetAttributeValue said of one object. Too large for the stack of an ASYNC_JOB, which has
  * 32 KiB: allocate it. */
@@ -29,6 +28,10 @@ CK_RV attributes_read(struct session *session, struct handle handle, const CK_AT
  * holds. CKR_OK with *out none where it is absent. */
 CK_RV attribute_value(struct session *session, struct handle handle, CK_ATTRIBUTE_TYPE type,
                       struct bytes *out);
+
+/* A copy that is no larger than its values, for who keeps many: to be read only, and freed with
+ * OPENSSL_free. *size: its bytes. NULL when memory is short. */
+struct attributes *attributes_pack(const struct attributes *from, size_t *size);
 
 /* The value, or NULL where it is absent or empty. */
 const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type);

@@ -8,10 +8,22 @@
 #include "module/lock.h"
 
 struct place {
-    struct place *next; /* the one remembered before */
+    struct place *next;            /* of the same bucket */
+    struct place *older, *younger; /* by their last use */
     struct bytes name;
+    size_t hash;
     unsigned changes; /* of the slot */
     struct places places;
+};
+
+/* What the names with some 200 bytes each need in PLACES_BYTES_MOST, at four to a bucket. */
+#define BUCKETS 4096
+
+/* Under the lock (module/lock.h). */
+struct place_table {
+    struct place *buckets[BUCKETS];
+    struct place *oldest, *youngest;
+    size_t used; /* bytes */
 };
 
 static void place_free(struct place *place)
@@ -49,38 +61,96 @@ static bool name_of(const CK_ATTRIBUTE *name, CK_ULONG count, struct bytes *out)
     return true;
 }
 
-/* Under the lock: takes the place of that name off the list. */
+/* FNV-1a */
+static size_t hash_of(const struct bytes *name)
+{
+    uint64_t hash = 0xcbf29ce484222325U;
+
+    for (size_t i = 0; i < name->len; i++)
+        hash = (hash ^ name->data[i]) * 0x100000001b3U;
+    return (size_t)(hash ^ hash >> 32);
+}
+
+static size_t size_of(const struct place *place)
+{
+    return sizeof(*place) + place->name.len + 2 * sizeof(size_t); /* as malloc has it */
+}
+
+static struct place **bucket_of(struct place_table *table, size_t hash)
+{
+    return &table->buckets[hash % BUCKETS];
+}
+
+/* Where in its bucket the place of that name is, or would be. */
+static struct place **find(struct place_table *table, const struct bytes *name, size_t hash)
+{
+    struct place **position = bucket_of(table, hash);
+
+    while (*position != NULL &&
+           ((*position)->hash != hash || !bytes_equal(&(*position)->name, name)))
+        position = &(*position)->next;
+    return position;
+}
+
+static void take_out(struct place_table *table, struct place *place)
+{
+    struct place **position = bucket_of(table, place->hash);
+
+    while (*position != place)
+        position = &(*position)->next;
+    *position = place->next;
+    *(place->older != NULL ? &place->older->younger : &table->oldest) = place->younger;
+    *(place->younger != NULL ? &place->younger->older : &table->youngest) = place->older;
+    table->used -= size_of(place);
+}
+
+static void put_in(struct place_table *table, struct place *place)
+{
+    struct place **bucket = bucket_of(table, place->hash);
+
+    place->next = *bucket;
+    *bucket = place;
+    place->younger = NULL;
+    place->older = table->youngest;
+    *(place->older != NULL ? &place->older->younger : &table->oldest) = place;
+    table->youngest = place;
+    table->used += size_of(place);
+}
+
+/* Under the lock: takes the place of that name out, if there is one. */
 static struct place *unlink_name(struct slot *slot, const struct bytes *name)
 {
-    struct place **position = &slot->places;
-    struct place *place;
+    struct place *place = slot->places != NULL ? *find(slot->places, name, hash_of(name)) : NULL;
 
-    while (*position != NULL && !bytes_equal(&(*position)->name, name))
-        position = &(*position)->next;
-    place = *position;
     if (place != NULL)
-        *position = place->next;
+        take_out(slot->places, place);
     return place;
 }
 
-/* Under the lock: takes what has not been used for longest off a list that is too long. */
-static struct place *unlink_superfluous(struct slot *slot)
+/* Under the lock: what has not been used for longest, where there is more than fits; linked by
+ * next. */
+static struct place *unlink_superfluous(struct place_table *table)
 {
-    struct place **position = &slot->places;
-    struct place *place;
+    struct place *list = NULL;
 
-    for (unsigned n = 0; n < PLACES_MOST && *position != NULL; n++)
-        position = &(*position)->next;
-    place = *position;
-    *position = NULL;
-    return place;
+    while (table->used > PLACES_BYTES_MOST - sizeof(*table) && table->oldest != NULL) {
+        struct place *place = table->oldest;
+
+        take_out(table, place);
+        place->next = list;
+        list = place;
+    }
+    return list;
 }
 
-/* Under the lock */
-static void push(struct slot *slot, struct place *place)
+static void free_list(struct place *list)
 {
-    place->next = slot->places;
-    slot->places = place;
+    while (list != NULL) {
+        struct place *next = list->next;
+
+        place_free(list);
+        list = next;
+    }
 }
 
 bool place_recall(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count, struct places *out)
@@ -97,9 +167,27 @@ bool place_recall(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count, s
     if (known)
         *out = place->places;
     if (place != NULL)
-        push(slot, place);
+        put_in(slot->places, place);
     lock_release();
     return known;
+}
+
+/* False when memory is short. */
+static bool table_ready(struct slot *slot)
+{
+    _cleanup_(free_scoped) struct place_table *fresh = NULL;
+    bool ready;
+
+    lock_take();
+    ready = slot->places != NULL;
+    lock_release();
+    if (ready || (fresh = OPENSSL_zalloc(sizeof(*fresh))) == NULL)
+        return ready;
+    lock_take();
+    if (slot->places == NULL)
+        slot->places = MOVE(fresh);
+    lock_release();
+    return true;
 }
 
 void place_remember(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count,
@@ -108,17 +196,26 @@ void place_remember(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count,
     _cleanup_(place_scoped) struct place *fresh = OPENSSL_zalloc(sizeof(*fresh));
     struct place *old, *superfluous;
 
-    if (fresh == NULL || !name_of(name, count, &fresh->name))
+    if (fresh == NULL || !name_of(name, count, &fresh->name) || !table_ready(slot))
         return;
+    fresh->hash = hash_of(&fresh->name);
     fresh->places = *places;
     lock_take();
     old = unlink_name(slot, &fresh->name);
     fresh->changes = atomic_load(&slot->changes);
-    push(slot, MOVE(fresh));
-    superfluous = unlink_superfluous(slot);
+    put_in(slot->places, MOVE(fresh));
+    superfluous = unlink_superfluous(slot->places);
     lock_release();
     place_free(old);
-    place_free(superfluous);
+    free_list(superfluous);
+}
+
+bool places_unrestricted(const struct places *places)
+{
+    for (CK_ULONG i = 0; i < places->count; i++)
+        if (places->restricts[i])
+            return false;
+    return true;
 }
 
 void place_forget(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count)

@@ -7,13 +7,15 @@
 
 #include "token/object.h"
 
-/* Objects of one name, and names of one slot, that are remembered. */
+/* Objects of one name, and bytes for all names of one slot, that are remembered: those that were
+ * used last. */
 #define PLACE_OBJECTS_MOST 4
-#define PLACES_MOST        64
+#define PLACES_BYTES_MOST  ((size_t)4 << 20)
 
 struct places {
     struct handle handles[PLACE_OBJECTS_MOST];
     CK_OBJECT_CLASS classes[PLACE_OBJECTS_MOST];
+    bool restricts[PLACE_OBJECTS_MOST]; /* it says that its other half is for PSS alone, too */
     CK_ULONG count;
 };
 
@@ -22,6 +24,8 @@ struct places {
 bool place_recall(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count, struct places *out);
 void place_remember(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count,
                     const struct places *places);
+/* Whether none of the objects says anything of what the others are for. */
+bool places_unrestricted(const struct places *places);
 void place_forget(struct slot *slot, const CK_ATTRIBUTE *name, CK_ULONG count);
 
 #endif

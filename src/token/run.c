@@ -176,7 +176,8 @@ static CK_RV run(const struct work *work)
     CK_RV rv;
 
     while ((rv = try_once(work, &attempt)) != CKR_OK) {
-        if (!try_again(work, &attempt, rv, retry.tries) && !look_anew(slot, rv, &anew))
+        if (work->run.once ||
+            (!try_again(work, &attempt, rv, retry.tries) && !look_anew(slot, rv, &anew)))
             return rv;
         repair(work, rv, &attempt);
         if (retry.tries > 1)

@@ -20,6 +20,7 @@ struct run {
     bool login;
     bool elsewhere; /* that the token is in no slot (RV_TOKEN_GONE) is an answer, not to wait for:
                        what is wanted may be on another */
+    bool once;      /* what fails is not tried again: a question that nobody needs an answer to */
     struct pin_source *pins;
     session_task *task;
     void *arg;

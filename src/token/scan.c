@@ -297,6 +297,32 @@ bool scan_widen(struct scan *scan)
     return list(scan) == CKR_OK;
 }
 
+static bool is_other(const struct scan *scan, struct slot *slot, const struct seen_token *seen)
+{
+    return seen->state == TOKEN_PRESENT && seen->id != slot_id(slot) &&
+           uri_matches_token(scan->uri, seen->id, &seen->info);
+}
+
+struct slot *scan_other(struct scan *scan, struct slot *slot, struct token_list **list,
+                        CK_ULONG *at)
+{
+    bool asked, fits = false;
+
+    if (uri_names_one_token(scan->uri) ||
+        (*list == NULL && tokens_there(slot, true, list, &asked) != CKR_OK))
+        return NULL;
+    while (*at < (*list)->count) {
+        const struct seen_token *seen = &(*list)->seen[(*at)++];
+        struct slot *other = NULL;
+
+        if (is_other(scan, slot, seen) &&
+            slot_at(scan->module, seen->id, scan->limits, &other) == CKR_OK && other != NULL &&
+            other != slot && scan_consider(scan, other, &fits) == CKR_OK && fits)
+            return other;
+    }
+    return NULL;
+}
+
 void scan_end(struct scan *scan)
 {
     OPENSSL_free(scan->ids);

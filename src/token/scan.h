@@ -4,6 +4,7 @@
 #define BRIDGE_SCAN_H
 
 #include "token/slot.h"
+#include "token/tokens.h"
 #include "uri/uri.h"
 
 #define SCAN_SEEN_MAX 400
@@ -52,6 +53,12 @@ bool scan_widen(struct scan *scan);
  * loses by that (module_restart), and goes on with all slots. Once in a scan; true when it was
  * done, by this thread or another. */
 bool scan_renew(struct scan *scan);
+
+/* The other tokens that fit, beside the one in slot, which was given out; NULL after the last, and
+ * where the URI names one alone. Slots that nobody has asked are asked. *list and *at are the
+ * caller's, who begins with NULL and 0, and frees *list with OPENSSL_free. */
+struct slot *scan_other(struct scan *scan, struct slot *slot, struct token_list **list,
+                        CK_ULONG *at);
 
 void scan_end(struct scan *scan);
 

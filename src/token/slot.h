@@ -12,7 +12,7 @@
 #include "token/pool.h"
 #include "token/token.h"
 
-struct place;
+struct place_table;
 
 /* What the token said of a mechanism; asked once. */
 struct mechanism_seen {
@@ -40,8 +40,8 @@ struct slot {
     CK_SLOT_INFO info; /* C_GetSlotInfo, once has_info is set */
     bool has_info;
     struct mechanism_seen *mechanisms;
-    struct place *places; /* token/place.h */
-    struct crew crew;     /* threads for jobs that are paused */
+    struct place_table *places; /* token/place.h; NULL: nothing yet */
+    struct crew crew;           /* threads for jobs that are paused */
 };
 
 /* What a module tells of its ends: all its slots'. */

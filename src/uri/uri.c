@@ -501,12 +501,25 @@ static void copy_text(CK_UTF8CHAR *to, const CK_UTF8CHAR *from, size_t len)
     memcpy(to, from, used);
 }
 
+/* Frees uri. */
+static char *format_object(P11KitUri *uri, const void *id, size_t id_len, const void *label,
+                           size_t label_len)
+{
+    char *text = NULL;
+
+    attribute_set(uri, CKA_ID, id, id_len);
+    attribute_set(uri, CKA_LABEL, label, label_len);
+    if (p11_kit_uri_format(uri, P11_KIT_URI_FOR_OBJECT_ON_TOKEN, &text) != P11_KIT_URI_OK)
+        text = NULL;
+    p11_kit_uri_free(uri);
+    return text;
+}
+
 char *uri_format(const CK_TOKEN_INFO *token, CK_OBJECT_CLASS class, const void *id, size_t id_len,
                  const void *label, size_t label_len)
 {
     P11KitUri *uri = p11_kit_uri_new();
     CK_TOKEN_INFO *info;
-    char *text = NULL;
 
     if (uri == NULL)
         return NULL;
@@ -515,13 +528,19 @@ char *uri_format(const CK_TOKEN_INFO *token, CK_OBJECT_CLASS class, const void *
     copy_text(info->manufacturerID, token->manufacturerID, sizeof(info->manufacturerID));
     copy_text(info->model, token->model, sizeof(info->model));
     copy_text(info->serialNumber, token->serialNumber, sizeof(info->serialNumber));
-    attribute_set(uri, CKA_ID, id, id_len);
-    attribute_set(uri, CKA_LABEL, label, label_len);
     attribute_set(uri, CKA_CLASS, &class, sizeof(class));
-    if (p11_kit_uri_format(uri, P11_KIT_URI_FOR_OBJECT_ON_TOKEN, &text) != P11_KIT_URI_OK)
-        text = NULL;
-    p11_kit_uri_free(uri);
-    return text;
+    return format_object(uri, id, id_len, label, label_len);
+}
+
+char *uri_format_short(const CK_TOKEN_INFO *token, const void *id, size_t id_len, const void *label,
+                       size_t label_len)
+{
+    P11KitUri *uri = p11_kit_uri_new();
+
+    if (uri == NULL)
+        return NULL;
+    copy_text(p11_kit_uri_get_token_info(uri)->label, token->label, sizeof(token->label));
+    return format_object(uri, id, id_len, label, label_len);
 }
 
 /* The length of the URI that text begins with: up to a blank, and without what ends a clause. */

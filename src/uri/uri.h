@@ -70,4 +70,8 @@ char *uri_format(const CK_TOKEN_INFO *token, CK_OBJECT_CLASS class, const void *
  * and object or, without one, id. */
 void uri_shorten(const char *text, char *out, size_t size);
 
+/* The same cut to the token's label, id and object, for people. */
+char *uri_format_short(const CK_TOKEN_INFO *token, const void *id, size_t id_len, const void *label,
+                       size_t label_len);
+
 #endif

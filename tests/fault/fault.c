@@ -22,6 +22,9 @@
  *                     C_GetAttributeValue reads, or of one with
  *     of=CKA_NAME
  *     count=N         the same for the number of slots or objects
+ *     pieces=N        C_FindObjects gives N objects at most
+ *     endless=KIND    C_FindObjects gives as many objects as it is asked for, for ever: "new" ones,
+ *                     or the "same"
  *     text=KIND       the texts of C_GetTokenInfo: "full" (to the last byte, without padding),
  * "nul" (with NUL for padding), "nul-inside", "control" or "not-utf8" (with such characters behind
  * them) flags=HEX       what C_GetMechanismInfo says, beside key sizes that make no sense (these
@@ -122,6 +125,8 @@ static const struct text {
 /* What a module says that is not so. */
 struct lie {
     struct number len, count;
+    unsigned long pieces; /* 0: as they come */
+    enum { ENDS, ENDLESS_NEW, ENDLESS_SAME } endless;
     bool one; /* len is of this attribute only */
     ck_attribute_type_t of;
     const struct text *text;
@@ -253,6 +258,18 @@ static bool add_flags(const char *value, struct lie *lie)
     return lie->has_flags;
 }
 
+static bool add_pieces(const char *value, struct lie *lie)
+{
+    lie->pieces = strtoul(value, NULL, 10);
+    return lie->pieces != 0;
+}
+
+static bool add_endless(const char *value, struct lie *lie)
+{
+    lie->endless = strcmp(value, "new") == 0 ? ENDLESS_NEW : ENDLESS_SAME;
+    return lie->endless == ENDLESS_NEW || strcmp(value, "same") == 0;
+}
+
 static bool add_lie(const char *effect, struct lie *lie)
 {
     static const struct {
@@ -261,6 +278,8 @@ static bool add_lie(const char *effect, struct lie *lie)
     } lies[] = { { "len=", add_len },
                  { "of=", add_of },
                  { "count=", add_count },
+                 { "pieces=", add_pieces },
+                 { "endless=", add_endless },
                  { "text=", add_text },
                  { "flags=", add_flags } };
 
@@ -614,6 +633,16 @@ PLACED(C_OpenSession,
 PLACED(C_CloseAllSessions, (ck_slot_id_t slot), (slot))
 #undef PLACED
 
+/* For the functions that lie: what the rule of this thread's last call is. */
+static _Thread_local struct lie lie;
+
+static ck_rv_t placed_C_FindObjects(ck_session_handle_t session, ck_object_handle_t *objects,
+                                    unsigned long most, unsigned long *count)
+{
+    return real->C_FindObjects(session, objects,
+                               lie.pieces != 0 && lie.pieces < most ? lie.pieces : most, count);
+}
+
 static ck_rv_t placed_C_GetSlotList(unsigned char token_present, ck_slot_id_t *slots,
                                     unsigned long *count)
 {
@@ -657,6 +686,7 @@ static void place_tokens(void)
 {
     placed = *real;
     placed.C_GetSlotList = placed_C_GetSlotList;
+    placed.C_FindObjects = placed_C_FindObjects;
     placed.C_GetSlotInfo = placed_C_GetSlotInfo;
     placed.C_GetTokenInfo = placed_C_GetTokenInfo;
     placed.C_GetMechanismList = placed_C_GetMechanismList;
@@ -700,9 +730,6 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
     (void)pthread_mutex_unlock(&lock);
     return verdict->answers ? verdict->rv : rv;
 }
-
-/* For the functions below: what the rule of this thread's last call is. */
-static _Thread_local struct lie lie;
 
 #define FIRST(first, ...) (unsigned long)(first)
 #define F(name, parameters, arguments)                                                             \
@@ -756,9 +783,14 @@ static void say(const struct number *number, unsigned long *what)
 static ck_rv_t find_objects(ck_session_handle_t session, ck_object_handle_t *objects,
                             unsigned long most, unsigned long *count)
 {
+    static atomic_ulong last = 0x10000;
     ck_rv_t rv = fault_C_FindObjects(session, objects, most, count);
 
     say(&lie.count, count);
+    if (lie.endless != ENDS)
+        for (*count = 0; *count < most; (*count)++)
+            objects[*count] =
+                lie.endless == ENDLESS_NEW ? atomic_fetch_add(&last, 1) : *count + 1;
     return rv;
 }
 

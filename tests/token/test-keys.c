@@ -379,7 +379,7 @@ static void test_keys_store_expect(void **state)
         { "pkcs11:library-manufacturer=SoftHSM;library-version=9.9;object=p256", 0, 0, 0 },
         { "pkcs11:model=another", 0, 0, 0 },
     };
-    OSSL_LIB_CTX *libctx = libctx_new("");
+    OSSL_LIB_CTX *libctx = libctx_new("pkcs11-ambiguous = first\n");
 
     (void)state;
     for (int pass = 0; pass < 2; pass++) /* the tokens are known the second time */

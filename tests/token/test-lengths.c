@@ -283,9 +283,9 @@ static const struct row {
     }
     FOUND(open_p256, 65),
     FOUND(open_p256, 1000),
-    FOUND(open_all, 70),
+    FOUND(open_all, 300),
     FOUND(open_public, 1000),
-    FOUND(open_certificate, 70),
+    FOUND(open_certificate, 300),
     FOUND(open_certificate, 1000),
     { &open_p256, "C_FindObjects 1 * - count=none", "C_FindObjects", "" },
     { &open_certificate, "C_FindObjects 1 * - count=none", "C_FindObjects", "" },

@@ -470,7 +470,7 @@ static void test_pairs_without_id(void **state)
 /* All keys of the token, found by their class. */
 static void test_pairs_in_a_list(void **state)
 {
-    struct two two = two_begin("");
+    struct two two = two_begin("pkcs11-ambiguous = first\n");
     EVP_PKEY *keys[64];
     size_t count, own = 0;
 

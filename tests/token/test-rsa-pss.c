@@ -1,5 +1,6 @@
 /* RSA keys whose CKA_ALLOWED_MECHANISMS has PSS alone are RSA-PSS keys to OpenSSL. */
 #include "harness.h"
+#include "operator.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -185,6 +186,72 @@ static void test_rsa_pss_certificate(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A pair of which one half alone says that it is for PSS: both are of that type, in whichever order
+ * and by which way they are read, and the token verifies. */
+static void test_rsa_pss_of_one_half(void **state)
+{
+    static const char *const uris[] = { "pkcs11:token=soft;object=half;type=public",
+                                        "pkcs11:token=soft;object=half;type=private" };
+    static const char *const settings[] = { "", "pkcs11-public-operations = token\n" };
+    CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
+    CK_MECHANISM_TYPE pss[] = { CKM_SHA256_RSA_PKCS_PSS, CKM_RSA_PKCS_PSS };
+    CK_ULONG bits = 2048;
+    CK_BBOOL yes = CK_TRUE;
+    CK_BYTE exponent[] = { 1, 0, 1 };
+
+    (void)state;
+    for (int half = 0; half < 2; half++) {
+        OSSL_LIB_CTX *libctx = libctx_new("");
+        EVP_PKEY *keep = key_load(libctx, "p256", "private");
+        CK_SESSION_HANDLE session = operator_session(true);
+        CK_OBJECT_HANDLE a, b;
+        CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, 1 },
+                                  { CKA_VERIFY, &yes, 1 },
+                                  { CKA_LABEL, (void *)(uintptr_t) "half", 4 },
+                                  { CKA_ID, (void *)(uintptr_t) "half", 4 },
+                                  { CKA_MODULUS_BITS, &bits, sizeof(bits) },
+                                  { CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent) },
+                                  { CKA_ALLOWED_MECHANISMS, pss, sizeof(pss) } };
+        CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 },
+                                   { CKA_PRIVATE, &yes, 1 },
+                                   { CKA_SIGN, &yes, 1 },
+                                   { CKA_LABEL, (void *)(uintptr_t) "half", 4 },
+                                   { CKA_ID, (void *)(uintptr_t) "half", 4 },
+                                   { CKA_ALLOWED_MECHANISMS, pss, sizeof(pss) } };
+
+        assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public,
+                                                COUNT_OF(public) - (half == 1), private,
+                                                COUNT_OF(private) - (half == 0), &a, &b),
+                         CKR_OK);
+        for (int order = 0; order < 4; order++) {
+            OSSL_LIB_CTX *fresh = libctx_new(settings[order / 2]);
+            EVP_PKEY *first = key_load_uri(fresh, uris[order % 2]);
+            EVP_PKEY *second = key_load_uri(fresh, uris[1 - order % 2]);
+            EVP_PKEY *again = key_load_uri(fresh, uris[1]);
+            EVP_PKEY *signer = order % 2 == 0 ? second : first;
+            unsigned char sig[512];
+            size_t len = sizeof(sig);
+            char error[512];
+
+            if (!EVP_PKEY_is_a(first, "RSA-PSS") || !EVP_PKEY_is_a(second, "RSA-PSS") ||
+                !EVP_PKEY_is_a(again, "RSA-PSS"))
+                fail_msg("half %d, order %d", half, order);
+            if (!sign(fresh, signer, "SHA256", true, sig, &len) ||
+                !verify(fresh, first, "SHA256", sig, len) ||
+                !verify(fresh, second, "SHA256", sig, len))
+                fail_msg("half %d, order %d: %s", half, order, last_error(error, sizeof(error)));
+            EVP_PKEY_free(first);
+            EVP_PKEY_free(second);
+            EVP_PKEY_free(again);
+            OSSL_LIB_CTX_free(fresh);
+        }
+        operator_destroy(session, "half");
+        assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+        EVP_PKEY_free(keep);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,8 +260,10 @@ int main(void)
         cmocka_unit_test(test_rsa_pss_nothing_else),
         cmocka_unit_test(test_rsa_pss_generation_refuses),
         cmocka_unit_test(test_rsa_pss_certificate),
+        cmocka_unit_test(test_rsa_pss_of_one_half),
     };
 
+    operator_open();
     memset(message, 'm', sizeof(message));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
