@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,18 +16,37 @@
 
 static _Atomic(enum log_where) destination;
 
+/* Standard error as it was when this library was loaded. */
+static struct stat at_load;
+static bool open_at_load;
+
+__attribute__((constructor)) static void look(void)
+{
+    open_at_load = fstat(STDERR_FILENO, &at_load) == 0;
+}
+
+/* A daemon may have closed it, and descriptor 2 is a client's connection now, or a file with data.
+ * What came later is standard error where it can only be added to, as nginx's error log. */
+static bool is_standard_error(const struct stat *file)
+{
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    bool same = open_at_load && file->st_dev == at_load.st_dev && file->st_ino == at_load.st_ino &&
+                (file->st_mode & S_IFMT) == (at_load.st_mode & S_IFMT);
+
+    return same || (S_ISREG(file->st_mode) && flags >= 0 && (flags & O_ACCMODE) == O_WRONLY &&
+                    (flags & O_APPEND) != 0);
+}
+
+static bool is_null(const struct stat *file)
+{
+    struct stat null;
+
+    return S_ISCHR(file->st_mode) && stat("/dev/null", &null) == 0 && file->st_rdev == null.st_rdev;
+}
+
 void log_to(enum log_where where)
 {
     atomic_store(&destination, where);
-}
-
-static bool stderr_is_read(void)
-{
-    struct stat file, null;
-
-    if (fstat(STDERR_FILENO, &file) != 0)
-        return false;
-    return !S_ISCHR(file.st_mode) || stat("/dev/null", &null) != 0 || file.st_rdev != null.st_rdev;
 }
 
 static void line_write(const char *text)
@@ -42,10 +62,22 @@ static void line_write(const char *text)
         (void)!write(STDERR_FILENO, line, (size_t)len);
 }
 
+/* Where it goes, as descriptor 2 is now. */
+static enum log_where settle(enum log_where where)
+{
+    struct stat file;
+
+    if (where != LOG_TO_ANYBODY && where != LOG_TO_STDERR)
+        return where;
+    return fstat(STDERR_FILENO, &file) == 0 && is_standard_error(&file) &&
+                   (where == LOG_TO_STDERR || !is_null(&file))
+               ? LOG_TO_STDERR
+               : LOG_TO_SYSLOG;
+}
+
 static void line_to(enum log_where where, const char *text)
 {
-    if (where == LOG_TO_ANYBODY)
-        where = stderr_is_read() ? LOG_TO_STDERR : LOG_TO_SYSLOG;
+    where = settle(where);
     if (where == LOG_TO_SYSLOG)
         syslog(LOG_AUTHPRIV | LOG_WARNING, "pkcs11-bridge: %s", text);
     else if (where == LOG_TO_STDERR)

@@ -2,13 +2,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/scope.h"
 
 struct secret {
@@ -118,49 +124,103 @@ static void close_scoped(const int *fd)
         (void)close(*fd);
 }
 
+/* How long one waits for whoever writes to a pipe. Others may wait for the same login. */
+#define PIPE_WAIT_MS 10000
+
+/* A file that holds secrets, being read. */
+struct source {
+    int fd;
+    bool line; /* one line is wanted: a pipe need not end after it */
+    uint64_t deadline;
+};
+
+static void source_scoped(const struct source *source)
+{
+    close_scoped(&source->fd);
+}
+
+/* Waits for more: of a pipe until the deadline, of a person at a terminal. */
+static bool source_wait(const struct source *source)
+{
+    struct pollfd more = { .fd = source->fd, .events = POLLIN };
+    uint64_t now = clock_ms();
+    int left = now < source->deadline ? (int)(source->deadline - now) : 0;
+    int ready = poll(&more, 1, isatty(source->fd) ? -1 : left);
+
+    if (ready == 0)
+        errno = ETIMEDOUT;
+    return ready > 0 || (ready < 0 && errno == EINTR);
+}
+
 /* Reads up to size bytes, over short reads and interruptions. */
-static ssize_t read_full(int fd, char *buf, size_t size)
+static ssize_t read_full(const struct source *source, char *buf, size_t size)
 {
     size_t got = 0;
 
     while (got < size) {
-        ssize_t n = read(fd, buf + got, size - got);
+        ssize_t n = read(source->fd, buf + got, size - got);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && source_wait(source))))
             continue;
         if (n < 0)
             return -1;
-        if (n == 0)
-            break;
         got += (size_t)n;
+        if (n == 0 || (source->line && memchr(buf, '\n', got) != NULL))
+            break;
     }
     return (ssize_t)got;
 }
 
+static void tell_of(const char *path, const struct stat *file)
+{
+    bool foreign = file->st_uid != 0 && file->st_uid != geteuid();
+    bool open_to_all = (file->st_mode & S_IROTH) != 0;
+    char line[512];
+
+    if (!foreign && !open_to_all)
+        return;
+    (void)snprintf(line, sizeof(line), "the PIN file %s %s%s%s", path,
+                   open_to_all ? "can be read by everybody" : "",
+                   open_to_all && foreign ? ", and " : "",
+                   foreign ? "belongs to another user than root and this process's" : "");
+    log_once(line);
+}
+
+/* Not to wait in open for somebody who writes to a pipe: that may be for ever. */
+static bool source_open(const char *path, bool line, struct source *source)
+{
+    struct stat file;
+
+    *source = (struct source){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
+                               .deadline = clock_ms() + PIPE_WAIT_MS };
+    if (source->fd < 0 || fstat(source->fd, &file) != 0)
+        return false;
+    source->line = line && !S_ISREG(file.st_mode);
+    if (S_ISREG(file.st_mode))
+        tell_of(path, &file);
+    return true;
+}
+
 bool secret_read(const char *path, void *memory, size_t most, size_t *len)
 {
-    _cleanup_(close_scoped) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    ssize_t got = fd >= 0 ? read_full(fd, memory, most) : -1;
+    _cleanup_(source_scoped) struct source source = { .fd = -1 };
+    ssize_t got = source_open(path, false, &source) ? read_full(&source, memory, most) : -1;
     char more;
 
     if (got < 0)
         return false;
     *len = (size_t)got;
-    if (*len < most || read_full(fd, &more, 1) == 0)
+    if (*len < most || read_full(&source, &more, 1) == 0)
         return true;
     errno = EFBIG;
     return false;
 }
 
-/* Whether it is in UTF-16, or begins with a byte order mark: a token would count it as a wrong PIN.
- * NUL may come after the text. */
+/* Whether it is in UTF-16 or otherwise has a NUL, or begins with a byte order mark: a token would
+ * count it as a wrong PIN. */
 static bool is_no_text(const struct secret *secret, size_t got)
 {
-    size_t len = strlen(secret->data);
-
-    while (len < got && secret->data[len] == '\0')
-        len++;
-    return len < got || strncmp(secret->data, "\xef\xbb\xbf", 3) == 0;
+    return memchr(secret->data, '\0', got) != NULL || strncmp(secret->data, "\xef\xbb\xbf", 3) == 0;
 }
 
 /* Keeps the first line of the got bytes that were read. */
@@ -187,16 +247,16 @@ static bool keep_first_line(struct secret *secret, size_t got)
 
 struct secret *secret_from_file(const char *path)
 {
-    _cleanup_(close_scoped) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    _cleanup_(source_scoped) struct source source = { .fd = -1 };
     _cleanup_(secret_scoped) struct secret *secret = NULL;
     ssize_t got;
 
-    if (fd < 0)
+    if (!source_open(path, true, &source))
         return NULL;
     secret = secret_alloc();
     if (secret == NULL)
         return NULL;
-    got = read_full(fd, secret->data, SECRET_MAX);
+    got = read_full(&source, secret->data, SECRET_MAX);
     if (got < 0 || !keep_first_line(secret, (size_t)got))
         return NULL;
     return MOVE(secret);

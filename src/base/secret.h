@@ -30,7 +30,11 @@ bool secret_equal(const struct secret *a, const struct secret *b);
 
 /* Reads the first line of the file at path, without its end of line. NULL with errno set when it
  * cannot be read, is empty (ENODATA), longer than SECRET_MAX (EFBIG) or no text (EILSEQ: there is
- * a NUL or a byte order mark before it). */
+ * a NUL in it or a byte order mark before it).
+ *
+ * A pipe is read up to the end of its line, and waited for no longer than 10 seconds (ETIMEDOUT);
+ * where nobody writes to it, it is empty. The log has one line about a file that everybody can
+ * read, or that belongs to somebody else than root and the process's user. */
 struct secret *secret_from_file(const char *path);
 
 /* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes

@@ -34,7 +34,8 @@ static CK_RV pin_from_file(const char *path, struct pin *pin)
     pin->secret = secret_from_file(path);
     if (pin->secret == NULL) {
         call_detail_set("cannot read the PIN from %s: %s", path,
-                        errno == ENODATA ? "its first line is empty"
+                        errno == ENODATA     ? "its first line is empty"
+                        : errno == ETIMEDOUT ? "nobody wrote one to it in time"
                         : errno == EILSEQ
                             ? "it is no text: there is a NUL or a byte order mark in it"
                             : strerror(errno));

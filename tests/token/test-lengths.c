@@ -6,6 +6,7 @@
 #include "operator.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/asn1.h>
@@ -636,36 +637,55 @@ static void test_text_in_uri(void **state)
     assert_true(same);
 }
 
-/* What a walk with trouble in it writes to stderr. */
-static void capture(struct world *world, const char *rule, char *out, size_t size)
+/* A walk with trouble in it, in a process of its own. */
+static int walk_logged(const char *kind)
 {
-    char path[] = "/tmp/bridge-log-XXXXXX";
-    int file = mkstemp(path), saved = dup(STDERR_FILENO);
-    ssize_t len;
+    const struct text *text = texts;
+    struct world *world;
+    char rule[128];
 
-    assert_true(file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    while (strcmp(text->kind, kind) != 0)
+        text++;
+    world = text_begin(text, LOGGING ANY_TOKEN);
+    text_open(world, "pkcs11:object=p256;type=private");
+    snprintf(rule, sizeof(rule), "C_GetTokenInfo 1 * - text=%s; C_SignInit 1 3 CKR_DEVICE_ERROR",
+             text->kind);
     fault(rule);
     (void)walk_sign(world);
-    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    return world_end(NULL);
+}
+
+static const char *program;
+
+/* What it writes to standard error, which is a file from the process's beginning on. */
+static void capture(const struct text *text, char *out, size_t size)
+{
+    char path[] = "/tmp/bridge-log-XXXXXX";
+    int file = mkstemp(path), status;
+    ssize_t len;
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)dup2(file, STDERR_FILENO);
+        (void)execl(program, program, "--log", text->kind, (char *)NULL);
+        _exit(9);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
     len = pread(file, out, size - 1, 0);
     assert_true(len >= 0);
     out[len] = '\0';
     unlink(path);
     close(file);
-    close(saved);
+    if (status != 0)
+        fail_msg("%s", out);
 }
 
 /* One line for the trouble, one for its end. */
 static void test_text_in_log(void **state)
 {
-    const struct text *text = *state;
-    struct world *world = text_begin(text, LOGGING ANY_TOKEN);
-    char rule[128], log[2000];
+    char log[2000];
 
-    text_open(world, "pkcs11:object=p256;type=private");
-    snprintf(rule, sizeof(rule), "C_GetTokenInfo 1 * - text=%s; C_SignInit 1 3 CKR_DEVICE_ERROR",
-             text->kind);
-    capture(world, rule, log, sizeof(log));
+    capture(*state, log, sizeof(log));
     assert_non_null(strstr(log, "pkcs11-bridge: token 'soft"));
     check_readable("the log", log, true);
     for (const char *line = log, *end; *line != '\0'; line = end + 1) {
@@ -744,8 +764,12 @@ int main(int argc, char **argv)
         add_test("text", texts[i].kind, test_text, &texts[i]);
         add_test("text in a URI", texts[i].kind, test_text_in_uri, &texts[i]);
         add_test("text in the log", texts[i].kind, test_text_in_log, &texts[i]);
+        tests[count - 1].teardown_func = NULL; /* its world is in another process */
     }
     memset(message + 1, 'm', sizeof(message) - 1);
+    program = argv[0];
+    if (argc > 2 && strcmp(argv[1], "--log") == 0)
+        return walk_logged(argv[2]);
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     alarm(550); /* nothing hangs */

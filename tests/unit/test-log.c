@@ -38,7 +38,7 @@ static int saved;
 
 static void stderr_to(const char *file)
 {
-    int fd = open(file, O_WRONLY);
+    int fd = open(file, O_WRONLY | O_APPEND);
 
     assert_true(fd >= 0);
     assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
@@ -108,6 +108,38 @@ static void test_log_to_syslog(void **state)
     assert_string_equal(written(), "");
 }
 
+/* A daemon closed standard error, and has a client's connection in its place, or a file with data;
+ * what is there at the end is again what it was at the beginning. */
+static void test_log_not_to_others(void **state)
+{
+    static const enum log_where wheres[] = { LOG_TO_ANYBODY, LOG_TO_STDERR };
+    int others[3], pipes[2];
+    char got;
+
+    (void)state;
+    assert_int_equal(pipe2(pipes, O_NONBLOCK), 0);
+    others[0] = pipes[1];
+    others[1] = open(path, O_RDWR | O_APPEND);
+    others[2] = open(path, O_WRONLY);
+    for (size_t i = 0; i < COUNT_OF(wheres) * COUNT_OF(others); i++) {
+        heard[0] = '\0';
+        dup2(others[i / COUNT_OF(wheres)], STDERR_FILENO);
+        log_to(wheres[i % COUNT_OF(wheres)]);
+        log_line("one");
+        dup2(saved, STDERR_FILENO);
+        assert_string_equal(heard, "pkcs11-bridge: one");
+    }
+    assert_int_equal(read(pipes[0], &got, 1), -1);
+    assert_string_equal(written(), "");
+    heard[0] = '\0';
+    log_to(LOG_TO_STDERR);
+    log_line("standard error is what it was");
+    assert_string_equal(heard, "");
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        close(others[i]);
+    close(pipes[0]);
+}
+
 static void test_log_once(void **state)
 {
     char line[4000];
@@ -134,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_to_stderr, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_to_syslog, log_begin, log_end),
+        cmocka_unit_test_setup_teardown(test_log_not_to_others, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_once, log_begin, log_end),
     };
 
