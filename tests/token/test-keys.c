@@ -239,6 +239,35 @@ static EVP_PKEY *key_software(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain)
     return key;
 }
 
+static bool imports_rsa(OSSL_LIB_CTX *libctx, size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "RSA", "provider=pkcs11");
+    unsigned char n[128], e[] = { 1, 0, 1 };
+    OSSL_PARAM params[] = { OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, n, len),
+                            OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, e, sizeof(e)), OSSL_PARAM_END };
+    EVP_PKEY *key = NULL;
+
+    memset(n, 0xff, sizeof(n));
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return key != NULL;
+}
+
+/* A modulus that has no room for what padding takes is none: not to read before its beginning. */
+static void test_keys_short_rsa(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+
+    (void)state;
+    for (size_t len = 1; len < 64; len++)
+        assert_false(imports_rsa(libctx, len));
+    assert_true(imports_rsa(libctx, 64));
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static bool has_point(EVP_PKEY *key, const unsigned char *point, size_t len)
 {
     unsigned char *own = NULL;
@@ -406,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_keys_dup_and_check),
         cmocka_unit_test(test_keys_copy_parameters),
         cmocka_unit_test(test_keys_copy_changes_alone),
+        cmocka_unit_test(test_keys_short_rsa),
         cmocka_unit_test(test_keys_import_public),
         cmocka_unit_test(test_keys_store_expect),
     };

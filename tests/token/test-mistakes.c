@@ -137,6 +137,34 @@ static void test_mistakes_pin_file(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* Of several places for a PIN, the error names the file that could not be read, and no other. */
+static void test_mistakes_missing_file(void **state)
+{
+    static const struct {
+        const char *settings, *query, *file;
+    } cases[] = {
+        { "pkcs11-module-token-pin = file:/none/conf\n", "", "/none/conf" },
+        { "pkcs11-module-token-pin = file:/none/conf\n", "?pin-source=file:/none/uri",
+          "/none/uri" },
+        { "pkcs11-module-token-pin = 1234\n", "?pin-source=file:/none/uri", "/none/uri" },
+    };
+    char error[1200], uri[160];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new(cases[i].settings);
+
+        snprintf(uri, sizeof(uri), "%s%s", KEY, cases[i].query);
+        ERR_clear_error();
+        assert_false(opens(libctx, uri));
+        (void)last_error(error, sizeof(error));
+        snprintf(uri, sizeof(uri), "cannot read the PIN from %s: ", cases[i].file);
+        if (strstr(error, uri) == NULL)
+            fail_msg("case %zu: %s", i, error);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
 /* A PIN file that somebody left with a PIN that is wrong does not stand before the one that is
  * configured, in any library context of the process. */
 static void test_mistakes_stale_file(void **state)
@@ -251,6 +279,38 @@ static void second_token(void)
     libctx = libctx_new_faulty("");
     assert_opens(libctx, "pkcs11:token=soft;object=p256;type=public");
     OSSL_LIB_CTX_free(libctx);
+}
+
+/* Where the PIN files of two tokens are missing, the error is about the first, with its file. */
+static void test_mistakes_first_missing_file(void **state)
+{
+    char path[] = "/tmp/bridge-pins-XXXXXX", settings[120], error[1200];
+    const char *lines =
+        "pkcs11:token=soft file:/none/soft\npkcs11:token=second file:/none/second\n";
+    CK_SLOT_ID soft, second, slots[16];
+    CK_ULONG count = COUNT_OF(slots), i = 0;
+    OSSL_LIB_CTX *libctx;
+
+    (void)state;
+    second_token();
+    make_file(path, lines, strlen(lines));
+    snprintf(settings, sizeof(settings), "pkcs11-token-pins = file:%s\n", path);
+    libctx = libctx_new(settings);
+    assert_opens(libctx, "pkcs11:token=soft;object=p256;type=public"); /* the module is up */
+    assert_int_equal(operator_slots("soft", &soft, 1), 1);
+    assert_int_equal(operator_slots("second", &second, 1), 1);
+    assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = libctx_new(settings);
+    ERR_clear_error();
+    assert_false(opens(libctx, "pkcs11:type=private"));
+    (void)last_error(error, sizeof(error));
+    while (slots[i] != soft && slots[i] != second)
+        i++;
+    if (strstr(error, slots[i] == soft ? "from /none/soft: " : "from /none/second: ") == NULL)
+        fail_msg("%s", error);
+    OSSL_LIB_CTX_free(libctx);
+    unlink(path);
 }
 
 /* The PIN of the configuration has gone to the only token there was. Where another one is the only
@@ -597,9 +657,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mistakes_sources),
         cmocka_unit_test(test_mistakes_file_gone),
         cmocka_unit_test(test_mistakes_errno),
+        cmocka_unit_test(test_mistakes_missing_file),
         cmocka_unit_test(test_mistakes_stale_file),
         cmocka_unit_test(test_mistakes_listed_pin_changed),
         cmocka_unit_test(test_mistakes_login_values),
+        cmocka_unit_test(test_mistakes_first_missing_file),
         cmocka_unit_test(test_mistakes_other_token_alone),
         cmocka_unit_test(test_mistakes_dead_neighbour),
         cmocka_unit_test(test_mistakes_generate_after_failover),
