@@ -13,7 +13,7 @@ void log_to(enum log_where where);
 
 /* One line, "pkcs11-bridge: <text>". To syslog too where descriptor 2 is no standard error: it is
  * another file than when this library was loaded, and not one that can only be added to
- * (docs/adr/0019-standard-error-and-pin-files.md). */
+ * (docs/adr/0025-standard-error-and-pin-files.md). */
 __attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
 
 /* The same, unless that line was told before: what lasts is met again by each who tries. */

@@ -1,6 +1,6 @@
 /* Key pairs that nobody asked a token for: libssl's for one handshake, where libcrypto takes the
  * key management of this provider because it is listed first or preferred. They are made in
- * software, and the EVP_PKEY on the host has the private half too; docs/adr/0017-ephemeral-keys.md.
+ * software, and the EVP_PKEY on the host has the private half too; docs/adr/0022-ephemeral-keys.md.
  */
 #ifndef BRIDGE_KEY_SOFTWARE_H
 #define BRIDGE_KEY_SOFTWARE_H

@@ -1,6 +1,6 @@
 /* HMAC-SHA-256 (RFC 2104, FIPS 180-4), of four messages at once where there are so many. It takes
  * no memory, does not fail, and its time depends on the messages' length only.
- * docs/adr/0017-an-hmac-of-our-own.md has the reasons. */
+ * docs/adr/0021-an-hmac-of-our-own.md has the reasons. */
 #ifndef BRIDGE_HMAC_H
 #define BRIDGE_HMAC_H
 
