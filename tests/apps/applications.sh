@@ -116,7 +116,7 @@ behind_daemon() {
     client=$(ls /usr/lib/*/pkcs11/p11-kit-client.so 2> /dev/null | head -1)
     [ -n "$client" ] && command -v p11-kit > /dev/null || { echo "no p11-kit-client.so: package p11-kit-modules"; return 1; }
     rm -f "$1"
-    setsid p11-kit server --foreground --name "$1" --provider "$PKCS11_MODULE" pkcs11: > daemon.log 2>&1 < /dev/null &
+    setsid env -u OPENSSL_CONF p11-kit server --foreground --name "$1" --provider "$PKCS11_MODULE" pkcs11: > daemon.log 2>&1 < /dev/null &
     daemon=$!
     wait_for 5 test -S "$1" || { cat daemon.log; die "p11-kit server did not start"; }
     chgrp "$2" "$1"
