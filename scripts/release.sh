@@ -15,7 +15,7 @@ release_open() {
     trap release_close EXIT
     mkdir -p "$DIR$ROOT"
     local m
-    for m in /proc /sys /dev; do mount --bind "$m" "$DIR$m"; done
+    for m in /proc /sys /dev /dev/shm; do mount --bind "$m" "$DIR$m"; done
     mount --bind "$ROOT" "$DIR$ROOT"
     [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$DIR/etc/resolv.conf"
     release_packages "$@"
@@ -85,7 +85,7 @@ release_make() {
 
 release_close() {
     local m
-    for m in "$ROOT" /dev /sys /proc; do
+    for m in "$ROOT" /dev/shm /dev /sys /proc; do
         mountpoint -q "$DIR$m" && umount "$DIR$m"
     done
     return 0
