@@ -58,6 +58,7 @@ as() {
 
 # serve COMMAND...: in the background, in a process group of its own, until it is up; server.log
 server=
+port=
 serve() {
     : > server.log # now: not when the background job comes to it
     setsid "$@" >> server.log 2>&1 < /dev/null &
