@@ -77,6 +77,9 @@ finish() {
     server=
 }
 trap finish EXIT
+children() { pgrep -P "$server" -x "$1"; }
+# why: what the server said of us, where a check failed
+why() { [ $failures = 0 ] || grep -h pkcs11 server.log; }
 
 # handshake KEY ARGUMENTS...: with the server on $port, which must show the certificate of KEY
 handshake() {
