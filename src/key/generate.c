@@ -589,13 +589,17 @@ static CK_RV try_on(struct work *work, struct slot *slot)
 static CK_RV generate_somewhere(struct work *work, struct scan *scan, struct slot *slot)
 {
     CK_RV passed = CKR_OK, rv = slot == NULL ? next_slot(scan, &slot) : CKR_OK;
+    const char *failed_call = call_name();
 
     while (rv == CKR_OK && slot != NULL) {
         rv = passed = try_on(work, slot);
         if (rv != RV_TOKEN_GONE && rv != CKR_TOKEN_WRITE_PROTECTED)
             return rv;
+        failed_call = call_name();
         rv = next_slot(scan, &slot);
     }
+    if (rv == CKR_OK)
+        call_named(failed_call);
     return rv == CKR_OK ? passed : rv;
 }
 
