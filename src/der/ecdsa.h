@@ -8,7 +8,7 @@
 #define ECDSA_SIG_DER_MAX(n) (2 * ((n) + 3) + 4)
 
 /* r||s, as CKM_ECDSA returns it, into der, which has room for ECDSA_SIG_DER_MAX(rs.len / 2) bytes.
- * The length written; 0 if rs.len is odd or none. */
+ * The length written; 0 if rs.len is odd, none, or more than P-521's. */
 size_t ecdsa_sig_to_der(struct view rs, uint8_t *der, size_t size);
 
 /* The other way round: r and s, each in half bytes, into rs. False for what is no Ecdsa-Sig-Value

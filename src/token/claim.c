@@ -68,11 +68,16 @@ void pool_room_take(struct pool *pool)
         probe_later(pool, pool->probe_ms);
 }
 
-/* Whether a session can be had now: an idle one, or a place to open one. */
+/* Whether a session can be had now of a module that is ready: an idle one, or a place to open one.
+ */
+static bool has_session(const struct pool *pool)
+{
+    return !pool->mending && (pool->idle != NULL || pool_has_room(pool));
+}
+
 static bool can_serve(const struct pool *pool)
 {
-    return !pool->mending && (pool->idle != NULL || pool_has_room(pool)) &&
-           module_ready(pool_module(pool));
+    return has_session(pool) && module_ready(pool_module(pool));
 }
 
 static void claim_make(struct pool *pool, bool write, struct claim *claim)
@@ -202,7 +207,7 @@ static CK_RV claim_get(struct pool *pool, bool write, bool first, struct claim *
         if (rv != CKR_OK)
             return rv;
         served =
-            can_serve(pool) && (first || pool->waiters.first == NULL || clock_ns() < pool->turn);
+            has_session(pool) && (first || pool->waiters.first == NULL || clock_ns() < pool->turn);
         if (served)
             claim_make(pool, write, claim);
         else
