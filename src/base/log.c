@@ -1,16 +1,22 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/scope.h"
+#include "base/text.h"
 
 #define LINE_MAX_LEN 1400
 
@@ -49,6 +55,22 @@ void log_to(enum log_where where)
     atomic_store(&destination, where);
 }
 
+/* A pipe that nobody reads would end the program, which did not write to it. A SIGPIPE that was
+ * pending before stays so. */
+void log_write(int fd, const char *text, size_t len)
+{
+    static const struct timespec at_once = { 0, 0 };
+    sigset_t broken, pending, before;
+
+    (void)sigemptyset(&broken);
+    (void)sigaddset(&broken, SIGPIPE);
+    if (sigpending(&pending) != 0 || pthread_sigmask(SIG_BLOCK, &broken, &before) != 0)
+        return;
+    if (write(fd, text, len) < 0 && errno == EPIPE && sigismember(&pending, SIGPIPE) == 0)
+        (void)sigtimedwait(&broken, NULL, &at_once);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static void line_write(const char *text)
 {
     char line[LINE_MAX_LEN];
@@ -59,7 +81,7 @@ static void line_write(const char *text)
         line[len - 1] = '\n';
     }
     if (len > 0)
-        (void)!write(STDERR_FILENO, line, (size_t)len);
+        log_write(STDERR_FILENO, line, (size_t)len);
 }
 
 /* Where it goes, as descriptor 2 is now. */
@@ -87,13 +109,14 @@ static void line_to(enum log_where where, const char *text)
 void log_line(const char *format, ...)
 {
     KEEP_ERRNO;
-    char text[LINE_MAX_LEN];
+    char text[LINE_MAX_LEN], line[LINE_MAX_LEN];
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    line_to(atomic_load(&destination), text);
+    text_printable((const uint8_t *)text, strlen(text), line); /* URIs and paths are anybody's */
+    line_to(atomic_load(&destination), line);
 }
 
 /* FNV-1a; 0 is nothing. */

@@ -15,6 +15,7 @@
 #include <openssl/crypto.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/scope.h"
 #include "base/text.h"
 #include "module/call.h"
@@ -106,7 +107,7 @@ static void line_write(struct line *line)
     size_t len = line->len < sizeof(line->text) - 1 ? line->len : sizeof(line->text) - 2;
 
     line->text[len++] = '\n';
-    (void)!write(file, line->text, len);
+    log_write(file, line->text, len);
 }
 
 /* What says which object is meant, and nothing of what it holds. */

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -161,14 +162,56 @@ static void test_log_once(void **state)
     assert_int_equal(text[strlen(text) - 1], '\n');
 }
 
-int main(void)
+/* What a URI or a file's name says cannot begin a line of its own. */
+static void test_log_is_one_line(void **state)
+{
+    (void)state;
+    stderr_to(path);
+    log_line("cannot open %s", "pkcs11:token=a\npkcs11-bridge: all is well\x1b[2J");
+    assert_string_equal(
+        written(), "pkcs11-bridge: cannot open pkcs11:token=a?pkcs11-bridge: all is well?[2J\n");
+}
+
+/* This program once more, with nobody who reads its standard error. */
+static int tell_nobody(void)
+{
+    log_to(LOG_TO_STDERR);
+    log_line("one");
+    return 0;
+}
+
+static void test_log_to_a_broken_pipe(void **state)
+{
+    int pipes[2], status;
+    pid_t child;
+
+    (void)state;
+    assert_int_equal(pipe(pipes), 0);
+    close(pipes[0]);
+    child = fork();
+    if (child == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        execl("/proc/self/exe", "test-log", "broken", NULL);
+        _exit(1);
+    }
+    close(pipes[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_to_stderr, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_to_syslog, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_not_to_others, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_once, log_begin, log_end),
+        cmocka_unit_test_setup_teardown(test_log_is_one_line, log_begin, log_end),
+        cmocka_unit_test(test_log_to_a_broken_pipe),
     };
 
+    (void)argv;
+    if (argc > 1)
+        return tell_nobody();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
