@@ -122,7 +122,7 @@ static int set_instance(void *vctx, const OSSL_PARAM *p)
     const struct instance *instance = NULL;
     const char *name = NULL;
 
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+    if (text_param_get(p, &name))
         instance = instance_find(name);
     if (instance == NULL || instance->type != ctx->key->type ||
         (ctx->fixed != NULL && instance != ctx->fixed))

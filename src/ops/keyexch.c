@@ -122,7 +122,7 @@ static int set_kdf(void *vctx, const OSSL_PARAM *p)
     struct exchange *ctx = vctx;
     const char *name = NULL;
 
-    if (!OSSL_PARAM_get_utf8_string_ptr(p, &name))
+    if (!text_param_get(p, &name))
         return 0;
     ctx->kdf = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
     return ctx->kdf || name[0] == '\0' || refuse(ctx->provider, "the KDF is not supported:", name);

@@ -76,7 +76,7 @@ static int set_uri(void *vctx, const OSSL_PARAM *p)
 
     ctx->asked = true;
     secret_text_free(MOVE(ctx->uri));
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &uri))
+    if (text_param_get(p, &uri))
         ctx->uri = secret_text(
             uri, p->data_type == OSSL_PARAM_UTF8_PTR ? strlen(uri) : strnlen(uri, p->data_size));
     ctx->generation.uri = ctx->uri;
@@ -89,7 +89,7 @@ static int set_usage(void *vctx, const OSSL_PARAM *p)
     const char *names = NULL;
 
     ctx->asked = true;
-    ctx->generation.has_usage = OSSL_PARAM_get_utf8_string_ptr(p, &names) == 1;
+    ctx->generation.has_usage = text_param_get(p, &names);
     return ctx->generation.has_usage && usage_parse(names, &ctx->generation.usage)
                ? 1
                : refuse(ctx->generation.provider,
@@ -107,7 +107,7 @@ static int set_ephemeral(void *vctx, const OSSL_PARAM *p)
 
     ctx->asked = true;
     if (p->data_type == OSSL_PARAM_UTF8_STRING) {
-        if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
+        if (!text_param_get(p, &text))
             return 0;
         yes = strcmp(text, "1") == 0 || strcmp(text, "yes") == 0 || strcmp(text, "true") == 0;
     } else if (!OSSL_PARAM_get_int(p, &yes)) {
@@ -122,7 +122,7 @@ static int set_if_exists(void *vctx, const OSSL_PARAM *p)
     struct keygen *ctx = vctx;
     const char *text = NULL;
 
-    if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
+    if (!text_param_get(p, &text))
         return 0;
     ctx->generation.add = strcmp(text, "add") == 0;
     return ctx->generation.add || strcmp(text, "error") == 0 ||
@@ -160,7 +160,7 @@ static int set_group(void *vctx, const OSSL_PARAM *p)
     const char *name = NULL;
     const struct curve *curve = NULL;
 
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+    if (text_param_get(p, &name))
         curve = curve_by_name(name);
     if (curve == NULL || key_type_of(curve) != ctx->generation.type)
         return refuse(ctx->generation.provider,

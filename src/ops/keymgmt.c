@@ -194,7 +194,7 @@ static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
     const void *point = NULL;
     size_t len = 0;
 
-    if (group == NULL || is_foreign(key, params) || !OSSL_PARAM_get_utf8_string_ptr(group, &name))
+    if (group == NULL || is_foreign(key, params) || !text_param_get(group, &name))
         return 0;
     key->curve = curve_by_name(name);
     if (key->curve == NULL || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) == 0 || pub == NULL)

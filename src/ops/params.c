@@ -101,6 +101,11 @@ const char *named_number_name(const struct named_number *names, int number)
     return names->name;
 }
 
+bool text_param_get(const OSSL_PARAM *p, const char **out)
+{
+    return OSSL_PARAM_get_utf8_string_ptr(p, out) == 1 && *out != NULL;
+}
+
 bool named_number_get(const OSSL_PARAM *p, const struct named_number *names, int *out)
 {
     const char *text = NULL;
@@ -109,7 +114,7 @@ bool named_number_get(const OSSL_PARAM *p, const struct named_number *names, int
 
     if (p->data_type != OSSL_PARAM_UTF8_STRING)
         return OSSL_PARAM_get_int(p, out);
-    if (!OSSL_PARAM_get_utf8_string_ptr(p, &text))
+    if (!text_param_get(p, &text))
         return false;
     for (; names->name != NULL; names++)
         if (strcmp(names->name, text) == 0) {
@@ -145,7 +150,7 @@ const struct digest *digest_param_get(const struct provider *provider, const OSS
     const struct digest *digest = NULL;
     const char *name = NULL;
 
-    if (OSSL_PARAM_get_utf8_string_ptr(p, &name))
+    if (text_param_get(p, &name))
         digest = digest_find(name);
     if (digest == NULL)
         error_raise(&provider->core, REASON_PARAMETER, "the digest is not supported for %s: %s",

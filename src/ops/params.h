@@ -96,6 +96,9 @@ struct named_number {
 /* NULL where the number has no name. */
 const char *named_number_name(const struct named_number *names, int number);
 
+/* Reads p, a text. False where it is none, and where it is NULL, which libcrypto lets pass. */
+bool text_param_get(const OSSL_PARAM *p, const char **out);
+
 /* Reads p: a number, a name, or a number in decimal digits. */
 bool named_number_get(const OSSL_PARAM *p, const struct named_number *names, int *out);
 

@@ -116,8 +116,7 @@ static int set_alias(void *vstore, const OSSL_PARAM *p)
     struct store *store = vstore;
     const char *alias = NULL;
 
-    return OSSL_PARAM_get_utf8_string_ptr(p, &alias) &&
-           load_search(&store->load, BY_ALIAS, alias, strlen(alias));
+    return text_param_get(p, &alias) && load_search(&store->load, BY_ALIAS, alias, strlen(alias));
 }
 
 #define SETTABLE(ROW)                                                                              \

@@ -176,6 +176,19 @@ static void test_params_without_an_answer(void **state)
     assert_int_equal(params_get(getters, &ctx, number), 0);
 }
 
+/* A text that is NULL is none. */
+static void test_params_null_texts(void **state)
+{
+    static const struct named_number names[] = { { "one", 1 }, { NULL, 0 } };
+    const OSSL_PARAM null = OSSL_PARAM_construct_utf8_string("text", NULL, 0);
+    const char *text = "";
+    int number;
+
+    (void)state;
+    assert_false(text_param_get(&null, &text));
+    assert_false(named_number_get(&null, names, &number));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_params_stop_at_what_is_not_fit),
         cmocka_unit_test(test_params_fields_there_and_back),
         cmocka_unit_test(test_params_without_an_answer),
+        cmocka_unit_test(test_params_null_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
