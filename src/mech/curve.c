@@ -102,7 +102,7 @@ static void group_scoped(EC_GROUP **group)
 
 static bool number_is(const BIGNUM *number, struct view bytes)
 {
-    uint8_t buf[FIELD_MAX];
+    uint8_t buf[FIELD_MAX] = { 0 };
 
     return BN_num_bytes(number) <= (int)sizeof(buf) &&
            view_equal(view_strip(bytes), (struct view){ buf, (size_t)BN_bn2bin(number, buf) });

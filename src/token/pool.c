@@ -37,7 +37,7 @@ void queue_remove(struct queue *queue, const struct waiter *waiter)
 
     while (*position != NULL && *position != waiter)
         position = &(*position)->next;
-    if (*position == waiter)
+    if (*position != NULL)
         *position = waiter->next;
     if (*position == NULL)
         queue->end = position;

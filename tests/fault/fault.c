@@ -275,12 +275,8 @@ static bool add_lie(const char *effect, struct lie *lie)
     static const struct {
         const char *word;
         bool (*add)(const char *value, struct lie *lie);
-    } lies[] = { { "len=", add_len },
-                 { "of=", add_of },
-                 { "count=", add_count },
-                 { "pieces=", add_pieces },
-                 { "endless=", add_endless },
-                 { "text=", add_text },
+    } lies[] = { { "len=", add_len },       { "of=", add_of },           { "count=", add_count },
+                 { "pieces=", add_pieces }, { "endless=", add_endless }, { "text=", add_text },
                  { "flags=", add_flags } };
 
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++)
@@ -789,8 +785,7 @@ static ck_rv_t find_objects(ck_session_handle_t session, ck_object_handle_t *obj
     say(&lie.count, count);
     if (lie.endless != ENDS)
         for (*count = 0; *count < most; (*count)++)
-            objects[*count] =
-                lie.endless == ENDLESS_NEW ? atomic_fetch_add(&last, 1) : *count + 1;
+            objects[*count] = lie.endless == ENDLESS_NEW ? atomic_fetch_add(&last, 1) : *count + 1;
     return rv;
 }
 
