@@ -518,14 +518,17 @@ static enum reason reason_of(const struct load *load)
     return load->failure == RV_TOKEN_GONE ? REASON_TOKEN : REASON_TOKEN_FAILED;
 }
 
-/* The command that lists what is there: on the one token that was looked at, or on all. */
+/* The command that lists what is there: on the one token that was looked at, or on all. People
+ * paste it into a shell, and the label is whatever somebody gave the token: in its URI, all that a
+ * shell or a URI could take for its own is percent-encoded. */
 static const char *listing(const struct scan *scan, char *buf, size_t size)
 {
-    bool one = scan->seen[0] != '\0' && strstr(scan->seen, "', '") == NULL;
-    int len = one ? (int)strlen(scan->seen) - 2 : 0;
+    char *uri = scan->seen_count == 1
+                    ? uri_format_short(&scan->seen_first->token.info, NULL, 0, NULL, 0)
+                    : NULL;
 
-    (void)snprintf(buf, size, "openssl storeutl -noout -text \"pkcs11:%s%.*s\"",
-                   one ? "token=" : "", len, scan->seen + one);
+    (void)snprintf(buf, size, "openssl storeutl -noout -text '%s'", uri != NULL ? uri : "pkcs11:");
+    free(uri);
     return buf;
 }
 

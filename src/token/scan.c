@@ -84,10 +84,12 @@ static CK_RV library_info(struct module *module, CK_INFO *info)
     return CKR_OK;
 }
 
-static void note_seen(struct scan *scan, const struct slot *slot)
+static void note_seen(struct scan *scan, struct slot *slot)
 {
     size_t used = strlen(scan->seen);
 
+    if (scan->seen_count++ == 0)
+        scan->seen_first = slot;
     (void)snprintf(scan->seen + used, sizeof(scan->seen) - used, "%s'%s'", used != 0 ? ", " : "",
                    slot->token.label);
 }
@@ -202,6 +204,7 @@ static CK_RV list(struct scan *scan)
     scan->again = false;
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';
+    scan->seen_count = 0;
     scan->life = atomic_load(&scan->module->life);
     rv = RETRYING(scan, slots_list(scan->module, &scan->ids, &scan->count));
     if (rv != CKR_OK)

@@ -27,6 +27,8 @@ struct scan {
     CK_RV failure;      /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
     bool uninitialized;       /* a token that fits is not initialised */
+    struct slot *seen_first;  /* of the tokens that were looked at, */
+    unsigned seen_count;      /* and how many they are */
     char seen[SCAN_SEEN_MAX]; /* the labels of the tokens that were looked at: "'a', 'b'" */
 };
 
