@@ -133,11 +133,16 @@ static struct view keep(struct view view, uint8_t **room)
     return kept;
 }
 
+static struct operation *cleared(struct operation *operation)
+{
+    memset(operation, 0, offsetof(struct operation, mechanism));
+    return operation;
+}
+
 static struct operation *in_place(struct operation_place *place)
 {
-    memset(&place->operation, 0, sizeof(place->operation));
+    cleared(&place->operation)->in_place = true;
     place->operation.out.data = place->room;
-    place->operation.in_place = true;
     return &place->operation;
 }
 
@@ -150,8 +155,7 @@ static struct operation *on_heap(struct key *key, size_t behind)
         error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
         return NULL;
     }
-    memset(operation, 0, sizeof(*operation));
-    operation->out.data = (uint8_t *)(operation + 1);
+    cleared(operation)->out.data = (uint8_t *)(operation + 1);
     return operation;
 }
 

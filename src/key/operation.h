@@ -22,12 +22,6 @@ struct bell;
 struct operation {
     struct key *key;
     struct pin_source pins;
-    union {
-        CK_MECHANISM ck;
-        struct sign_mechanism sign;
-        struct cipher_mechanism cipher;
-        struct derive_mechanism derive;
-    } mechanism;
     struct view in, extra; /* extra: what the mechanism's parameters point to */
     struct room out;       /* wiped at the end */
     bool refused; /* by the C_*Init call: the mechanism, not the data, is what it does not like */
@@ -45,6 +39,14 @@ struct operation {
     CK_RV rv;
     const char *call;
     char *detail; /* in a job: CALL_DETAIL_MAX bytes */
+
+    /* last, because nothing is in it before the caller has set it whole */
+    union {
+        CK_MECHANISM ck;
+        struct sign_mechanism sign;
+        struct cipher_mechanism cipher;
+        struct derive_mechanism derive;
+    } mechanism;
 };
 
 /* Where an operation outside of a job is, if its result is no longer than this. */

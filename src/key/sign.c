@@ -299,7 +299,7 @@ CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size
     if (operation == NULL)
         return CKR_HOST_MEMORY;
     operation->out.exact = true;
-    operation->mechanism.ck.mechanism = CKM_RSA_PKCS;
+    operation->mechanism.ck = (CK_MECHANISM){ .mechanism = CKM_RSA_PKCS };
     rv = operation_run(operation, sign);
     *len = operation->out.len;
     if (rv == CKR_OK)
