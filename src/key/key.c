@@ -11,6 +11,7 @@
 
 #include "base/scope.h"
 #include "der/spki.h"
+#include "key/doubt.h"
 #include "mech/names.h"
 #include "module/call.h"
 #include "token/tokens.h"
@@ -49,6 +50,7 @@ void key_free(struct key *key)
     OPENSSL_free(key->twin);
     pkey_release(atomic_load(&key->host));
     secret_free(atomic_load(&key->rejection));
+    doubt_free(key->doubt);
     OPENSSL_free(key);
 }
 

@@ -15,6 +15,8 @@
 #include "mech/sign.h"
 #include "token/object.h"
 
+struct doubt;
+
 /* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind.
  */
 enum key_type {
@@ -42,6 +44,7 @@ struct key {
     struct object *twin;                /* the public half on the token, with
                                            pkcs11-public-operations = token; or NULL */
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
+    struct doubt *doubt;                /* whether it is the one that was meant (key/doubt.h) */
     bool software;                      /* host has a private half too, which no token has */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };

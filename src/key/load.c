@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 
 #include "base/scope.h"
+#include "key/doubt.h"
 #include "key/open.h"
 #include "key/public.h"
 #include "module/call.h"
@@ -628,18 +629,30 @@ static CK_RV load_some(struct load *load)
     return rv;
 }
 
-static bool refuse(struct load *load, const struct candidates *candidates, const char *what,
-                   const char *advice)
+/* Room for an error's text. */
+#define DOUBT_TEXT_MAX 1024
+
+/* The key that is given out next is so in doubt, and its use is the error. False, with an error
+ * raised, when memory is short. */
+static bool doubt(struct load *load, const struct candidates *candidates, const char *what,
+                  const char *advice)
 {
-    error_raise(&load->provider->core, REASON_OBJECT,
-                "cannot tell which private key %s means, %s: %s: %s, or set pkcs11-ambiguous = "
-                "first",
-                load->uri.text, what, candidates->text, advice);
-    return false;
+    char text[DOUBT_TEXT_MAX];
+
+    (void)snprintf(text, sizeof(text),
+                   "cannot tell which private key %s means, %s: %s: %s, or set pkcs11-ambiguous = "
+                   "first",
+                   load->uri.text, what, candidates->text, advice);
+    load->doubt = doubt_new(text);
+    if (load->doubt != NULL)
+        load->loaded[load->given].key->doubt = doubt_ref(load->doubt);
+    else
+        error_raise(&load->provider->core, REASON_MEMORY, "out of memory");
+    return load->doubt != NULL;
 }
 
 /* The URI does not name a key, and there are several on the token. */
-static bool is_one_key(struct load *load)
+static bool settle_key(struct load *load)
 {
     struct candidates candidates = { .count = 0 };
 
@@ -647,9 +660,8 @@ static bool is_one_key(struct load *load)
         load_make(load);
     for (unsigned i = load->given; i < load->made; i++)
         candidates_add_key(&candidates, load->loaded[i].key);
-    return candidates.count < 2 ||
-           refuse(load, &candidates, "which fits several",
-                  "put object= or id= in it (openssl storeutl lists them without -keys)");
+    return candidates.count < 2 || doubt(load, &candidates, "which fits several",
+                                         "put object= or id= in it (openssl storeutl lists them)");
 }
 
 struct look_task {
@@ -688,7 +700,7 @@ static bool has_such(struct load *load, struct slot *slot)
 }
 
 /* Another token fits as well, and has such a key. */
-static bool is_one_token(struct load *load)
+static bool settle_token(struct load *load)
 {
     _cleanup_(free_scoped) struct token_list *list = NULL;
     struct candidates candidates = { .count = 0 };
@@ -700,19 +712,25 @@ static bool is_one_token(struct load *load)
         if (has_such(load, slot))
             candidates_add_token(&candidates, slot);
     return candidates.count < 2 ||
-           refuse(load, &candidates, "which fits several tokens that have one",
-                  "put serial= in it");
+           doubt(load, &candidates, "which fits several tokens that have one", "put serial= in it");
 }
 
-/* Whether it is clear which private key is meant, once the first has been found. */
+/* Finds out, once the first private key has been found, whether the URI tells it from others; where
+ * it does not, the second tells a listing from a program that wants one. False with an error
+ * raised.
+ */
 static bool load_settle(struct load *load)
 {
-    if (load->settled || load->want != LOAD_PRIVATE || load->given == load->made)
+    if (load->want != LOAD_PRIVATE || load->given == load->made)
         return true;
+    if (load->settled) {
+        doubt_lift(load->doubt);
+        return true;
+    }
     load->settled = true;
     if (load->provider->config.ambiguous_first)
         return true;
-    return (names_object(load) || is_one_key(load)) && is_one_token(load);
+    return (names_object(load) || settle_key(load)) && (load->doubt != NULL || settle_token(load));
 }
 
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate)
@@ -759,6 +777,8 @@ void load_end(struct load *load)
     bytes_clear(&load->alias);
     name_clear(load);
     drop_loaded(load);
+    doubt_close(load->doubt);
+    doubt_free(load->doubt);
     handles_clear(&load->handles);
     index_clear(&load->index);
     scan_end(&load->scan);

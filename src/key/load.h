@@ -44,8 +44,9 @@ struct load {
     struct index index;                /* of what may belong to them */
     struct loaded loaded[LOADED_MOST]; /* made, and from given on still to be given out */
     unsigned made, given;
-    bool settled;   /* which private key is meant, as far as that is to be settled */
-    bool no_logins; /* on slot: one that is not needed failed */
+    bool settled;        /* whether the URI tells the private key from others, as far as asked */
+    struct doubt *doubt; /* where it does not; else NULL */
+    bool no_logins;      /* on slot: one that is not needed failed */
 
     unsigned found;
     unsigned found_here;  /* on slot */
@@ -72,8 +73,11 @@ bool load_search(struct load *load, enum load_criterion criterion, const void *v
 
 /* The next key, the DER of the next certificate, or the name of a secret key (in load->name); the
  * caller frees the first two where they are not NULL or none.
- * LOAD_FAILED: an error is raised; so it is when nothing at all was found, and when LOAD_PRIVATE
- * finds several keys that the URI does not tell apart (pkcs11-ambiguous). */
+ * LOAD_FAILED: an error is raised; so it is when nothing at all was found.
+ *
+ * With LOAD_PRIVATE, the first of several keys that the URI does not tell apart is given out in
+ * doubt (key/doubt.h), unless pkcs11-ambiguous says otherwise: the next load_next that gives a key
+ * lifts it, after load_end it stays. */
 enum load_result load_next(struct load *load, struct key **key, struct bytes *certificate);
 
 void load_end(struct load *load);

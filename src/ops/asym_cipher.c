@@ -8,6 +8,7 @@
 #include <openssl/ssl3.h>
 
 #include "base/scope.h"
+#include "key/doubt.h"
 #include "mech/unpad.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
@@ -193,10 +194,12 @@ static const OSSL_PARAM *cipher_gettable_ctx_params(void *ctx, void *provctx)
     return gettable;
 }
 
-static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[])
+static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[], bool decrypting)
 {
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin:", "no key is set");
+    if (key != NULL && !key_is_meant(key, decrypting))
+        return 0;
     if (key != NULL) {
         key_free(ctx->key);
         ctx->key = key_ref(key);
@@ -211,7 +214,7 @@ static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[])
 
 static int cipher_encrypt_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
-    return begin(vctx, key, params);
+    return begin(vctx, key, params, false);
 }
 
 static int cipher_decrypt_init(void *vctx, void *vkey, const OSSL_PARAM params[])
@@ -221,7 +224,7 @@ static int cipher_decrypt_init(void *vctx, void *vkey, const OSSL_PARAM params[]
 
     if (key != NULL && !key_is_private(key))
         return refuse(ctx->provider, "cannot decrypt:", "this is a public key");
-    return begin(ctx, key, params);
+    return begin(ctx, key, params, true);
 }
 
 static void request_make(const struct cipher *ctx, struct cipher_request *request)

@@ -8,6 +8,7 @@
 
 #include "base/scope.h"
 #include "der/pem_uri.h"
+#include "key/doubt.h"
 #include "key/load.h"
 #include "ops/algorithms.h"
 #include "ops/corebio.h"
@@ -126,15 +127,13 @@ static int uri_open(struct provider *provider, const char *uri, int selection,
 {
     _cleanup_(key_scoped) struct key *key = NULL;
     struct load load;
-    int ok = 0;
+    bool ok = load_begin(&load, provider, uri);
 
-    if (load_begin(&load, provider, uri)) {
-        load_want(&load, wanted(selection));
-        load_ask(&load, passphrase_ask, passphrase);
-        ok = next_key(&load, &key) && object_give(key, data_cb, data_arg);
-    }
+    load_want(&load, wanted(selection));
+    load_ask(&load, passphrase_ask, passphrase);
+    ok = ok && next_key(&load, &key);
     load_end(&load);
-    return ok;
+    return ok && key_is_meant(key, true) && object_give(key, data_cb, data_arg);
 }
 
 /* Zero stops the search for a decoder: it is said for our own structure alone, whose errors are

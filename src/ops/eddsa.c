@@ -12,6 +12,7 @@
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "der/algorithm.h"
+#include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
@@ -163,12 +164,15 @@ static const OSSL_PARAM *eddsa_settable_ctx_params(void *ctx, void *provctx)
     return OpenSSL_version_num() >= INSTANCES_SINCE ? settable : settable + COUNT(settable) - 1;
 }
 
-static int begin(struct eddsa *ctx, const char *digest, struct key *key, const OSSL_PARAM params[])
+static int begin(struct eddsa *ctx, const char *digest, struct key *key, const OSSL_PARAM params[],
+                 bool signing)
 {
     if (digest != NULL && digest[0] != '\0')
         return refuse(ctx->provider, "EdDSA takes no digest:", "it hashes the message itself");
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
+    if (key != NULL && !key_is_meant(key, signing))
+        return 0;
     if (key != NULL) {
         key_free(ctx->key);
         ctx->key = key_ref(key);
@@ -182,7 +186,7 @@ static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL
 {
     struct eddsa *ctx = vctx;
 
-    if (!begin(ctx, digest, key, params))
+    if (!begin(ctx, digest, key, params, true))
         return 0;
     return key_is_private(ctx->key) ||
            refuse(ctx->provider, "cannot sign:", "this is a public key");
@@ -190,7 +194,7 @@ static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL
 
 static int eddsa_verify_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
 {
-    return begin(vctx, digest, key, params);
+    return begin(vctx, digest, key, params, false);
 }
 
 static int check_context(const struct eddsa *ctx)

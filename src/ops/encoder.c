@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "der/pem_uri.h"
 #include "der/spki.h"
+#include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/corebio.h"
@@ -106,7 +107,7 @@ static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct ke
     size_t len = 0;
     _cleanup_(free_scoped) uint8_t *der = NULL;
 
-    if (abstract != NULL || key == NULL)
+    if (abstract != NULL || key == NULL || !key_is_meant(key, false))
         return 0;
     der = form->der(key, &len);
     if (der == NULL)
@@ -149,7 +150,8 @@ static int encode_text(void *ctx, OSSL_CORE_BIO *out, const void *vkey, const OS
     (void)selection;
     (void)cb;
     (void)arg;
-    if (abstract != NULL || memory == NULL || key == NULL || !text_print(key, memory))
+    if (abstract != NULL || memory == NULL || key == NULL || !key_is_meant(key, false) ||
+        !text_print(key, memory))
         return 0;
     len = BIO_get_mem_data(memory, &text);
     return len > 0 && corebio_write(ctx, out, text, (size_t)len);

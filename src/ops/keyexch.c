@@ -7,6 +7,7 @@
 #include <openssl/params.h>
 
 #include "base/scope.h"
+#include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
@@ -91,6 +92,8 @@ static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 
     if (!key_is_private(key))
         return refuse(ctx->provider, "cannot derive:", "this is a public key");
+    if (!key_is_meant(key, true))
+        return 0;
     key_free(ctx->key);
     ctx->key = key_ref(key);
     begun = ctx;
@@ -105,6 +108,8 @@ static int exchange_set_peer(void *vctx, void *vpeer)
     if (ctx->key == NULL || peer->curve != ctx->key->curve || !key_has_public(peer))
         return refuse(ctx->provider,
                       "cannot derive:", "the peer's key is on another curve, or none");
+    if (!key_is_meant(peer, false))
+        return 0;
     key_free(ctx->peer);
     ctx->peer = key_ref(peer);
     return 1;

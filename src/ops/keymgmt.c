@@ -8,6 +8,7 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/keygen.h"
@@ -112,7 +113,7 @@ static int keymgmt_match(const void *keydata1, const void *keydata2, int selecti
 {
     const struct key *a = keydata1, *b = keydata2;
 
-    if (a->type != b->type)
+    if (a->type != b->type || !key_is_meant(a, false) || !key_is_meant(b, false))
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) != 0 && a->curve != b->curve)
         return 0;
@@ -128,7 +129,7 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
     EVP_PKEY_CTX *ctx;
     int ok;
 
-    if (!keymgmt_has(key, selection) || !key_has_public(key))
+    if (!keymgmt_has(key, selection) || !key_has_public(key) || !key_is_meant(key, false))
         return 0;
     host = key_host(key);
     ctx = host != NULL
@@ -266,6 +267,8 @@ static void *keymgmt_dup(const void *keydata, int selection)
 
     if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key_can_change(key))
         return key_ref(key);
+    if (!key_is_meant(key, false))
+        return NULL;
     copy = key_new(key->provider, key->type);
     if (copy == NULL)
         return NULL;

@@ -9,6 +9,7 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "key/doubt.h"
 #include "module/call.h"
 #include "ops/ops.h"
 #include "ops/terminal.h"
@@ -115,6 +116,8 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
     if (key->software)
         return export_software(key, selection, callback, arg);
     if ((key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
+        return 0;
+    if (!key_is_meant(key, false))
         return 0;
     if (key_type_is_rsa(key->type))
         return export_rsa(key, callback, arg);

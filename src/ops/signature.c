@@ -9,6 +9,7 @@
 #include <openssl/rsa.h>
 
 #include "base/scope.h"
+#include "key/doubt.h"
 #include "der/algorithm.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
@@ -373,6 +374,8 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
 {
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
+    if (key != NULL && !key_is_meant(key, signing))
+        return 0;
     if (key != NULL) {
         key_free(ctx->key);
         ctx->key = key_ref(key);

@@ -1,41 +1,202 @@
-/* A private key that is wanted by a URI which does not tell it from others: an error that lists
- * them; and what is a listing stays one. */
+/* A private key that is wanted by a URI which does not tell it from others: its use is an error
+ * that lists them; and what is a listing stays one. */
 #include "harness.h"
 #include "operator.h"
 
 #include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/pem.h>
 #include <openssl/store.h>
 
-/* Whether the first object of a URI, with a private key expected, is there. */
-static bool wanted(OSSL_LIB_CTX *libctx, const char *uri, char *error, size_t size)
+static OSSL_LIB_CTX *plain;
+
+/* The token has so many private keys of its own. */
+#define OWN 12
+
+/* The first object of a URI, with a private key expected, as programs take it that want one key. */
+static EVP_PKEY *take(OSSL_LIB_CTX *libctx, const char *uri)
 {
     OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
     OSSL_STORE_INFO *info;
-    bool found;
+    EVP_PKEY *key;
 
     ERR_clear_error();
     assert_non_null(store);
     assert_int_equal(OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY), 1);
     info = OSSL_STORE_load(store);
-    found = info != NULL && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY;
-    if (!found)
-        assert_int_equal(OSSL_STORE_eof(store), 1);
+    assert_non_null(info);
+    key = OSSL_STORE_INFO_get1_PKEY(info);
     OSSL_STORE_INFO_free(info);
-    OSSL_STORE_close(store);
-    (void)last_error(error, size);
-    return found;
+    assert_int_equal(OSSL_STORE_close(store), 1);
+    assert_non_null(key);
+    return key;
 }
 
-static void check(OSSL_LIB_CTX *libctx, const char *uri, const char *const *says)
+/* Uses of a key that fail with an error, each of which programs begin with. */
+static bool use_sign(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    return key_signs(libctx, key);
+}
+
+static bool use_copy(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    EVP_PKEY *copy = EVP_PKEY_dup(key);
+    bool ok = copy != NULL && key_signs(libctx, copy);
+
+    EVP_PKEY_free(copy);
+    return ok;
+}
+
+static bool use_context(OSSL_LIB_CTX *libctx, EVP_PKEY *key, int (*init)(EVP_PKEY_CTX *))
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    bool ok = ctx != NULL && init(ctx) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static bool use_sign_digest(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    return use_context(libctx, key, EVP_PKEY_sign_init);
+}
+
+/* What the type of key is for beside signatures. */
+static bool use_other(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    return use_context(libctx, key,
+                       EVP_PKEY_is_a(key, "RSA") ? EVP_PKEY_decrypt_init : EVP_PKEY_derive_init);
+}
+
+static bool use_verify(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    return use_context(libctx, key, EVP_PKEY_verify_init);
+}
+
+static bool use_check(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    return use_context(libctx, key, EVP_PKEY_check);
+}
+
+static bool use_encrypt(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    bool rsa = EVP_PKEY_is_a(key, "RSA");
+
+    return use_context(libctx, key, rsa ? EVP_PKEY_encrypt_init : EVP_PKEY_verify_init);
+}
+
+static bool write_key(EVP_PKEY *key, int (*write)(BIO *, EVP_PKEY *))
+{
+    BIO *out = BIO_new(BIO_s_mem());
+    bool ok = write(out, key) == 1;
+
+    BIO_free(out);
+    return ok;
+}
+
+static int write_private(BIO *out, EVP_PKEY *key)
+{
+    return PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL);
+}
+
+static int write_public(BIO *out, EVP_PKEY *key)
+{
+    return PEM_write_bio_PUBKEY(out, key);
+}
+
+static int write_text(BIO *out, EVP_PKEY *key)
+{
+    return EVP_PKEY_print_private(out, key, 0, NULL);
+}
+
+static bool use_private_pem(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    (void)libctx;
+    return write_key(key, write_private);
+}
+
+static bool use_public_pem(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    (void)libctx;
+    return write_key(key, write_public);
+}
+
+static bool use_text(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    (void)libctx;
+    return write_key(key, write_text);
+}
+
+/* As TLS servers see whether the key is the certificate's. */
+static bool use_compare(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    EVP_PKEY *certified;
+    bool ok;
+
+    (void)libctx;
+    if (EVP_PKEY_is_a(key, "RSA"))
+        certified = EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)EVP_PKEY_get_bits(key));
+    else
+        certified = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+    ok = EVP_PKEY_eq(certified, key) == 0;
+    ok = ERR_peek_error() == 0 && ok;
+    EVP_PKEY_free(certified);
+    return ok;
+}
+
+static bool use_values(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    OSSL_PARAM *values = NULL;
+    bool ok = EVP_PKEY_todata(key, EVP_PKEY_PUBLIC_KEY, &values) == 1;
+
+    (void)libctx;
+    OSSL_PARAM_free(values);
+    return ok;
+}
+
+static const struct use {
+    bool (*works)(OSSL_LIB_CTX *libctx, EVP_PKEY *key);
+    bool private;
+    const char *name;
+} uses[] = {
+    { use_sign, true, "sign" },
+    { use_copy, true, "sign with a copy" },
+    { use_sign_digest, true, "sign a digest" },
+    { use_other, true, "decrypt or derive" },
+    { use_verify, false, "verify" },
+    { use_encrypt, false, "encrypt" },
+    { use_check, false, "check" },
+    { use_private_pem, false, "write the URI" },
+    { use_public_pem, false, "write the public half" },
+    { use_text, false, "print" },
+    { use_compare, false, "compare" },
+    { use_values, false, "export" },
+};
+
+static void check_error(const char *uri, const char *what, const char *const *says)
 {
     char error[1100];
-    bool found = wanted(libctx, uri, error, sizeof(error));
 
-    if (found != (says == NULL))
-        fail_msg("%s: %s", uri, found ? "a key" : error);
-    for (; says != NULL && *says != NULL; says++)
+    (void)last_error(error, sizeof(error));
+    for (; *says != NULL; says++)
         if (strstr(error, *says) == NULL)
-            fail_msg("%s: \"%s\" is not in \"%s\"", uri, *says, error);
+            fail_msg("%s: %s: \"%s\" is not in \"%s\"", uri, what, *says, error);
+}
+
+/* says: what the error has in it, whatever the key is used for; NULL: there is none. */
+static void check(OSSL_LIB_CTX *libctx, const char *uri, const char *const *says)
+{
+    EVP_PKEY *key = take(libctx, uri);
+
+    if (says == NULL)
+        assert_true(key_signs(libctx, key));
+    for (size_t i = 0; says != NULL && i < COUNT_OF(uses); i++) {
+        ERR_clear_error();
+        if (uses[i].works(libctx, key))
+            fail_msg("%s: %s", uri, uses[i].name);
+        check_error(uri, uses[i].name, says);
+    }
+    EVP_PKEY_free(key);
 }
 
 /* The keys are listed by what tells them apart, ten of them. */
@@ -47,6 +208,7 @@ static void test_ambiguous_keys(void **state)
                                         ", pkcs11:token=soft;id=%0",
                                         " and others",
                                         "object= or id=",
+                                        "openssl storeutl lists them",
                                         "pkcs11-ambiguous = first",
                                         NULL };
     static const char *const uris[] = { "pkcs11:token=soft", "pkcs11:token=soft;type=private",
@@ -76,6 +238,71 @@ static void test_ambiguous_listing(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* All private keys of a URI where a program asks for one after the other, and for private keys
+ * alone; the first has been looked at before the second was asked for. Those that sign are counted.
+ */
+static unsigned list_all(OSSL_LIB_CTX *libctx, const char *uri, const char *const *says)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    EVP_PKEY *keys[20];
+    unsigned count = 0, signing = 0;
+
+    assert_int_equal(OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY), 1);
+    while (!OSSL_STORE_eof(store) && count < COUNT_OF(keys)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info == NULL)
+            continue;
+        keys[count++] = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+        for (size_t i = 0; i < COUNT_OF(uses) && count == 1; i++) {
+            ERR_clear_error();
+            if (uses[i].works(libctx, keys[0]) == uses[i].private)
+                fail_msg("%s: the first: %s", uri, uses[i].name);
+            if (uses[i].private)
+                check_error(uri, uses[i].name, says);
+        }
+    }
+    OSSL_STORE_close(store);
+    for (unsigned i = 0; i < count; i++) {
+        signing += key_signs(libctx, keys[i]) || EVP_PKEY_is_a(keys[i], "ED25519");
+        EVP_PKEY_free(keys[i]);
+    }
+    assert_int_equal(signing, count);
+    return count;
+}
+
+/* What lists private keys alone, as openssl storeutl -keys does. */
+static void test_ambiguous_listing_of_keys(void **state)
+{
+    static const char *const says[] = { "cannot tell which private key", "fits several", NULL };
+    OSSL_LIB_CTX *libctx = libctx_new("");
+
+    (void)state;
+    assert_int_equal(list_all(libctx, "pkcs11:token=soft", says), OWN);
+    assert_int_equal(list_all(libctx, "pkcs11:token=soft;type=private", says), OWN);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A PEM file is for one key: the error comes when it is read. */
+static void test_ambiguous_pem(void **state)
+{
+    static const char *const says[] = { "cannot tell which private key", "fits several", NULL };
+    /* the DER of "PKCS#11 Provider URI v1.0", "pkcs11:token=soft" */
+    static const char text[] = "-----BEGIN PKCS#11 PROVIDER URI-----\n"
+                               "MC4aGVBLQ1MjMTEgUHJvdmlkZXIgVVJJIHYxLjAMEXBrY3MxMTp0b2tlbj1zb2Z0\n"
+                               "-----END PKCS#11 PROVIDER URI-----\n";
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    BIO *pem = BIO_new_mem_buf(text, -1);
+
+    (void)state;
+    ERR_clear_error();
+    assert_null(PEM_read_bio_PrivateKey_ex(pem, NULL, NULL, NULL, libctx, NULL));
+    check_error("in a PEM file", "read", says);
+    BIO_free(pem);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* Several keys of one name on one token: each of them is what was named. */
 static void test_ambiguous_name(void **state)
 {
@@ -101,7 +328,8 @@ static void test_ambiguous_tokens(void **state)
     EVP_PKEY *keep;
     CK_SLOT_ID slots[2];
     CK_TOKEN_INFO info;
-    char uri[256], error[1100];
+    char uri[256], serial[32];
+    const char *const in_list[] = { serial, NULL };
 
     (void)state;
     for (int n = 0; n < 2; n++)
@@ -133,12 +361,10 @@ static void test_ambiguous_tokens(void **state)
         snprintf(uri, sizeof(uri), "pkcs11:token=twin;serial=%.16s;object=key?pin-value=1234",
                  (char *)info.serialNumber);
         check(libctx, uri, NULL);
-        /* its serial number is in the list */
-        snprintf(uri, sizeof(uri), "(serial %.16s", (char *)info.serialNumber);
-        assert_false(
-            wanted(libctx, "pkcs11:token=twin;object=key?pin-value=1234", error, sizeof(error)));
-        assert_non_null(strstr(error, uri));
+        snprintf(serial, sizeof(serial), "(serial %.16s", (char *)info.serialNumber);
+        check(libctx, "pkcs11:token=twin;object=key?pin-value=1234", in_list);
     }
+    assert_int_equal(list_all(libctx, "pkcs11:token=twin;object=key?pin-value=1234", says), 2);
     EVP_PKEY_free(keep);
     OSSL_LIB_CTX_free(libctx);
     libctx = libctx_new("pkcs11-ambiguous = first\n");
@@ -151,10 +377,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ambiguous_keys),
         cmocka_unit_test(test_ambiguous_listing),
+        cmocka_unit_test(test_ambiguous_listing_of_keys),
+        cmocka_unit_test(test_ambiguous_pem),
         cmocka_unit_test(test_ambiguous_name),
         cmocka_unit_test(test_ambiguous_tokens),
     };
 
+    int failed;
+
     operator_open();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    plain = libctx_new_plain();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    OSSL_LIB_CTX_free(plain);
+    return failed;
 }
