@@ -267,8 +267,6 @@ static void *keymgmt_dup(const void *keydata, int selection)
 
     if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key_can_change(key))
         return key_ref(key);
-    if (!key_is_meant(key, false))
-        return NULL;
     copy = key_new(key->provider, key->type);
     if (copy == NULL)
         return NULL;
