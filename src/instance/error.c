@@ -77,7 +77,7 @@ static bool lasts(enum reason reason)
     return false;
 }
 
-static void tell(const char *text)
+void error_tell(const char *text)
 {
     char line[TEXT_MAX];
 
@@ -96,7 +96,7 @@ void error_raise_at(const char *file, int line, const char *function, const stru
     va_end(args);
     raise(file, line, function, core, reason, text);
     if (lasts(reason))
-        tell(text);
+        error_tell(text);
 }
 
 /* "C_Function: CKR_NAME: <what to do>", or the sentence of an outcome of our own. */
@@ -147,5 +147,5 @@ void error_raise_ckr_at(const char *file, int line, const char *function, const 
     if (!lasts(reason) && !ckr_is_lasting(rv) && !ckr_is_blind(call_name(), rv))
         return;
     (void)snprintf(text, sizeof(text), "%s (cannot %s)", cause, what);
-    tell(text);
+    error_tell(text);
 }

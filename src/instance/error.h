@@ -59,4 +59,7 @@ __attribute__((format(printf, 7, 8))) void
 error_raise_ckr_at(const char *file, int line, const char *function, const struct core *core,
                    enum reason reason, CK_RV rv, const char *format, ...);
 
+/* Tells it in the log alone, once: what will be an error at the first use. */
+void error_tell(const char *text);
+
 #endif

@@ -38,22 +38,22 @@ void doubt_free(struct doubt *doubt)
 }
 
 /* Once, and never back. */
-static void decide(struct doubt *doubt, int state)
+static bool decide(struct doubt *doubt, int state)
 {
     int open = DOUBT_OPEN;
 
-    if (doubt != NULL)
-        (void)atomic_compare_exchange_strong(&doubt->state, &open, state);
+    return doubt != NULL && atomic_compare_exchange_strong(&doubt->state, &open, state);
 }
 
 void doubt_lift(struct doubt *doubt)
 {
-    decide(doubt, DOUBT_LIFTED);
+    (void)decide(doubt, DOUBT_LIFTED);
 }
 
 void doubt_close(struct doubt *doubt)
 {
-    decide(doubt, DOUBT_STAYS);
+    if (decide(doubt, DOUBT_STAYS))
+        error_tell(doubt->text);
 }
 
 bool doubt_allows(const struct key *key, bool private)

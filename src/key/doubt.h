@@ -17,7 +17,8 @@ void doubt_free(struct doubt *doubt);
 /* Another key was given out: it is a listing, and the program's to choose. NULL is none. */
 void doubt_lift(struct doubt *doubt);
 
-/* No other key can be asked for any more: unless it was lifted, the doubt stays. NULL is none. */
+/* No other key can be asked for any more: unless it was lifted, the doubt stays, and the log has
+ * it. NULL is none. */
 void doubt_close(struct doubt *doubt);
 
 /* Whether key may be used; else an error is raised. private: as what a token has to itself, which
