@@ -593,10 +593,13 @@ static CK_RV generate_somewhere(struct work *work, struct scan *scan, struct slo
 
     while (rv == CKR_OK && slot != NULL) {
         rv = passed = try_on(work, slot);
-        if (rv != RV_TOKEN_GONE && rv != CKR_TOKEN_WRITE_PROTECTED)
-            return rv;
         failed_call = call_name();
+        if (rv != RV_TOKEN_GONE && rv != CKR_TOKEN_WRITE_PROTECTED &&
+            !scan_again(scan, rv, failed_call))
+            return rv;
         rv = next_slot(scan, &slot);
+        if (rv == CKR_OK && slot == NULL && scan_again(scan, passed, failed_call))
+            rv = next_slot(scan, &slot);
     }
     if (rv == CKR_OK)
         call_named(failed_call);
@@ -614,9 +617,11 @@ static bool ambiguous(const struct work *work, const struct choice *choice)
 
 static bool no_token(const struct work *work, const struct scan *scan)
 {
+    char waited[SCAN_WAITED_MAX];
+
     error_raise(&work->generation->provider->core, REASON_TOKEN,
-                "no token matches %s: the tokens there are: %s", work->uri.text,
-                scan->seen[0] != '\0' ? scan->seen : "none");
+                "no token matches %s: the tokens there are: %s%s", work->uri.text,
+                scan->seen[0] != '\0' ? scan->seen : "none", scan_tell_waited(scan, waited));
     return false;
 }
 

@@ -264,13 +264,14 @@ static void run_phase(struct load *load)
     load->handles.count = 0;
 }
 
-/* Whether the module could not say what its slots have, or that of a token which it had shown. */
-static bool slots_are_unclear(const struct load *load)
+/* Whether the module is to be asked again what its slots have, since it could not say that, or that
+ * of a token which it had shown. */
+static bool look_again(struct load *load)
 {
-    const struct scan *scan = &load->scan;
+    struct scan *scan = &load->scan;
 
-    return (load->failure != CKR_OK && strcmp(load->failed_call, "C_GetTokenInfo") == 0) ||
-           (scan->failure != CKR_OK && strcmp(scan->failed_call, "C_GetTokenInfo") == 0);
+    return (load->failure != CKR_OK && scan_again(scan, load->failure, load->failed_call)) ||
+           (scan->failure != CKR_OK && scan_again(scan, scan->failure, scan->failed_call));
 }
 
 /* The next token that fits, with its first search. */
@@ -282,7 +283,7 @@ static CK_RV load_next_slot(struct load *load)
     if (nothing && (load->failure == CKR_OK || load->failure == RV_TOKEN_GONE) &&
         scan_widen(&load->scan))
         rv = scan_next(&load->scan, &load->slot);
-    else if (nothing && slots_are_unclear(load) && scan_renew(&load->scan)) {
+    else if (nothing && look_again(load)) {
         load->failure = CKR_OK;
         rv = scan_next(&load->scan, &load->slot);
     }
@@ -492,16 +493,19 @@ static const char *kind(const struct load *load)
 static void raise_no_token(const struct load *load)
 {
     const struct core *core = &load->provider->core;
+    char waited[SCAN_WAITED_MAX];
 
+    (void)scan_tell_waited(&load->scan, waited);
     if (load->scan.uninitialized)
-        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s", load->uri.text);
+        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s%s", load->uri.text,
+                        waited);
     else if (load->scan.seen[0] == '\0')
         error_raise(core, REASON_TOKEN,
-                    "no token matches %s: the PKCS#11 module %s shows no initialised token",
-                    load->uri.text, load->scan.module->path);
+                    "no token matches %s: the PKCS#11 module %s shows no initialised token%s",
+                    load->uri.text, load->scan.module->path, waited);
     else
-        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s",
-                    load->uri.text, load->scan.seen);
+        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s%s",
+                    load->uri.text, load->scan.seen, waited);
 }
 
 static enum reason reason_of(const struct load *load)
@@ -544,9 +548,11 @@ static bool is_search(const struct load *load)
 static void raise_failure(const struct load *load, enum reason reason, CK_RV rv)
 {
     bool blind = ckr_is_blind(call_name(), rv);
+    char waited[SCAN_WAITED_MAX];
 
-    error_raise_ckr(&load->provider->core, reason, rv, "open %s%s%s", load->uri.text,
-                    blind ? " in " : "", blind ? load->scan.module->path : "");
+    error_raise_ckr(&load->provider->core, reason, rv, "open %s%s%s%s", load->uri.text,
+                    blind ? " in " : "", blind ? load->scan.module->path : "",
+                    scan_tell_waited(&load->scan, waited));
 }
 
 /* Nothing was found: says why, the most telling reason first. */

@@ -175,6 +175,12 @@ bool ckr_is_blind(const char *call, CK_RV rv)
     return false;
 }
 
+bool ckr_is_unread(const char *call, CK_RV rv)
+{
+    return (rv == CKR_USER_PIN_NOT_INITIALIZED && strcmp(call, "C_Login") == 0) ||
+           (rv == CKR_TOKEN_NOT_RECOGNIZED && strcmp(call, "C_OpenSession") == 0);
+}
+
 bool ckr_is_lasting(CK_RV rv)
 {
     const struct ckr *ckr = ckr_describe(rv);

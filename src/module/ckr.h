@@ -39,6 +39,10 @@ bool ckr_is_lasting(CK_RV rv);
  * it cannot see may be why. */
 bool ckr_is_blind(const char *call, CK_RV rv);
 
+/* Whether a module that shows the token says by rv, of call, that it did not read all of it when it
+ * was initialised, if there is more to it. */
+bool ckr_is_unread(const char *call, CK_RV rv);
+
 /* What a failure means for those who made the call. What is tried again is decided here, by the C_*
  * function and the value that it returned, and nowhere else. */
 struct verdict {

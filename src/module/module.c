@@ -13,6 +13,7 @@
 #include "module/door.h"
 #include "module/ending.h"
 #include "module/lock.h"
+#include "module/retry.h"
 
 /* Modules are never unloaded: vendor libraries leave threads and exit handlers behind. */
 static struct module *modules;
@@ -288,6 +289,10 @@ CK_RV module_start(struct module *module)
     rv = initialise(module);
     if (rv == CKR_OK)
         ending_first(&module->end_follows_start, modules_end);
+    lock_take();
+    module->begun = clock_ms();
+    module->missed = 0;
+    lock_release();
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
     return rv;
 }
@@ -322,11 +327,11 @@ void module_lost(struct module *module, unsigned long life)
 
 /* Under the lock: true when this thread is the one to restart the module; nobody takes a session
  * until module_settle or restart_withdraw. */
-static bool restart_claim(struct module *module)
+static bool restart_claim(struct module *module, unsigned interval_ms)
 {
-    bool claimed =
-        module_ready(module) && (module->ours || (module->inherited && user_changed())) &&
-        (module->restarted == 0 || clock_ms() - module->restarted >= RESTART_INTERVAL_MS);
+    bool claimed = module_ready(module) &&
+                   (module->ours || (module->inherited && user_changed())) &&
+                   (module->restarted == 0 || clock_ms() - module->restarted >= interval_ms);
 
     if (claimed)
         module->state = MODULE_STARTING;
@@ -367,7 +372,6 @@ static void finalise_and_initialise(struct module *module)
 {
     CK_RV rv;
 
-    log_line("%s: finalising it and initialising it again", module->path);
     finalise(module);
     rv = initialise(module);
     lock_take();
@@ -377,28 +381,38 @@ static void finalise_and_initialise(struct module *module)
     call_unbar(module);
 }
 
-static void restart(struct module *module)
+/* quiet: nobody needs to know. */
+static void restart(struct module *module, unsigned interval_ms, bool quiet)
 {
     bool claimed;
 
     lock_take();
-    claimed = restart_claim(module);
+    claimed = restart_claim(module, interval_ms);
     lock_release();
     if (!claimed)
         return;
-    if (module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) && bar(module))
-        finalise_and_initialise(module);
-    else
+    if (!module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) || !bar(module)) {
         restart_withdraw(module);
+        return;
+    }
+    if (!quiet)
+        log_line("%s: finalising it and initialising it again", module->path);
+    finalise_and_initialise(module);
 }
 
-void module_restart(struct module *module, const struct slot *slot)
+static void restart_for(struct module *module, const struct slot *slot, unsigned interval_ms,
+                        bool quiet)
 {
     const char *name = call_name();
 
     if (!call_inside() && !module->tenant->others_work(module, slot))
-        restart(module);
+        restart(module, interval_ms, quiet);
     call_named(name); /* an error message is about what failed */
+}
+
+void module_restart(struct module *module, const struct slot *slot)
+{
+    restart_for(module, slot, RESTART_INTERVAL_MS, false);
 }
 
 #define RENEWAL_INTERVAL_MS 1000
@@ -412,6 +426,32 @@ void module_renew(struct module *module)
     lock_release();
     if (due)
         module_restart(module, NULL);
+}
+
+/* After a start, the time in which the first look at the tokens is made. */
+#define FIRST_LOOK_MS 1000
+
+static bool is_patient(struct module *module, unsigned most_ms)
+{
+    uint64_t time = clock_ms();
+    bool patient;
+
+    lock_take();
+    if (module->missed == 0 && time - module->begun < FIRST_LOOK_MS)
+        module->missed = time;
+    patient = module->missed != 0 && time - module->missed <= most_ms;
+    lock_release();
+    return patient;
+}
+
+bool module_look_again(struct module *module, const struct slot *slot, struct retry *looks,
+                       unsigned most_ms)
+{
+    if (!is_patient(module, most_ms) || !retry_pause(looks))
+        return false;
+    if (looks->tries > 1)
+        restart_for(module, slot, 0, true);
+    return true;
 }
 
 /* Under the lock: whether this was the last user of a module that this process started. */

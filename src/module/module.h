@@ -11,6 +11,7 @@
 
 #include "module/cryptoki.h"
 
+struct retry;
 struct slot;
 struct token_list;
 
@@ -64,6 +65,8 @@ struct module {
     bool listed;               /* C_GetSlotList was answered since the start */
     uint64_t restarted;        /* clock_ms of the last module_restart */
     uint64_t started;          /* clock_ms of the last C_Initialize */
+    uint64_t begun;            /* the same of module_start */
+    uint64_t missed;           /* clock_ms of the first module_look_again since; 0: none */
     CK_INFO info;              /* C_GetInfo, once has_info is set */
     bool has_info;
 };
@@ -111,6 +114,15 @@ void module_restart(struct module *module, const struct slot *slot);
 /* The same for who found no token that fits, where the last C_Initialize is a second ago: some
  * modules look for tokens then and never again. */
 void module_renew(struct module *module);
+
+/* For who misses a token in a module that was started lately, by module_start: it may have looked
+ * at its tokens while another process was writing them, as SoftHSM's do at each login. At the first
+ * call it may be asked again at once; at the following ones after a pause in which it is finalised
+ * and initialised again, as in module_restart. looks is the caller's for all of its calls. False
+ * most_ms after the first such call of anybody since the start, so that what is truly absent is
+ * waited for once. */
+bool module_look_again(struct module *module, const struct slot *slot, struct retry *looks,
+                       unsigned most_ms);
 
 /* Lets go. The last user's sessions are closed and the module finalised, unless touch is false
  * (too much of the process has ended), the module stays, or the program had initialised it before

@@ -378,6 +378,25 @@ static bool spoils_session(CK_RV rv)
     return repair == REPAIR_SESSION || repair == REPAIR_DOUBT;
 }
 
+/* Whether the module does not know what the token's PIN is, and so did not compare it: it says so
+ * or, as SoftHSM where it could not read the token's file, cannot say what token it is either. Then
+ * *rv is what it says to that. */
+static bool is_unread(const struct session *session, CK_RV *rv)
+{
+    struct slot *slot = session->slot;
+    CK_FLAGS flags;
+    CK_RV now;
+
+    if (*rv != CKR_GENERAL_ERROR || !token_is_softhsm(&slot->token.info))
+        return *rv == CKR_USER_PIN_NOT_INITIALIZED;
+    now = slot_identify(slot, session->id, &flags);
+    if (now == CKR_OK)
+        call_named("C_Login");
+    else
+        *rv = now;
+    return now != CKR_OK;
+}
+
 /* The only call of C_Login. */
 static CK_RV show(struct showing *showing)
 {
@@ -386,7 +405,8 @@ static CK_RV show(struct showing *showing)
     CK_RV rv = session_login(session, showing->user, secret != NULL ? secret_data(secret) : NULL,
                              secret != NULL ? secret_len(secret) : 0);
 
-    showing_remember(showing, rv);
+    if (!is_unread(session, &rv))
+        showing_remember(showing, rv);
     if (refuses_pin(rv))
         tell_refusal(showing, "");
     if (secret != NULL)

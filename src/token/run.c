@@ -167,17 +167,24 @@ static bool look_anew(struct slot *slot, CK_RV rv, bool *anew)
     return true;
 }
 
+/* Another process may have been writing the token when the module, lately, was started. */
+static bool look_again(struct slot *slot, CK_RV rv, struct retry *looks)
+{
+    return ckr_is_unread(call_name(), rv) &&
+           module_look_again(slot->module, slot, looks, looks->budget_ms);
+}
+
 static CK_RV run(const struct work *work)
 {
     struct slot *slot = work->run.slot;
-    struct retry retry = { .budget_ms = atomic_load(&slot->retry_ms) };
+    struct retry retry = { .budget_ms = atomic_load(&slot->retry_ms) }, looks = retry;
     struct attempt attempt = { .epoch = atomic_load(&slot->pool.epoch) };
     bool anew = false;
     CK_RV rv;
 
     while ((rv = try_once(work, &attempt)) != CKR_OK) {
-        if (work->run.once ||
-            (!try_again(work, &attempt, rv, retry.tries) && !look_anew(slot, rv, &anew)))
+        if (work->run.once || (!try_again(work, &attempt, rv, retry.tries) &&
+                               !look_anew(slot, rv, &anew) && !look_again(slot, rv, &looks)))
             return rv;
         repair(work, rv, &attempt);
         if (retry.tries > 1)

@@ -5,11 +5,11 @@
 
 #include <openssl/crypto.h>
 
+#include "base/clock.h"
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/ckr.h"
 #include "module/lock.h"
-#include "module/retry.h"
 
 /* Mends what a call outside a session needs: the module, or time. */
 static bool mend(struct scan *scan, struct retry *retry, unsigned long life, CK_RV rv)
@@ -49,7 +49,9 @@ static bool mend(struct scan *scan, struct retry *retry, unsigned long life, CK_
 void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
                 const struct pool_limits *limits)
 {
-    *scan = (struct scan){ .module = module, .uri = uri, .limits = limits };
+    *scan = (struct scan){
+        .module = module, .uri = uri, .limits = limits, .looks = { .budget_ms = limits->retry_ms }
+    };
     module_allow(module, limits->wait_ms + limits->retry_ms);
 }
 
@@ -90,6 +92,7 @@ static void note_seen(struct scan *scan, struct slot *slot)
 
     if (scan->seen_count++ == 0)
         scan->seen_first = slot;
+    scan->shown = scan->shown || slot->token.label[0] != '\0';
     (void)snprintf(scan->seen + used, sizeof(scan->seen) - used, "%s'%s'", used != 0 ? ", " : "",
                    slot->token.label);
 }
@@ -201,7 +204,8 @@ static CK_RV list(struct scan *scan)
 
     scan_end(scan);
     scan->count = scan->next = scan->failed = 0;
-    scan->again = false;
+    scan->matched = 0;
+    scan->again = scan->uninitialized = scan->shown = false;
     scan->stage = SCAN_LISTED;
     scan->seen[0] = '\0';
     scan->seen_count = 0;
@@ -246,32 +250,76 @@ static CK_RV begin(struct scan *scan)
     return listed ? CKR_OK : list(scan);
 }
 
-/* Lists the slots of a module that is in another life than when they were listed. */
 static bool list_anew(struct scan *scan)
 {
-    if (scan->life == atomic_load(&scan->module->life))
-        return false;
     scan->failure = CKR_OK;
     return RETRYING(scan, module_start(scan->module)) == CKR_OK && list(scan) == CKR_OK;
 }
 
-bool scan_renew(struct scan *scan)
+/* Once in a scan; true when the module is in another life, by this thread's doing or another's, and
+ * its slots are listed. */
+static bool renew(struct scan *scan, bool for_none)
 {
-    if (scan->renewed || (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED))
+    if (scan->renewed)
         return false;
     scan->renewed = true;
-    module_restart(scan->module, NULL);
-    return list_anew(scan);
+    if (for_none)
+        module_renew(scan->module);
+    else
+        module_restart(scan->module, NULL);
+    return scan->life != atomic_load(&scan->module->life) && list_anew(scan);
 }
 
-/* The same where no token fits. */
-static bool renew_for_none(struct scan *scan)
+/* What is looked for may be nowhere: that is waited for no longer than this, and not so long where
+ * the module shows other tokens. */
+#define NONE_SHOWN_MS   1000U
+#define OTHERS_SHOWN_MS 250U
+
+static unsigned lesser(unsigned a, unsigned b)
 {
-    if (scan->renewed || scan->matched != 0 || scan->failure != CKR_OK)
+    return a < b ? a : b;
+}
+
+/* slot: the one whose token is the trouble, or NULL. */
+static bool look_again(struct scan *scan, const struct slot *slot, bool failed)
+{
+    unsigned most = scan->limits->retry_ms;
+
+    if (!failed)
+        most = lesser(most, scan->shown ? OTHERS_SHOWN_MS : NONE_SHOWN_MS);
+    return module_look_again(scan->module, slot, &scan->looks, most) && list_anew(scan);
+}
+
+bool scan_again(struct scan *scan, CK_RV rv, const char *call)
+{
+    bool unclear = rv != CKR_OK && strcmp(call, "C_GetTokenInfo") == 0;
+
+    if (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED)
         return false;
-    scan->renewed = true;
-    module_renew(scan->module);
-    return list_anew(scan);
+    if ((unclear || rv == RV_TOKEN_GONE) && look_again(scan, scan->last, true))
+        return true;
+    return unclear && renew(scan, false);
+}
+
+const char *scan_tell_waited(const struct scan *scan, char *buf)
+{
+    uint64_t begun = scan->looks.deadline - scan->looks.budget_ms;
+
+    buf[0] = '\0';
+    if (scan->looks.tries != 0)
+        (void)snprintf(buf, SCAN_WAITED_MAX, " (looked for again for %lu ms)",
+                       (unsigned long)(clock_ms() - begun));
+    return buf;
+}
+
+/* Where no token fits. */
+static bool look_for_more(struct scan *scan)
+{
+    bool failed = scan->failure != CKR_OK;
+
+    if (scan->stage != SCAN_LISTED || scan->matched != 0)
+        return false;
+    return look_again(scan, NULL, failed) || (!failed && renew(scan, true));
 }
 
 CK_RV scan_next(struct scan *scan, struct slot **out)
@@ -288,8 +336,10 @@ CK_RV scan_next(struct scan *scan, struct slot **out)
     }
     if (rv == CKR_OK && *out == NULL && scan->stage == SCAN_LISTED)
         *out = next_listed(scan);
-    if (rv == CKR_OK && *out == NULL && scan->stage == SCAN_LISTED && renew_for_none(scan))
+    while (rv == CKR_OK && *out == NULL && look_for_more(scan))
         *out = next_listed(scan);
+    if (*out != NULL)
+        scan->last = *out;
     return rv;
 }
 

@@ -3,6 +3,7 @@
 #ifndef BRIDGE_SCAN_H
 #define BRIDGE_SCAN_H
 
+#include "module/retry.h"
 #include "token/slot.h"
 #include "token/tokens.h"
 #include "uri/uri.h"
@@ -21,12 +22,15 @@ struct scan {
     bool all;        /* scan_all */
     CK_ULONG failed; /* of ids, at their front: slots that are looked at again after the others */
     bool again;      /* they are being looked at */
-    bool renewed;    /* scan_renew was tried */
+    bool renewed;    /* module_restart or module_renew was tried */
     unsigned long life; /* of the module, when its slots were listed */
-    unsigned matched;   /* tokens given out */
+    unsigned matched;   /* tokens given out since the slots were listed */
+    struct slot *last;  /* given out */
+    struct retry looks; /* module_look_again */
     CK_RV failure;      /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
     bool uninitialized;       /* a token that fits is not initialised */
+    bool shown;               /* there are tokens with a label, fitting or not */
     struct slot *seen_first;  /* of the tokens that were looked at, */
     unsigned seen_count;      /* and how many they are */
     char seen[SCAN_SEEN_MAX]; /* the labels of the tokens that were looked at: "'a', 'b'" */
@@ -38,9 +42,11 @@ void scan_begin(struct scan *scan, struct module *module, const struct uri *uri,
 /* Before the first scan_next: the slots are listed anew, also where tokens are known. */
 void scan_all(struct scan *scan);
 
-/* The next token that fits, or NULL at the end. Where none does, the module is initialised anew
- * before that, at most once a second, where nobody loses by that (module_renew): it may not have
- * seen the tokens that came since. */
+/* The next token that fits, or NULL at the end. Where none does, it is looked for again before that
+ * in a module that was started lately (module_look_again): for a quarter of a second, for a second
+ * where no token is shown at all, for pkcs11-retry-ms where a slot could not be looked at; one that
+ * was started earlier is initialised anew, at most once a second, where nobody loses by that
+ * (module_renew): it may not have seen the tokens that came since. */
 CK_RV scan_next(struct scan *scan, struct slot **out);
 
 /* Whether every slot that was listed had its turn: what comes now are those that failed in it, once
@@ -51,10 +57,16 @@ bool scan_went_round(const struct scan *scan);
  * this scan, which then goes on with all of them. */
 bool scan_widen(struct scan *scan);
 
-/* When the module does not know its own tokens: finalises it and initialises it again, where nobody
- * loses by that (module_restart), and goes on with all slots. Once in a scan; true when it was
- * done, by this thread or another. */
-bool scan_renew(struct scan *scan);
+/* When the work with the token given out last ended in rv, of call: true if the module may not know
+ * its own tokens, and goes on with all slots. Before that it is asked again and initialised again,
+ * where it was started lately for pkcs11-retry-ms (module_look_again), and else once in a scan,
+ * where nobody loses by that (module_restart). */
+bool scan_again(struct scan *scan, CK_RV rv, const char *call);
+
+/* " (looked for again for 250 ms)", or nothing, for the error: into buf of
+ * SCAN_WAITED_MAX bytes, which is returned. */
+#define SCAN_WAITED_MAX 64
+const char *scan_tell_waited(const struct scan *scan, char *buf);
 
 /* The other tokens that fit, beside the one in slot, which was given out; NULL after the last, and
  * where the URI names one alone. Slots that nobody has asked are asked. *list and *at are the

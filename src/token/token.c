@@ -31,6 +31,16 @@ bool token_is(const struct token *token, const CK_TOKEN_INFO *info)
            memcmp(own->serialNumber, info->serialNumber, sizeof(own->serialNumber)) == 0;
 }
 
+static bool begins(const CK_UTF8CHAR *text, const char *with)
+{
+    return memcmp(text, with, strlen(with)) == 0;
+}
+
+bool token_is_softhsm(const CK_TOKEN_INFO *info)
+{
+    return begins(info->manufacturerID, "SoftHSM project ") && begins(info->model, "SoftHSM v2 ");
+}
+
 void token_serial(const struct token *token, char *out)
 {
     const CK_TOKEN_INFO *info = &token->info;

@@ -20,6 +20,9 @@ bool token_is(const struct token *token, const CK_TOKEN_INFO *info);
 /* Whether it has a serial number, without which two tokens of one kind and label look alike. */
 bool token_has_serial(const struct token *token);
 
+/* Whether it is one of SoftHSM 2, which has no count of wrong PINs and does not lock. */
+bool token_is_softhsm(const CK_TOKEN_INFO *info);
+
 /* The serial number, printable, into TOKEN_SERIAL_MAX bytes. */
 #define TOKEN_SERIAL_MAX 17
 void token_serial(const struct token *token, char *out);

@@ -111,11 +111,6 @@ static CK_RV list_anew(struct module *module, struct token_list **out)
     return *out != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
-static bool begins(const CK_UTF8CHAR *text, const char *with)
-{
-    return memcmp(text, with, strlen(with)) == 0;
-}
-
 /* SoftHSM 2 has one slot more than tokens, the last, for a token that is still to be made: where
  * there is one token, the other slot need not be asked. */
 static bool is_spare(const struct token_list *list, CK_ULONG i)
@@ -123,9 +118,7 @@ static bool is_spare(const struct token_list *list, CK_ULONG i)
     const struct seen_token *first = &list->seen[0];
 
     return list->count == 2 && i == 1 && first->state == TOKEN_PRESENT &&
-           (first->info.flags & CKF_TOKEN_INITIALIZED) != 0 &&
-           begins(first->info.manufacturerID, "SoftHSM project ") &&
-           begins(first->info.model, "SoftHSM v2 ");
+           (first->info.flags & CKF_TOKEN_INITIALIZED) != 0 && token_is_softhsm(&first->info);
 }
 
 static void ask(struct module *module, struct token_list *list, bool *asked)
