@@ -39,6 +39,7 @@
 #define PKCS11_BRIDGE_CONF_PEM_URI           "pkcs11-pem-uri"
 #define PKCS11_BRIDGE_CONF_AMBIGUOUS         "pkcs11-ambiguous"
 #define PKCS11_BRIDGE_CONF_EPHEMERAL         "pkcs11-ephemeral"
+#define PKCS11_BRIDGE_CONF_IMPORT            "pkcs11-module-import"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"

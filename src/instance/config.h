@@ -42,6 +42,7 @@ struct config {
     bool public_on_token;    /* verify and encrypt there */
     bool ambiguous_first;    /* what a URI does not tell from others is the first of them */
     bool ephemeral_on_token; /* also keys that nobody asked a token for */
+    bool import_session;     /* private keys of other providers become session keys */
     char unknown[128];       /* words of the list that is being read */
     char warnings[1024];     /* what was not understood, and is done without; or "" */
 };

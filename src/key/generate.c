@@ -54,8 +54,15 @@ static const struct generate_row *next_way(const struct generation *generation,
 
 static bool generate_failed(const struct work *work, CK_RV rv)
 {
-    error_raise_ckr(&work->generation->provider->core, REASON_OPERATION, rv,
-                    "generate a key (%s) for %s", mechanism_name(work->mechanism), work->uri.text);
+    const struct core *core = &work->generation->provider->core;
+
+    if (work->generation->import != NULL)
+        error_raise_ckr(core, REASON_OPERATION, rv,
+                        "make a private key a session key of %s (pkcs11-module-import)",
+                        work->uri.text);
+    else
+        error_raise_ckr(core, REASON_OPERATION, rv, "generate a key (%s) for %s",
+                        mechanism_name(work->mechanism), work->uri.text);
     return false;
 }
 
@@ -95,9 +102,12 @@ static CK_RV check_taken(struct session *session, struct work *work)
 }
 
 struct templates {
-    CK_ATTRIBUTE private[16], public[16];
+    CK_ATTRIBUTE private[24], public[24];
     CK_ULONG private_count, public_count;
     CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive;
+    CK_OBJECT_CLASS private_class, public_class;
+    CK_KEY_TYPE type;
+    uint8_t point[EC_POINT_MAX + 4];
     CK_ULONG bits;
     uint8_t params[64];
     CK_ULONG params_len;
@@ -184,6 +194,53 @@ static void templates_restrict(const struct generation *generation, struct templ
         count * sizeof(t->allowed[0]));
 }
 
+/* What a token is to make. */
+static void templates_order(const struct generation *generation, const struct generate_row *row,
+                            struct templates *t)
+{
+    if (!row->rsa) {
+        add(t->public, &t->public_count, CKA_EC_PARAMS, t->params, t->params_len);
+        return;
+    }
+    t->bits = generation->bits;
+    ADD_PUBLIC(t, CKA_MODULUS_BITS, t->bits);
+    add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, generation->exponent.data,
+        generation->exponent.len);
+}
+
+static void add_both(struct templates *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
+{
+    add(t->private, &t->private_count, type, value, len);
+    add(t->public, &t->public_count, type, value, len);
+}
+
+/* What there is already. */
+static void templates_values(const struct generation *generation, const struct generate_row *row,
+                             struct templates *t)
+{
+    const struct key *half = generation->half;
+    const struct import *import = generation->import;
+    struct der_writer writer = der_begin(t->point, sizeof(t->point));
+
+    t->private_class = CKO_PRIVATE_KEY;
+    t->public_class = CKO_PUBLIC_KEY;
+    t->type = generate_key_type(row);
+    ADD_PRIVATE(t, CKA_CLASS, t->private_class);
+    ADD_PUBLIC(t, CKA_CLASS, t->public_class);
+    add_both(t, CKA_KEY_TYPE, &t->type, sizeof(t->type));
+    if (row->rsa) {
+        add_both(t, CKA_MODULUS, half->n.data, half->n.len);
+        add_both(t, CKA_PUBLIC_EXPONENT, half->e.data, half->e.len);
+    } else {
+        der_value(&writer, DER_OCTET_STRING, view_bytes(&half->point));
+        add_both(t, CKA_EC_PARAMS, t->params, t->params_len);
+        add(t->public, &t->public_count, CKA_EC_POINT, t->point, der_done(&writer));
+    }
+    for (CK_ULONG i = 0; i < import->count; i++)
+        add(t->private, &t->private_count, import->values[i].type, import->values[i].pValue,
+            import->values[i].ulValueLen);
+}
+
 static void templates_make(const struct work *work, const struct generate_row *row, bool all,
                            struct templates *t)
 {
@@ -200,15 +257,28 @@ static void templates_make(const struct work *work, const struct generate_row *r
     templates_name(work, t);
     if (generation->type == KEY_RSA_PSS)
         templates_restrict(generation, t);
-    if (key_type_is_rsa(generation->type)) {
-        t->bits = generation->bits;
-        ADD_PUBLIC(t, CKA_MODULUS_BITS, t->bits);
-        add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, generation->exponent.data,
-            generation->exponent.len);
-    } else {
+    if (!row->rsa)
         t->params_len = generate_params(row, generation->curve, t->params, sizeof(t->params));
-        add(t->public, &t->public_count, CKA_EC_PARAMS, t->params, t->params_len);
-    }
+    if (generation->import != NULL)
+        templates_values(generation, row, t);
+    else
+        templates_order(generation, row, t);
+}
+
+/* Both halves of a key that is there already, or none. */
+static CK_RV create_pair(struct session *session, struct templates *t, struct pair *pair)
+{
+    CK_RV rv = session_create(session, t->private, t->private_count, &pair->private);
+    const char *name;
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = session_create(session, t->public, t->public_count, &pair->public);
+    name = call_name();
+    if (rv != CKR_OK)
+        (void)session_destroy(session, pair->private);
+    call_named(name);
+    return rv;
 }
 
 static CK_RV make_pair_once(struct session *session, struct work *work,
@@ -218,6 +288,8 @@ static CK_RV make_pair_once(struct session *session, struct work *work,
     struct templates t;
 
     templates_make(work, row, all, &t);
+    if (work->generation->import != NULL)
+        return create_pair(session, &t, pair);
     return session_generate_pair(session, &mechanism, t.public, t.public_count, t.private,
                                  t.private_count, &pair->public, &pair->private);
 }
@@ -303,7 +375,8 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
 
     while (generate_not_supported(rv) && !work->left &&
            (row = next_way(work->generation, row)) != NULL) {
-        if (!slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
+        if (work->generation->import == NULL &&
+            !slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
             continue;
         work->mechanism = row->mechanism;
         rv = make_pair_once(session, work, row, true, pair);
@@ -406,6 +479,13 @@ static CK_RV generate_session_objects(struct session *session, void *arg)
     return rv;
 }
 
+static bool is_as_wanted(const struct work *work)
+{
+    const struct key *half = work->generation->half;
+
+    return half == NULL || key_same_public(half, work->key);
+}
+
 static CK_RV read_pair(struct session *session, struct work *work)
 {
     struct provider *provider = work->generation->provider;
@@ -425,6 +505,8 @@ static CK_RV read_pair(struct session *session, struct work *work)
     if (rv == CKR_OK)
         rv = public_make_private(provider, session, work->pair.private, private, &twins, &work->key,
                                  &unusable);
+    if (work->key != NULL && !is_as_wanted(work))
+        key_free(MOVE(work->key));
     return rv == CKR_OK && work->key == NULL ? RV_NO_PUBLIC_HALF : rv;
 }
 

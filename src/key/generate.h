@@ -2,6 +2,7 @@
 #ifndef BRIDGE_KEY_GENERATE_H
 #define BRIDGE_KEY_GENERATE_H
 
+#include "key/import.h"
 #include "key/key.h"
 #include "mech/generate.h"
 
@@ -17,6 +18,9 @@ struct generation {
     bool add;        /* also where a key has the label or the id already */
     bool has_usage;
     struct usage usage;
+    const struct import *import; /* the private values of a session key that is there already; NULL:
+                                    the token makes the pair */
+    const struct key *half;      /* its public half */
 };
 
 /* Makes the pair: not extractable, sensitive, private; with the CKA_ID of the URI or one derived

@@ -32,6 +32,20 @@ const struct generate_row *generate_next(bool rsa, enum curve_kind kind,
     return row < rows + COUNT(rows) ? row : NULL;
 }
 
+CK_KEY_TYPE generate_key_type(const struct generate_row *row)
+{
+    switch (row->mechanism) {
+    case CKM_EC_KEY_PAIR_GEN:
+        return CKK_EC;
+    case CKM_EC_EDWARDS_KEY_PAIR_GEN:
+        return CKK_EC_EDWARDS;
+    case CKM_EC_MONTGOMERY_KEY_PAIR_GEN:
+        return CKK_EC_MONTGOMERY;
+    default:
+        return CKK_RSA;
+    }
+}
+
 bool generate_not_supported(CK_RV rv)
 {
     return rv == CKR_MECHANISM_INVALID || rv == CKR_DOMAIN_PARAMS_INVALID ||

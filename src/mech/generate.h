@@ -17,6 +17,9 @@ struct generate_row {
 const struct generate_row *generate_next(bool rsa, enum curve_kind kind,
                                          const struct generate_row *previous);
 
+/* CKA_KEY_TYPE of what row makes. */
+CK_KEY_TYPE generate_key_type(const struct generate_row *row);
+
 /* Whether a CKR says that the token does not have this way. */
 bool generate_not_supported(CK_RV rv);
 

@@ -267,6 +267,15 @@ CK_RV session_set(struct session *session, struct handle object, CK_ATTRIBUTE *l
     return HANDLE_CALL(session, object, C_SetAttributeValue, object.ck, list, count);
 }
 
+CK_RV session_create(struct session *session, CK_ATTRIBUTE *list, CK_ULONG count,
+                     struct handle *created)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = SESSION_CALL(session, C_CreateObject, list, count, &ck);
+
+    return rv == CKR_OK ? stamp(session, created, &ck, 1, none) : rv;
+}
+
 CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *list,
                    CK_ULONG count, struct handle *copy)
 {

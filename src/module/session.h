@@ -135,6 +135,8 @@ CK_RV session_get_value(struct session *session, struct handle object, CK_ATTRIB
                         struct room *out);
 CK_RV session_set(struct session *session, struct handle object, CK_ATTRIBUTE *list,
                   CK_ULONG count);
+CK_RV session_create(struct session *session, CK_ATTRIBUTE *list, CK_ULONG count,
+                     struct handle *created);
 CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *list,
                    CK_ULONG count, struct handle *copy);
 CK_RV session_destroy(struct session *session, struct handle object);

@@ -54,6 +54,7 @@ static const struct signature {
     { "C_GetAttributeValue", "sot" },
     { "C_SetAttributeValue", "sot" },
     { "C_CopyObject", "sotO" },
+    { "C_CreateObject", "stO" },
     { "C_DestroyObject", "so" },
     { "C_GenerateKeyPair", "smttOO" },
     { "C_DeriveKey", "smotO" },

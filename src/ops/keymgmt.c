@@ -11,6 +11,7 @@
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/import.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -28,7 +29,6 @@ static OSSL_FUNC_keymgmt_query_operation_name_fn rsa_pss_operation_name;
 static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
 static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
 static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
-static OSSL_FUNC_keymgmt_import_fn raw_import;
 static OSSL_FUNC_keymgmt_import_types_fn raw_types;
 static OSSL_FUNC_keymgmt_get_params_fn raw_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
@@ -36,8 +36,6 @@ static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
 static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
 static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
 static OSSL_FUNC_keymgmt_validate_fn keymgmt_validate;
-static OSSL_FUNC_keymgmt_import_fn rsa_import;
-static OSSL_FUNC_keymgmt_import_fn ec_import;
 static OSSL_FUNC_keymgmt_import_types_fn rsa_types;
 static OSSL_FUNC_keymgmt_import_types_fn ec_types;
 static OSSL_FUNC_keymgmt_export_fn keymgmt_export;
@@ -140,82 +138,6 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
                                                          : EVP_PKEY_public_check(ctx)) == 1;
     pkey_ctx_release(ctx);
     return ok;
-}
-
-/* The number in a parameter, big-endian, into buf of size bytes; the length, 0 where there is none.
- */
-static size_t param_number(const OSSL_PARAM params[], const char *name, uint8_t *buf, size_t size)
-{
-    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, name);
-    _cleanup_(bn_scoped) BIGNUM *bn = NULL;
-
-    if (p == NULL || !OSSL_PARAM_get_BN(p, &bn) || (size_t)BN_num_bytes(bn) > size)
-        return 0;
-    return (size_t)BN_bn2bin(bn, buf);
-}
-
-/* Whether the other provider's key must stay where it is: it has a private half, which is not for
- * here, and libcrypto goes on to a provider that takes it. The peer of a key exchange may be a
- * pair: of that the public half is taken; docs/adr/0007-imports-take-the-public-half.md. */
-static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
-{
-    const char *name =
-        key_type_is_rsa(key->type) ? OSSL_PKEY_PARAM_RSA_D : OSSL_PKEY_PARAM_PRIV_KEY;
-
-    bool peer = key_names[key->type].keyexch != NULL && exchange_is_begun();
-
-    return !peer && OSSL_PARAM_locate_const(params, name) != NULL;
-}
-
-/* A public key whose parameters restrict it, which would be lost here. */
-static bool is_restricted(const struct key *key, const OSSL_PARAM params[])
-{
-    return key->type == KEY_RSA_PSS &&
-           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_DIGEST) != NULL;
-}
-
-static int rsa_import(void *keydata, int selection, const OSSL_PARAM params[])
-{
-    struct key *key = keydata;
-    uint8_t n[2048], e[1024];
-    size_t n_len = param_number(params, OSSL_PKEY_PARAM_RSA_N, n, sizeof(n));
-    size_t e_len = param_number(params, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e));
-
-    (void)selection;
-    return !is_foreign(key, params) && !is_restricted(key, params) &&
-           key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
-}
-
-static int ec_import(void *keydata, int selection, const OSSL_PARAM params[])
-{
-    struct key *key = keydata;
-    const OSSL_PARAM *group = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_GROUP_NAME);
-    const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
-    const char *name = NULL;
-    const void *point = NULL;
-    size_t len = 0;
-
-    if (group == NULL || is_foreign(key, params) || !text_param_get(group, &name))
-        return 0;
-    key->curve = curve_by_name(name);
-    if (key->curve == NULL || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) == 0 || pub == NULL)
-        return key->curve != NULL;
-    return OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
-           key_set_ec(key, key->curve, (struct view){ point, len });
-}
-
-/* Ed25519, Ed448, X25519, X448: the type is the curve. */
-static int raw_import(void *keydata, int selection, const OSSL_PARAM params[])
-{
-    struct key *key = keydata;
-    const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
-    const void *point = NULL;
-    size_t len = 0;
-
-    (void)selection;
-    return pub != NULL && !is_foreign(key, params) &&
-           OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
-           key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len });
 }
 
 static const OSSL_PARAM *raw_types(int selection)
@@ -560,7 +482,7 @@ static const char *ec_operation_name(int operation)
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
         { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
         { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))name##_gen_settable_params },     \
-        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))rsa_import },                                  \
+        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_rsa },                                  \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },                             \
         { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))rsa_get_params },                          \
@@ -577,7 +499,7 @@ static const OSSL_DISPATCH ec_functions[] = {
     { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))ec_new },
     { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))ec_gen_init },
     { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))ec_gen_settable_params },
-    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))ec_import },
+    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_ec },
     { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))ec_get_params },
@@ -612,7 +534,7 @@ static const OSSL_DISPATCH ec_functions[] = {
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
         { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
         { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))name##_gen_settable_params },     \
-        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))raw_import },                                  \
+        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_raw },                                  \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))raw_get_params },                          \

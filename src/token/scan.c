@@ -292,7 +292,9 @@ static bool look_again(struct scan *scan, const struct slot *slot, bool failed)
 
 bool scan_again(struct scan *scan, CK_RV rv, const char *call)
 {
-    bool unclear = rv != CKR_OK && strcmp(call, "C_GetTokenInfo") == 0;
+    /* and not about the PIN, of which its flags tell */
+    bool unclear =
+        ckr_describe(rv)->repair != REPAIR_NOTHING && strcmp(call, "C_GetTokenInfo") == 0;
 
     if (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED)
         return false;
