@@ -377,8 +377,8 @@ static void finalise_and_initialise(struct module *module)
     lock_take();
     module->restarted = clock_ms();
     lock_release();
+    call_unbar(module); /* before another thread may start it anew */
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
-    call_unbar(module);
 }
 
 /* quiet: nobody needs to know. */
