@@ -42,7 +42,9 @@ static bool is_pair(const struct key *key, const OSSL_PARAM params[])
  * takes it. */
 static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
 {
-    return !key->provider->config.import_session && is_pair(key, params);
+    if (key->provider->config.import_session)
+        return call_inside(); /* a module that uses libcrypto works with keys of its own */
+    return is_pair(key, params);
 }
 
 /* A key whose parameters restrict it, which would be lost here. */

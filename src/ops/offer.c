@@ -25,32 +25,74 @@ static const struct {
     { OSSL_OP_RAND, 0, rand_algorithms },
 };
 
+/* The names by which libcrypto looks for what software keys can do, for who has these made session
+ * keys (pkcs11-module-import); docs/adr/0002-names-of-operations.md has why others do without. */
+static const struct {
+    int operation;
+    const char *own, *names;
+} software[] = {
+    { OSSL_OP_SIGNATURE, "PKCS11-RSA", "RSA:rsaEncryption:1.2.840.113549.1.1.1" },
+    { OSSL_OP_SIGNATURE, "PKCS11-ECDSA", "ECDSA" },
+    { OSSL_OP_SIGNATURE, "PKCS11-EDDSA", "ED25519:1.3.101.112" },
+    { OSSL_OP_SIGNATURE, "PKCS11-EDDSA", "ED448:1.3.101.113" },
+    { OSSL_OP_ASYM_CIPHER, "PKCS11-RSA", "RSA:rsaEncryption:1.2.840.113549.1.1.1" },
+    { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "ECDH" },
+    { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "X25519:1.3.101.110" },
+    { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "X448:1.3.101.111" },
+};
+
+static const OSSL_ALGORITHM *find(const OSSL_ALGORITHM *table, const char *name)
+{
+    size_t len = strcspn(name, ":");
+
+    while (table->algorithm_names != NULL && (strncmp(table->algorithm_names, name, len) != 0 ||
+                                              strchr(":", table->algorithm_names[len]) == NULL))
+        table++;
+    return table->algorithm_names != NULL ? table : NULL;
+}
+
 #define FIPS ",fips=yes"
 
-/* The same properties with FIPS in them; NULL when memory is short. */
-static char *with_fips(const char *properties)
+/* A copy of properties, with FIPS in them where that is wanted; NULL when memory is short. */
+static char *properties_copy(const char *properties, bool fips)
 {
     const char *rest = properties + strlen(PROPERTIES);
     size_t size = strlen(properties) + sizeof(FIPS);
     char *text = OPENSSL_malloc(size);
 
     if (text != NULL)
-        (void)snprintf(text, size, "%s" FIPS "%s", PROPERTIES, rest);
+        (void)snprintf(text, size, "%s%s%s", PROPERTIES, fips ? FIPS : "", rest);
     return text;
 }
 
-static OSSL_ALGORITHM *table_copy(const OSSL_ALGORITHM *table)
+static void row_add(OSSL_ALGORITHM *copy, size_t *count, const OSSL_ALGORITHM *row,
+                    const char *names, const struct config *config)
+{
+    copy[*count] = *row;
+    copy[*count].algorithm_names = names;
+    copy[*count].property_definition =
+        properties_copy(row->property_definition, config->assume_fips);
+    ++*count;
+}
+
+/* A table's rows, as the configuration has them. */
+static OSSL_ALGORITHM *table_copy(const OSSL_ALGORITHM *table, int operation,
+                                  const struct config *config)
 {
     size_t count = 0;
     OSSL_ALGORITHM *copy;
 
     while (table[count].algorithm_names != NULL)
         count++;
-    copy = OPENSSL_zalloc((count + 1) * sizeof(*copy));
-    for (size_t i = 0; copy != NULL && i < count; i++) {
-        copy[i] = table[i];
-        copy[i].property_definition = with_fips(table[i].property_definition);
-    }
+    copy = OPENSSL_zalloc((count + COUNT(software) + 1) * sizeof(*copy));
+    if (copy == NULL)
+        return NULL;
+    count = 0;
+    for (const OSSL_ALGORITHM *row = table; row->algorithm_names != NULL; row++)
+        row_add(copy, &count, row, row->algorithm_names, config);
+    for (size_t i = 0; config->import_session && i < COUNT(software); i++)
+        if (software[i].operation == operation && find(table, software[i].names) == NULL)
+            row_add(copy, &count, find(table, software[i].own), software[i].names, config);
     return copy;
 }
 
@@ -70,10 +112,11 @@ static bool is_whole(const OSSL_ALGORITHM *table)
 
 bool offer_begin(struct provider *provider)
 {
-    bool ok = true;
+    const struct config *config = &provider->config;
+    bool copied = config->assume_fips || config->import_session, ok = true;
 
-    for (size_t i = 0; provider->config.assume_fips && ok && i < OFFER_TABLES; i++) {
-        provider->offered[i] = table_copy(tables[i].algorithms);
+    for (size_t i = 0; copied && ok && i < OFFER_TABLES; i++) {
+        provider->offered[i] = table_copy(tables[i].algorithms, tables[i].operation, config);
         ok = is_whole(provider->offered[i]);
     }
     return ok;
