@@ -134,6 +134,9 @@ static const struct ckr ckrs[] = {
         "the key was replaced: the token now has another key there; load it again "
         "if that is intended"),
     OWN(RV_KEY_GONE, REPAIR_NOTHING, "the key is no longer on the token"),
+    OWN(RV_SESSION_KEY_GONE, REPAIR_NOTHING,
+        "the key is no longer on the token: a session key lives as long as the session that it was "
+        "made on, and that was lost; load or generate it again"),
     OWN(RV_TOKEN_GONE, REPAIR_TOKEN, "the token is no longer in any slot"),
     OWN(RV_TOKEN_MOVED, REPAIR_TOKEN, "another token is in its slot"),
     OWN(RV_TOKEN_UNINITIALIZED, REPAIR_NOTHING,

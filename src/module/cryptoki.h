@@ -89,6 +89,7 @@ enum own_rv {
     RV_PIN_SOURCE,                         /* a pin-source could not be read */
     RV_KEY_REPLACED,                       /* the object found again has another public half */
     RV_KEY_GONE,                           /* the object is no longer on the token */
+    RV_SESSION_KEY_GONE,                   /* a session object went with its session */
     RV_TOKEN_GONE,                         /* no slot holds the token any more */
     RV_TOKEN_UNINITIALIZED,                /* CKF_TOKEN_INITIALIZED is off */
     RV_RECURSION,                          /* a module called back into this provider */

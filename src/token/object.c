@@ -255,7 +255,7 @@ CK_RV object_handle(struct object *object, struct session *session, struct handl
         return CKR_OK;
     }
     if (object->session_object)
-        return RV_KEY_GONE;
+        return RV_SESSION_KEY_GONE;
     rv = object_find_again(object, session, handle);
     if (rv != CKR_OK)
         return rv;

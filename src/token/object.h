@@ -84,7 +84,7 @@ struct object {
 };
 
 /* The object's handle or its copy's, found again on session where it went stale. RV_KEY_GONE,
- * RV_KEY_REPLACED. */
+ * RV_SESSION_KEY_GONE, RV_KEY_REPLACED. */
 CK_RV object_handle(struct object *object, struct session *session, struct handle *handle);
 
 /* This handle of the object, or of its copy, went stale. */
