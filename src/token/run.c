@@ -167,11 +167,14 @@ static bool look_anew(struct slot *slot, CK_RV rv, bool *anew)
     return true;
 }
 
-/* Another process may have been writing the token when the module, lately, was started. */
+/* Another process may have been writing the token when the module, lately, was started. Where it
+ * has no PIN, there is a session with it that is of no use to anybody. */
 static bool look_again(struct slot *slot, CK_RV rv, struct retry *looks)
 {
+    const struct slot *unused = rv == CKR_USER_PIN_NOT_INITIALIZED ? slot : NULL;
+
     return ckr_is_unread(call_name(), rv) &&
-           module_look_again(slot->module, slot, looks, looks->budget_ms);
+           module_look_again(slot->module, unused, looks, looks->budget_ms);
 }
 
 static CK_RV run(const struct work *work)

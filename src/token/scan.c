@@ -280,14 +280,13 @@ static unsigned lesser(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-/* slot: the one whose token is the trouble, or NULL. */
-static bool look_again(struct scan *scan, const struct slot *slot, bool failed)
+static bool look_again(struct scan *scan, bool failed)
 {
     unsigned most = scan->limits->retry_ms;
 
     if (!failed)
         most = lesser(most, scan->shown ? OTHERS_SHOWN_MS : NONE_SHOWN_MS);
-    return module_look_again(scan->module, slot, &scan->looks, most) && list_anew(scan);
+    return module_look_again(scan->module, NULL, &scan->looks, most) && list_anew(scan);
 }
 
 bool scan_again(struct scan *scan, CK_RV rv, const char *call)
@@ -298,7 +297,7 @@ bool scan_again(struct scan *scan, CK_RV rv, const char *call)
 
     if (scan->stage != SCAN_KNOWN && scan->stage != SCAN_LISTED)
         return false;
-    if ((unclear || rv == RV_TOKEN_GONE) && look_again(scan, scan->last, true))
+    if ((unclear || rv == RV_TOKEN_GONE) && look_again(scan, true))
         return true;
     return unclear && renew(scan, false);
 }
@@ -321,7 +320,7 @@ static bool look_for_more(struct scan *scan)
 
     if (scan->stage != SCAN_LISTED || scan->matched != 0)
         return false;
-    return look_again(scan, NULL, failed) || (!failed && renew(scan, true));
+    return look_again(scan, failed) || (!failed && renew(scan, true));
 }
 
 CK_RV scan_next(struct scan *scan, struct slot **out)
@@ -340,8 +339,6 @@ CK_RV scan_next(struct scan *scan, struct slot **out)
         *out = next_listed(scan);
     while (rv == CKR_OK && *out == NULL && look_for_more(scan))
         *out = next_listed(scan);
-    if (*out != NULL)
-        scan->last = *out;
     return rv;
 }
 

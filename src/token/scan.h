@@ -25,7 +25,6 @@ struct scan {
     bool renewed;    /* module_restart or module_renew was tried */
     unsigned long life; /* of the module, when its slots were listed */
     unsigned matched;   /* tokens given out since the slots were listed */
-    struct slot *last;  /* given out */
     struct retry looks; /* module_look_again */
     CK_RV failure;      /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
