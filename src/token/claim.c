@@ -18,6 +18,13 @@
 #define PROBE_FIRST_MS 250
 #define PROBE_MOST_MS  8000
 
+/* How a session is wanted. */
+struct taking {
+    bool write;
+    bool again;        /* it was its turn before */
+    uint64_t deadline; /* clock_ns; 0: it has not had to wait so far */
+};
+
 /* Under the mutex, as all that follows down to claim_get. */
 unsigned pool_limit_now(const struct pool *pool)
 {
@@ -156,20 +163,21 @@ static CK_RV busy(const struct pool *pool)
     return RV_SESSIONS_BUSY;
 }
 
-/* Waits in the order of arrival, but for one that was first before. *served stays false where the
- * module went down meanwhile. */
-static CK_RV queue(struct pool *pool, bool write, bool first, struct claim *claim, bool *served)
+/* Waits in the order of arrival, but for one that was first before; however often, until one
+ * deadline. *served stays false where the module went down meanwhile. */
+static CK_RV queue(struct pool *pool, struct taking *taking, struct claim *claim, bool *served)
 {
-    uint64_t deadline = clock_ns() + pool->wait_ms * NS_PER_MS;
-    struct waiter self = { .write = write };
+    struct waiter self = { .write = taking->write };
     bool in_time = true;
 
-    queue_add(&pool->waiters, &self, first);
+    if (taking->deadline == 0)
+        taking->deadline = clock_ns() + pool->wait_ms * NS_PER_MS;
+    queue_add(&pool->waiters, &self, taking->again);
     pool_offer(pool);
     while (!self.served && in_time && module_ready(pool_module(pool))) {
-        (void)mutex_wait_until(&pool->mutex, &self.turn, next_look(pool, &self, deadline));
+        (void)mutex_wait_until(&pool->mutex, &self.turn, next_look(pool, &self, taking->deadline));
         pool_offer(pool);
-        in_time = clock_ns() < deadline;
+        in_time = clock_ns() < taking->deadline;
     }
     if (!self.served) {
         queue_remove(&pool->waiters, &self);
@@ -197,7 +205,7 @@ CK_RV pool_mutex_take_ready(struct pool *pool)
 }
 
 /* Without the mutex. */
-static CK_RV claim_get(struct pool *pool, bool write, bool first, struct claim *claim)
+static CK_RV claim_get(struct pool *pool, struct taking *taking, struct claim *claim)
 {
     bool served = false;
     CK_RV rv = CKR_OK;
@@ -206,12 +214,12 @@ static CK_RV claim_get(struct pool *pool, bool write, bool first, struct claim *
         rv = pool_mutex_take_ready(pool);
         if (rv != CKR_OK)
             return rv;
-        served =
-            has_session(pool) && (first || pool->waiters.first == NULL || clock_ns() < pool->turn);
+        served = has_session(pool) &&
+                 (taking->again || pool->waiters.first == NULL || clock_ns() < pool->turn);
         if (served)
-            claim_make(pool, write, claim);
+            claim_make(pool, taking->write, claim);
         else
-            rv = queue(pool, write, first, claim, &served);
+            rv = queue(pool, taking, claim, &served);
         mutex_release(&pool->mutex);
     }
     return rv;
@@ -287,8 +295,8 @@ CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct s
 
 CK_RV pool_take(struct pool *pool, bool write, struct session **out)
 {
+    struct taking taking = { .write = write };
     struct claim claim;
-    bool again = false;
     CK_RV rv;
 
     if (call_inside())
@@ -296,8 +304,8 @@ CK_RV pool_take(struct pool *pool, bool write, struct session **out)
     if (ending_begun()) /* nobody waits for a session then */
         return RV_PROCESS_ENDS;
     do {
-        rv = claim_get(pool, write, again, &claim);
-        again = true;
+        rv = claim_get(pool, &taking, &claim);
+        taking.again = true;
         if (rv != CKR_OK)
             return rv;
         *out = claim.session;

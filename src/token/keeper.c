@@ -10,7 +10,8 @@
 /* How a keeper is wanted. */
 struct making {
     unsigned patience_ms;
-    bool again; /* it was its turn before */
+    bool again;        /* it was its turn before */
+    uint64_t deadline; /* clock_ns; 0: it has not had to wait so far */
 };
 
 /* One of so many of the pool's sessions may be lent: of the calls that a session key takes, made
@@ -141,18 +142,21 @@ static CK_RV overdue(const struct pool *pool, unsigned patience_ms)
     return RV_SESSIONS_BUSY;
 }
 
-/* Waits in the order of arrival. *claimed stays false where the module went down meanwhile. */
-static CK_RV keeper_wait(struct pool *pool, const struct making *making, struct claim *claim,
+/* Waits in the order of arrival; however often, until one deadline. *claimed stays false where the
+ * module went down meanwhile. */
+static CK_RV keeper_wait(struct pool *pool, struct making *making, struct claim *claim,
                          bool *claimed)
 {
-    uint64_t deadline = clock_ns() + making->patience_ms * NS_PER_MS;
     struct waiter self = { .served = false };
     bool in_time = true;
 
+    if (making->deadline == 0)
+        making->deadline = clock_ns() + making->patience_ms * NS_PER_MS;
     queue_add(&pool->makers, &self, making->again);
     pool_makers_serve(pool);
     while (!self.served && in_time && module_ready(pool_module(pool)))
-        in_time = mutex_wait_until(&pool->mutex, &self.turn, deadline) || clock_ns() < deadline;
+        in_time = mutex_wait_until(&pool->mutex, &self.turn, making->deadline) ||
+                  clock_ns() < making->deadline;
     if (!self.served) {
         queue_remove(&pool->makers, &self);
         pool_makers_serve(pool);
@@ -164,7 +168,7 @@ static CK_RV keeper_wait(struct pool *pool, const struct making *making, struct 
 }
 
 /* Without the mutex, as what follows unless it says otherwise. */
-static CK_RV keeper_claim(struct pool *pool, const struct making *making, struct claim *claim)
+static CK_RV keeper_claim(struct pool *pool, struct making *making, struct claim *claim)
 {
     bool any = making->patience_ms != 0, claimed = false;
     CK_RV rv = CKR_OK;

@@ -311,6 +311,36 @@ static void test_pool_grows_again(void **state)
     end(key);
 }
 
+/* Who waits in such a crowd is who tries, again and again, and waits no longer for that: with 3 s
+ * there are three pauses of 250, 500 and 1000 ms. */
+static void test_pool_wait_ends(void **state)
+{
+    struct signer held[2], late;
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-sessions-max = 4\n"
+                               "pkcs11-session-wait-ms = 3000\n");
+    key = load("rsa2048");
+    hold_begin();
+    fault("sessions 2; C_Sign 1 * - callback");
+    for (unsigned n = 0; n < COUNT_OF(held); n++)
+        sign_begin(&held[n], key);
+    assert_int_equal(await_stay(2), 2);
+    calls_reset();
+    sign_begin(&late, key);
+    pthread_join(late.thread, NULL);
+    assert_false(late.ok);
+    assert_non_null(strstr(late.error, "were busy for 3000 ms"));
+    if (calls("C_OpenSession") > 4)
+        fail_msg("tried %lu times", calls("C_OpenSession"));
+    let_out();
+    for (unsigned n = 0; n < COUNT_OF(held); n++)
+        sign_end(&held[n]);
+    fault("");
+    end(key);
+}
+
 /* Where others have all of them, starting the module anew helps nobody. */
 static void test_pool_no_restart_for_sessions(void **state)
 {
@@ -766,6 +796,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_closes_later),
     cmocka_unit_test(test_pool_full_for_a_while),
     cmocka_unit_test(test_pool_grows_again),
+    cmocka_unit_test(test_pool_wait_ends),
     cmocka_unit_test(test_pool_no_restart_for_sessions),
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_lends_keepers),
