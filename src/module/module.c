@@ -187,8 +187,9 @@ static void finalise(struct module *module)
 /* The end of the process does not wait longer for what other threads do. */
 #define END_WAIT_MS 1000
 
-/* With the gate shut, also where another thread is about to start the module anew: it finds the
- * door closed. What lies between exit() and here may have left the lock taken. */
+/* With the gate shut, also where another thread has the module to itself and is about to start it
+ * anew: this one passes in its place, and it finds the door closed. What lies between exit() and
+ * here may have left the lock taken. */
 static void module_end(struct module *module)
 {
     bool due;
@@ -197,10 +198,13 @@ static void module_end(struct module *module)
         return;
     due = module->generation == lock_generation() && atomic_load(&module->ours) && !module->stays;
     lock_release();
+    if (!due && !atomic_load(&module->barred))
+        return;
+    call_bar(module);
     if (due)
         finalise(module);
-    if (due || atomic_load(&module->barred))
-        atomic_store(&module->ended, true);
+    atomic_store(&module->ended, true);
+    call_unbar(module);
 }
 
 /* Run by exit(). A call that does not come back keeps all modules as they are: no HSM that hangs

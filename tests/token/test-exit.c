@@ -2,6 +2,7 @@
  * is safe. Each case is a process of its own, that ends with exit(). */
 #include "harness.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -165,6 +166,48 @@ static void test_exit_while_it_restarts(void **state)
     assert_int_equal(counted("C_Initialize"), 1);
 }
 
+/* Standard error is a pipe that nobody reads, and full. */
+static void fill_stderr(void)
+{
+    static const char rest[4096];
+
+    must(fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK) == 0);
+    while (write(STDERR_FILENO, rest, sizeof(rest)) > 0)
+        ;
+    must(fcntl(STDERR_FILENO, F_SETFL, 0) == 0);
+}
+
+static void *look_nowhere(void *arg)
+{
+    (void)key_load_uri(arg, "pkcs11:token=nowhere");
+    return NULL;
+}
+
+/* Another thread has the module to itself, to start it anew, and does not come to that: it tells
+ * the operator first, who does not listen. */
+static void end_before_it_restarts(void)
+{
+    pthread_t thread;
+    int ends[2];
+
+    must(pipe(ends) == 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    libctx = libctx_new_faulty("pkcs11-log = stderr\n");
+    must(key_load_uri(libctx, "pkcs11:token=nowhere") == NULL);
+    usleep(1050000);
+    fill_stderr();
+    must(pthread_create(&thread, NULL, look_nowhere, libctx) == 0);
+    (void)pthread_detach(thread);
+    usleep(300000);
+}
+
+static void test_exit_before_it_restarts(void **state)
+{
+    (void)state;
+    NO_THREADS_AFTER_FORK;
+    must_end(end_before_it_restarts, 1);
+    assert_int_equal(counted("C_Initialize"), 1);
+}
+
 static void test_exit_finalises(void **state)
 {
     (void)state;
@@ -319,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exit_finalises),
         cmocka_unit_test(test_exit_while_it_restarts),
+        cmocka_unit_test(test_exit_before_it_restarts),
         cmocka_unit_test(test_exit_leaves_alone),
         cmocka_unit_test(test_exit_of_a_child),
         cmocka_unit_test(test_exit_handlers),
