@@ -153,7 +153,7 @@ static atomic_ulong counts[FUNCTIONS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over what follows */
 static struct rule rules[RULES];
 static unsigned rule_count;
-static long sessions_open, sessions_most = -1;
+static long sessions_open, sessions_opening, sessions_most = -1;
 static bool removed;
 static char flags_label[33]; /* whose flags; "": those of all */
 static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
@@ -526,6 +526,11 @@ static void leave(enum function function)
     (void)pthread_mutex_unlock(&lock);
 }
 
+static bool calls_real(const struct rule *verdict)
+{
+    return !verdict->answers || verdict->after;
+}
+
 /* What to do with this call: the first rule that applies. */
 static struct rule judge(enum function function, unsigned long argument)
 {
@@ -549,10 +554,11 @@ static struct rule judge(enum function function, unsigned long argument)
     if (!verdict.answers && removed)
         (void)answer_removed(function, &verdict);
     if (!verdict.answers && function == INDEX_C_OpenSession && sessions_most >= 0 &&
-        sessions_open >= sessions_most) {
+        sessions_open + sessions_opening >= sessions_most) {
         verdict.answers = true;
         verdict.rv = CKR_SESSION_COUNT;
     }
+    sessions_opening += function == INDEX_C_OpenSession && calls_real(&verdict);
     (void)pthread_mutex_unlock(&lock);
     return verdict;
 }
@@ -717,6 +723,8 @@ static void prepare(const struct rule *verdict)
 static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_t rv)
 {
     (void)pthread_mutex_lock(&lock);
+    if (function == INDEX_C_OpenSession)
+        sessions_opening--;
     if (rv == CKR_OK && function == INDEX_C_OpenSession)
         sessions_open++;
     if (rv == CKR_OK && function == INDEX_C_CloseSession)
@@ -735,8 +743,8 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
         ck_rv_t rv = verdict.rv;                                                                   \
                                                                                                    \
         prepare(&verdict);                                                                         \
-        lie = verdict.answers && !verdict.after ? (struct lie){ 0 } : verdict.lie;                 \
-        if (!verdict.answers || verdict.after) {                                                   \
+        lie = calls_real(&verdict) ? verdict.lie : (struct lie){ 0 };                              \
+        if (calls_real(&verdict)) {                                                                \
             (void)pthread_rwlock_rdlock(&calls_under_way);                                         \
             rv = placed.name arguments;                                                            \
             (void)pthread_rwlock_unlock(&calls_under_way);                                         \
