@@ -100,10 +100,12 @@ static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct
     return rv;
 }
 
+/* What key_decrypt has asked. */
 static bool has_raw(struct key *key)
 {
-    return object_allows(key->object, CKM_RSA_X_509) &&
-           slot_has_mechanism(key->object->slot, CKM_RSA_X_509, CKF_DECRYPT);
+    bool has;
+
+    return key_has_mechanism(key, CKM_RSA_X_509, CKF_DECRYPT, &has) == CKR_OK && has;
 }
 
 #define REJECTION_LEN 32
@@ -319,12 +321,14 @@ static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request,
 {
     uint8_t block[UNPAD_MAX];
     size_t size = key_signature_max(key);
-    struct outcome outcome;
-    bool raw = has_raw(key);
+    struct outcome outcome = { .mechanism = CKM_RSA_X_509 };
     ct_mask good;
-    CK_RV rv;
+    bool raw;
+    CK_RV rv = key_has_mechanism(key, CKM_RSA_X_509, CKF_DECRYPT, &raw);
 
-    rv = raw ? decrypt_raw(key, in, block, &outcome) : run_decrypt(key, request, in, out, &outcome);
+    if (rv == CKR_OK)
+        rv = raw ? decrypt_raw(key, in, block, &outcome)
+                 : run_decrypt(key, request, in, out, &outcome);
     if (rv != CKR_OK)
         return key_failed(key, "decrypt", outcome.mechanism, rv);
     good = raw ? unpad_pkcs1((struct view){ block, size }, out, len)
@@ -483,12 +487,17 @@ bool key_decrypt(struct key *key, const struct cipher_request *request, struct v
         [CIPHER_OAEP] = decrypt_oaep,
         [CIPHER_RAW] = decrypt_none,
     };
+    bool raw;
+    CK_RV rv;
 
     if (key->object == NULL) {
         error_raise(&key->provider->core, REASON_KEY, "cannot decrypt with a public key");
         return false;
     }
-    if (!has_raw(key) || !key->object->may_decrypt) {
+    rv = key_has_mechanism(key, CKM_RSA_X_509, CKF_DECRYPT, &raw);
+    if (rv != CKR_OK)
+        return key_failed(key, "decrypt", CKM_RSA_X_509, rv);
+    if (!raw || !key->object->may_decrypt) {
         struct cipher_mechanism mechanism;
 
         (void)cipher_mechanism(request, &mechanism);

@@ -375,10 +375,16 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
 
     while (generate_not_supported(rv) && !work->left &&
            (row = next_way(work->generation, row)) != NULL) {
-        if (work->generation->import == NULL &&
-            !slot_has_mechanism(session->slot, row->mechanism, CKF_GENERATE_KEY_PAIR))
+        bool has = true;
+        CK_RV told = work->generation->import == NULL
+                         ? slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, &has)
+                         : CKR_OK;
+
+        if (told == CKR_OK && !has)
             continue;
         work->mechanism = row->mechanism;
+        if (told != CKR_OK)
+            return told;
         rv = make_pair_once(session, work, row, true, pair);
         if (template_refused(rv))
             rv = make_pair_once(session, work, row, false, pair);

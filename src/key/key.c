@@ -14,6 +14,7 @@
 #include "key/doubt.h"
 #include "mech/names.h"
 #include "module/call.h"
+#include "token/run.h"
 #include "token/tokens.h"
 #include "uri/uri.h"
 
@@ -277,6 +278,14 @@ bool key_failed(const struct key *key, const char *verb, CK_MECHANISM_TYPE mecha
                     mechanism_name(mechanism), key_describe(key, uri, sizeof(uri)),
                     blind ? " in " : "", blind ? key->object->slot->module->path : "");
     return false;
+}
+
+CK_RV key_has_mechanism(struct key *key, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has)
+{
+    *has = false;
+    return object_allows(key->object, mechanism)
+               ? run_mechanism(key->object->slot, mechanism, flags, has)
+               : CKR_OK;
 }
 
 static bool not_permitted(const struct key *key, bool permitted, const char *attribute,

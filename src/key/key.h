@@ -116,6 +116,10 @@ bool key_takes_hash(const struct key *key, const struct sign_request *request);
 /* Whether the key may be used with this digest at all, whoever hashes: for KEY_RSA_PSS. */
 bool key_allows_pss(const struct key *key, const struct digest *digest);
 
+/* Whether the token has mechanism with these flags and CKA_ALLOWED_MECHANISMS permits it. One call
+ * at most. A failure is not a no. */
+CK_RV key_has_mechanism(struct key *key, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has);
+
 /* Whether the token hashes for this request: its mechanism is listed for signing. One call at most.
  */
 bool key_token_hashes(struct key *key, const struct sign_request *request);

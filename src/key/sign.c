@@ -61,10 +61,11 @@ bool key_allows_pss(const struct key *key, const struct digest *digest)
 bool key_token_hashes(struct key *key, const struct sign_request *request)
 {
     CK_MECHANISM_TYPE type = sign_type_token(request);
+    bool has = false;
 
-    return key->object != NULL && type != SIGN_NO_MECHANISM && object_allows(key->object, type) &&
+    return key->object != NULL && type != SIGN_NO_MECHANISM &&
            !(request->scheme == SIGN_RSA_PSS && key_lacks_pss(key, request)) &&
-           slot_has_mechanism(key->object->slot, type, CKF_SIGN);
+           key_has_mechanism(key, type, CKF_SIGN, &has) == CKR_OK && has;
 }
 
 /* Brings what the token returned into OpenSSL's form. */
@@ -217,12 +218,6 @@ static bool sign_padded_here(struct key *key, const struct sign_request *request
     return false;
 }
 
-static bool has_raw(struct key *key)
-{
-    return object_allows(key->object, CKM_RSA_X_509) &&
-           slot_has_mechanism(key->object->slot, CKM_RSA_X_509, CKF_SIGN);
-}
-
 bool key_lacks_pss(const struct key *key, const struct sign_request *request)
 {
     return key->object != NULL && (!sign_pss_has_name(request) ||
@@ -255,6 +250,8 @@ static bool sign_pss(struct key *key, const struct sign_request *request, enum s
 {
     struct sign_request ways[] = { *request, *request };
     size_t count = request->salt_free && request->salt_len > request->digest->size ? 2 : 1;
+    bool raw;
+    CK_RV rv;
 
     ways[1].salt_len = request->digest->size;
     for (size_t i = 0; i < count; i++) {
@@ -267,7 +264,10 @@ static bool sign_pss(struct key *key, const struct sign_request *request, enum s
         if (!lacks)
             return false;
     }
-    if (has_raw(key))
+    rv = key_has_mechanism(key, CKM_RSA_X_509, CKF_SIGN, &raw);
+    if (rv != CKR_OK)
+        return key_failed(key, "sign", CKM_RSA_X_509, rv);
+    if (raw)
         return sign_padded_here(key, request, column, data, signature, len);
     return sign_pss_has_name(request)
                ? sign_on_token(key, &ways[count - 1], column, data, signature, len, NULL)

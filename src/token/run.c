@@ -1,5 +1,7 @@
 #include "token/run.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
@@ -208,6 +210,40 @@ CK_RV run_task(const struct run *task)
     struct work work = { .run = *task };
 
     return run(&work);
+}
+
+struct question {
+    CK_MECHANISM_TYPE mechanism;
+    CK_FLAGS flags;
+    bool has;
+};
+
+static CK_RV ask_mechanism(struct session *session, void *arg)
+{
+    struct question *question = arg;
+
+    return slot_mechanism(session, question->mechanism, question->flags, &question->has);
+}
+
+/* CKR_GENERAL_ERROR, and that again: it is taken for a no, this time. */
+static bool is_doubtful(CK_RV rv)
+{
+    return rv != CKR_OK && strcmp(call_name(), "C_GetMechanismInfo") == 0 &&
+           ckr_verdict(call_name(), rv).repair == REPAIR_DOUBT;
+}
+
+CK_RV run_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has)
+{
+    struct question question = { mechanism, flags, false };
+    const struct run ask = {
+        .slot = slot, .purpose = TO_READ, .task = ask_mechanism, .arg = &question
+    };
+    CK_RV rv = CKR_OK;
+
+    if (!slot_mechanism_known(slot, mechanism, flags, &question.has))
+        rv = run_task(&ask);
+    *has = question.has;
+    return is_doubtful(rv) ? CKR_OK : rv;
 }
 
 CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task *task, void *arg)

@@ -28,6 +28,10 @@ struct run {
 
 CK_RV run_task(const struct run *run);
 
+/* Whether the token has mechanism with all of the flags; asked once (slot_mechanism), of the right
+ * token. */
+CK_RV run_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has);
+
 /* With the handle of object, which is found again first where it went stale, on the same session.
  */
 CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task *task, void *arg);

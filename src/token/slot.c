@@ -141,17 +141,25 @@ static void mechanism_remember(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLA
     lock_release();
 }
 
-static CK_FLAGS mechanism_ask(struct slot *slot, CK_MECHANISM_TYPE type)
+/* What modules say of a mechanism that they don't have. */
+static bool says_no(CK_RV rv)
+{
+    return rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
+           rv == CKR_ARGUMENTS_BAD || rv == CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+/* Of the token that is in the slot where session was opened: it may have moved since. */
+static CK_RV mechanism_ask(const struct session *session, CK_MECHANISM_TYPE type, CK_FLAGS *has)
 {
     CK_MECHANISM_INFO info = { 0 };
-    CK_RV rv = module_mechanism_info(slot->module, slot_id(slot), type, &info);
+    CK_RV rv = module_mechanism_info(session->module, session->id, type, &info);
 
-    if (rv == CKR_MECHANISM_INVALID)
-        info.flags = 0;
-    else if (rv != CKR_OK)
-        return 0; /* no answer: ask again next time */
-    mechanism_remember(slot, type, info.flags);
-    return info.flags;
+    if (rv != CKR_OK && !says_no(rv))
+        return rv;
+    *has = rv == CKR_OK ? info.flags : 0;
+    if (session_current(session))
+        mechanism_remember(session->slot, type, *has);
+    return CKR_OK;
 }
 
 bool slot_lacks(struct slot *slot, CK_MECHANISM_TYPE variant)
@@ -170,21 +178,28 @@ void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant)
         mechanism_remember(slot, variant, 0);
 }
 
-bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags)
+bool slot_mechanism_known(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has)
 {
     const struct mechanism_seen *seen;
-    CK_FLAGS has = 0;
-    bool known;
 
     lock_take();
     seen = mechanism_find(slot, mechanism);
-    known = seen != NULL;
-    if (known)
-        has = seen->flags;
+    *has = seen != NULL && (seen->flags & flags) == flags;
     lock_release();
-    if (!known)
-        has = mechanism_ask(slot, mechanism);
-    return (has & flags) == flags;
+    return seen != NULL;
+}
+
+CK_RV slot_mechanism(const struct session *session, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+                     bool *has)
+{
+    CK_FLAGS all = 0;
+    CK_RV rv;
+
+    if (slot_mechanism_known(session->slot, mechanism, flags, has))
+        return CKR_OK;
+    rv = mechanism_ask(session, mechanism, &all);
+    *has = (all & flags) == flags;
+    return rv;
 }
 
 CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info)

@@ -61,9 +61,15 @@ static inline unsigned slot_patience_ms(struct slot *slot)
     return slot->pool.wait_ms + atomic_load(&slot->retry_ms);
 }
 
-/* Whether the token lists mechanism with all of the flags (CKF_SIGN, ...). Asked once, remembered.
- */
-bool slot_has_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
+/* Whether the token that session is with lists mechanism with all of the flags (CKF_SIGN, ...).
+ * Asked once, remembered; what C_GetMechanismInfo said where that is no answer. For who has no
+ * session there is run_mechanism (token/run.h). */
+CK_RV slot_mechanism(const struct session *session, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+                     bool *has);
+
+/* The same if it is remembered; false when it has to be asked. No call. */
+bool slot_mechanism_known(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+                          bool *has);
 
 /* C_GetSlotInfo; asked once, remembered. */
 CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info);

@@ -4,11 +4,13 @@
 #include "operator.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
+#include <openssl/rsa.h>
 
 #include "pkcs11_bridge.h"
 
@@ -722,6 +724,81 @@ static void test_pool_restart_hangs(void **state)
     end(key);
 }
 
+/* The premaster secret of TLS with RSA, which needs raw RSA, of a ciphertext as good as any. */
+static bool decrypts_tls(EVP_PKEY *key)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned version = 0x0303;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, &version),
+        OSSL_PARAM_construct_end(),
+    };
+    unsigned char in[256] = { 0, 1, 2, 3 }, out[48];
+    size_t len = sizeof(out);
+    bool ok = EVP_PKEY_decrypt_init(ctx) == 1 &&
+              EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_WITH_TLS_PADDING) == 1 &&
+              EVP_PKEY_CTX_set_params(ctx, params) == 1 &&
+              EVP_PKEY_decrypt(ctx, out, &len, in, sizeof(in)) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+/* That a token does not say whether it has a mechanism is not that it has none. */
+static void test_pool_mechanism_not_told(void **state)
+{
+    EVP_PKEY *key;
+    char error[600];
+
+    (void)state;
+    libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-retry-ms = 300\n");
+    key = load("rsa2048");
+    fault("C_GetMechanismInfo 1 1 CKR_DEVICE_ERROR");
+    if (!decrypts_tls(key))
+        fail_msg("%s", last_error(error, sizeof(error)));
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-retry-ms = 300\n");
+    key = load("rsa2048");
+    fault("C_GetMechanismInfo 1 * CKR_DEVICE_ERROR");
+    assert_false(decrypts_tls(key));
+    if (strstr(last_error(error, sizeof(error)), "C_GetMechanismInfo") == NULL)
+        fail_msg("%s", error);
+    fault("");
+    end(key);
+}
+
+static int child_of_fork(EVP_PKEY *key)
+{
+    char error[600];
+
+    calls_reset();
+    fault("* 1 * CKR_CRYPTOKI_NOT_INITIALIZED until-restart");
+    if (!decrypts_tls(key)) {
+        (void)fprintf(stderr, "%s\n", last_error(error, sizeof(error)));
+        return 1;
+    }
+    return calls("C_GetMechanismInfo") == 1 ? 0 : 2;
+}
+
+/* The child of a fork asks nothing of the module before it has initialised it. */
+static void test_pool_mechanism_in_child(void **state)
+{
+    EVP_PKEY *key;
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS);
+    key = load("rsa2048");
+    pid = fork();
+    if (pid == 0)
+        _exit(child_of_fork(key));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    end(key);
+}
+
 /* A module whose list of functions has holes. */
 static void test_pool_functions_lacking(void **state)
 {
@@ -810,6 +887,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_token_comes_late),
     cmocka_unit_test(test_pool_initialise_hangs),
     cmocka_unit_test(test_pool_restart_hangs),
+    cmocka_unit_test(test_pool_mechanism_not_told),
+    cmocka_unit_test(test_pool_mechanism_in_child),
     cmocka_unit_test(test_pool_functions_lacking),
 };
 
