@@ -33,9 +33,9 @@ static const char *private_name(const struct key *key)
  * that the public half is taken. */
 static bool is_pair(const struct key *key, const OSSL_PARAM params[])
 {
-    bool peer = key_names[key->type].keyexch != NULL && exchange_is_begun();
-
-    return !peer && OSSL_PARAM_locate_const(params, private_name(key)) != NULL;
+    if (OSSL_PARAM_locate_const(params, private_name(key)) == NULL)
+        return false;
+    return key_names[key->type].keyexch == NULL || !exchange_is_begun(key->provider);
 }
 
 /* Whether the other provider's key must stay where it is, and libcrypto goes on to a provider that

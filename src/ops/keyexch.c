@@ -2,6 +2,7 @@
  * derivation function runs on the host. */
 #include <string.h>
 
+#include <openssl/async.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -9,6 +10,7 @@
 #include "base/scope.h"
 #include "key/doubt.h"
 #include "module/call.h"
+#include "module/lock.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -26,7 +28,18 @@ static OSSL_FUNC_keyexch_settable_ctx_params_fn exchange_settable_ctx_params;
 
 #define SECRET_LEN_MAX 66
 
+/* Who does something: an asynchronous job, beside whose pauses its thread does other things, or
+ * else a thread. */
+struct doer {
+    const ASYNC_JOB *job; /* never followed */
+    unsigned long thread; /* a number of its own */
+};
+
 struct exchange {
+    /* under the lock (module/lock.h), of those that were begun */
+    struct exchange *next, **position; /* position: what points here; NULL: it is not one of them */
+    struct doer beginner;
+
     struct provider *provider;
     struct key *key, *peer;
     int cofactor; /* -1: as the key has it, which is no; 0; 1 */
@@ -47,12 +60,69 @@ static void *exchange_newctx(void *provctx)
     return ctx;
 }
 
-/* The last derivation that this thread has begun and not given up; never followed. */
-static _Thread_local const struct exchange *begun;
-
-bool exchange_is_begun(void)
+static struct doer doer_here(void)
 {
-    return begun != NULL;
+    static atomic_ulong threads;
+    static _Thread_local unsigned long own;
+
+    if (own == 0)
+        own = atomic_fetch_add(&threads, 1) + 1;
+    return (struct doer){ ASYNC_get_current_job(), own };
+}
+
+/* Under the lock: derivations that were begun and not given up. */
+static struct exchange *begun;
+
+/* Under the lock */
+static void unlink_begun(struct exchange *ctx)
+{
+    if (ctx->position == NULL)
+        return;
+    *ctx->position = ctx->next;
+    if (ctx->next != NULL)
+        ctx->next->position = ctx->position;
+    ctx->position = NULL;
+}
+
+static void begin(struct exchange *ctx)
+{
+    const struct doer here = doer_here();
+
+    lock_take();
+    unlink_begun(ctx);
+    ctx->beginner = here;
+    ctx->next = begun;
+    ctx->position = &begun;
+    if (begun != NULL)
+        begun->position = &ctx->next;
+    begun = ctx;
+    lock_release();
+}
+
+static void give_up(struct exchange *ctx)
+{
+    lock_take();
+    unlink_begun(ctx);
+    lock_release();
+}
+
+/* A job goes on with what its thread has begun before it; not with what another job has. */
+static bool is_its_own(const struct doer *beginner, const struct doer *here)
+{
+    return beginner->job != NULL ? beginner->job == here->job : beginner->thread == here->thread;
+}
+
+bool exchange_is_begun(const struct provider *provider)
+{
+    const struct doer here = doer_here();
+    const struct exchange *ctx;
+
+    lock_take();
+    ctx = begun;
+    while (ctx != NULL && !(ctx->provider == provider && is_its_own(&ctx->beginner, &here)))
+        ctx = ctx->next;
+    lock_release();
+    return ctx != NULL;
 }
 
 static void exchange_freectx(void *vctx)
@@ -61,8 +131,7 @@ static void exchange_freectx(void *vctx)
 
     if (ctx == NULL)
         return;
-    if (begun == ctx)
-        begun = NULL;
+    give_up(ctx);
     key_free(ctx->key);
     key_free(ctx->peer);
     bytes_clear(&ctx->ukm);
@@ -72,13 +141,18 @@ static void exchange_freectx(void *vctx)
 static void *exchange_dupctx(void *vctx)
 {
     const struct exchange *ctx = vctx;
-    struct exchange *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+    struct exchange *copy = exchange_newctx(ctx->provider);
 
     if (copy == NULL)
         return NULL;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     copy->peer = ctx->peer != NULL ? key_ref(ctx->peer) : NULL;
-    copy->ukm = (struct bytes){ NULL, 0 };
+    copy->cofactor = ctx->cofactor;
+    copy->kdf = ctx->kdf;
+    copy->digest = ctx->digest;
+    copy->out_len = ctx->out_len;
+    if (copy->key != NULL)
+        begin(copy);
     if (ctx->ukm.data == NULL || bytes_set(&copy->ukm, ctx->ukm.data, ctx->ukm.len))
         return copy;
     exchange_freectx(copy);
@@ -96,7 +170,7 @@ static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
         return 0;
     key_free(ctx->key);
     ctx->key = key_ref(key);
-    begun = ctx;
+    begin(ctx);
     return exchange_set_ctx_params(ctx, params);
 }
 

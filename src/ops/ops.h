@@ -30,9 +30,9 @@ struct key *object_key(const void *reference, size_t size);
  * selection asks for a private half, quietly: callers try that first. */
 int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg);
 
-/* Whether this thread has begun to derive a secret, so that a key which is imported may be a peer.
- */
-bool exchange_is_begun(void);
+/* Whether the calling job or thread has begun to derive a secret here, so that a key which is
+ * imported may be a peer. */
+bool exchange_is_begun(const struct provider *provider);
 
 /* The digest to use where the caller names none: SHA256 unless the key forbids it. */
 const char *key_digest_name(const struct key *key);
