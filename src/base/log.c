@@ -71,6 +71,14 @@ void log_write(int fd, const char *text, size_t len)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+void log_write_stderr(const char *text, size_t len)
+{
+    struct stat file;
+
+    if (fstat(STDERR_FILENO, &file) == 0 && is_standard_error(&file))
+        log_write(STDERR_FILENO, text, len);
+}
+
 static void line_write(const char *text)
 {
     char line[LINE_MAX_LEN];

@@ -24,4 +24,7 @@ void log_once(const char *text);
 /* write(2), which raises no SIGPIPE. */
 void log_write(int fd, const char *text, size_t len);
 
+/* The same to standard error, where descriptor 2 is that. */
+void log_write_stderr(const char *text, size_t len);
+
 #endif

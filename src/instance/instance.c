@@ -252,7 +252,6 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
     OSSL_FUNC_core_get_params_fn *get = take_upcalls(provider, in);
     const struct core *core = &provider->core;
 
-    trace_begin();
     user_begin();
     provider->core.handle = handle;
     if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
@@ -261,6 +260,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
         return false;
     if (!host_begin(&provider->host, core, in) || !configure(provider, get))
         return false;
+    trace_begin(); /* pkcs11-log is known */
     if (provider->config.load_early)
         load_early(provider);
     return true;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +25,8 @@
 
 atomic_uint trace_level;
 
-static int file = -1;
+static int file = -1; /* STDERR_FILENO: standard error, wherever that goes */
+static struct stat opened;
 
 /* The arguments of a function, a letter for each:
  *
@@ -103,12 +105,26 @@ static void line_begin(struct line *line)
     add(line, ".%06ld %ld ", now.tv_nsec / 1000, (long)syscall(SYS_gettid));
 }
 
+/* Daemons close what they don't know, and the number is a client's connection next. */
+static bool is_open(void)
+{
+    struct stat now;
+
+    return fstat(file, &now) == 0 && now.st_dev == opened.st_dev && now.st_ino == opened.st_ino;
+}
+
 static void line_write(struct line *line)
 {
     size_t len = line->len < sizeof(line->text) - 1 ? line->len : sizeof(line->text) - 2;
 
     line->text[len++] = '\n';
-    log_write(file, line->text, len);
+    if (file == STDERR_FILENO)
+        log_write_stderr(line->text, len);
+    else if (is_open())
+        log_write(file, line->text, len);
+    else
+        log_once("the program has closed the file of " PKCS11_BRIDGE_ENV_DEBUG
+                 ": no more calls are told");
 }
 
 /* What says which object is meant, and nothing of what it holds. */
@@ -327,6 +343,17 @@ static unsigned options(char *text, const char **path)
     return level;
 }
 
+/* A FIFO that nobody reads, or reads too slowly, holds up no call: what does not fit is lost. */
+static int open_file(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+
+    if (fd < 0 || fstat(fd, &opened) != 0)
+        log_line("cannot write to the file of " PKCS11_BRIDGE_ENV_DEBUG ", %s: %s", path,
+                 strerror(errno));
+    return fd;
+}
+
 static void begin(void)
 {
     const char *value = secure_getenv(PKCS11_BRIDGE_ENV_DEBUG), *path = "/dev/stderr";
@@ -336,9 +363,7 @@ static void begin(void)
     if (text == NULL || text[0] == '\0')
         return;
     level = options(text, &path);
-    file = strcmp(path, "/dev/stderr") == 0
-               ? STDERR_FILENO
-               : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    file = strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : open_file(path);
     if (file >= 0)
         atomic_store(&trace_level, level);
 }
