@@ -71,8 +71,15 @@ bool pool_has_room(const struct pool *pool)
 void pool_room_take(struct pool *pool)
 {
     pool->open++;
+    pool->opening++;
     if (pool->squeezed != 0 && pool->open > pool->squeezed)
         probe_later(pool, pool->probe_ms);
+}
+
+void pool_room_leave(struct pool *pool)
+{
+    pool->open--;
+    pool->opening--;
 }
 
 /* Whether a session can be had now of a module that is ready: an idle one, or a place to open one.
@@ -99,6 +106,7 @@ static void claim_make(struct pool *pool, bool write, struct claim *claim)
         claim->in_the_way = pool_idle_pop(pool, false);
         if (pool_is_last(pool))
             pool_last_leaves(pool, claim->in_the_way);
+        pool->opening++; /* in its place */
     }
     claim->epoch = atomic_load(&pool->epoch);
 }
@@ -239,7 +247,7 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
 
     mutex_take(&pool->mutex);
     if (epoch == atomic_load(&pool->epoch))
-        pool->open--;
+        pool_room_leave(pool);
     if (rv == CKR_SESSION_COUNT)
         pool_keeper_spare(pool);
     full = rv == CKR_SESSION_COUNT && pool->open > 0;
@@ -266,7 +274,7 @@ static struct session *session_new(struct pool *pool, unsigned long epoch, bool 
     return session;
 }
 
-CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out)
+CK_RV pool_open_new(struct pool *pool, const struct claim *claim, bool write, struct session **out)
 {
     CK_FLAGS flags = CKF_SERIAL_SESSION | (write ? CKF_RW_SESSION : 0);
     struct session *session;
@@ -275,7 +283,7 @@ CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct s
 
     if (rv != CKR_OK)
         return rv;
-    session = session_new(pool, epoch, write);
+    session = session_new(pool, claim->epoch, write);
     rv = session != NULL ? session_open(session, id, flags) : CKR_HOST_MEMORY;
     if (rv != CKR_OK) {
         OPENSSL_free(session);
@@ -283,8 +291,10 @@ CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct s
     }
     mutex_take(&pool->mutex);
     pool_member_add(pool, session);
-    if (session_current(session))
+    if (session_current(session)) {
+        pool->opening -= !claim->apart;
         stretch(pool);
+    }
     pool_offer(pool);
     if (pool->standing == LOGGED_IN && session_current(session))
         session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
@@ -313,7 +323,7 @@ CK_RV pool_take(struct pool *pool, bool write, struct session **out)
             return CKR_OK;
         if (claim.in_the_way != NULL)
             pool_close_and_free(pool, claim.in_the_way);
-        rv = pool_open_new(pool, claim.epoch, write, out);
+        rv = pool_open_new(pool, &claim, write, out);
     } while (rv != CKR_OK && place_release(pool, claim.epoch, rv));
     return rv;
 }

@@ -25,7 +25,7 @@ struct session *pool_epoch_end(struct pool *pool)
     pool->lent = 0;
     pool->apart = false;
     pool->idle = NULL;
-    pool->idle_count = pool->open = pool->closing = 0;
+    pool->idle_count = pool->open = pool->closing = pool->opening = 0;
     pool->standing = STRANGER;
     pool_epoch_begin(pool);
     (void)pthread_cond_broadcast(&pool->changed);
@@ -92,7 +92,7 @@ static void idle_go_on(struct pool *pool)
     for (struct session *session = pool->idle; session != NULL; session = session->next)
         session->epoch = epoch;
     pool->open = pool->idle_count;
-    pool->closing = 0;
+    pool->closing = pool->opening = 0;
 }
 
 void pool_logged_out(struct pool *pool, unsigned long epoch)

@@ -192,7 +192,7 @@ static bool make_way(struct pool *pool)
     bool spared;
 
     mutex_take(&pool->mutex);
-    if (pool->open - pool->closing > 1)
+    if (pool_there(pool) > 1)
         session = pool_idle_pop(pool, false);
     if (session != NULL) {
         pool->taken++;
@@ -213,7 +213,7 @@ static void keeper_withdraw(struct pool *pool, const struct claim *claim, CK_RV 
         pool->apart = false;
     if (current && !claim->apart) {
         pool->lent--;
-        pool->open--;
+        pool_room_leave(pool);
         if (rv == CKR_SESSION_COUNT)
             pool_squeeze(pool);
     }
@@ -223,10 +223,10 @@ static void keeper_withdraw(struct pool *pool, const struct claim *claim, CK_RV 
 
 static CK_RV keeper_open(struct pool *pool, const struct claim *claim, struct session **out)
 {
-    CK_RV rv = pool_open_new(pool, claim->epoch, false, out);
+    CK_RV rv = pool_open_new(pool, claim, false, out);
 
     if (rv == CKR_SESSION_COUNT && claim->apart && make_way(pool))
-        rv = pool_open_new(pool, claim->epoch, false, out);
+        rv = pool_open_new(pool, claim, false, out);
     mutex_take(&pool->mutex);
     if (rv != CKR_OK)
         keeper_withdraw(pool, claim, rv);

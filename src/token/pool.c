@@ -116,9 +116,14 @@ void pool_idle_push(struct pool *pool, struct session *session)
     pool->idle_count++;
 }
 
+unsigned pool_there(const struct pool *pool)
+{
+    return pool->open - pool->closing - pool->opening;
+}
+
 bool pool_is_last(const struct pool *pool)
 {
-    return pool->open - pool->closing == 1 && (pool->keepers == NULL || !pool->keepers->apart);
+    return pool_there(pool) == 1 && (pool->keepers == NULL || !pool->keepers->apart);
 }
 
 CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patience_ms, bool *claimed)

@@ -63,6 +63,7 @@ struct pool {
     bool apart;          /* there is a keeper beside the pool, or it is being opened */
     bool admitting;      /* a thread identifies the token or logs in, and the others wait */
     unsigned closing;    /* of open: on their way out */
+    unsigned opening;    /* of open: not there yet */
     unsigned squeezed;   /* of open: where the token had no more; 0: it has not come to that */
     unsigned probe_ms;   /* the pause before one more than that is tried */
     uint64_t probe;      /* clock_ns when it is over */

@@ -38,8 +38,11 @@ void pool_members_free(struct pool *pool, struct session *list);
 struct session *pool_idle_pop(struct pool *pool, bool write);
 void pool_idle_push(struct pool *pool, struct session *session);
 
+/* Sessions of this epoch that are there to stay, so far; without the keeper beside the pool. */
+unsigned pool_there(const struct pool *pool);
+
 /* Whether no other session will be left when one is closed. The token then logs out, and handles of
- * private objects die (PKCS#11 v3.1 §5.6.2). */
+ * private objects die (PKCS#11 v3.1 §5.6.2), whatever is being opened meanwhile. */
 bool pool_is_last(const struct pool *pool);
 
 /* claim.c. With the mutex held and the module ready; without the mutex when that fails. */
@@ -57,16 +60,18 @@ void queue_begin(struct queue *queue);
 void queue_add(struct queue *queue, struct waiter *waiter, bool first);
 void queue_remove(struct queue *queue, const struct waiter *waiter);
 
-/* How many sessions the pool may have now; whether one more can be opened, and its place. */
+/* How many sessions the pool may have now; whether one more can be opened, and its place, which is
+ * given back where none was opened. */
 unsigned pool_limit_now(const struct pool *pool);
 bool pool_has_room(const struct pool *pool);
 void pool_room_take(struct pool *pool);
+void pool_room_leave(struct pool *pool);
 
 /* The token has no more sessions than are open now, for a while. */
 void pool_squeeze(struct pool *pool);
 
 /* Without the mutex: C_OpenSession; a member once it has its number. */
-CK_RV pool_open_new(struct pool *pool, unsigned long epoch, bool write, struct session **out);
+CK_RV pool_open_new(struct pool *pool, const struct claim *claim, bool write, struct session **out);
 
 /* closing.c. The end of one that nobody has, or what remains of it. */
 void pool_dispose(struct pool *pool, struct session *session, bool closed);

@@ -724,6 +724,69 @@ static void test_pool_restart_hangs(void **state)
     end(key);
 }
 
+/* Threads that stay inside the module until each is let out by its number, in the order of arrival.
+ */
+static unsigned arrived, let_go;
+
+static void stay_in_turn(void)
+{
+    unsigned number;
+
+    pthread_mutex_lock(&hold.lock);
+    number = arrived++;
+    pthread_cond_broadcast(&hold.changed);
+    while (let_go <= number)
+        pthread_cond_wait(&hold.changed, &hold.lock);
+    pthread_mutex_unlock(&hold.lock);
+}
+
+static void await_arrival(unsigned number)
+{
+    pthread_mutex_lock(&hold.lock);
+    while (arrived < number)
+        pthread_cond_wait(&hold.changed, &hold.lock);
+    pthread_mutex_unlock(&hold.lock);
+}
+
+static void let_one_go(void)
+{
+    pthread_mutex_lock(&hold.lock);
+    let_go++;
+    pthread_cond_broadcast(&hold.changed);
+    pthread_mutex_unlock(&hold.lock);
+}
+
+/* The only session is closed while another is being opened: the token logs out, and no handle of
+ * before is used any more. */
+static void test_pool_last_but_one_to_come(void **state)
+{
+    struct signer first, second;
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx =
+        libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 2\npkcs11-module-cache-keys = false\n");
+    key = load("p256");
+    must_sign(key);
+    assert_int_equal(sessions_open(), 1);
+    calls_reset();
+    fault_callback(stay_in_turn);
+    fault("C_Sign 1 1 CKR_FUNCTION_FAILED callback; C_OpenSession 1 1 - callback");
+    sign_begin(&first, key);
+    await_arrival(1);
+    sign_begin(&second, key);
+    await_arrival(2);
+    let_one_go();
+    sign_end(&first);
+    let_one_go();
+    sign_end(&second);
+    fault("");
+    assert_int_equal(calls("C_SignInit"), 3);
+    assert_int_equal(calls("C_Login"), 1);
+    assert_true(sessions_open() <= 2);
+    end(key);
+}
+
 /* The premaster secret of TLS with RSA, which needs raw RSA, of a ciphertext as good as any. */
 static bool decrypts_tls(EVP_PKEY *key)
 {
@@ -887,6 +950,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_token_comes_late),
     cmocka_unit_test(test_pool_initialise_hangs),
     cmocka_unit_test(test_pool_restart_hangs),
+    cmocka_unit_test(test_pool_last_but_one_to_come),
     cmocka_unit_test(test_pool_mechanism_not_told),
     cmocka_unit_test(test_pool_mechanism_in_child),
     cmocka_unit_test(test_pool_functions_lacking),
