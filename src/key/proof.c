@@ -102,6 +102,7 @@ static struct view way_input(const struct way *way, const struct question *quest
 static enum opinion judge_signature(const struct question *question, struct key *half,
                                     const void *arg)
 {
+    HOST_WORK;
     const struct way *way = arg;
     OSSL_LIB_CTX *libctx = half->provider->host.libctx;
     uint8_t der[ECDSA_SIG_DER_MAX(ANSWER_MAX / 2)];
@@ -164,6 +165,7 @@ static CK_RV by_signature(struct question *question, enum proof *proof, size_t *
 static enum opinion judge_agreement(const struct question *question, struct key *half,
                                     const void *arg)
 {
+    HOST_WORK;
     EVP_PKEY *own = (EVP_PKEY *)(uintptr_t)arg, *host = key_host(half);
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx =
         EVP_PKEY_CTX_new_from_pkey(half->provider->host.libctx, own, HOST_PROPERTIES);
