@@ -47,10 +47,11 @@ static bool next_line(const struct provider *provider, OSSL_CORE_BIO *bio, char 
     return provider->bio_gets(bio, line, LINE_MAX_LEN) > 0;
 }
 
-/* Decodes base64 text without blanks. */
+/* Decodes base64 text without blanks. What is decoded before a mistake is wiped as well. */
 static bool base64_decode(const struct bytes *text, struct bytes *out)
 {
-    _cleanup_(bytes_wipe) struct bytes der = { OPENSSL_malloc(COREBIO_MAX), 0 };
+    const size_t size = text->len / 4 * 3 + 1;
+    _cleanup_(bytes_wipe) struct bytes der = { OPENSSL_zalloc(size), size };
     int padding = 0, len;
 
     if (der.data == NULL)
@@ -61,8 +62,7 @@ static bool base64_decode(const struct bytes *text, struct bytes *out)
     len = EVP_DecodeBlock(der.data, text->data, (int)text->len);
     if (len < padding)
         return true; /* not PEM after all */
-    der.len = (size_t)len;
-    return bytes_set(out, der.data, der.len - (size_t)padding);
+    return bytes_set(out, der.data, (size_t)(len - padding));
 }
 
 /* Adds line to text, which has room for COREBIO_MAX bytes, without its blanks. */

@@ -242,6 +242,7 @@ static bool attribute_check(struct parse *parse, const struct attribute *known, 
     char one[URI_MAX + 32];
     P11KitUri *uri = p11_kit_uri_new();
     int rv, unrecognized;
+    int quoted = parse->uri->pin == NULL ? (int)value.len : 0; /* it may be the rest of the PIN */
 
     (void)snprintf(one, sizeof(one), "pkcs11:%s=%.*s", known->name, (int)value.len, value.start);
     rv = p11_kit_uri_parse(one, P11_KIT_URI_FOR_ANY, uri);
@@ -250,13 +251,13 @@ static bool attribute_check(struct parse *parse, const struct attribute *known, 
     if (strcmp(known->name, "slot-id") == 0 && (value.len == 0 || value.len > 18))
         return fail(parse, "the attribute slot-id is malformed: a number is wanted");
     if (rv != P11_KIT_URI_OK)
-        return fail(parse, "the attribute %s=%.*s is malformed: %s", known->name, (int)value.len,
+        return fail(parse, "the attribute %s=%.*s is malformed: %s", known->name, quoted,
                     value.start, p11_kit_uri_message(rv));
     if (unrecognized && strstr(known->name, "type") != NULL)
         return fail(parse,
                     "the attribute %s=%.*s is malformed: it may be cert, public, private, "
                     "secret-key or data",
-                    known->name, (int)value.len, value.start);
+                    known->name, quoted, value.start);
     return !unrecognized || impossible(parse, known->name, strlen(known->name), "is too long");
 }
 

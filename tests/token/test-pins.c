@@ -304,14 +304,13 @@ static EVP_PKEY *key_made(OSSL_LIB_CTX *libctx, const char *uri)
     return key;
 }
 
-/* The URI in PEM, as docs/configuration.md has it; read from memory. */
-static EVP_PKEY *key_of_pem(OSSL_LIB_CTX *libctx, const char *uri)
+/* The URI in PEM, as docs/configuration.md has it. */
+static BIO *pem_of(const char *uri)
 {
     static const char before[] = "\x1a\x19PKCS#11 Provider URI v1.0\x0c\x81";
     unsigned char der[512] = "\x30\x81";
     size_t len = 3 + sizeof(before) + strlen(uri);
     BIO *pem = BIO_new(BIO_s_mem());
-    EVP_PKEY *key;
 
     assert_true(strlen(uri) >= 128 && len < sizeof(der) && len - 3 < 256);
     der[2] = (unsigned char)(len - 3);
@@ -319,7 +318,14 @@ static EVP_PKEY *key_of_pem(OSSL_LIB_CTX *libctx, const char *uri)
     der[2 + sizeof(before)] = (unsigned char)strlen(uri);
     memcpy(der + 3 + sizeof(before), uri, strlen(uri));
     assert_true(PEM_write_bio(pem, "PKCS#11 PROVIDER URI", "", der, (long)len) > 0);
-    key = PEM_read_bio_PrivateKey_ex(pem, NULL, NULL, NULL, libctx, NULL);
+    return pem;
+}
+
+static EVP_PKEY *key_of_pem(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    BIO *pem = pem_of(uri);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey_ex(pem, NULL, NULL, NULL, libctx, NULL);
+
     BIO_free(pem);
     return key;
 }
@@ -358,6 +364,36 @@ static void test_pins_leave_no_trace(void **state)
     assert_int_equal(pins_left, 0);
 }
 
+/* Nor does one in PEM whose text is damaged: at its end, where the PIN was decoded already, or
+ * anywhere else. */
+static void test_pins_leave_no_trace_of_bad_pem(void **state)
+{
+    static const char uri[] = "pkcs11:token=leftover;id=%01?pin-value=" LEFT_PIN
+                              "&x-filler=0123456789012345678901234567890123456789012345678901234567"
+                              "890123456789012345678901234567890123456789";
+    static const char damage[] = "!-\n";
+    OSSL_LIB_CTX *libctx = libctx_new("pkcs11-module-token-pin = file:/nowhere\n");
+    BIO *whole = pem_of(uri);
+    char *text;
+    long len = BIO_get_mem_data(whole, &text);
+
+    (void)state;
+    for (long at = 0; at < len; at++)
+        for (size_t d = 0; d < strlen(damage); d++) {
+            BIO *pem = BIO_new(BIO_s_mem());
+
+            assert_int_equal(BIO_write(pem, text, (int)at), at);
+            assert_int_equal(BIO_write(pem, &damage[d], 1), 1);
+            assert_int_equal(BIO_write(pem, text + at + 1, (int)(len - at - 1)), len - at - 1);
+            EVP_PKEY_free(PEM_read_bio_PrivateKey_ex(pem, NULL, NULL, NULL, libctx, NULL));
+            ERR_clear_error();
+            BIO_free(pem);
+        }
+    BIO_free(whole);
+    OSSL_LIB_CTX_free(libctx);
+    assert_int_equal(pins_left, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_pins_rotated),
         cmocka_unit_test(test_pins_always_authenticate),
         cmocka_unit_test(test_pins_leave_no_trace),
+        cmocka_unit_test(test_pins_leave_no_trace_of_bad_pem),
     };
 
     if (CRYPTO_set_mem_functions(block_malloc, block_realloc, block_free) != 1)

@@ -181,6 +181,9 @@ static void test_uri_error_has_no_pin(void **state)
         "pkcs11:pin-value=47114711;object=%4",
         "pkcs11:pin-value=47114711%1",
         "pkcs11:object=a?pin-value=47114711&module-path=/x",
+        "pkcs11:pin-value=12;type=47114711",
+        "pkcs11:pin-value=12;slot-id=47114711x",
+        "pkcs11:pin-value=12;id=%x4711",
     };
 
     (void)state;
