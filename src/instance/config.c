@@ -88,12 +88,6 @@ static bool set_login(const char *value, struct config *config)
     return i >= 0;
 }
 
-static bool set_load(const char *value, struct config *config)
-{
-    config->load_early = strcmp(value, "early") == 0;
-    return config->load_early;
-}
-
 static bool number(const char *value, unsigned long least, unsigned long most, unsigned *out)
 {
     char *end;
@@ -210,17 +204,6 @@ static bool set_log(const char *value, struct config *config)
     return i >= 0;
 }
 
-static bool set_copying(const char *value, struct config *config)
-{
-    static const char *const words[] = {
-        [COPY_NEVER] = "false", [COPY_AUTO] = "auto", [COPY_ALWAYS] = "true", NULL
-    };
-    int i = word(value, words);
-
-    config->copying = (enum copying)(i < 0 ? 0 : i);
-    return i >= 0;
-}
-
 static bool set_async(const char *value, struct config *config)
 {
     static const char *const words[] = { "off", "auto", NULL };
@@ -300,6 +283,35 @@ static bool words_each(const char *value, struct config *config,
         if (!each(one, config))
             text_add(config->unknown, sizeof(config->unknown), " %s", one);
     return true;
+}
+
+/* Words that pkcs11-provider does not know mean nothing to it: a section that it takes is not
+ * refused. */
+static bool early(const char *name, struct config *config)
+{
+    config->load_early = strcmp(name, "early") == 0;
+    return config->load_early;
+}
+
+static bool set_load(const char *value, struct config *config)
+{
+    return words_each(value, config, early);
+}
+
+static bool copying(const char *name, struct config *config)
+{
+    static const char *const words[] = {
+        [COPY_NEVER] = "false", [COPY_AUTO] = "auto", [COPY_ALWAYS] = "true", NULL
+    };
+    int i = word(name, words);
+
+    config->copying = i < 0 ? config->copying : (enum copying)i;
+    return i >= 0;
+}
+
+static bool set_copying(const char *value, struct config *config)
+{
+    return words_each(value, config, copying);
 }
 
 /* The PIN that a token took is kept in any case, since it is needed again after a failure. */

@@ -53,15 +53,34 @@ static bool may_be_misspelt(const struct core *core, enum reason reason)
            (reason == REASON_PIN || reason == REASON_MODULE || reason == REASON_CONFIGURATION);
 }
 
+/* libcrypto keeps nothing at all of a text that is longer: ERR_MAX_DATA_SIZE of its err.c. */
+#define KEPT_MAX 1024
+
+/* Cuts text to what libcrypto keeps, at the end of a character. */
+static void cut(char *text)
+{
+    static const char more[] = "...";
+    size_t end = KEPT_MAX - sizeof(more);
+
+    if (strlen(text) < KEPT_MAX)
+        return;
+    while ((text[end] & 0xc0) == 0x80)
+        end--;
+    memcpy(text + end, more, sizeof(more));
+}
+
 static void raise(const char *file, int line, const char *function, const struct core *core,
                   enum reason reason, const char *text)
 {
+    bool misspelt = may_be_misspelt(core, reason);
+    char whole[TEXT_MAX];
+
+    (void)snprintf(whole, sizeof(whole), "%s%s%s", text, misspelt ? "; nobody knows this: " : "",
+                   misspelt ? core->unknown : "");
+    cut(whole);
     core->new_error(core->handle);
     core->set_error_debug(core->handle, file, line, function);
-    if (may_be_misspelt(core, reason))
-        set(core, reason, "%s; nobody knows this: %s", text, core->unknown);
-    else
-        set(core, reason, "%s", text);
+    set(core, reason, "%s", whole);
 }
 
 /* Whether it is the key, or the way to it, that is at fault, and not what was asked of it. */

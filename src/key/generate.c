@@ -703,16 +703,6 @@ static bool ambiguous(const struct work *work, const struct choice *choice)
     return false;
 }
 
-static bool no_token(const struct work *work, const struct scan *scan)
-{
-    char waited[SCAN_WAITED_MAX];
-
-    error_raise(&work->generation->provider->core, REASON_TOKEN,
-                "no token matches %s: the tokens there are: %s%s", work->uri.text,
-                scan->seen[0] != '\0' ? scan->seen : "none", scan_tell_waited(scan, waited));
-    return false;
-}
-
 /* Where nobody names a token, it is the first: so the ephemeral keys of TLS have it. */
 static bool must_name_one(const struct work *work)
 {
@@ -740,8 +730,8 @@ static bool make(struct work *work)
     if (rv != CKR_OK)
         return generate_failed(work, rv);
     if (scan.matched == 0)
-        return no_token(work, &scan);
-    return work->taken == NULL || taken(work);
+        open_raise_no_token(provider, &work->uri, &scan);
+    return scan.matched != 0 && (work->taken == NULL || taken(work));
 }
 
 static bool mark_make(struct work *work)

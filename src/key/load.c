@@ -358,8 +358,13 @@ static CK_RV make_certificate(struct session *session, struct handle handle, str
     struct bytes *der = &task->loaded.certificate;
 
     task->loaded.what = LOAD_CERT;
-    if (value == NULL)
-        return attribute_value(session, handle, CKA_VALUE, der);
+    if (value == NULL) {
+        CK_RV rv = attribute_value(session, handle, CKA_VALUE, der);
+
+        if (rv == CKR_OK && der->data == NULL)
+            task->load->unusable = "it is a certificate without CKA_VALUE: there is nothing in it";
+        return rv;
+    }
     return bytes_set(der, value->pValue, value->ulValueLen) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
@@ -490,24 +495,6 @@ static const char *kind(const struct load *load)
                                       : "key";
 }
 
-static void raise_no_token(const struct load *load)
-{
-    const struct core *core = &load->provider->core;
-    char waited[SCAN_WAITED_MAX];
-
-    (void)scan_tell_waited(&load->scan, waited);
-    if (load->scan.uninitialized)
-        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s%s", load->uri.text,
-                        waited);
-    else if (load->scan.seen[0] == '\0')
-        error_raise(core, REASON_TOKEN,
-                    "no token matches %s: the PKCS#11 module %s shows no initialised token%s",
-                    load->uri.text, load->scan.module->path, waited);
-    else
-        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s%s",
-                    load->uri.text, load->scan.seen, waited);
-}
-
 static enum reason reason_of(const struct load *load)
 {
     static const CK_RV of_pins[] = { RV_PIN_MISSING, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY,
@@ -566,7 +553,7 @@ static void raise_nothing(const struct load *load)
         call_detail_set("%s", load->failed_detail);
         raise_failure(load, reason_of(load), load->failure);
     } else if (load->scan.matched == 0) {
-        raise_no_token(load);
+        open_raise_no_token(load->provider, &load->uri, &load->scan);
     } else if (load->unusable != NULL) {
         error_raise(core, REASON_KEY, "cannot use %s: %s", load->uri.text, load->unusable);
     } else {

@@ -33,3 +33,23 @@ bool open_default(struct provider *provider, const char *text, const char *what,
         uri_default_slot(uri, provider->config.default_slot);
     return true;
 }
+
+void open_raise_no_token(struct provider *provider, const struct uri *uri, const struct scan *scan)
+{
+    const struct core *core = &provider->core;
+
+    if (scan->other_library)
+        error_raise(core, REASON_TOKEN,
+                    "no token matches %s: the PKCS#11 module %s is another library than the URI "
+                    "names (library-description, -manufacturer, -version)",
+                    uri->text, scan->module->path);
+    else if (scan->uninitialized)
+        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s", uri->text);
+    else if (scan->seen[0] == '\0')
+        error_raise(core, REASON_TOKEN,
+                    "no token matches %s: the PKCS#11 module %s shows no initialised token",
+                    uri->text, scan->module->path);
+    else
+        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s", uri->text,
+                    scan->seen);
+}

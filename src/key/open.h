@@ -4,6 +4,7 @@
 
 #include "instance/instance.h"
 #include "token/login.h"
+#include "token/scan.h"
 #include "uri/uri.h"
 
 /* Parses text, and fills in where a PIN for its token comes from. False with an error raised, and
@@ -17,5 +18,8 @@ bool open_uri(struct provider *provider, const char *text, const char *what, str
  * pkcs11-module-default-slot-id does. */
 bool open_default(struct provider *provider, const char *text, const char *what, struct uri *uri,
                   struct pin_source *pins);
+
+/* Raises that no token fits the URI, and why, after a scan that gave out none. */
+void open_raise_no_token(struct provider *provider, const struct uri *uri, const struct scan *scan);
 
 #endif

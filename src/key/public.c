@@ -135,11 +135,16 @@ static bool half_from_spki(struct key *key, struct view der)
 {
     HOST_WORK;
     const unsigned char *position = der.data;
-    EVP_PKEY *software = der.len != 0 ? d2i_PUBKEY_ex(NULL, &position, (long)der.len,
-                                                      key->provider->host.libctx, HOST_PROPERTIES)
-                                      : NULL;
-    bool ok = software != NULL && half_from_software(key, software);
+    EVP_PKEY *software;
+    bool ok;
 
+    if (der.len == 0)
+        return false;
+    (void)ERR_set_mark(); /* one that is malformed is no error: the public half is looked for on */
+    software =
+        d2i_PUBKEY_ex(NULL, &position, (long)der.len, key->provider->host.libctx, HOST_PROPERTIES);
+    ok = software != NULL && half_from_software(key, software);
+    (void)ERR_pop_to_mark();
     pkey_release(software);
     return ok;
 }
@@ -197,7 +202,8 @@ static CK_RV add_public_object(struct pairing *pairing, const struct attributes 
         pairing_add(pairing, half, attribute(shown, CKA_LABEL));
         return CKR_OK;
     }
-    *unusable = why;
+    *unusable = "the public key object that goes with it has no public key in it that fits: look "
+                "at its CKA_MODULUS and CKA_PUBLIC_EXPONENT, or its CKA_EC_PARAMS and CKA_EC_POINT";
     key_free(half);
     return CKR_OK;
 }

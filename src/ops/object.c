@@ -154,14 +154,17 @@ static struct secret *application_ask(const struct passphrase *passphrase, char 
     char buf[SECRET_MAX];
     size_t len = 0;
     unsigned long error;
-    bool ok = passphrase->callback(buf, sizeof(buf), &len, params, passphrase->arg) == 1;
+    bool ok;
 
+    (void)ERR_set_mark();
+    ok = passphrase->callback(buf, sizeof(buf), &len, params, passphrase->arg) == 1;
     if (ok && len != 0 && len <= sizeof(buf))
         pin = secret_new(buf, len);
     OPENSSL_cleanse(buf, sizeof(buf));
     error = ok ? 0 : ERR_peek_last_error();
     *has_none = ERR_GET_LIB(error) == ERR_LIB_CRYPTO &&
                 ERR_GET_REASON(error) == ERR_R_PASSED_INVALID_ARGUMENT;
+    (void)(*has_none ? ERR_pop_to_mark() : ERR_clear_last_mark());
     return pin;
 }
 

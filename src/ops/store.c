@@ -142,7 +142,20 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
     return settable;
 }
 
-static int give_certificate(const struct bytes *der, OSSL_CALLBACK *object_cb, void *object_arg)
+/* libcrypto says "unsupported" of it. */
+static int no_certificate(const struct store *store, size_t len)
+{
+    const struct load *load = &store->load;
+
+    error_raise(&load->provider->core, REASON_KEY,
+                "cannot use %s: what is stored as a certificate on the token '%s' (CKA_VALUE, %zu "
+                "bytes) is none in DER",
+                load->uri.text, load->slot->token.label, len);
+    return 0;
+}
+
+static int give_certificate(const struct store *store, const struct bytes *der,
+                            OSSL_CALLBACK *object_cb, void *object_arg)
 {
     int type = OSSL_OBJECT_CERT;
     const OSSL_PARAM params[] = {
@@ -151,7 +164,7 @@ static int give_certificate(const struct bytes *der, OSSL_CALLBACK *object_cb, v
         OSSL_PARAM_construct_end(),
     };
 
-    return object_cb(params, object_arg);
+    return object_cb(params, object_arg) || no_certificate(store, der->len);
 }
 
 /* A secret key: libcrypto has the URI, which tells people what is there. */
@@ -184,7 +197,7 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_ar
     case LOAD_KEY:
         return object_give(key, object_cb, object_arg);
     case LOAD_CERT:
-        return give_certificate(&certificate, object_cb, object_arg);
+        return give_certificate(store, &certificate, object_cb, object_arg);
     case LOAD_NAME:
         return give_name(store->load.name, object_cb, object_arg);
     default:

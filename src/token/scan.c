@@ -238,6 +238,7 @@ static CK_RV begin(struct scan *scan)
     if (rv != CKR_OK)
         return rv;
     if (!library_fits(scan, &rv)) {
+        scan->other_library = rv == CKR_OK;
         scan->stage = SCAN_DONE;
         return rv;
     }

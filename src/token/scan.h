@@ -28,6 +28,7 @@ struct scan {
     struct retry looks; /* module_look_again */
     CK_RV failure;      /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
+    bool other_library;       /* the URI names one, and the module is another */
     bool uninitialized;       /* a token that fits is not initialised */
     bool shown;               /* there are tokens with a label, fitting or not */
     struct slot *seen_first;  /* of the tokens that were looked at, */

@@ -372,6 +372,17 @@ static bool split(struct parse *parse, const char *text)
     return list_parse(parse, (struct span){ question + 1, strlen(question + 1) }, '&', IN_QUERY);
 }
 
+/* For messages, which have room for other things too. */
+static bool text_keep(struct parse *parse)
+{
+    static const char more[] = "...";
+
+    parse->uri->text = OPENSSL_strndup(parse->normal, URI_SHOWN_MAX);
+    if (parse->uri->text != NULL && parse->normal_len > URI_SHOWN_MAX)
+        memcpy(parse->uri->text + URI_SHOWN_MAX + 1 - sizeof(more), more, sizeof(more));
+    return parse->uri->text != NULL || fail(parse, "out of memory");
+}
+
 static bool finish(struct parse *parse)
 {
     int rv;
@@ -382,8 +393,7 @@ static bool finish(struct parse *parse)
     rv = p11_kit_uri_parse(parse->normal, P11_KIT_URI_FOR_ANY, parse->uri->p11);
     if (rv != P11_KIT_URI_OK)
         return fail(parse, "%s", p11_kit_uri_message(rv));
-    parse->uri->text = OPENSSL_strdup(parse->normal);
-    return parse->uri->text != NULL || fail(parse, "out of memory");
+    return text_keep(parse);
 }
 
 static bool parse_all(struct parse *parse, const char *text)

@@ -10,12 +10,13 @@
 
 #include "base/secret.h"
 
-/* The longest URI, in bytes. */
-#define URI_MAX 8192
+/* The longest URI, in bytes, and how much of one is shown in messages. */
+#define URI_MAX       8192
+#define URI_SHOWN_MAX 400
 
 struct uri {
     P11KitUri *p11;     /* all of it but the PIN and the module */
-    char *text;         /* the URI as it was given, without the PIN: for messages */
+    char *text;         /* the URI as it was given, without the PIN: for messages, and cut to fit */
     struct secret *pin; /* pin-value, or NULL */
     char *pin_file;     /* the path that pin-source names, or NULL */
     char *module_path;  /* or NULL */

@@ -126,7 +126,6 @@ static void test_config_bad_values(void **state)
     } cases[] = {
         { "pkcs11-module-login-behavior", "sometimes", "auto, always, never" },
         { "pkcs11-module-login-behavior", "", "auto, always, never" },
-        { "pkcs11-module-load-behavior", "late", "early" },
         { "pkcs11-module-cache-sessions", "-1", "0 to 1024" },
         { "pkcs11-module-cache-sessions", "5x", "0 to 1024" },
         { "pkcs11-sessions-max", "0", "1 to 1024" },
@@ -163,6 +162,8 @@ static void test_config_unknown_words(void **state)
     struct pair pairs[] = { { "pkcs11-module-block-operations", "digest everything store" },
                             { "pkcs11-module-quirks", "no-such-quirk, no-deinit" },
                             { "pkcs11-module-cache-pins", "sometimes" },
+                            { "pkcs11-module-load-behavior", "late" },
+                            { "pkcs11-module-cache-keys", "never" },
                             { NULL, NULL } };
     struct config config;
     char why[512];
@@ -175,6 +176,11 @@ static void test_config_unknown_words(void **state)
     check_contains(config.warnings, "quirks: unknown, and ignored: no-such-quirk;", "quirks");
     check_contains(config.warnings, "cache-pins: unknown, and ignored: sometimes; known is cache",
                    "cache-pins");
+    check_contains(config.warnings, "load-behavior: unknown, and ignored: late; known is early",
+                   "load-behavior");
+    check_contains(config.warnings, "cache-keys: unknown, and ignored: never;", "cache-keys");
+    assert_false(config.load_early);
+    assert_int_equal(config.copying, COPY_AUTO);
     config_clear(&config);
 }
 
