@@ -209,7 +209,8 @@ static CK_RV pin_configured(struct slot *slot, struct pin_source *pins, struct p
 
 static CK_RV pin_asked(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
-    if (pins->ask != NULL) {
+    if (pins->ask != NULL && pins->asked != slot) {
+        pins->asked = slot;
         pin->source = "the program, or the person, that was asked";
         pin->secret = pins->ask(pins->ask_arg, &slot->token.info);
         pin->asked = true;

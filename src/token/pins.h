@@ -26,9 +26,11 @@ struct pin_source {
     const struct uri *uri; /* by which the token may be named; NULL: it is not */
     bool for_any;          /* pkcs11-pin-scope: config goes to tokens that nothing names */
     size_t most;           /* the longest PIN to show, in bytes; 0: any */
-    /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. */
+    /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. Once for a
+     * token in an operation: an answer that was wrong, or none, is one. */
     struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token);
     void *ask_arg;
+    const struct slot *asked; /* of which token last */
 };
 
 /* Gives the operation a number, if it has none: one load, one signature, ... with all its phases,
