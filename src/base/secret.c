@@ -187,7 +187,7 @@ static void tell_of(const char *path, const struct stat *file)
 }
 
 /* Not to wait in open for somebody who writes to a pipe: that may be for ever. */
-static bool source_open(const char *path, bool line, struct source *source)
+static bool source_open(const char *path, bool line, bool tell, struct source *source)
 {
     struct stat file;
 
@@ -196,15 +196,15 @@ static bool source_open(const char *path, bool line, struct source *source)
     if (source->fd < 0 || fstat(source->fd, &file) != 0)
         return false;
     source->line = line && !S_ISREG(file.st_mode);
-    if (S_ISREG(file.st_mode))
+    if (S_ISREG(file.st_mode) && tell)
         tell_of(path, &file);
     return true;
 }
 
-bool secret_read(const char *path, void *memory, size_t most, size_t *len)
+bool secret_read(const char *path, bool tell, void *memory, size_t most, size_t *len)
 {
     _cleanup_(source_scoped) struct source source = { .fd = -1 };
-    ssize_t got = source_open(path, false, &source) ? read_full(&source, memory, most) : -1;
+    ssize_t got = source_open(path, false, tell, &source) ? read_full(&source, memory, most) : -1;
     char more;
 
     if (got < 0)
@@ -251,7 +251,7 @@ struct secret *secret_from_file(const char *path)
     _cleanup_(secret_scoped) struct secret *secret = NULL;
     ssize_t got;
 
-    if (!source_open(path, true, &source))
+    if (!source_open(path, true, true, &source))
         return NULL;
     secret = secret_alloc();
     if (secret == NULL)

@@ -49,7 +49,8 @@ void secret_text_free(char *text);
 void secret_text_scoped(char **text);
 
 /* Reads the file at path into such memory, most bytes at most, and says how many. False with errno
- * set when it cannot be read or is longer (EFBIG). */
-bool secret_read(const char *path, void *memory, size_t most, size_t *len);
+ * set when it cannot be read or is longer (EFBIG). tell: the log has the line about who can read
+ * it. */
+bool secret_read(const char *path, bool tell, void *memory, size_t most, size_t *len);
 
 #endif

@@ -8,7 +8,21 @@
 #include <openssl/conf.h>
 #include <openssl/err.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
+#include "base/secret.h"
+
+#define FILE_MAX (256UL * 1024)
+
+/* openssl.cnf, in memory for secrets. */
+struct file {
+    char data[FILE_MAX];
+};
+
+static void file_scoped(struct file **file)
+{
+    secret_memory_free(*file, sizeof(**file));
+}
 
 static void conf_scoped(CONF **conf)
 {
@@ -80,16 +94,43 @@ static void list(STACK_OF(CONF_VALUE) * values, const char *path, char *text, si
         (void)snprintf(text + used, size - used, " in %s", path);
 }
 
+/* A PIN may be among them. */
+static void wipe(STACK_OF(CONF_VALUE) * values)
+{
+    for (int i = 0; i < sk_CONF_VALUE_num(values); i++) {
+        const CONF_VALUE *one = sk_CONF_VALUE_value(values, i);
+
+        if (one->value != NULL)
+            OPENSSL_cleanse(one->value, strlen(one->value));
+    }
+}
+
+/* Not by NCONF_load, which leaves what it reads in memory that is given back. */
+static bool load(CONF *conf, const char *path)
+{
+    _cleanup_(file_scoped) struct file *file = secret_memory(sizeof(*file));
+    _cleanup_(bio_scoped) BIO *bio = NULL;
+    size_t len = 0;
+
+    if (file == NULL || !secret_read(path, false, file->data, sizeof(file->data), &len))
+        return false;
+    bio = BIO_new_mem_buf(file->data, (int)len);
+    return bio != NULL && NCONF_load_bio(conf, bio, NULL) > 0;
+}
+
 static void read_file(const char *path, const char *name, config_lookup *lookup, void *arg,
                       char *text, size_t size)
 {
     _cleanup_(conf_scoped) CONF *conf = NCONF_new(NULL);
     const char *section = NULL;
 
-    if (conf != NULL && NCONF_load(conf, path, NULL) > 0)
+    if (conf != NULL && load(conf, path))
         section = section_of(conf, name);
-    if (section != NULL && is_ours(conf, section, lookup, arg))
+    if (section == NULL)
+        return;
+    if (is_ours(conf, section, lookup, arg))
         list(NCONF_get_section(conf, section), path, text, size);
+    wipe(NCONF_get_section(conf, section));
 }
 
 void section_unknown(const char *name, config_lookup *lookup, void *arg, char *text, size_t size)

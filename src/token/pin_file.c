@@ -132,7 +132,7 @@ bool pin_file_find(const char *path, bool (*fits)(void *arg, const struct uri *u
     _cleanup_(text_scoped) struct text *text = secret_memory(sizeof(*text));
     size_t len;
 
-    if (text == NULL || !secret_read(path, text->data, FILE_MAX, &len)) {
+    if (text == NULL || !secret_read(path, true, text->data, FILE_MAX, &len)) {
         (void)snprintf(why, size, "cannot read the PINs of the tokens from %s: %s", path,
                        strerror(text == NULL ? ENOMEM : errno));
         return false;

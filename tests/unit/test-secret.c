@@ -80,7 +80,7 @@ static void test_secret_from_pipe(void **state)
     (void)alarm(60); /* to end here rather than nowhere */
     assert_null(secret_from_file(path));
     assert_int_equal(errno, ENODATA);
-    assert_true(secret_read(path, text, sizeof(text), &len));
+    assert_true(secret_read(path, true, text, sizeof(text), &len));
     assert_int_equal(len, 0);
 
     held = open(path, O_RDONLY | O_NONBLOCK); /* what is written stays, as in a shell's <(...) */
