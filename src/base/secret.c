@@ -1,11 +1,13 @@
 #include "base/secret.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -260,4 +262,36 @@ struct secret *secret_from_file(const char *path)
     if (got < 0 || !keep_first_line(secret, (size_t)got))
         return NULL;
     return MOVE(secret);
+}
+
+/* Whether text can be the name of a variable; one that cannot may be the PIN itself. */
+static bool is_variable(const char *text)
+{
+    if (!isalpha((unsigned char)*text) && *text != '_')
+        return false;
+    while (isalnum((unsigned char)*text) || *text == '_')
+        text++;
+    return *text == '\0';
+}
+
+struct secret *secret_from_variable(const char *name, char *why, size_t size)
+{
+    const char *value = is_variable(name) ? secure_getenv(name) : NULL;
+    struct secret *secret;
+
+    if (!is_variable(name)) {
+        (void)snprintf(why, size, "env: wants the name of an environment variable");
+        return NULL;
+    }
+    if (value == NULL || value[0] == '\0') {
+        (void)snprintf(why, size,
+                       "the environment variable %s has no PIN (set-user-id programs take none "
+                       "from there)",
+                       name);
+        return NULL;
+    }
+    secret = secret_new(value, strlen(value));
+    if (secret == NULL)
+        (void)snprintf(why, size, "the PIN in the environment variable %s is too long", name);
+    return secret;
 }

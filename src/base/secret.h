@@ -37,6 +37,10 @@ bool secret_equal(const struct secret *a, const struct secret *b);
  * read, or that belongs to somebody else than root and the process's user. */
 struct secret *secret_from_file(const char *path);
 
+/* What the environment variable has, where programs may look at that. NULL, with a sentence in why
+ * (size bytes) that has nothing of a name which can be none. */
+struct secret *secret_from_variable(const char *name, char *why, size_t size);
+
 /* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes
  * it. */
 void *secret_memory(size_t len);

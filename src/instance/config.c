@@ -48,8 +48,14 @@ static bool file(const char *value, char **path)
 /* A path without file: would be tried as a PIN, and cost a try. */
 static bool set_pin(const char *value, struct config *config)
 {
+    char why[256];
+
     if (strncmp(value, "file:", 5) == 0)
         return file(value, &config->pin_file);
+    if (strncmp(value, "env:", 4) == 0) {
+        config->pin = secret_from_variable(value + 4, why, sizeof(why));
+        return config->pin != NULL;
+    }
     if (value[0] == '\0' || value[0] == '/')
         return false;
     config->pin = secret_new(value, strlen(value));
@@ -397,8 +403,8 @@ static const struct {
       false },
     { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false },
     { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
-      "the PIN itself, or file: and the absolute path of a file that holds it (what begins with / "
-      "is a path, not a PIN)",
+      "the PIN itself, file: and the absolute path of a file that holds it (what begins with / is "
+      "a path, not a PIN), or env: and the name of an environment variable that holds it",
       true },
     { PKCS11_BRIDGE_CONF_TOKEN_PINS, NULL, set_token_pins,
       "file:/path, of a file that has a PIN for each token", true },

@@ -41,12 +41,17 @@ static const char *source_path(const char *source)
 static bool take_source(struct reading *reading, const char *source)
 {
     const char *path = source_path(source);
+    char why[256];
 
+    reading->found = true;
+    if (strncmp(source, "env:", 4) == 0) {
+        reading->pin->secret = secret_from_variable(source + 4, why, sizeof(why));
+        return reading->pin->secret != NULL || malformed(reading, why);
+    }
     if (path != NULL)
         reading->pin->file = OPENSSL_strdup(path);
     else
         reading->pin->secret = secret_new(source, strlen(source));
-    reading->found = true;
     return reading->pin->file != NULL || reading->pin->secret != NULL ||
            malformed(reading, "the PIN is too long");
 }

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -97,30 +96,17 @@ static bool take_pin_value(struct parse *parse, const struct attribute *attribut
     return parse->uri->pin != NULL || fail(parse, "%s is malformed", attribute->name);
 }
 
-/* Whether text can be the name of a variable; one that cannot may be the PIN itself. */
-static bool is_variable(const char *text)
-{
-    if (!isalpha((unsigned char)*text) && *text != '_')
-        return false;
-    while (isalnum((unsigned char)*text) || *text == '_')
-        text++;
-    return *text == '\0';
-}
-
 static bool take_variable(struct parse *parse, const char *name)
 {
-    const char *value = is_variable(name) ? secure_getenv(name) : NULL;
+    char why[256];
+    struct secret *pin = secret_from_variable(name, why, sizeof(why));
 
-    if (!is_variable(name))
-        return fail(parse, "pin-source: env: wants the name of an environment variable");
-    if (value == NULL || value[0] == '\0')
-        return fail(parse,
-                    "pin-source: the environment variable %s has no PIN (set-user-id programs take "
-                    "none from there)",
-                    name);
+    if (pin == NULL)
+        return fail(parse, "pin-source: %s", why);
     if (parse->uri->pin == NULL) /* pin-value comes first */
-        parse->uri->pin = secret_new(value, strlen(value));
-    return parse->uri->pin != NULL || fail(parse, "pin-source: the PIN is too long");
+        parse->uri->pin = MOVE(pin);
+    secret_free(pin);
+    return true;
 }
 
 static bool take_pin_source(struct parse *parse, const struct attribute *attribute,

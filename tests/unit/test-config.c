@@ -188,7 +188,15 @@ static void test_config_unknown_words(void **state)
 static void test_config_bad_pins(void **state)
 {
     static const char *const values[] = {
-        "", "file:pin.txt", "file:", "/etc/passwd", "/etc/no-such-file.pin", "/1234"
+        "",
+        "file:pin.txt",
+        "file:",
+        "/etc/passwd",
+        "/etc/no-such-file.pin",
+        "/1234",
+        "env:",
+        "env:1234",
+        "env:BRIDGE_TEST_NO_PIN",
     };
 
     (void)state;
@@ -203,6 +211,20 @@ static void test_config_bad_pins(void **state)
         check_case(values[i][0] != '/' || strstr(why, "begins with /") != NULL, values[i]);
         check_case(values[i][0] != '/' || strstr(why, values[i]) == NULL, values[i]);
     }
+}
+
+/* As the URI has it: the name is not tried as a PIN. */
+static void test_config_pin_in_the_environment(void **state)
+{
+    struct pair pairs[] = { { "pkcs11-module-token-pin", "env:BRIDGE_TEST_PIN" }, { NULL, NULL } };
+    struct config config;
+    char why[512];
+
+    (void)state;
+    setenv("BRIDGE_TEST_PIN", "76 54", 1);
+    assert_true(load(pairs, &config, why, sizeof(why)));
+    assert_string_equal(secret_data(config.pin), "76 54");
+    config_clear(&config);
 }
 
 /* Which token a PIN is for. */
@@ -265,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_config_bad_values),
         cmocka_unit_test(test_config_unknown_words),
         cmocka_unit_test(test_config_bad_pins),
+        cmocka_unit_test(test_config_pin_in_the_environment),
         cmocka_unit_test(test_config_pins_of_tokens),
         cmocka_unit_test(test_config_environment_overrides),
     };

@@ -58,6 +58,8 @@ static void test_pin_file_found(void **state)
         { "pkcs11:token=a file:/etc/pin", NULL, "/etc/pin" },
         { "pkcs11:token=a file:///etc/pin", NULL, "/etc/pin" },
         { "pkcs11:token=a /etc/pin\n", NULL, "/etc/pin" },
+        { "pkcs11:token=a env:BRIDGE_TEST_PIN", "76 54", NULL },
+        { "pkcs11:token=b env:BRIDGE_TEST_NO_PIN\n", NULL, NULL },
         { "pkcs11:token=a%20b 1234", NULL, NULL },
         { "pkcs11:token=b file:/etc/pin", NULL, NULL },
         { "", NULL, NULL },
@@ -65,6 +67,7 @@ static void test_pin_file_found(void **state)
     };
 
     (void)state;
+    setenv("BRIDGE_TEST_PIN", "76 54", 1);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct pin pin;
         char why[512] = "";
@@ -102,6 +105,7 @@ static void test_pin_file_malformed(void **state)
         { "pkcs11:token=a |SECRET\n", "line 1 " },
         { "pkcs11:token=a file:SECRET\n", "line 1 " },
         { "pkcs11:token=a file://SECRET/pin\n", "line 1 " },
+        { "pkcs11:token=a env:12SECRET\n", "line 1 " },
     };
 
     (void)state;
