@@ -61,7 +61,7 @@ static bool base64_decode(const struct bytes *text, struct bytes *out)
         padding++;
     len = EVP_DecodeBlock(der.data, text->data, (int)text->len);
     if (len < padding)
-        return true; /* not PEM after all */
+        len = padding = 0; /* damaged */
     return bytes_set(out, der.data, (size_t)(len - padding));
 }
 
@@ -104,9 +104,9 @@ static bool read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const 
             return true;
     } while (!is_boundary(line, "BEGIN", NULL));
     ours = is_boundary(line, "BEGIN", label);
-    if (!read_body(provider, bio, line, &text, ours) || !ours)
-        return true;
-    return base64_decode(&text, out);
+    if (!read_body(provider, bio, line, &text, ours))
+        text.len = 0; /* it does not end, or is too long */
+    return !ours || base64_decode(&text, out);
 }
 
 bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,

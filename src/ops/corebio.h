@@ -14,7 +14,8 @@
 bool corebio_read_all(const struct provider *provider, OSSL_CORE_BIO *bio, struct bytes *out);
 
 /* Reads the next PEM block, to its END line and no further. *out holds its DER when its label is
- * the one given, and nothing when there was no block or another one. Freed with bytes_wipe too. */
+ * the one given, 0 bytes of it where it is damaged, and NULL when there was no block or another
+ * one. Freed with bytes_wipe too. */
 bool corebio_read_pem(const struct provider *provider, OSSL_CORE_BIO *bio, const char *label,
                       struct bytes *out);
 

@@ -55,8 +55,8 @@ static bool names_certificate(const char *text)
     CK_OBJECT_CLASS class;
     char why[512];
 
-    return text != NULL && uri_parse(text, true, &uri, why, sizeof(why)) &&
-           uri_class(&uri, &class) && class == CKO_CERTIFICATE;
+    return uri_parse(text, true, &uri, why, sizeof(why)) && uri_class(&uri, &class) &&
+           class == CKO_CERTIFICATE;
 }
 
 /* Puts the certificate in the place of its URI. */
@@ -73,6 +73,25 @@ static bool certificate_read(struct provider *provider, const char *text, struct
     ok = ok && load_next(&load, &none, der) == LOAD_CERT;
     load_end(&load);
     return ok;
+}
+
+/* Nothing of it is told: it may be a piece of a PIN. */
+static int damaged(const struct provider *provider)
+{
+    error_raise(&provider->core, REASON_URI,
+                "the PEM \"" PKCS11_BRIDGE_PEM_LABEL "\" is damaged, or longer than any URI: write "
+                "it anew (openssl pkey -in pkcs11:... -out)");
+    return 0;
+}
+
+static int no_certificate(const struct provider *provider, size_t len)
+{
+    error_raise(
+        &provider->core, REASON_KEY,
+        "what is stored as the certificate that a URI in PEM names (CKA_VALUE, %zu bytes) is "
+        "none in DER",
+        len);
+    return 0;
 }
 
 /* There is no decoder for certificates: libcrypto reads their DER by itself, where it is not after
@@ -92,6 +111,8 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     if (der.data == NULL)
         return 1; /* not ours: others may try */
     text = uri_text(&der);
+    if (text == NULL)
+        return damaged(ctx);
     whole = selection == 0 && names_certificate(text);
     if (whole && !certificate_read(ctx, text, &der, &passphrase))
         return 0;
@@ -99,7 +120,9 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE,
                                                  whole ? certificate : structure, 0);
     params[2] = OSSL_PARAM_construct_end();
-    return data_cb(params, data_arg);
+    if (data_cb(params, data_arg))
+        return 1;
+    return whole ? no_certificate(ctx, der.len) : 0;
 }
 
 /* What a key is looked for as: with nothing selected, as what the URI says. */

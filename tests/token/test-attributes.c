@@ -2,9 +2,12 @@
 #include "harness.h"
 #include "operator.h"
 
+#include <unistd.h>
+
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -268,6 +271,28 @@ static unsigned certificates(const char *uri, char *error, size_t size)
     return count;
 }
 
+/* The same of the URI in a PEM file, as docs/configuration.md has it. */
+static unsigned certificates_of_pem(const char *uri, char *error, size_t size)
+{
+    static const char before[] = "\x1a\x19PKCS#11 Provider URI v1.0\x0c";
+    char path[] = "/tmp/bridge-pem-XXXXXX";
+    unsigned char der[128] = "\x30";
+    size_t len = sizeof(before) + strlen(uri);
+    FILE *file = fdopen(mkstemp(path), "w");
+    unsigned count;
+
+    assert_true(len < 126);
+    der[1] = (unsigned char)len;
+    memcpy(der + 2, before, sizeof(before) - 1);
+    der[1 + sizeof(before)] = (unsigned char)strlen(uri);
+    memcpy(der + 2 + sizeof(before), uri, strlen(uri));
+    assert_true(PEM_write(file, "PKCS#11 PROVIDER URI", "", der, (long)len + 2) > 0);
+    fclose(file);
+    count = certificates(path, error, size);
+    unlink(path);
+    return count;
+}
+
 static void test_attributes_certificates(void **state)
 {
     static unsigned char zeros[65536];
@@ -293,6 +318,11 @@ static void test_attributes_certificates(void **state)
     assert_int_equal(certificates("pkcs11:token=soft;object=none;type=cert", error, sizeof(error)),
                      0);
     assert_non_null(strstr(error, "without CKA_VALUE"));
+    assert_int_equal(
+        certificates_of_pem("pkcs11:token=soft;object=long;type=cert", error, sizeof(error)), 1);
+    assert_int_equal(
+        certificates_of_pem("pkcs11:token=soft;object=cut;type=cert", error, sizeof(error)), 0);
+    assert_non_null(strstr(error, "is none in DER"));
     OPENSSL_free(der);
     OPENSSL_free(long_der);
 }
