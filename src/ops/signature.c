@@ -163,7 +163,8 @@ static int set_salt(void *vctx, const OSSL_PARAM *p)
     if (!named_number_get(p, salts_known(), &salt) ||
         (salt < 0 && named_number_name(salts_known(), salt) == NULL))
         return refuse(ctx->provider, "the PSS salt length is not valid:",
-                      "allowed are digest, max, auto, auto-digestmax or a number of bytes");
+                      "allowed are digest, max, auto, from OpenSSL 3.1 on auto-digestmax, or a "
+                      "number of bytes");
     if (ctx->padding != RSA_PKCS1_PSS_PADDING)
         return refuse(ctx->provider, "a salt length needs", "the padding pss");
     ctx->salt = salt;
