@@ -385,7 +385,8 @@ static CK_RV half_from_others(struct pairing *pairing, struct key *key, const st
 }
 
 /* Fills the public half of key from the attributes of its object, or, for a private one, from what
- * belongs to it on the token: twins, where the caller has them. */
+ * belongs to it on the token: twins, where the caller has them. The numbers that the token computes
+ * with come before CKA_PUBLIC_KEY_INFO, which whoever made the object may have set. */
 static CK_RV half_find(struct key *key, struct session *session, struct handle handle,
                        const struct attributes *attributes, const struct twins *twins,
                        CK_OBJECT_CLASS class, const char **unusable, bool *read)
@@ -396,12 +397,10 @@ static CK_RV half_find(struct key *key, struct session *session, struct handle h
     enum half half;
 
     key->curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
-    *read = half_from_spki(key, view_attribute(attributes, CKA_PUBLIC_KEY_INFO));
-    if (*read)
-        return CKR_OK;
     half = half_read(key, attributes, unusable);
-    *read = half == HALF_READ;
-    if (half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
+    *read =
+        half == HALF_READ || half_from_spki(key, view_attribute(attributes, CKA_PUBLIC_KEY_INFO));
+    if (*read || half != HALF_ABSENT || class != CKO_PRIVATE_KEY)
         return CKR_OK;
     return half_from_others(&pairing, key, twins, unusable, read);
 }

@@ -198,6 +198,55 @@ static void test_attributes_public_key_info(void **state)
     EVP_PKEY_free(rsa);
 }
 
+static void add_bn(struct template *t, CK_ATTRIBUTE_TYPE type, EVP_PKEY *rsa, const char *name,
+                   unsigned char *buf)
+{
+    BIGNUM *bn = NULL;
+
+    assert_int_equal(EVP_PKEY_get_bn_param(rsa, name, &bn), 1);
+    add(t, type, buf, (size_t)BN_bn2bin(bn, buf));
+    BN_clear_free(bn);
+}
+
+/* One that is another key's of the same type: the modulus is what the token signs with. */
+static void test_attributes_public_key_info_of_another(void **state)
+{
+    static const struct {
+        CK_ATTRIBUTE_TYPE type;
+        const char *name;
+    } numbers[] = {
+        { CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N },
+        { CKA_PUBLIC_EXPONENT, OSSL_PKEY_PARAM_RSA_E },
+        { CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D },
+        { CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1 },
+        { CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2 },
+        { CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1 },
+        { CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2 },
+        { CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
+    };
+    EVP_PKEY *rsa = EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)1024);
+    EVP_PKEY *other = EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)1024), *loaded;
+    unsigned char values[COUNT_OF(numbers)][128], *spki = NULL;
+    CK_KEY_TYPE type = CKK_RSA;
+    struct template t = { .count = 0 };
+
+    (void)state;
+    add(&t, CKA_KEY_TYPE, &type, sizeof(type));
+    add(&t, CKA_SIGN, &yes, sizeof(yes));
+    add(&t, CKA_PUBLIC_KEY_INFO, NULL, (size_t)i2d_PUBKEY(other, &spki));
+    t.list[t.count - 1].pValue = spki;
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        add_bn(&t, numbers[i].type, rsa, numbers[i].name, values[i]);
+    create(&t, CKO_PRIVATE_KEY, "rsa-spki");
+    loaded = key_load_uri(libctx, "pkcs11:token=soft;object=rsa-spki;type=private");
+    assert_non_null(loaded);
+    assert_int_equal(EVP_PKEY_eq(loaded, rsa), 1);
+    EVP_PKEY_free(loaded);
+    EVP_PKEY_free(other);
+    EVP_PKEY_free(rsa);
+    OPENSSL_free(spki);
+}
+
 static void test_attributes_points(void **state)
 {
     (void)state;
@@ -356,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_attributes_public_key_info, take_away),
+        cmocka_unit_test_teardown(test_attributes_public_key_info_of_another, take_away),
         cmocka_unit_test_teardown(test_attributes_points, take_away),
         cmocka_unit_test_teardown(test_attributes_no_point, take_away),
         cmocka_unit_test_teardown(test_attributes_certificates, take_away),
