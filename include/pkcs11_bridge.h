@@ -11,6 +11,8 @@
 
 /* Keys of the provider's section in openssl.cnf; docs/configuration.md has their meaning. */
 #define PKCS11_BRIDGE_CONF_MODULE_PATH       "pkcs11-module-path"
+#define PKCS11_BRIDGE_CONF_MODULE_SHA256     "pkcs11-module-sha256"
+#define PKCS11_BRIDGE_CONF_INSECURE_PATH     "pkcs11-module-insecure-path"
 #define PKCS11_BRIDGE_CONF_INIT_ARGS         "pkcs11-module-init-args"
 #define PKCS11_BRIDGE_CONF_TOKEN_PIN         "pkcs11-module-token-pin"
 #define PKCS11_BRIDGE_CONF_TOKEN_PINS        "pkcs11-token-pins"
@@ -41,11 +43,11 @@
 #define PKCS11_BRIDGE_CONF_EPHEMERAL         "pkcs11-ephemeral"
 #define PKCS11_BRIDGE_CONF_IMPORT            "pkcs11-module-import"
 
-/* Overrides pkcs11-module-path, except in set-user-id programs. */
+/* Overrides pkcs11-module-path, except in set-user-id programs and those with file capabilities. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"
 
 /* file:PATH,level:N: each C_* call is told there, with its arguments and the time that it took; not
- * in set-user-id programs. */
+ * in set-user-id programs and those with file capabilities. */
 #define PKCS11_BRIDGE_ENV_DEBUG "PKCS11_PROVIDER_DEBUG"
 
 /* Parameters of EVP_PKEY_generate (EVP_PKEY_CTX_set_params, openssl genpkey -pkeyopt): the token,

@@ -4,6 +4,7 @@
 #define BRIDGE_SCOPE_H
 
 #include <errno.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 
@@ -15,6 +16,13 @@
 static inline void free_scoped(void *pointer)
 {
     OPENSSL_free(*(void **)pointer);
+}
+
+/* For a descriptor, or -1. */
+static inline void fd_scoped(const int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
 }
 
 static inline void errno_scoped(const int *kept)

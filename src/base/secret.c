@@ -16,6 +16,7 @@
 #include <openssl/crypto.h>
 
 #include "base/clock.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/scope.h"
 
@@ -120,12 +121,6 @@ bool secret_equal(const struct secret *a, const struct secret *b)
     return a->len == b->len && CRYPTO_memcmp(a->data, b->data, a->len) == 0;
 }
 
-static void close_scoped(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
-
 /* How long one waits for whoever writes to a pipe. Others may wait for the same login. */
 #define PIPE_WAIT_MS 10000
 
@@ -138,7 +133,7 @@ struct source {
 
 static void source_scoped(const struct source *source)
 {
-    close_scoped(&source->fd);
+    fd_scoped(&source->fd);
 }
 
 /* Waits for more: of a pipe until the deadline, of a person at a terminal. */
@@ -276,7 +271,7 @@ static bool is_variable(const char *text)
 
 struct secret *secret_from_variable(const char *name, char *why, size_t size)
 {
-    const char *value = is_variable(name) ? secure_getenv(name) : NULL;
+    const char *value = is_variable(name) ? environment(name) : NULL;
     struct secret *secret;
 
     if (!is_variable(name)) {

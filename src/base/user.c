@@ -43,10 +43,9 @@ static bool look_up(uid_t uid, struct passwd *found, char *buf, size_t size)
     return false;
 }
 
-const char *user_name(char name[USER_NAME_MAX])
+const char *user_name_of(uid_t uid, char name[USER_NAME_MAX])
 {
     KEEP_ERRNO;
-    uid_t uid = geteuid();
     struct passwd found;
     char buf[1024];
 
@@ -55,4 +54,9 @@ const char *user_name(char name[USER_NAME_MAX])
     else
         (void)snprintf(name, USER_NAME_MAX, "uid %lu", (unsigned long)uid);
     return name;
+}
+
+const char *user_name(char name[USER_NAME_MAX])
+{
+    return user_name_of(geteuid(), name);
 }

@@ -9,6 +9,7 @@
 #include <openssl/core_dispatch.h>
 #include <openssl/crypto.h>
 
+#include "base/environment.h"
 #include "base/scope.h"
 #include "pkcs11_bridge.h"
 
@@ -33,6 +34,15 @@ static bool copy(const char *value, char **out)
 static bool set_module_path(const char *value, struct config *config)
 {
     return copy(value, &config->module_path);
+}
+
+#define SHA256_DIGITS 64
+
+static bool set_sha256(const char *value, struct config *config)
+{
+    return strlen(value) == SHA256_DIGITS &&
+           strspn(value, "0123456789abcdefABCDEF") == SHA256_DIGITS &&
+           copy(value, &config->module_sha256);
 }
 
 static bool set_init_args(const char *value, struct config *config)
@@ -146,6 +156,11 @@ static bool yes_or_no(const char *value, bool *out)
 static bool set_allow_uri_module(const char *value, struct config *config)
 {
     return yes_or_no(value, &config->allow_uri_module);
+}
+
+static bool set_insecure_path(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->insecure_path);
 }
 
 static bool set_random(const char *value, struct config *config)
@@ -401,6 +416,9 @@ static const struct {
 } keys[] = {
     { PKCS11_BRIDGE_CONF_MODULE_PATH, PKCS11_BRIDGE_ENV_MODULE, set_module_path, "an absolute path",
       false },
+    { PKCS11_BRIDGE_CONF_MODULE_SHA256, NULL, set_sha256,
+      "the SHA-256 of the module's file, as 64 hexadecimal digits", false },
+    { PKCS11_BRIDGE_CONF_INSECURE_PATH, NULL, set_insecure_path, "yes, no", false },
     { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false },
     { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
       "the PIN itself, file: and the absolute path of a file that holds it (what begins with / is "
@@ -465,7 +483,7 @@ static bool key_load(size_t i, config_lookup *lookup, void *arg, struct config *
                      size_t size)
 {
     const char *key = keys[i].key;
-    const char *value = keys[i].environment != NULL ? secure_getenv(keys[i].environment) : NULL;
+    const char *value = keys[i].environment != NULL ? environment(keys[i].environment) : NULL;
 
     if (value != NULL && value[0] != '\0')
         key = keys[i].environment;
@@ -518,6 +536,7 @@ bool config_load(config_lookup *lookup, void *arg, struct config *out, char *why
 void config_clear(struct config *config)
 {
     OPENSSL_free(config->module_path);
+    OPENSSL_free(config->module_sha256);
     OPENSSL_free(config->init_args);
     OPENSSL_free(config->pin_file);
     OPENSSL_free(config->token_pins);

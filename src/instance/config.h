@@ -15,11 +15,13 @@ enum digest_where { DIGEST_AUTO, DIGEST_TOKEN, DIGEST_HOST };
 
 struct config {
     char *module_path;
-    char *init_args;    /* or NULL */
-    struct secret *pin; /* or NULL */
-    char *pin_file;     /* or NULL */
-    char *token_pins;   /* the file that has a PIN for each token; or NULL */
-    bool pin_for_any;   /* pin and pin_file also go to tokens that nothing names */
+    char *module_sha256; /* 64 hexadecimal digits, or NULL */
+    bool insecure_path;  /* a module is loaded also from where others can write */
+    char *init_args;     /* or NULL */
+    struct secret *pin;  /* or NULL */
+    char *pin_file;      /* or NULL */
+    char *token_pins;    /* the file that has a PIN for each token; or NULL */
+    bool pin_for_any;    /* pin and pin_file also go to tokens that nothing names */
     enum login_behavior login;
     bool load_early;
     struct pool_limits limits;

@@ -65,10 +65,22 @@ static struct module *used_add(struct provider *provider, const char *path, stru
     return before;
 }
 
+static struct module_source source_of(const struct provider *provider, const char *path)
+{
+    const struct config *config = &provider->config;
+
+    return (struct module_source){ .path = path,
+                                   .init_args = config->init_args,
+                                   .trust = { .insecure_path = config->insecure_path,
+                                              .sha256 = config->module_sha256,
+                                              .libctx = provider->host.libctx } };
+}
+
 struct module *provider_module(struct provider *provider, const char *path)
 {
+    struct module_source source;
     struct module *module;
-    char why[512];
+    char why[1024];
 
     if (path == NULL)
         path = provider->config.module_path;
@@ -77,7 +89,8 @@ struct module *provider_module(struct provider *provider, const char *path)
     lock_release();
     if (module != NULL)
         return module;
-    if (!module_open(path, provider->config.init_args, &slots_tenant, &module, why, sizeof(why))) {
+    source = source_of(provider, path);
+    if (!module_open(&source, &slots_tenant, &module, why, sizeof(why))) {
         error_raise(&provider->core, REASON_MODULE, "%s", why);
         return NULL;
     }

@@ -37,19 +37,21 @@ bool open_default(struct provider *provider, const char *text, const char *what,
 void open_raise_no_token(struct provider *provider, const struct uri *uri, const struct scan *scan)
 {
     const struct core *core = &provider->core;
+    char waited[SCAN_WAITED_MAX];
 
+    (void)scan_tell_waited(scan, waited);
     if (scan->other_library)
         error_raise(core, REASON_TOKEN,
                     "no token matches %s: the PKCS#11 module %s is another library than the URI "
                     "names (library-description, -manufacturer, -version)",
                     uri->text, scan->module->path);
     else if (scan->uninitialized)
-        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s", uri->text);
+        error_raise_ckr(core, REASON_TOKEN, RV_TOKEN_UNINITIALIZED, "open %s%s", uri->text, waited);
     else if (scan->seen[0] == '\0')
         error_raise(core, REASON_TOKEN,
-                    "no token matches %s: the PKCS#11 module %s shows no initialised token",
-                    uri->text, scan->module->path);
+                    "no token matches %s: the PKCS#11 module %s shows no initialised token%s",
+                    uri->text, scan->module->path, waited);
     else
-        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s", uri->text,
-                    scan->seen);
+        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s%s", uri->text,
+                    scan->seen, waited);
 }

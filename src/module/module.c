@@ -41,14 +41,15 @@ static void module_free(struct module **module)
     OPENSSL_free(*module);
 }
 
-static struct module *module_new(const char *path, const char *init_args,
+static struct module *module_new(const struct module_source *source,
                                  const struct module_tenant *tenant, CK_FUNCTION_LIST *functions)
 {
     _cleanup_(module_free) struct module *module = OPENSSL_zalloc(sizeof(*module));
+    const char *init_args = source->init_args;
 
     if (module == NULL)
         return NULL;
-    module->path = OPENSSL_strdup(path);
+    module->path = OPENSSL_strdup(source->path);
     module->init_args = init_args != NULL ? OPENSSL_strdup(init_args) : NULL;
     if (module->path == NULL || (init_args != NULL && module->init_args == NULL))
         return NULL;
@@ -64,15 +65,8 @@ static CK_FUNCTION_LIST *load(const char *path, char *why, size_t size)
 {
     CK_FUNCTION_LIST *functions = NULL;
     CK_C_GetFunctionList get_function_list;
-    void *library;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
-    if (path[0] != '/') {
-        (void)snprintf(
-            why, size,
-            "cannot load the PKCS#11 module %s: pkcs11-module-path must be an absolute path", path);
-        return NULL;
-    }
-    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         (void)snprintf(why, size, "cannot load the PKCS#11 module: %s; check pkcs11-module-path",
                        dlerror());
@@ -84,6 +78,32 @@ static CK_FUNCTION_LIST *load(const char *path, char *why, size_t size)
         (void)snprintf(why, size,
                        "cannot use %s: it is not a PKCS#11 module (no C_GetFunctionList)", path);
         (void)dlclose(library);
+        return NULL;
+    }
+    return functions;
+}
+
+/* By its own path, so that it is the same library to those in the process who load it as well, and
+ * finds what lies beside it. Nobody whom the user does not trust can have led that elsewhere
+ * between the look and the loading; whether somebody else has is looked at afterwards. */
+static CK_FUNCTION_LIST *load_trusted(const struct module_source *source, struct file_seen *file,
+                                      char *why, size_t size)
+{
+    CK_FUNCTION_LIST *functions;
+
+    if (source->path[0] != '/') {
+        (void)snprintf(
+            why, size,
+            "cannot load the PKCS#11 module %s: pkcs11-module-path must be an absolute path",
+            source->path);
+        return NULL;
+    }
+    if (!trust_check(source->path, &source->trust, file, why, size))
+        return NULL;
+    functions = load(source->path, why, size);
+    if (functions != NULL && !trust_still(source->path, file)) {
+        (void)snprintf(why, size, "cannot use %s: it was replaced while it was loaded; try again",
+                       source->path);
         return NULL;
     }
     return functions;
@@ -103,31 +123,49 @@ static struct module *module_share(struct module **fresh, const CK_FUNCTION_LIST
     return module;
 }
 
-bool module_open(const char *path, const char *init_args, const struct module_tenant *tenant,
+/* Whether the module, which another configuration may have loaded, is what source has. */
+static bool module_fits(const struct module *module, const struct module_source *source,
+                        const struct file_seen *file, char *why, size_t size)
+{
+    if (!same_text(module->init_args, source->init_args)) {
+        (void)snprintf(why, size,
+                       "cannot use %s with other pkcs11-module-init-args than another "
+                       "configuration in this process",
+                       source->path);
+        return false;
+    }
+    if (source->trust.sha256 != NULL && !file_same(&module->file, file)) {
+        (void)snprintf(why, size,
+                       "cannot use %s: this process has loaded the file that was there before, of "
+                       "which pkcs11-module-sha256 does not speak; start it anew",
+                       source->path);
+        return false;
+    }
+    return true;
+}
+
+bool module_open(const struct module_source *source, const struct module_tenant *tenant,
                  struct module **out, char *why, size_t size)
 {
-    CK_FUNCTION_LIST *functions = load(path, why, size);
+    struct file_seen file;
+    CK_FUNCTION_LIST *functions = load_trusted(source, &file, why, size);
     _cleanup_(module_free) struct module *fresh = NULL;
 
     if (functions == NULL)
         return false;
-    fresh = module_new(path, init_args, tenant, functions);
+    fresh = module_new(source, tenant, functions);
     if (fresh == NULL) {
         (void)snprintf(why, size, "out of memory");
         return false;
     }
+    fresh->file = file;
     lock_take();
     *out = module_share(&fresh, functions);
     lock_release();
-    if (!same_text((*out)->init_args, init_args)) {
-        (void)snprintf(why, size,
-                       "cannot use %s with other pkcs11-module-init-args than another "
-                       "configuration in this process",
-                       path);
-        module_close(*out, false);
-        return false;
-    }
-    return true;
+    if (module_fits(*out, source, &file, why, size))
+        return true;
+    module_close(*out, false);
+    return false;
 }
 
 bool module_ready(const struct module *module)

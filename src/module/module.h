@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "module/cryptoki.h"
+#include "module/trust.h"
 
 struct retry;
 struct slot;
@@ -38,8 +39,9 @@ struct module_tenant {
 
 struct module {
     struct module *next;
-    char *path;      /* as configured */
-    char *init_args; /* pReserved of C_Initialize, or NULL */
+    char *path;            /* as configured */
+    char *init_args;       /* pReserved of C_Initialize, or NULL */
+    struct file_seen file; /* what was there when it was loaded */
     CK_FUNCTION_LIST *functions;
     const struct module_tenant *tenant;
     atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
@@ -71,9 +73,16 @@ struct module {
     bool has_info;
 };
 
-/* Loads the library at path (absolute) or finds it loaded, and counts a user. Makes no C_* call but
- * C_GetFunctionList. False with a sentence in why (size bytes) when that fails. */
-bool module_open(const char *path, const char *init_args, const struct module_tenant *tenant,
+/* What the configuration has of a module. */
+struct module_source {
+    const char *path;      /* absolute */
+    const char *init_args; /* or NULL */
+    struct trust trust;    /* what the file must be like */
+};
+
+/* Loads the library, where its file may be trusted, or finds it loaded, and counts a user. Makes no
+ * C_* call but C_GetFunctionList. False with a sentence in why (size bytes) when that fails. */
+bool module_open(const struct module_source *source, const struct module_tenant *tenant,
                  struct module **out, char *why, size_t size);
 
 /* Makes the module ready for use in this process: C_Initialize, once, also anew after a fork. It is

@@ -16,6 +16,7 @@
 #include <openssl/crypto.h>
 
 #include "base/clock.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/scope.h"
 #include "base/text.h"
@@ -356,7 +357,7 @@ static int open_file(const char *path)
 
 static void begin(void)
 {
-    const char *value = secure_getenv(PKCS11_BRIDGE_ENV_DEBUG), *path = "/dev/stderr";
+    const char *value = environment(PKCS11_BRIDGE_ENV_DEBUG), *path = "/dev/stderr";
     _cleanup_(free_scoped) char *text = value != NULL ? OPENSSL_strdup(value) : NULL;
     unsigned level;
 

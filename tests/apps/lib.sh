@@ -44,6 +44,15 @@ says() {
     fi
 }
 
+# module_lines PATH: of the section. What was built here may lie in folders of anybody's.
+module_lines() {
+    echo "pkcs11-module-path = $1"
+    case $1 in "$BRIDGE_BUILD"/*) echo "pkcs11-module-insecure-path = yes" ;; esac
+}
+
+# with_fault FILE: that configuration, with the module that fails on command in the place of its own
+with_fault() { sed -e "/^pkcs11-module-path/{s#=.*#= $BRIDGE_FAULT#;a pkcs11-module-insecure-path = yes" -e '}' "$1"; }
+
 # configure [FILE]: writes an openssl.cnf with the lines of standard input in the provider's section
 configure() {
     cat > "${1:-openssl.cnf}" << CNF
@@ -77,7 +86,7 @@ done_testing() {
 
 [ -n "${BRIDGE_SETTINGS:-}" ] || echo 1234 > pin
 configure << CNF
-pkcs11-module-path = $PKCS11_MODULE
+$(module_lines "$PKCS11_MODULE")
 ${BRIDGE_SETTINGS:-pkcs11-module-token-pin = file:$BRIDGE_DIR/pin}
 CNF
 export OPENSSL_CONF=$BRIDGE_DIR/openssl.cnf

@@ -29,6 +29,14 @@ static const char *default_settings(void)
     return text != NULL ? text : "pkcs11-module-token-pin = 1234\n";
 }
 
+/* What was built here may lie in folders of anybody's. */
+static const char *path_settings(const char *module)
+{
+    const char *built = getenv("BRIDGE_FAULT");
+
+    return built != NULL && strcmp(module, built) == 0 ? "pkcs11-module-insecure-path = yes\n" : "";
+}
+
 static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
 {
     char path[] = "/tmp/bridge-conf-XXXXXX";
@@ -41,8 +49,8 @@ static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
         "openssl_conf = init\n[init]\nproviders = providers\n[providers]\ndefault = "
         "default_section\n"
         "pkcs11 = pkcs11_section\n[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
-        "pkcs11-module-path = %s\n%s%sactivate = 1\n",
-        environment("BRIDGE_PROVIDER"), module,
+        "pkcs11-module-path = %s\n%s%s%sactivate = 1\n",
+        environment("BRIDGE_PROVIDER"), module, path_settings(module),
         strstr(settings, "token-pin") == NULL ? default_settings() : "", settings);
     fclose(file);
     if (OSSL_LIB_CTX_load_config(libctx, path) != 1) {
