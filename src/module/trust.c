@@ -26,10 +26,10 @@
 struct walk {
     const char *path;
     const struct trust *trust;
-    int folder;          /* where it has come to */
-    char here[PATH_MAX]; /* the same for people, without a slash at its end: "" is the root */
-    char left[PATH_MAX]; /* where it still has to go */
-    char name[NAME_MAX + 1];
+    int folder;              /* where it has come to */
+    char here[PATH_MAX];     /* the same for people, without a slash at its end: "" is the root */
+    char left[PATH_MAX];     /* where it still has to go */
+    char name[NAME_MAX + 2]; /* with room for one that is too long */
     unsigned links;
     char *why;
     size_t size;
@@ -115,10 +115,7 @@ static bool name_next(struct walk *walk)
 {
     size_t skip = strspn(walk->left, "/"), len = strcspn(walk->left + skip, "/");
 
-    if (len > NAME_MAX)
-        len = NAME_MAX; /* openat does not find it */
-    memcpy(walk->name, walk->left + skip, len);
-    walk->name[len] = '\0';
+    (void)snprintf(walk->name, sizeof(walk->name), "%.*s", (int)len, walk->left + skip);
     memmove(walk->left, walk->left + skip + len, strlen(walk->left + skip + len) + 1);
     return len != 0;
 }
@@ -207,7 +204,7 @@ static bool walk_to_file(struct walk *walk, struct stat *seen)
             return false;
     if (!arrived || !S_ISREG(seen->st_mode))
         return refuse(walk, "it leads to something that is no file");
-    if (!name_next(walk))
+    if (walk->left[strspn(walk->left, "/")] == '\0')
         return true;
     errno = ENOTDIR;
     return refuse_errno(walk);
