@@ -4,10 +4,11 @@
  *   secure        whether the kernel says AT_SECURE: "yes", "no"
  *   uri FILE      opens the private key of the URI that is in FILE
  *   pem FILE      reads the private key from a PEM file, with PEM_read_bio_PrivateKey_ex
- *   file FILE     the same through OSSL_STORE
+ *   file FILE     the same through OSSL_STORE, which opens the file itself
  *   ask FILE      the same as uri, with a passphrase callback that says what is in PUPPET_PIN
  *   sign decrypt  with the key that was opened last
  *   fork          makes a child that signs and then waits: its process id
+ *   pid           its own
  *   free          lets go of the keys
  *   unload        and of the provider
  *
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,12 +109,17 @@ static int do_file(const char *file)
     return open_store(file, NULL, NULL);
 }
 
+/* The C library's buffer, which the program owns: nobody wipes it by himself. */
 static int do_pem(const char *file)
 {
-    BIO *bio = BIO_new_file(file, "r");
+    FILE *stream = fopen(file, "re");
+    BIO *bio = stream != NULL && setvbuf(stream, hidden, _IOFBF, TEXT_MAX) == 0
+                   ? BIO_new_fp(stream, BIO_CLOSE)
+                   : NULL;
     int ok = bio != NULL && keep(PEM_read_bio_PrivateKey_ex(bio, NULL, NULL, NULL, libctx, NULL));
 
     BIO_free(bio);
+    OPENSSL_cleanse(hidden, TEXT_MAX);
     return ok;
 }
 
@@ -188,6 +195,13 @@ static int do_unload(const char *none)
     return 1;
 }
 
+static int do_pid(const char *none)
+{
+    (void)none;
+    printf("%d ", (int)getpid());
+    return 1;
+}
+
 static int do_secure(const char *none)
 {
     (void)none;
@@ -198,9 +212,9 @@ static const struct {
     const char *word;
     int (*run)(const char *file);
 } steps[] = {
-    { "secure", do_secure }, { "uri", do_uri },         { "ask", do_ask },   { "file", do_file },
-    { "pem", do_pem },       { "sign", do_sign },       { "fork", do_fork }, { "free", do_free },
-    { "unload", do_unload }, { "decrypt", do_decrypt },
+    { "secure", do_secure }, { "uri", do_uri },   { "ask", do_ask },         { "file", do_file },
+    { "pem", do_pem },       { "sign", do_sign }, { "fork", do_fork },       { "free", do_free },
+    { "unload", do_unload }, { "pid", do_pid },   { "decrypt", do_decrypt },
 };
 
 static int step(const char *word, const char *file)
@@ -231,6 +245,7 @@ int main(int argc, char **argv)
 {
     char line[TEXT_MAX];
 
+    (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
     hidden = mmap(NULL, TEXT_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     libctx = OSSL_LIB_CTX_new();
     if (argc != 2 || hidden == MAP_FAILED || madvise(hidden, TEXT_MAX, MADV_DONTDUMP) != 0 ||
