@@ -109,16 +109,9 @@ static bool take_variable(struct parse *parse, const char *name)
     return true;
 }
 
-static bool take_pin_source(struct parse *parse, const struct attribute *attribute,
-                            struct span value)
+static bool take_source(struct parse *parse, const struct attribute *attribute, const char *path)
 {
-    char source[URI_MAX];
-    const char *path = source;
-    long len = percent_decode(value, source, sizeof(source));
-
-    if (len < 0 || strlen(source) != (size_t)len)
-        return fail(parse, "%s is malformed", attribute->name);
-    if (source[0] == '|')
+    if (path[0] == '|')
         return fail(parse, "%s names a program, which is not run: use file:/path", attribute->name);
     if (strncmp(path, "env:", 4) == 0)
         return take_variable(parse, path + 4);
@@ -131,6 +124,19 @@ static bool take_pin_source(struct parse *parse, const struct attribute *attribu
                     attribute->name); /* it may be the PIN itself */
     parse->uri->pin_file = OPENSSL_strdup(path);
     return parse->uri->pin_file != NULL || fail(parse, "out of memory");
+}
+
+static bool take_pin_source(struct parse *parse, const struct attribute *attribute,
+                            struct span value)
+{
+    char source[URI_MAX];
+    long len = percent_decode(value, source, sizeof(source));
+    bool ok = len >= 0 && strlen(source) == (size_t)len
+                  ? take_source(parse, attribute, source)
+                  : fail(parse, "%s is malformed", attribute->name);
+
+    OPENSSL_cleanse(source, sizeof(source)); /* it may be the PIN itself */
+    return ok;
 }
 
 static bool take_module(struct parse *parse, const struct attribute *attribute, struct span value)
