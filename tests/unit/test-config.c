@@ -49,6 +49,8 @@ static void test_config_defaults(void **state)
     assert_false(config.no_deinit);
     assert_int_equal(config.digest, DIGEST_AUTO);
     assert_false(config.allow_uri_module);
+    assert_false(config.insecure_path);
+    assert_null(config.module_sha256);
     assert_true(config.random);
     config_clear(&config);
 }
@@ -75,6 +77,9 @@ static void test_config_every_key(void **state)
         { "pkcs11-allow-uri-module", "yes" },
         { "pkcs11-random", "yes" },
         { "pkcs11-ephemeral", "token" },
+        { "pkcs11-module-insecure-path", "yes" },
+        { "pkcs11-module-sha256",
+          "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF" },
         { NULL, NULL },
     };
     struct config config;
@@ -103,6 +108,8 @@ static void test_config_every_key(void **state)
     assert_int_equal(config.digest, DIGEST_HOST);
     assert_true(config.allow_uri_module);
     assert_true(config.ephemeral_on_token);
+    assert_true(config.insecure_path);
+    assert_int_equal(strlen(config.module_sha256), 64);
     config_clear(&config);
 }
 
@@ -139,6 +146,9 @@ static void test_config_bad_values(void **state)
         { "pkcs11-digest", "gpu", "auto, token, host" },
         { "pkcs11-allow-uri-module", "maybe", "yes, no" },
         { "pkcs11-random", "1", "yes, no" },
+        { "pkcs11-module-insecure-path", "true", "yes, no" },
+        { "pkcs11-module-sha256", "", "64 hexadecimal digits" },
+        { "pkcs11-module-sha256", "0x123", "64 hexadecimal digits" },
         { "pkcs11-ephemeral", "none", "software, token" },
     };
 
