@@ -81,6 +81,11 @@ RELEASES(x509_release, X509, X509_free)
 RELEASES(bio_release, BIO, (void)BIO_free)
 RELEASES(ec_group_release, EC_GROUP, EC_GROUP_free)
 
+void libctx_scoped(OSSL_LIB_CTX **libctx)
+{
+    libctx_release(*libctx);
+}
+
 void md_scoped(EVP_MD **md)
 {
     md_release(*md);

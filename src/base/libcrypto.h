@@ -34,6 +34,7 @@ void bio_release(BIO *bio);
 void ec_group_release(EC_GROUP *group);
 
 /* The same for _cleanup_. */
+void libctx_scoped(OSSL_LIB_CTX **libctx);
 void md_scoped(EVP_MD **md);
 void md_ctx_scoped(EVP_MD_CTX **ctx);
 void pkey_scoped(EVP_PKEY **pkey);

@@ -72,8 +72,7 @@ static struct module_source source_of(const struct provider *provider, const cha
     return (struct module_source){ .path = path,
                                    .init_args = config->init_args,
                                    .trust = { .insecure_path = config->insecure_path,
-                                              .sha256 = config->module_sha256,
-                                              .libctx = provider->host.libctx } };
+                                              .sha256 = config->module_sha256 } };
 }
 
 struct module *provider_module(struct provider *provider, const char *path)

@@ -232,11 +232,15 @@ bool trust_still(const char *path, const struct file_seen *file)
     return file_same(&now, file);
 }
 
-/* False with errno set, or 0 where libcrypto has no SHA-256. */
-static bool hash_file(int fd, OSSL_LIB_CTX *libctx, uint8_t hash[SHA256_LEN])
+/* With libcrypto's own SHA-256, in a library context for this alone: the module may be loaded
+ * before the application has a provider, and a fetch in the host's context would then bring in one
+ * that it does not want. False with errno set, or 0. */
+static bool hash_file(int fd, uint8_t hash[SHA256_LEN])
 {
     HOST_WORK;
-    _cleanup_(md_scoped) EVP_MD *md = EVP_MD_fetch(libctx, "SHA256", NULL);
+    _cleanup_(libctx_scoped) OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+    _cleanup_(md_scoped) EVP_MD *md =
+        libctx != NULL ? EVP_MD_fetch(libctx, "SHA256", "provider=default") : NULL;
     _cleanup_(md_ctx_scoped) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     uint8_t part[4096];
     ssize_t got = 0;
@@ -264,9 +268,9 @@ static bool hash_text(const struct walk *walk, const struct file_seen *file,
     remember(&seen, &opened);
     if (!file_same(&opened, file))
         return refuse(walk, "it was replaced while it was looked at: try again");
-    if (!hash_file(fd, walk->trust->libctx, hash))
+    if (!hash_file(fd, hash))
         return errno != 0 ? refuse_errno(walk)
-                          : refuse(walk, "its SHA-256 cannot be taken: no provider has SHA256");
+                          : refuse(walk, "its SHA-256 cannot be taken: out of memory");
     for (size_t i = 0; i < SHA256_LEN; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
     return true;

@@ -7,13 +7,10 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
-#include <openssl/types.h>
-
 /* What the configuration asks for. */
 struct trust {
-    bool insecure_path;   /* others may be able to change what the path leads to */
-    const char *sha256;   /* in hexadecimal, of whatever is loaded; or NULL */
-    OSSL_LIB_CTX *libctx; /* where SHA-256 is taken from */
+    bool insecure_path; /* others may be able to change what the path leads to */
+    const char *sha256; /* in hexadecimal, of whatever is loaded; or NULL */
 };
 
 /* A file as it was when it was looked at. */
