@@ -249,13 +249,12 @@ static void module_end(struct module *module)
  * shall keep the process. */
 static void modules_end(void)
 {
-    static bool done; /* the first time counts: nobody waits twice */
+    static atomic_bool done; /* the first time counts: nobody waits twice */
     struct module *module = NULL;
 
-    if (done || ending_begun() || call_inside() || !gate_close(END_WAIT_MS))
+    if (atomic_load(&done) || ending_begun() || call_inside() || !gate_close(END_WAIT_MS))
         return;
-    done = true;
-    if (gate_clear() && lock_take_within(END_WAIT_MS)) {
+    if (!atomic_exchange(&done, true) && gate_clear() && lock_take_within(END_WAIT_MS)) {
         module = modules;
         lock_release();
     }

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "instance/config.h"
 #include "module/door.h"
 #include "module/lock.h"
 
@@ -87,6 +88,31 @@ static void yield(void)
         yield();                                                                                   \
         return result;                                                                             \
     }
+
+/* All this takes longer than it does elsewhere, and the waits that a person configures must not be
+ * over for that. */
+#define PATIENCE      8
+#define PATIENCE_MOST 60000
+
+static void stretch(unsigned *ms)
+{
+    if (*ms < PATIENCE_MOST)
+        *ms = *ms * PATIENCE < PATIENCE_MOST ? *ms * PATIENCE : PATIENCE_MOST;
+}
+
+bool __real_config_load(config_lookup *lookup, void *arg, struct config *out, char *why,
+                        size_t size);
+bool __wrap_config_load(config_lookup *lookup, void *arg, struct config *out, char *why,
+                        size_t size);
+bool __wrap_config_load(config_lookup *lookup, void *arg, struct config *out, char *why,
+                        size_t size)
+{
+    bool ok = __real_config_load(lookup, arg, out, why, size);
+
+    stretch(&out->limits.wait_ms);
+    stretch(&out->limits.retry_ms);
+    return ok;
+}
 
 /* the door: before the call, within the gate, after the call */
 AROUND(bool, call_enter, (struct module * module, const char *function), (module, function))

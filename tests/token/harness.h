@@ -53,6 +53,19 @@ bool key_decrypts(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const unsigned char *encr
 /* The secret of 32 bytes that key and peer share; false when there is none. */
 bool key_derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out);
 
+/* Whether this is scripts/stress, where every step may take long. */
+bool under_stress(void);
+
+/* For cases that rest on how long something takes. */
+#define RESTS_ON_TIME                                                                              \
+    do {                                                                                           \
+        if (under_stress())                                                                        \
+            skip();                                                                                \
+    } while (0)
+
+/* SIGALRM after so many seconds, or many more under stress: nothing hangs. */
+void limit(unsigned seconds);
+
 /* The limit of a forked child: SIGALRM ends it after 30 s. AddressSanitizer of GCC 12 doesn't take
  * the locks of its own allocator before a fork, so that a child may wait forever for one that a
  * thread of its parent held; a child that is found there after 10 s, and no other, proves

@@ -166,6 +166,6 @@ int main(void)
         cmocka_unit_test(test_forks_of_forks),
     };
 
-    alarm(280);
+    limit(280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

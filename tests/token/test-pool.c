@@ -472,6 +472,7 @@ static void test_pool_makers_in_order(void **state)
     struct maker makers[6];
 
     (void)state;
+    RESTS_ON_TIME;
     libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\n");
     EVP_PKEY_free(session_key());
     hold_begin();
@@ -637,6 +638,7 @@ static void test_pool_token_comes_late(void **state)
     EVP_PKEY *key;
 
     (void)state;
+    RESTS_ON_TIME;
     libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-retry-ms = 0\n");
     fault("C_GetSlotList 1 * - count=0");
     assert_null(key_load(libctx, "p256", "private"));

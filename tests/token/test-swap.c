@@ -930,7 +930,7 @@ static int run_here(const struct scenario *scenario)
                                           .initial_state = (void *)(uintptr_t)scenario } };
 
     operator_open_real();
-    alarm(300);
+    limit(300);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -518,6 +518,6 @@ int main(int argc, char **argv)
         cmocka_set_test_filter("test_sweep_threads");
     else
         cmocka_set_skip_filter("test_sweep_threads");
-    alarm(550); /* nothing hangs */
+    limit(550); /* nothing hangs */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
