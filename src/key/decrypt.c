@@ -29,6 +29,15 @@ static CK_RV decrypt(struct session *session, struct handle handle, void *arg)
  * is wrong: PKCS#11 lets it do that for a buffer that is too small only. */
 #define END_OF_OPERATION (CKM_VENDOR_DEFINED | 0x454e44UL << 16)
 
+/* Whether it is what a token says of data that it does not like. Asked of a right answer as well,
+ * as if the token had said what most do: it is the same work. */
+static bool says_wrong(CK_RV rv)
+{
+    CK_RV asked = rv != CKR_OK ? rv : CKR_ENCRYPTED_DATA_INVALID;
+
+    return ckr_verdict(call_name(), asked).about_data && rv != CKR_OK;
+}
+
 /* The same where the token takes the padding off. That it is wrong must not be seen in the calls
  * that follow: it is an outcome of the task like any other. It is not tried again, and the session
  * is kept, or with modules that leave the operation active given up, as after a right one. */
@@ -36,13 +45,13 @@ static CK_RV decrypt_padded(struct session *session, struct handle handle, void 
 {
     struct operation *operation = arg;
     CK_RV rv = decrypt(session, handle, arg);
+    bool wrong = says_wrong(rv), current = session_current(session);
 
     if (operation->refused && rv == CKR_OPERATION_ACTIVE)
         slot_learn_lack(session->slot, END_OF_OPERATION);
     if (!operation->refused)
         session->spoilt = slot_lacks(session->slot, END_OF_OPERATION);
-    if (rv == CKR_OK || operation->refused || !ckr_verdict(call_name(), rv).about_data ||
-        !session_current(session))
+    if (!wrong || operation->refused || !current)
         return rv;
     operation->out.len = 0;
     return CKR_OK;

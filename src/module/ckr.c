@@ -159,11 +159,11 @@ static const struct ckr ckrs[] = {
 const struct ckr *ckr_describe(CK_RV rv)
 {
     static const struct ckr unknown = { 0, NULL, REPAIR_NOTHING, NULL, false };
+    const struct ckr *found = &unknown;
 
     for (size_t i = 0; i < COUNT(ckrs); i++)
-        if (ckrs[i].rv == rv)
-            return &ckrs[i];
-    return &unknown;
+        found = ckrs[i].rv == rv ? &ckrs[i] : found;
+    return found;
 }
 
 bool ckr_is_blind(const char *call, CK_RV rv)
@@ -215,13 +215,13 @@ static const struct exception {
 static const struct exception *exception_of(const char *call, CK_RV rv)
 {
     const struct ckr *ckr = ckr_describe(rv);
-    bool unknown = ckr->name == NULL && ckr->advice == NULL;
+    CK_RV known = ckr->name == NULL && ckr->advice == NULL ? RV_UNKNOWN : rv;
+    const struct exception *found = NULL;
 
     for (size_t i = 0; i < COUNT(exceptions); i++)
-        if (strcmp(exceptions[i].call, call) == 0 &&
-            exceptions[i].rv == (unknown ? RV_UNKNOWN : rv))
-            return &exceptions[i];
-    return NULL;
+        if (strcmp(exceptions[i].call, call) == 0)
+            found = exceptions[i].rv == known ? &exceptions[i] : found;
+    return found;
 }
 
 static bool among(CK_RV rv, const CK_RV *values, size_t count)
