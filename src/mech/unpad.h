@@ -1,5 +1,5 @@
 /* Taking the padding off a decrypted RSA block, in time that depends on its length only: no branch
- * and no index depends on what is in it. tests/unit/test-unpad.c has valgrind look at that.
+ * and no index depends on what is in it. tests/unit/constant-time.c has valgrind look at that.
  *
  * A block is as long as the modulus, at most UNPAD_MAX bytes. */
 #ifndef BRIDGE_UNPAD_H
