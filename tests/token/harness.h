@@ -63,7 +63,10 @@ bool under_stress(void);
             skip();                                                                                \
     } while (0)
 
-/* SIGALRM after so many seconds, or many more under stress: nothing hangs. */
+/* For limits that only what hangs exceeds: longer under stress. */
+unsigned at_leisure(unsigned time);
+
+/* SIGALRM after so many seconds, at leisure: nothing hangs. */
 void limit(unsigned seconds);
 
 /* The limit of a forked child: SIGALRM ends it after 30 s. AddressSanitizer of GCC 12 doesn't take
