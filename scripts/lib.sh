@@ -81,3 +81,16 @@ uri_pem() {
     } > "$2"
     rm -f "$2.der"
 }
+
+# memory_folder: a folder for tokens and what belongs to them, /dev/shm where programs can be run from it: SoftHSM2 has
+# each object that it makes brought to the disk
+memory_folder() {
+    local program
+    if [ -z "${TMPDIR:-}" ] && program=$(mktemp /dev/shm/bridge-test.XXXXXX 2> /dev/null); then
+        printf '#!/bin/sh\n' > "$program"
+        chmod 700 "$program"
+        if "$program" 2> /dev/null; then TMPDIR=/dev/shm; fi
+        rm "$program"
+    fi
+    echo "${TMPDIR:-/tmp}"
+}

@@ -121,7 +121,6 @@ static const struct indexed **sort_by(const struct index_objects *objects,
 
 static CK_RV objects_sort(struct index_objects *objects)
 {
-    handles_clear(&objects->handles);
     if (objects->count != 0)
         qsort(objects->list, objects->count, sizeof(objects->list[0]), compare_handles);
     objects->by_id = sort_by(objects, compare_ids);
@@ -164,7 +163,8 @@ static CK_RV add(struct index *index, enum index_part part, struct handle handle
     if (copy == NULL)
         return CKR_HOST_MEMORY;
     objects->list[objects->count++] = (struct indexed){ handle, copy };
-    index->used += size + sizeof(struct indexed) + 2 * sizeof(const struct indexed *);
+    index->used +=
+        size + sizeof(struct indexed) + sizeof(struct handle) + 2 * sizeof(const struct indexed *);
     return CKR_OK;
 }
 
@@ -302,6 +302,38 @@ const struct attributes *index_read(const struct index *index, const struct sess
         found = bsearch(&wanted, index->parts[part].list, index->parts[part].count, sizeof(wanted),
                         compare_handles);
     return found != NULL ? found->attributes : NULL;
+}
+
+/* The part that has all objects of class; INDEX_PARTS where none has. */
+static enum index_part part_of(CK_OBJECT_CLASS class)
+{
+    return class == CKO_PUBLIC_KEY    ? INDEX_PUBLIC
+           : class == CKO_CERTIFICATE ? INDEX_CERTIFICATE
+                                      : INDEX_PARTS;
+}
+
+bool index_handles(const struct index *index, const struct session *session, CK_OBJECT_CLASS class,
+                   struct handles *out)
+{
+    enum index_part part = part_of(class);
+    const struct handles *found;
+    struct handle *list;
+
+    if (part == INDEX_PARTS || !index_knows(index, session, part) || index->parts[part].gaps)
+        return false;
+    found = &index->parts[part].handles;
+    list = found->count != 0 ? OPENSSL_memdup(found->list, found->count * sizeof(*list)) : NULL;
+    if (found->count != 0 && list == NULL)
+        return false;
+    handles_clear(out);
+    *out = (struct handles){ list, found->count, found->count };
+    return true;
+}
+
+void index_forget(struct index *index, CK_OBJECT_CLASS class)
+{
+    if (part_of(class) != INDEX_PARTS)
+        objects_give_up(&index->parts[part_of(class)]);
 }
 
 void index_abandon(struct index *index)

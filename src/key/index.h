@@ -9,8 +9,8 @@
 #include "token/object.h"
 
 /* Keys that search for themselves before an index is read: who takes the first key of a listing
- * shall not pay for all the others. */
-#define INDEX_AFTER 2
+ * shall not pay for all the others, and who asks for the second makes a list. */
+#define INDEX_AFTER 1
 
 /* The bytes of an index at most; where that is not enough, there is none. */
 #define INDEX_BYTES_MOST ((size_t)64 << 20)
@@ -26,7 +26,7 @@ struct indexed {
 struct index_objects {
     unsigned wanted; /* by so many keys */
     enum { INDEX_UNREAD, INDEX_READING, INDEX_READY, INDEX_USELESS } state;
-    struct handles handles; /* still to be read from next on */
+    struct handles handles; /* as they were found; from next on still to be read */
     CK_ULONG next;
     bool gaps;            /* some could not be read: what is not found may be there */
     struct indexed *list; /* in the order of their handles */
@@ -67,6 +67,14 @@ CK_ULONG index_find(const struct index *index, enum index_part part, const CK_AT
 /* What was read of the object, or NULL. */
 const struct attributes *index_read(const struct index *index, const struct session *session,
                                     enum index_part part, struct handle handle);
+
+/* Whether the listing's own search for all objects of class has been made for the index: then out,
+ * which the caller clears in any case, has what it found, in that order. */
+bool index_handles(const struct index *index, const struct session *session, CK_OBJECT_CLASS class,
+                   struct handles *out);
+
+/* One of those is not there any more: objects of class are searched for anew. */
+void index_forget(struct index *index, CK_OBJECT_CLASS class);
 
 /* What is due could not be read: keys search for themselves. */
 void index_abandon(struct index *index);

@@ -176,6 +176,8 @@ static CK_RV search(struct session *session, void *arg)
 
     count = uri_add_names(&load->uri, template, count);
     count = add_criteria(load, template, count);
+    if (count == 1 && index_handles(&load->index, session, class, &load->handles))
+        return CKR_OK;
     rv = session_find_all(session, template, count,
                           names_object(load) ? END_WHEN_FEWER : END_WHEN_NONE, &load->handles);
     if (rv == CKR_OK && load->handles.count == 0 && load->phase->login == WITH_LOGIN)
@@ -425,8 +427,10 @@ static CK_RV make(struct session *session, void *arg)
         return rv;
     handle = &load->handles.list[task->index];
     rv = make_one(session, *handle, task);
-    if (rv == CKR_OBJECT_HANDLE_INVALID)
+    if (rv == CKR_OBJECT_HANDLE_INVALID) {
         *handle = (struct handle){ 0, 0 }; /* the search is made anew */
+        index_forget(&load->index, load->phase->class);
+    }
     return rv;
 }
 
