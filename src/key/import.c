@@ -5,7 +5,7 @@
 #include "key/generate.h"
 
 /* Of an RSA key of 16384 bits: the private exponent, and five numbers half as long. */
-#define MEMORY ((1 + IMPORT_VALUES_MOST) * 1024)
+#define MEMORY ((1 + IMPORT_VALUES_MOST) * (size_t)1024)
 
 uint8_t *import_add(struct import *import, CK_ATTRIBUTE_TYPE type, size_t len)
 {

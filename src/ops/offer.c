@@ -75,6 +75,19 @@ static void row_add(OSSL_ALGORITHM *copy, size_t *count, const OSSL_ALGORITHM *r
     ++*count;
 }
 
+/* The rows by names of software keys' that table does not have already. */
+static void software_add(OSSL_ALGORITHM *copy, size_t *count, const OSSL_ALGORITHM *table,
+                         int operation, const struct config *config)
+{
+    for (size_t i = 0; i < COUNT(software); i++) {
+        const OSSL_ALGORITHM *own = find(table, software[i].own);
+
+        if (software[i].operation == operation && own != NULL &&
+            find(table, software[i].names) == NULL)
+            row_add(copy, count, own, software[i].names, config);
+    }
+}
+
 /* A table's rows, as the configuration has them. */
 static OSSL_ALGORITHM *table_copy(const OSSL_ALGORITHM *table, int operation,
                                   const struct config *config)
@@ -90,9 +103,8 @@ static OSSL_ALGORITHM *table_copy(const OSSL_ALGORITHM *table, int operation,
     count = 0;
     for (const OSSL_ALGORITHM *row = table; row->algorithm_names != NULL; row++)
         row_add(copy, &count, row, row->algorithm_names, config);
-    for (size_t i = 0; config->import_session && i < COUNT(software); i++)
-        if (software[i].operation == operation && find(table, software[i].names) == NULL)
-            row_add(copy, &count, find(table, software[i].own), software[i].names, config);
+    if (config->import_session)
+        software_add(copy, &count, table, operation, config);
     return copy;
 }
 

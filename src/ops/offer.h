@@ -7,8 +7,8 @@
 #include "instance/instance.h"
 
 /* For OSSL_provider_init. Algorithms are found under default_properties = fips=yes by what their
- * properties say, and pkcs11-module-assume-fips makes them say so: the tables are copied then.
- * False when memory is short. */
+ * properties say, and pkcs11-module-assume-fips makes them say so; with pkcs11-module-import they
+ * are found for software keys as well: the tables are copied then. False when memory is short. */
 bool offer_begin(struct provider *provider);
 void offer_end(struct provider *provider);
 
