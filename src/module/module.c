@@ -472,24 +472,27 @@ void module_renew(struct module *module)
 /* After a start, the time in which the first look at the tokens is made. */
 #define FIRST_LOOK_MS 1000
 
-static bool is_patient(struct module *module, unsigned most_ms)
+/* Until when somebody who misses a token may look again. */
+static uint64_t patience(struct module *module, unsigned most_ms)
 {
-    uint64_t time = clock_ms();
-    bool patient;
+    uint64_t time = clock_ms(), until;
 
     lock_take();
     if (module->missed == 0 && time - module->begun < FIRST_LOOK_MS)
         module->missed = time;
-    patient = module->missed != 0 && time - module->missed <= most_ms;
+    until = module->missed != 0 ? module->missed + most_ms : 0;
     lock_release();
-    return patient;
+    return until;
 }
 
 bool module_look_again(struct module *module, const struct slot *slot, struct retry *looks,
                        unsigned most_ms)
 {
-    if (!is_patient(module, most_ms) || !retry_pause(looks))
+    uint64_t until = patience(module, most_ms);
+
+    if (until < clock_ms() || !retry_pause(looks))
         return false;
+    looks->deadline = until;
     if (looks->tries > 1)
         restart_for(module, slot, 0, true);
     return true;

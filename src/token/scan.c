@@ -285,6 +285,8 @@ static bool look_again(struct scan *scan, bool failed)
 {
     unsigned most = scan->limits->retry_ms;
 
+    if (scan->looks.tries == 0)
+        scan->looked = clock_ms();
     if (!failed)
         most = lesser(most, scan->shown ? OTHERS_SHOWN_MS : NONE_SHOWN_MS);
     return module_look_again(scan->module, NULL, &scan->looks, most) && list_anew(scan);
@@ -305,12 +307,10 @@ bool scan_again(struct scan *scan, CK_RV rv, const char *call)
 
 const char *scan_tell_waited(const struct scan *scan, char *buf)
 {
-    uint64_t begun = scan->looks.deadline - scan->looks.budget_ms;
-
     buf[0] = '\0';
     if (scan->looks.tries != 0)
         (void)snprintf(buf, SCAN_WAITED_MAX, " (looked for again for %lu ms)",
-                       (unsigned long)(clock_ms() - begun));
+                       (unsigned long)(clock_ms() - scan->looked));
     return buf;
 }
 

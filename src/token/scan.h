@@ -26,6 +26,7 @@ struct scan {
     unsigned long life; /* of the module, when its slots were listed */
     unsigned matched;   /* tokens given out since the slots were listed */
     struct retry looks; /* module_look_again */
+    uint64_t looked;    /* clock_ms of the first of these */
     CK_RV failure;      /* of the first slot that could not be looked at, or CKR_OK */
     const char *failed_call;
     bool other_library;       /* the URI names one, and the module is another */
