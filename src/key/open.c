@@ -52,6 +52,6 @@ void open_raise_no_token(struct provider *provider, const struct uri *uri, const
                     "no token matches %s: the PKCS#11 module %s shows no initialised token%s",
                     uri->text, scan->module->path, waited);
     else
-        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s%s", uri->text,
-                    scan->seen, waited);
+        error_raise(core, REASON_TOKEN, "no token matches %s: the tokens there are: %s%s",
+                    uri->text, scan->seen, waited);
 }

@@ -11,9 +11,10 @@
 
 #include <openssl/err.h>
 
-#define KEY  "pkcs11:token=soft;object=p256;type=private"
-#define NONE "pkcs11:token=soft;object=none;type=public" /* looked for without a login, and with   \
-                                                          */
+#define KEY "pkcs11:token=soft;object=p256;type=private"
+#define NONE                                                                                       \
+    "pkcs11:token=soft;object=none;type=public" /* looked for without a login, and with            \
+                                                 */
 #define PROMPT "Enter the PIN of the token soft: "
 
 /* How the process ends. */
