@@ -354,6 +354,8 @@ static struct found list_raw(const char *what)
                                       makes ? make_certificate : NULL);
     if (!certificates)
         found.public = 0; /* nobody asked for them */
+    else if (keys && OpenSSL_version_num() >= 0x30500000UL)
+        (void)read_all(CKO_SECRET_KEY, of_certificates, 2, NULL); /* which listings have since */
     return found;
 }
 
