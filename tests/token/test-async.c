@@ -542,6 +542,6 @@ int main(void)
         cmocka_unit_test(test_async_exit),
     };
 
-    alarm(300); /* nothing hangs */
+    limit(300); /* nothing hangs */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,6 @@ int main(void)
     };
 
     operator_open();
-    alarm(120);
+    limit(120);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,7 @@ static void must_end(void (*body)(void), unsigned long finalised)
     pid_t pid = fork();
 
     if (pid == 0) {
-        alarm(20);
+        limit(20);
         body();
         exit(EXIT_CODE);
     }

@@ -772,6 +772,6 @@ int main(int argc, char **argv)
         return walk_logged(argv[2]);
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    alarm(550); /* nothing hangs */
+    limit(550); /* nothing hangs */
     return _cmocka_run_group_tests("lengths", tests, count, prepare, NULL);
 }

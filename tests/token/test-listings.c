@@ -493,7 +493,7 @@ int main(void)
 
     operator_open();
     plain = libctx_new_plain();
-    alarm(300);
+    limit(300);
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     OSSL_LIB_CTX_free(plain);
     return failed;

@@ -217,6 +217,6 @@ int main(void)
     };
 
     operator_open();
-    alarm(300);
+    limit(300);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,7 +131,7 @@ static void test_recovery_recursion(void **state)
                                              "C_SignInit",        "C_Sign" };
 
     (void)state;
-    alarm(60);
+    limit(60);
     fault_callback(recurse);
     for (size_t i = 0; i < COUNT_OF(functions); i++) {
         EVP_PKEY *key;
@@ -181,7 +181,7 @@ static void test_recovery_module_forks(void **state)
     EVP_PKEY *key = key_load(libctx, "p256", "private");
 
     (void)state;
-    alarm(60);
+    limit(60);
     fault_callback(fork_and_wait);
     refused = 0;
     fault("C_Sign 1 5 - callback");
