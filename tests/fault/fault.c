@@ -42,13 +42,15 @@
  * CKM_RSA_PKCS as if it were CKM_RSA_X_509: it leaves the padding on. An ANSWER may also be a
  * number, 0x and hexadecimal digits. The file that FAULT_COUNTS names says at the end of the
  * process "NAME NUMBER" for each function that was called. The file that FAULT_LOGINS names gets a
- * line with the serial number for each C_Login that reaches a token, from all processes. No lock is
- * held while the real module works or this one sleeps.
+ * line with the serial number for each C_Login that reaches a token, from all processes. The file
+ * that FAULT_TOUCH names is another, by its time, once this module is loaded. No lock is held while
+ * the real module works or this one sleeps.
  *
  * count_overlaps says how often C_Initialize or C_Finalize was called while a call of another
  * thread had not come back, or any call while one of these two had not. */
 #define CRYPTOKI_GNU
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -1063,4 +1065,13 @@ __attribute__((destructor)) static void write_counts(void)
             (void)fprintf(file, "%s %lu\n", names[i], atomic_load(&counts[i]));
     if (file != NULL)
         (void)fclose(file);
+}
+
+__attribute__((constructor)) static void touch(void)
+{
+    const struct timespec times[2] = { { 0, 0 }, { 0, 0 } };
+    const char *path = getenv("FAULT_TOUCH");
+
+    if (path != NULL)
+        (void)utimensat(AT_FDCWD, path, times, 0);
 }

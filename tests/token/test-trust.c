@@ -106,12 +106,27 @@ static void test_trust_pin_of_what_is_loaded(void **state)
     OSSL_LIB_CTX_free(first);
 }
 
+/* The file that was checked is not the one that is there once it is loaded. */
+static void test_trust_replaced_meanwhile(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_from(path, "");
+    char error[2000];
+
+    (void)state;
+    assert_int_equal(setenv("FAULT_TOUCH", path, 1), 0);
+    assert_false(opens(libctx));
+    assert_non_null(
+        strstr(last_error(error, sizeof(error)), "it was replaced while it was loaded"));
+    OSSL_LIB_CTX_free(libctx);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trust_one_module),
         cmocka_unit_test(test_trust_keeps_its_name),
         cmocka_unit_test(test_trust_pin_of_what_is_loaded),
+        cmocka_unit_test(test_trust_replaced_meanwhile),
     };
 
     snprintf(path, sizeof(path), "%s/module.so", getenv("BRIDGE_DIR"));
