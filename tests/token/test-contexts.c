@@ -1,15 +1,20 @@
 /* What an application has set of an operation, it may ask for, and a copy of the context has it as
- * well; and searches of a store by something else than a URI's attributes. */
+ * well; what may be set of a key that is to be made; and searches of a store by something else than
+ * a URI's attributes. */
 #include "harness.h"
 #include "operator.h"
 
 #include <openssl/core_names.h>
+#include <openssl/bn.h>
 #include <openssl/ec.h>
+#include <openssl/encoder.h>
 #include <openssl/err.h>
 #include <openssl/kdf.h>
 #include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
+
+#include "pkcs11_bridge.h"
 
 static OSSL_LIB_CTX *libctx, *plain;
 
@@ -310,6 +315,96 @@ static void test_contexts_of_searches(void **state)
     ERR_clear_error();
 }
 
+/* A session key of this type with what param says of it as well; NULL where that is refused. */
+static EVP_PKEY *made(const char *type, OSSL_PARAM param)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, type, PKCS11_BRIDGE_PROPERTY);
+    char uri[] = "pkcs11:token=soft", yes[] = "yes", sha256[] = "SHA256";
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, uri, 0),
+        OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, yes, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_RSA_DIGEST, sha256, 0),
+        param,
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY *key = NULL;
+
+    if (strcmp(type, "RSA-PSS") != 0)
+        params[2] = param;
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    if (EVP_PKEY_CTX_set_params(ctx, params) == 1)
+        assert_int_equal(EVP_PKEY_generate(ctx, &key), 1);
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+    return key;
+}
+
+static EVP_PKEY *made_with_text(const char *type, const char *name, const char *value)
+{
+    return made(type, OSSL_PARAM_construct_utf8_string(name, (char *)(uintptr_t)value, 0));
+}
+
+static EVP_PKEY *made_with_number(const char *name, int value)
+{
+    return made("RSA-PSS", OSSL_PARAM_construct_int(name, &value));
+}
+
+static void test_contexts_of_generation(void **state)
+{
+    unsigned char exponent[] = { 3, 0, 1 }; /* of 0x010003, in the order of this machine */
+    OSSL_PARAM param = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_E, exponent, sizeof(exponent));
+    EVP_PKEY *key = made("RSA", param);
+    BIGNUM *e = NULL;
+
+    (void)state;
+    assert_non_null(key);
+    assert_int_equal(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e), 1);
+    assert_int_equal(BN_get_word(e), 0x010003);
+    BN_free(e);
+    EVP_PKEY_free(key);
+    key = made_with_text("RSA-PSS", OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, "SHA256");
+    assert_non_null(key);
+    assert_true(EVP_PKEY_is_a(key, "RSA-PSS"));
+    EVP_PKEY_free(key);
+    assert_null(made_with_text("RSA-PSS", OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, "SHA1"));
+    assert_null(made_with_text("RSA-PSS", OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, "no digest"));
+    assert_null(made_with_number(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, 32));
+    assert_null(made_with_number(OSSL_PKEY_PARAM_RSA_BITS, 1023));
+    assert_null(made_with_number(OSSL_PKEY_PARAM_RSA_BITS, 16385));
+    assert_null(made_with_text("EC", OSSL_PKEY_PARAM_GROUP_NAME, "no curve"));
+    assert_null(made_with_text("EC", OSSL_PKEY_PARAM_GROUP_NAME, "X25519"));
+    assert_null(made_with_text("EC", PKCS11_BRIDGE_KEYGEN_USAGE, "no usage"));
+    assert_null(made_with_text("EC", PKCS11_BRIDGE_KEYGEN_IF_EXISTS, "no way"));
+}
+
+/* The public half in PKCS#1, as the default provider writes it. */
+static void test_contexts_of_encoding(void **state)
+{
+    EVP_PKEY *key = load("rsa2048"), *public = key_public_copy(key, plain);
+    static const char *const forms[] = { "DER", "PEM" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        EVP_PKEY *keys[] = { key, public };
+        unsigned char *out[] = { NULL, NULL };
+        size_t len[] = { 0, 0 };
+
+        for (int n = 0; n < 2; n++) {
+            OSSL_ENCODER_CTX *ctx = OSSL_ENCODER_CTX_new_for_pkey(
+                keys[n], OSSL_KEYMGMT_SELECT_PUBLIC_KEY, forms[i], "type-specific", NULL);
+
+            assert_int_equal(OSSL_ENCODER_to_data(ctx, &out[n], &len[n]), 1);
+            OSSL_ENCODER_CTX_free(ctx);
+        }
+        assert_int_equal(len[0], len[1]);
+        assert_memory_equal(out[0], out[1], len[0]);
+        OPENSSL_free(out[0]);
+        OPENSSL_free(out[1]);
+    }
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(public);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +412,8 @@ int main(void)
         cmocka_unit_test(test_contexts_of_signatures),
         cmocka_unit_test(test_contexts_of_agreement),
         cmocka_unit_test(test_contexts_of_eddsa),
+        cmocka_unit_test(test_contexts_of_generation),
+        cmocka_unit_test(test_contexts_of_encoding),
         cmocka_unit_test(test_contexts_of_searches),
     };
     int failed;
