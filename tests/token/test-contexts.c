@@ -199,6 +199,96 @@ static void test_contexts_of_eddsa(void **state)
     EVP_PKEY_free(key);
 }
 
+/* Whether ctx takes a value of text. */
+static bool takes(EVP_PKEY_CTX *ctx, const char *name, const char *value)
+{
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(name, (char *)(uintptr_t)value, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    bool taken = EVP_PKEY_CTX_set_params(ctx, params) == 1;
+
+    ERR_clear_error();
+    return taken;
+}
+
+static void test_contexts_refuse(void **state)
+{
+    static const struct {
+        const char *label;
+        int (*init)(EVP_PKEY_CTX *ctx);
+        const char *name, *value;
+    } cases[] = {
+        { "rsa2048", EVP_PKEY_decrypt_init, OSSL_ASYM_CIPHER_PARAM_PAD_MODE, "no padding" },
+        { "rsa2048", EVP_PKEY_decrypt_init, OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, "no digest" },
+        { "rsa2048", EVP_PKEY_decrypt_init, OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, "no digest" },
+        { "rsa2048", EVP_PKEY_sign_init, OSSL_SIGNATURE_PARAM_PAD_MODE, "no padding" },
+        { "rsa2048", EVP_PKEY_sign_init, OSSL_SIGNATURE_PARAM_DIGEST, "no digest" },
+        { "rsa2048", EVP_PKEY_sign_init, OSSL_SIGNATURE_PARAM_MGF1_DIGEST, "no digest" },
+        { "rsa2048", EVP_PKEY_sign_init, OSSL_SIGNATURE_PARAM_PSS_SALTLEN, "no length" },
+        { "p256", EVP_PKEY_sign_init, OSSL_SIGNATURE_PARAM_DIGEST, "no digest" },
+        { "p256", EVP_PKEY_derive_init, OSSL_EXCHANGE_PARAM_KDF_TYPE, "no KDF" },
+        { "p256", EVP_PKEY_derive_init, OSSL_EXCHANGE_PARAM_KDF_DIGEST, "no digest" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        EVP_PKEY *key = load(cases[i].label);
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+
+        assert_int_equal(cases[i].init(ctx), 1);
+        if (takes(ctx, cases[i].name, cases[i].value))
+            fail_msg("%s: %s is taken", cases[i].name, cases[i].value);
+        EVP_PKEY_CTX_free(ctx);
+        EVP_PKEY_free(key);
+    }
+}
+
+/* What is asked for is too much for the buffer, or cannot be had of that key. */
+static void test_contexts_of_mistakes(void **state)
+{
+    EVP_PKEY *rsa = load("rsa2048"), *ec = load("p256"), *ed = load("ed25519");
+    EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-384");
+    EVP_PKEY_CTX *decrypts = EVP_PKEY_CTX_new_from_pkey(libctx, rsa, NULL),
+                 *derives = EVP_PKEY_CTX_new_from_pkey(libctx, ec, NULL);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char in[256] = { 0 }, out[256];
+    size_t len = 255;
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_decrypt_init(decrypts), 1);
+    assert_int_not_equal(EVP_PKEY_decrypt(decrypts, out, &len, in, sizeof(in)), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(decrypts, RSA_PKCS1_WITH_TLS_PADDING), 1);
+    len = sizeof(out);
+    assert_int_not_equal(EVP_PKEY_decrypt(decrypts, out, &len, in, sizeof(in)), 1);
+    assert_int_equal(EVP_PKEY_derive_init(derives), 1);
+    assert_int_not_equal(EVP_PKEY_derive_set_peer(derives, peer), 1);
+    assert_int_not_equal(EVP_PKEY_derive_set_peer(derives, ed), 1);
+    len = sizeof(out);
+    assert_int_not_equal(EVP_PKEY_derive(derives, out, &len), 1);
+    assert_int_not_equal(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, ed, NULL), 1);
+    EVP_MD_CTX_free(ctx);
+    ctx = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, NULL, libctx, NULL, ed, NULL), 1);
+    len = 63;
+    assert_int_not_equal(EVP_DigestSign(ctx, out, &len, in, sizeof(in)), 1);
+    assert_int_equal(EVP_DigestSign(ctx, NULL, &len, in, sizeof(in)), 1);
+    assert_int_equal(len, 64);
+    EVP_MD_CTX_free(ctx);
+    ctx = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, NULL, libctx, NULL, ed, NULL), 1);
+    assert_int_not_equal(EVP_DigestVerify(ctx, out, 63, in, sizeof(in)), 1);
+    assert_int_not_equal(EVP_DigestVerify(ctx, out, 64, in, sizeof(in)), 1);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_CTX_free(decrypts);
+    EVP_PKEY_CTX_free(derives);
+    EVP_PKEY_free(rsa);
+    EVP_PKEY_free(ec);
+    EVP_PKEY_free(ed);
+    EVP_PKEY_free(peer);
+    ERR_clear_error();
+}
+
 /* A certificate of its own for each number n, "CN=contexts-n", of serial 0x80 + n; the object. */
 static X509 *certificate_put(CK_SESSION_HANDLE session, long n, CK_OBJECT_HANDLE *object)
 {
@@ -412,6 +502,8 @@ int main(void)
         cmocka_unit_test(test_contexts_of_signatures),
         cmocka_unit_test(test_contexts_of_agreement),
         cmocka_unit_test(test_contexts_of_eddsa),
+        cmocka_unit_test(test_contexts_refuse),
+        cmocka_unit_test(test_contexts_of_mistakes),
         cmocka_unit_test(test_contexts_of_generation),
         cmocka_unit_test(test_contexts_of_encoding),
         cmocka_unit_test(test_contexts_of_searches),
