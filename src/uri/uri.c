@@ -16,6 +16,17 @@ struct span {
     size_t len;
 };
 
+static struct span after(struct span text, size_t len)
+{
+    return (struct span){ text.start + len, text.len - len };
+}
+
+/* Whatever the case of its letters. */
+static bool begins(struct span text, const char *word)
+{
+    return text.len >= strlen(word) && strncasecmp(text.start, word, strlen(word)) == 0;
+}
+
 struct parse {
     struct uri *uri;
     bool allow_module;
@@ -213,6 +224,36 @@ static bool normal_add_attribute(struct parse *parse, struct span attribute)
     return ok;
 }
 
+/* Whether text begins like an attribute with a PIN: the name, and what may stand for the = after
+ * it. The name alone may be in any label. */
+static bool begins_pin(struct span text)
+{
+    static const char *const names[] = { "pin-value", "pin-source", "pinfile" };
+    static const char *const marks[] = { "=", ":", "%3d", "%3a" };
+    size_t n = 0, m = 0;
+
+    while (n < COUNT(names) && !begins(text, names[n]))
+        n++;
+    if (n == COUNT(names))
+        return false;
+    text = after(text, strlen(names[n]));
+    while (begins(text, " ") || begins(text, "%20"))
+        text = after(text, begins(text, " ") ? 1 : 3);
+    while (m < COUNT(marks) && !begins(text, marks[m]))
+        m++;
+    return m < COUNT(marks);
+}
+
+/* After another separator than the one that belongs there a PIN is part of what stands before it,
+ * and would be told with that. */
+static bool hides_pin(struct span whole)
+{
+    for (size_t at = 1; at < whole.len; at++)
+        if (begins_pin(after(whole, at)))
+            return true;
+    return false;
+}
+
 /* Remembers why nothing can match; the first reason is kept. */
 static bool impossible(struct parse *parse, const char *name, size_t len, const char *why)
 {
@@ -220,8 +261,8 @@ static bool impossible(struct parse *parse, const char *name, size_t len, const 
 
     if (parse->uri->impossible != NULL)
         return true;
-    if (parse->uri->pin != NULL)
-        len = 0; /* it may be the rest of the PIN */
+    if (parse->uri->pin != NULL || begins_pin((struct span){ name, len }))
+        len = 0; /* it may be the PIN, or the rest of one */
     (void)snprintf(text, sizeof(text), "%s%.*s %s", len != 0 ? "the attribute " : "an attribute",
                    (int)(len < 64 ? len : 64), name, why);
     parse->uri->impossible = OPENSSL_strdup(text);
@@ -284,23 +325,11 @@ static struct span trim(struct span span)
     return span;
 }
 
-/* After another separator than the one that belongs there a PIN is part of what stands before it,
- * and would be told with that. */
-static bool hides_pin(struct span whole)
-{
-    static const char *const names[] = { "pin-value", "pin-source", "pinfile" };
-
-    for (size_t i = 0; i < COUNT(names); i++)
-        for (size_t at = 1; at + strlen(names[i]) <= whole.len; at++)
-            if (strncasecmp(whole.start + at, names[i], strlen(names[i])) == 0)
-                return true;
-    return false;
-}
-
 /* What is no attribute may be a piece of a PIN, and is not told. */
 static bool malformed(const struct parse *parse, struct span whole, enum place place)
 {
-    bool nameless = whole.len != 0 && whole.start[0] == '=' && parse->uri->pin == NULL;
+    bool nameless =
+        whole.len != 0 && whole.start[0] == '=' && parse->uri->pin == NULL && !hides_pin(whole);
 
     if (!nameless && attribute_find(whole, place) == NULL)
         return fail(parse, "one of the attributes is malformed: name=value is wanted");

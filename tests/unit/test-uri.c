@@ -184,6 +184,10 @@ static void test_uri_error_has_no_pin(void **state)
         "pkcs11:pin-value=12;type=47114711",
         "pkcs11:pin-value=12;slot-id=47114711x",
         "pkcs11:pin-value=12;id=%x4711",
+        "pkcs11:object=a,pin-value=47114711",
+        "pkcs11:object=a%26PIN-VALUE%3D47114711",
+        "pkcs11:object=a,pin-source %20:47114711",
+        "pkcs11:object=a;=b&pin-value=47114711",
     };
 
     (void)state;
@@ -194,6 +198,19 @@ static void test_uri_error_has_no_pin(void **state)
         check_case(!uri_parse(texts[i], false, &uri, why, sizeof(why)), texts[i]);
         check_case(strstr(why, "4711") == NULL, texts[i]);
     }
+}
+
+/* The same where the URI, though well formed, can match nothing. */
+static void test_uri_impossible_has_no_pin(void **state)
+{
+    struct uri uri;
+    char why[512];
+
+    (void)state;
+    assert_true(uri_parse("pkcs11:object=a;pin-value:47114711=1", false, &uri, why, sizeof(why)));
+    assert_non_null(uri.impossible);
+    assert_null(strstr(uri.impossible, "4711"));
+    uri_clear(&uri);
 }
 
 static void test_uri_module_path_when_allowed(void **state)
@@ -283,6 +300,29 @@ static void test_uri_format(void **state)
     free(text);
 }
 
+/* What is written is read as the same, whatever the key is called. */
+static void test_uri_format_names_like_pins(void **state)
+{
+    static const char *const labels[] = { "pin-source", "my pinfile", "Pin-Value of ca",
+                                          "pinfile/1" };
+    const CK_TOKEN_INFO info = token("pinfile", "Acme", "", "42");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        size_t len = strlen(labels[i]);
+        char *text = uri_format(&info, CKO_PRIVATE_KEY, "\x01", 1, labels[i], len);
+        char why[512] = "";
+        struct uri uri;
+
+        check_case(uri_parse(text, false, &uri, why, sizeof(why)), why);
+        check_case(uri_label(&uri)->ulValueLen == len, labels[i]);
+        assert_memory_equal(uri_label(&uri)->pValue, labels[i], len);
+        check_case(uri_matches_token(&uri, 0, &info), labels[i]);
+        uri_clear(&uri);
+        free(text);
+    }
+}
+
 static void test_uri_shorten(void **state)
 {
     static const struct {
@@ -322,10 +362,12 @@ int main(void)
         cmocka_unit_test(test_uri_pin),
         cmocka_unit_test(test_uri_bad),
         cmocka_unit_test(test_uri_error_has_no_pin),
+        cmocka_unit_test(test_uri_impossible_has_no_pin),
         cmocka_unit_test(test_uri_module_path_when_allowed),
         cmocka_unit_test(test_uri_too_long),
         cmocka_unit_test(test_uri_matches),
         cmocka_unit_test(test_uri_format),
+        cmocka_unit_test(test_uri_format_names_like_pins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
