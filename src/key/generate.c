@@ -367,6 +367,16 @@ static void note_left(struct session *session, struct work *work, CK_RV rv)
     call_named(name);
 }
 
+/* Whether the token has the mechanism of the row; what is imported needs none. */
+static CK_RV way_is_there(struct session *session, const struct work *work,
+                          const struct generate_row *row, bool *has)
+{
+    *has = true;
+    return work->generation->import == NULL
+               ? slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, has)
+               : CKR_OK;
+}
+
 /* One way after the other, until the token has one. */
 static CK_RV make_pair(struct session *session, struct work *work, struct pair *pair)
 {
@@ -375,10 +385,8 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
 
     while (generate_not_supported(rv) && !work->left &&
            (row = next_way(work->generation, row)) != NULL) {
-        bool has = true;
-        CK_RV told = work->generation->import == NULL
-                         ? slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, &has)
-                         : CKR_OK;
+        bool has;
+        CK_RV told = way_is_there(session, work, row, &has);
 
         if (told == CKR_OK && !has)
             continue;
