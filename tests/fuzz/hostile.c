@@ -1,0 +1,617 @@
+/* A hostile token: the provider as applications use it, with a module that lies where the input
+ * says so (hostile/lies.h). The input: what the token is like, how the provider is configured, what
+ * is done, the lies, and at its end the bytes that they take content from. */
+#include "fuzz.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/decoder.h>
+#include <openssl/encoder.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/provider.h>
+#include <openssl/rsa.h>
+#include <openssl/store.h>
+#include <openssl/x509.h>
+
+#include "hostile/leave.h"
+#include "hostile/token.h"
+
+OSSL_provider_init_fn OSSL_provider_init;
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+
+#define PIN PIN_MARK "1"
+
+/* The input. */
+#define DOINGS 6
+#define LIES   10
+#define HEAD   (2 + DOINGS + LIES * LIE_LEN)
+
+/* How the provider is configured. */
+enum setting {
+    PUBLIC_ON_TOKEN = 1,
+    TOKEN_HASHES = 2,
+    COPIES = 4,
+    LOGIN_ALWAYS = 8,
+    AMBIGUOUS_FIRST = 16,
+    EPHEMERAL_ON_TOKEN = 32,
+    ONE_SESSION = 64,
+};
+
+/* Each in a library context of its own, which is made once: that takes longer than all the rest. */
+static struct world {
+    unsigned settings;
+    OSSL_LIB_CTX *libctx;
+    OSSL_PROVIDER *provider;
+} worlds[] = {
+    { 0, NULL, NULL },
+    { PUBLIC_ON_TOKEN | LOGIN_ALWAYS, NULL, NULL },
+    { TOKEN_HASHES | COPIES, NULL, NULL },
+    { AMBIGUOUS_FIRST | EPHEMERAL_ON_TOKEN, NULL, NULL },
+    { ONE_SESSION, NULL, NULL },
+    { ONE_SESSION | COPIES | PUBLIC_ON_TOKEN, NULL, NULL },
+    { LOGIN_ALWAYS | TOKEN_HASHES | EPHEMERAL_ON_TOKEN, NULL, NULL },
+    { AMBIGUOUS_FIRST | COPIES | PUBLIC_ON_TOKEN, NULL, NULL },
+};
+
+static OSSL_LIB_CTX *libctx; /* of the input under way */
+static OSSL_PROVIDER *provider;
+static bool show; /* FUZZ_SHOW is set: the errors are told */
+
+static const char *const uris[] = {
+    "pkcs11:token=soft;object=ec;type=private",
+    "pkcs11:token=soft;object=rsa;type=private",
+    "pkcs11:token=soft;object=ed;type=private",
+    "pkcs11:token=soft;object=x;type=private",
+    "pkcs11:object=ec",
+    "pkcs11:id=%02",
+    "pkcs11:token=soft",
+    "pkcs11:type=private",
+    "pkcs11:token=soft;object=rsa;type=public",
+    "pkcs11:object=ec;type=cert",
+    "pkcs11:token=soft;object=twin;type=private",
+    "pkcs11:slot-id=0;slot-description=bay;library-description=library;object=rsa",
+    "pkcs11:type=secret-key",
+    "pkcs11:token=other;object=ec",
+    "pkcs11:token=soft;object=made;type=private",
+    "pkcs11:manufacturer=maker;id=%01;type=private?pin-value=" PIN,
+};
+
+/* What one thread has. */
+struct doer {
+    EVP_PKEY *key;
+    EVP_PKEY *peer;
+};
+
+/* Reads all that was written, so that what was not is noticed; nobody gets to see a PIN. */
+static void touch(const unsigned char *data, size_t len, size_t most)
+{
+    static volatile unsigned char sum;
+
+    hold(len <= most);
+    for (size_t i = 0; i < len; i++)
+        sum = (unsigned char)(sum ^ data[i]);
+}
+
+static void errors_check(void)
+{
+    const char *text, *function, *file;
+    int line, flags;
+
+    while (ERR_get_error_all(&file, &line, &function, &text, &flags) != 0) {
+        hold((flags & ERR_TXT_STRING) == 0 || strstr(text, PIN) == NULL);
+        if (show && (flags & ERR_TXT_STRING) != 0)
+            (void)fprintf(stderr, "%s\n", text);
+    }
+}
+
+static void take(struct doer *doer, EVP_PKEY *key)
+{
+    if (key == NULL)
+        return;
+    EVP_PKEY_free(doer->key);
+    doer->key = key;
+}
+
+static void look_at(struct doer *doer, const OSSL_STORE_INFO *info)
+{
+    unsigned char *der = NULL;
+    int len;
+
+    switch (OSSL_STORE_INFO_get_type(info)) {
+    case OSSL_STORE_INFO_PKEY:
+        take(doer, OSSL_STORE_INFO_get1_PKEY(info));
+        break;
+    case OSSL_STORE_INFO_PUBKEY:
+        take(doer, OSSL_STORE_INFO_get1_PUBKEY(info));
+        break;
+    case OSSL_STORE_INFO_CERT:
+        len = i2d_X509(OSSL_STORE_INFO_get0_CERT(info), &der);
+        if (len > 0)
+            touch(der, (size_t)len, (size_t)len);
+        OPENSSL_free(der);
+        break;
+    default:
+        break;
+    }
+}
+
+static void search(OSSL_STORE_CTX *store, unsigned how)
+{
+    X509_NAME *name = X509_NAME_new();
+    ASN1_INTEGER *serial = ASN1_INTEGER_new();
+    OSSL_STORE_SEARCH *by = NULL;
+
+    (void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"ec", -1, -1,
+                                     0);
+    (void)ASN1_INTEGER_set(serial, 1);
+    if (how % 4 == 1)
+        by = OSSL_STORE_SEARCH_by_alias("rsa");
+    else if (how % 4 == 2)
+        by = OSSL_STORE_SEARCH_by_name(name);
+    else if (how % 4 == 3)
+        by = OSSL_STORE_SEARCH_by_issuer_serial(name, serial);
+    if (by != NULL && OSSL_STORE_expect(store, OSSL_STORE_INFO_CERT) == 1)
+        (void)OSSL_STORE_find(store, by);
+    OSSL_STORE_SEARCH_free(by);
+    ASN1_INTEGER_free(serial);
+    X509_NAME_free(name);
+}
+
+static void open_uri(struct doer *doer, const char *uri, int expected, unsigned how, unsigned most)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+
+    if (store == NULL)
+        return;
+    if (expected != 0)
+        (void)OSSL_STORE_expect(store, expected);
+    search(store, how);
+    while (!OSSL_STORE_eof(store) && most-- > 0) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info != NULL)
+            look_at(doer, info);
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+}
+
+static void do_open(struct doer *doer, unsigned how)
+{
+    open_uri(doer, uris[how % COUNT_OF(uris)], 0, 0, 1);
+}
+
+static void do_open_expected(struct doer *doer, unsigned how)
+{
+    static const int expected[] = { OSSL_STORE_INFO_PKEY, OSSL_STORE_INFO_PUBKEY,
+                                    OSSL_STORE_INFO_CERT };
+
+    open_uri(doer, uris[how % COUNT_OF(uris)], expected[how / 16 % 3], 0, 2);
+}
+
+static void do_list(struct doer *doer, unsigned how)
+{
+    open_uri(doer, uris[how % 4 + 4], 0, how / 4, 40);
+}
+
+static bool is_rsa(const struct doer *doer)
+{
+    return EVP_PKEY_is_a(doer->key, "RSA");
+}
+
+static bool hashes(const struct doer *doer)
+{
+    return is_rsa(doer) || EVP_PKEY_is_a(doer->key, "EC");
+}
+
+static void do_sign(struct doer *doer, unsigned how)
+{
+    static const char *const digests[] = { "SHA256", "SHA1", "SHA512", "SHA3-256" };
+    static const int paddings[] = { RSA_PKCS1_PADDING, RSA_PKCS1_PSS_PADDING };
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *pctx = NULL;
+    size_t most = 0, len;
+    unsigned char *out;
+    bool ok = EVP_DigestSignInit_ex(ctx, &pctx, hashes(doer) ? digests[how / 4 % 4] : NULL, libctx,
+                                    NULL, doer->key, NULL) == 1;
+
+    if (ok && is_rsa(doer))
+        ok = EVP_PKEY_CTX_set_rsa_padding(pctx, paddings[how % 2]) == 1;
+    if (ok && (how & 2) != 0 && hashes(doer))
+        ok = EVP_DigestSignUpdate(ctx, "message", 7) == 1 &&
+             EVP_DigestSignFinal(ctx, NULL, &most) == 1;
+    else
+        ok = ok && EVP_DigestSign(ctx, NULL, &most, (const unsigned char *)"message", 7) == 1;
+    out = malloc(most);
+    len = most;
+    if (ok && (how & 2) != 0 && hashes(doer))
+        ok = EVP_DigestSignFinal(ctx, out, &len) == 1;
+    else
+        ok = ok && EVP_DigestSign(ctx, out, &len, (const unsigned char *)"message", 7) == 1;
+    if (ok)
+        touch(out, len, most);
+    free(out);
+    EVP_MD_CTX_free(ctx);
+}
+
+static bool padding_set(EVP_PKEY_CTX *ctx, unsigned how)
+{
+    static const int paddings[] = { RSA_PKCS1_PADDING, RSA_PKCS1_OAEP_PADDING, RSA_NO_PADDING,
+                                    RSA_PKCS1_WITH_TLS_PADDING };
+    unsigned version = 0x0303;
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION,
+                                                      &version),
+                            OSSL_PARAM_construct_end() };
+
+    return EVP_PKEY_CTX_set_rsa_padding(ctx, paddings[how % 4]) == 1 &&
+           (how % 4 != 3 || EVP_PKEY_CTX_set_params(ctx, params) == 1);
+}
+
+static void do_decrypt(struct doer *doer, unsigned how)
+{
+    unsigned char in[256] = { 1 };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, doer->key, NULL);
+    size_t most = 0, len, in_len = (size_t)EVP_PKEY_get_size(doer->key);
+    unsigned char *out;
+
+    if (ctx != NULL && EVP_PKEY_decrypt_init(ctx) == 1 && padding_set(ctx, how) &&
+        in_len <= sizeof(in) && EVP_PKEY_decrypt(ctx, NULL, &most, in, in_len) == 1) {
+        out = malloc(most);
+        len = most;
+        if (EVP_PKEY_decrypt(ctx, out, &len, in, in_len) == 1)
+            touch(out, len, most);
+        free(out);
+    }
+    EVP_PKEY_CTX_free(ctx);
+}
+
+static void do_encrypt(struct doer *doer, unsigned how)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, doer->key, NULL);
+    size_t most = 0, len;
+    unsigned char *out;
+
+    if (ctx != NULL && EVP_PKEY_encrypt_init(ctx) == 1 && padding_set(ctx, how % 2) &&
+        EVP_PKEY_encrypt(ctx, NULL, &most, (const unsigned char *)"message", 7) == 1) {
+        out = malloc(most);
+        len = most;
+        if (EVP_PKEY_encrypt(ctx, out, &len, (const unsigned char *)"message", 7) == 1)
+            touch(out, len, most);
+        free(out);
+    }
+    EVP_PKEY_CTX_free(ctx);
+}
+
+static void do_verify(struct doer *doer, unsigned how)
+{
+    unsigned char signature[256];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    size_t len = (size_t)EVP_PKEY_get_size(doer->key);
+
+    memset(signature, 0x55, sizeof(signature));
+    if (len <= sizeof(signature) &&
+        EVP_DigestVerifyInit_ex(ctx, NULL, hashes(doer) ? "SHA256" : NULL, libctx, NULL, doer->key,
+                                NULL) == 1)
+        (void)EVP_DigestVerify(ctx, signature, how % 2 != 0 ? len : len / 2,
+                               (const unsigned char *)"message", 7);
+    EVP_MD_CTX_free(ctx);
+}
+
+static void do_derive(struct doer *doer, unsigned how)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, doer->key, NULL);
+    EVP_PKEY *peer = (how & 1) != 0 && doer->peer != NULL ? doer->peer : doer->key;
+    size_t most = 0, len;
+    unsigned char *out;
+
+    if (ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
+        EVP_PKEY_derive(ctx, NULL, &most) == 1) {
+        out = malloc(most);
+        len = most;
+        if (EVP_PKEY_derive(ctx, out, &len) == 1)
+            touch(out, len, most);
+        free(out);
+    }
+    EVP_PKEY_CTX_free(ctx);
+}
+
+static void do_generate(struct doer *doer, unsigned how)
+{
+    static const char *const types[] = { "EC", "RSA", "ED25519", "X25519" };
+    static char group[] = "P-256", uri[] = "pkcs11:token=soft;object=made;id=%09";
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, types[how % 4], "provider=pkcs11");
+    OSSL_PARAM params[3], *p = params;
+    EVP_PKEY *key = NULL;
+
+    if (how % 4 == 0)
+        *p++ = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0);
+    if ((how & 4) == 0)
+        *p++ = OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0);
+    *p = OSSL_PARAM_construct_end();
+    if (ctx != NULL && EVP_PKEY_keygen_init(ctx) == 1 &&
+        (how % 4 != 1 || EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 1024) == 1) &&
+        EVP_PKEY_CTX_set_params(ctx, params) == 1)
+        (void)EVP_PKEY_generate(ctx, &key);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(doer->peer);
+    doer->peer = doer->key;
+    doer->key = NULL;
+    take(doer, key);
+}
+
+#ifndef OSSL_FUNC_STORE_DELETE /* OpenSSL 3.2 */
+#define OSSL_FUNC_STORE_DELETE 9
+#endif
+
+/* OSSL_STORE_delete is of OpenSSL 3.2, and does this. */
+static void do_delete(struct doer *doer, unsigned how)
+{
+    int (*delete_object)(void *provctx, const char *uri, const OSSL_PARAM params[],
+                         OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg) = NULL;
+    int no_cache;
+    const OSSL_ALGORITHM *store = OSSL_PROVIDER_query_operation(provider, OSSL_OP_STORE, &no_cache);
+
+    (void)doer;
+    if (store == NULL)
+        return;
+    for (const OSSL_DISPATCH *f = store->implementation; f->function_id != 0; f++)
+        if (f->function_id == OSSL_FUNC_STORE_DELETE)
+            *(void (**)(void)) & delete_object = f->function;
+    (void)delete_object(OSSL_PROVIDER_get0_provider_ctx(provider), uris[how % COUNT_OF(uris)], NULL,
+                        NULL, NULL);
+}
+
+static void do_export(struct doer *doer, unsigned how)
+{
+    static const char *const formats[] = { "DER", "PEM", "TEXT" };
+    static const int selections[] = { EVP_PKEY_PUBLIC_KEY, EVP_PKEY_KEYPAIR };
+    OSSL_ENCODER_CTX *ctx = OSSL_ENCODER_CTX_new_for_pkey(doer->key, selections[how % 2],
+                                                          formats[how / 2 % 3], NULL, NULL);
+    unsigned char *data = NULL;
+    size_t len = 0;
+
+    if (OSSL_ENCODER_to_data(ctx, &data, &len) == 1)
+        touch(data, len, len);
+    OPENSSL_free(data);
+    OSSL_ENCODER_CTX_free(ctx);
+}
+
+/* PEM that names a key, as a file has it. */
+static void do_decode(struct doer *doer, unsigned how)
+{
+    static const char pem[] = "-----BEGIN PKCS#11 PROVIDER URI-----\n"
+                              "MEYaGVBLQ1MjMTEgUHJvdmlkZXIgVVJJIHYxLjAMKXBrY3MxMTp0b2tlbj1zb2Z0\n"
+                              "O29iamVjdD1yc2E7dHlwZT1wcml2YXRl\n"
+                              "-----END PKCS#11 PROVIDER URI-----\n";
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    EVP_PKEY *key = NULL;
+    OSSL_DECODER_CTX *ctx = OSSL_DECODER_CTX_new_for_pkey(
+        &key, "PEM", NULL, NULL, how % 2 != 0 ? EVP_PKEY_KEYPAIR : 0, libctx, NULL);
+
+    (void)OSSL_DECODER_from_bio(ctx, bio);
+    OSSL_DECODER_CTX_free(ctx);
+    BIO_free(bio);
+    take(doer, key);
+}
+
+static void do_random(struct doer *doer, unsigned how)
+{
+    EVP_RAND *rand = EVP_RAND_fetch(libctx, "PKCS11-RAND", NULL);
+    EVP_RAND_CTX *ctx = rand != NULL ? EVP_RAND_CTX_new(rand, NULL) : NULL;
+    unsigned char *out = malloc(how + 1);
+
+    (void)doer;
+    if (ctx != NULL && EVP_RAND_instantiate(ctx, 128, 0, NULL, 0, NULL) == 1 &&
+        EVP_RAND_generate(ctx, out, how + 1, 0, 0, NULL, 0) == 1)
+        touch(out, how + 1, how + 1);
+    free(out);
+    EVP_RAND_CTX_free(ctx);
+    EVP_RAND_free(rand);
+}
+
+static void do_ask(struct doer *doer, unsigned how)
+{
+    char name[80];
+    size_t len;
+    BIGNUM *n = NULL;
+    EVP_PKEY *copy = EVP_PKEY_dup(doer->key);
+
+    (void)EVP_PKEY_get_bits(doer->key);
+    (void)EVP_PKEY_get_security_bits(doer->key);
+    (void)EVP_PKEY_get_utf8_string_param(doer->key, OSSL_PKEY_PARAM_GROUP_NAME, name, sizeof(name),
+                                         &len);
+    (void)EVP_PKEY_get_bn_param(doer->key, OSSL_PKEY_PARAM_RSA_N, &n);
+    if (doer->peer != NULL && how % 2 != 0)
+        (void)EVP_PKEY_eq(doer->key, doer->peer);
+    BN_free(n);
+    EVP_PKEY_free(copy);
+}
+
+static const struct {
+    void (*work)(struct doer *doer, unsigned how);
+    bool with_key;
+} doings[] = {
+    { do_open, false },   { do_open, false },     { do_open_expected, false }, { do_list, false },
+    { do_sign, true },    { do_sign, true },      { do_decrypt, true },        { do_decrypt, true },
+    { do_derive, true },  { do_generate, false }, { do_delete, false },        { do_export, true },
+    { do_encrypt, true }, { do_verify, true },    { do_decode, false },        { do_random, false },
+    { do_ask, true },
+};
+
+static const uint8_t *todo;
+
+static void *run(void *arg)
+{
+    struct doer *doer = arg;
+
+    for (size_t i = 0; i < DOINGS; i++) {
+        unsigned count = COUNT_OF(doings), what = todo[i] % count, how = todo[i] / count;
+
+        if (todo[i] == 0xff || (doings[what].with_key && doer->key == NULL))
+            continue;
+        doings[what].work(doer, how * 5 + (unsigned)i);
+        errors_check();
+    }
+    return NULL;
+}
+
+/* One thread, or two with a key in common. */
+static void run_all(bool two)
+{
+    struct doer doers[2] = { { NULL, NULL }, { NULL, NULL } };
+    pthread_t thread;
+
+    if (two) {
+        do_open(&doers[0], todo[0]);
+        errors_check();
+        if (doers[0].key != NULL && EVP_PKEY_up_ref(doers[0].key) == 1)
+            doers[1].key = doers[0].key;
+        hold(pthread_create(&thread, NULL, run, &doers[1]) == 0);
+    }
+    (void)run(&doers[0]);
+    if (two)
+        hold(pthread_join(thread, NULL) == 0);
+    for (size_t i = 0; i < COUNT_OF(doers); i++) {
+        EVP_PKEY_free(doers[i].key);
+        EVP_PKEY_free(doers[i].peer);
+    }
+}
+
+/* What a module does that uses libcrypto, and finds the provider there. */
+static void call_back(void)
+{
+    struct doer doer = { NULL, NULL };
+
+    do_open(&doer, 0);
+    EVP_PKEY_free(doer.key);
+    ERR_clear_error();
+}
+
+static char module_path[4096];
+
+static void world_make(struct world *world)
+{
+    const unsigned settings = world->settings;
+    char text[2048];
+    int len = snprintf(
+        text, sizeof(text),
+        "openssl_conf=i\n[i]\nproviders=p\n[p]\ndefault=d\npkcs11=s\n[d]\nactivate=1\n[s]\n"
+        "activate=1\npkcs11-module-path=%s\npkcs11-module-token-pin=" PIN "\npkcs11-log=none\n"
+        "pkcs11-session-wait-ms=200\npkcs11-retry-ms=100\npkcs11-sessions-max=%d\n"
+        "pkcs11-public-operations=%s\npkcs11-digest=%s\npkcs11-module-cache-keys=%s\n"
+        "pkcs11-module-login-behavior=%s\npkcs11-ambiguous=%s\npkcs11-ephemeral=%s\n",
+        module_path, settings & ONE_SESSION ? 1 : 3, settings & PUBLIC_ON_TOKEN ? "token" : "host",
+        settings & TOKEN_HASHES ? "token" : "auto", settings & COPIES ? "true" : "auto",
+        settings & LOGIN_ALWAYS ? "always" : "auto", settings & AMBIGUOUS_FIRST ? "first" : "error",
+        settings & EPHEMERAL_ON_TOKEN ? "token" : "software");
+
+    world->libctx = OSSL_LIB_CTX_new();
+    hold(OSSL_PROVIDER_add_builtin(world->libctx, "pkcs11", OSSL_provider_init) == 1);
+    hold(OSSL_LIB_CTX_load_config(world->libctx, fuzz_file(text, (size_t)len)) == 1);
+    world->provider = OSSL_PROVIDER_load(world->libctx, "pkcs11");
+    hold(world->provider != NULL);
+}
+
+static void world_end(struct world *world)
+{
+    OSSL_PROVIDER_unload(world->provider);
+    OSSL_LIB_CTX_free(world->libctx);
+    *world = (struct world){ .settings = world->settings };
+}
+
+static void world_run(struct world *world, bool two)
+{
+    if (world->libctx == NULL)
+        world_make(world);
+    libctx = world->libctx;
+    provider = world->provider;
+    run_all(two);
+    hostile_leave(OSSL_PROVIDER_get0_provider_ctx(provider));
+    ERR_clear_error();
+}
+
+/* The module lies beside the program. */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    ssize_t len = readlink("/proc/self/exe", module_path, sizeof(module_path) - 32);
+    char *slash;
+
+    (void)argc;
+    (void)argv;
+    hold(len > 0);
+    module_path[len] = '\0';
+    slash = strrchr(module_path, '/');
+    strcpy(slash + 1, "hostile-module.so");
+    show = getenv("FUZZ_SHOW") != NULL;
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t head[HEAD] = { 0 };
+    size_t head_len = size < HEAD ? size : HEAD;
+    struct world *world;
+    bool two;
+
+    memcpy(head, data, head_len);
+    two = head[1] % 2 != 0;
+    world = &worlds[head[1] / 2 % COUNT_OF(worlds)];
+    todo = head + 2;
+    lies_begin(head + 2 + DOINGS, LIES, data + head_len, size - head_len);
+    hostile_begin(head[0], call_back);
+    world_run(world, two);
+    if (lies_about(INDEX_C_GetFunctionList)) { /* which is called once for each */
+        world_end(world);
+        lies_begin(head + 2 + DOINGS, LIES, data + head_len, size - head_len);
+        hostile_begin(head[0], call_back);
+        world_run(world, two);
+        world_end(world);
+    }
+    return 0;
+}
+
+/* Changes one thing of those that the input is made of. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    unsigned random = seed * 2654435761U >> 8;
+    uint8_t *lie;
+
+    if (size < HEAD) {
+        memset(data + size, 0, HEAD - size);
+        size = HEAD;
+    }
+    lie = data + 2 + DOINGS + random / 8 % LIES * LIE_LEN;
+    switch (random % 8) {
+    case 0:
+        return HEAD + LLVMFuzzerMutate(data + HEAD, size - HEAD, max_size - HEAD);
+    case 1:
+        data[random / 8 % 2] ^= (uint8_t)(1u << random / 16 % 8);
+        return size;
+    case 2:
+    case 3:
+        data[2 + random / 8 % DOINGS] = (uint8_t)(random / 64);
+        return size;
+    case 4:
+        (void)LLVMFuzzerMutate(lie, LIE_LEN, LIE_LEN);
+        return size;
+    case 5:
+        lie[1 + random / 128 % 4] = (uint8_t)(random / 512);
+        return size;
+    case 6:
+        memset(lie, 0, LIE_LEN);
+        return size;
+    default: /* another lie, early */
+        lie[0] = (uint8_t)(random / 128);
+        lie[1] = (uint8_t)(random / 512 % 8 == 7 ? ALL : random / 512 % 8);
+        lie[2] = (uint8_t)(random / 4096);
+        lie[3] = (uint8_t)(random / 16384);
+        return size;
+    }
+}

@@ -1,0 +1,28 @@
+/* A token that has some keys and does what is asked of it, but for its lies (lies.h). */
+#ifndef BRIDGE_HOSTILE_TOKEN_H
+#define BRIDGE_HOSTILE_TOKEN_H
+
+#include <stdbool.h>
+
+#include "lies.h"
+
+/* What honest tokens differ in. */
+enum feature {
+    NO_PUBLIC_OBJECTS = 1,
+    PUBLIC_KEY_INFO = 2,
+    NO_RAW_RSA = 4,
+    ALWAYS_AUTHENTICATE = 8,
+    TWO_TOKENS = 16,
+    TWINS = 32, /* two EC keys with one CKA_ID and no labels that tell */
+    NO_LOGIN = 64,
+    CANNOT_LOCK = 128,
+};
+
+/* For a new input, after lies_begin: as it was in the beginning, with these features. call_back:
+ * what CALL_BACK calls. */
+void hostile_begin(unsigned features, void (*call_back)(void));
+
+/* For C_GetFunctionList. */
+__attribute__((visibility("default"))) ck_rv_t hostile_list(struct ck_function_list **list);
+
+#endif
