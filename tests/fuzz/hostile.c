@@ -577,6 +577,50 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
+/* What the provider calls. */
+static const uint8_t called[] = {
+    INDEX_C_Initialize,
+    INDEX_C_Finalize,
+    INDEX_C_GetInfo,
+    INDEX_C_GetSlotList,
+    INDEX_C_GetSlotInfo,
+    INDEX_C_GetTokenInfo,
+    INDEX_C_GetTokenInfo,
+    INDEX_C_GetMechanismInfo,
+    INDEX_C_OpenSession,
+    INDEX_C_OpenSession,
+    INDEX_C_CloseSession,
+    INDEX_C_GetSessionInfo,
+    INDEX_C_Login,
+    INDEX_C_GetAttributeValue,
+    INDEX_C_GetAttributeValue,
+    INDEX_C_GetAttributeValue,
+    INDEX_C_GetAttributeValue,
+    INDEX_C_SetAttributeValue,
+    INDEX_C_FindObjectsInit,
+    INDEX_C_FindObjects,
+    INDEX_C_FindObjects,
+    INDEX_C_FindObjects,
+    INDEX_C_FindObjectsFinal,
+    INDEX_C_CopyObject,
+    INDEX_C_DestroyObject,
+    INDEX_C_GenerateKeyPair,
+    INDEX_C_DeriveKey,
+    INDEX_C_SignInit,
+    INDEX_C_Sign,
+    INDEX_C_Sign,
+    INDEX_C_SignUpdate,
+    INDEX_C_SignFinal,
+    INDEX_C_VerifyInit,
+    INDEX_C_Verify,
+    INDEX_C_EncryptInit,
+    INDEX_C_Encrypt,
+    INDEX_C_DecryptInit,
+    INDEX_C_Decrypt,
+    INDEX_C_GenerateRandom,
+    INDEX_C_GetFunctionList,
+};
+
 /* Changes one thing of those that the input is made of. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
@@ -608,7 +652,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
         memset(lie, 0, LIE_LEN);
         return size;
     default: /* another lie, early */
-        lie[0] = (uint8_t)(random / 128);
+        lie[0] = called[random / 128 % COUNT_OF(called)];
         lie[1] = (uint8_t)(random / 512 % 8 == 7 ? ALL : random / 512 % 8);
         lie[2] = (uint8_t)(random / 4096);
         lie[3] = (uint8_t)(random / 16384);
