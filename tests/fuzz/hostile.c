@@ -393,7 +393,7 @@ static void do_decode(struct doer *doer, unsigned how)
     BIO *bio = BIO_new_mem_buf(pem, -1);
     EVP_PKEY *key = NULL;
     OSSL_DECODER_CTX *ctx = OSSL_DECODER_CTX_new_for_pkey(
-        &key, "PEM", NULL, NULL, how % 2 != 0 ? EVP_PKEY_KEYPAIR : 0, libctx, NULL);
+        &key, "PEM", NULL, "RSA", how % 2 != 0 ? EVP_PKEY_KEYPAIR : 0, libctx, NULL);
 
     (void)OSSL_DECODER_from_bio(ctx, bio);
     OSSL_DECODER_CTX_free(ctx);

@@ -536,24 +536,42 @@ static bool info_value(enum material material, struct value *value)
     return true;
 }
 
+/* The name, for subject and issuer, and the serial number, as they stand in a certificate. */
+struct certificate {
+    struct value name, serial;
+};
+
+static void certificate_read(const unsigned char *der, size_t len, struct certificate *out)
+{
+    X509 *certificate = d2i_X509(NULL, &der, (long)len);
+    unsigned char *name = out->name.data, *serial = out->serial.data;
+
+    out->name.len = (unsigned long)i2d_X509_NAME(X509_get_subject_name(certificate), &name);
+    out->serial.len = (unsigned long)i2d_ASN1_INTEGER(X509_get_serialNumber(certificate), &serial);
+    X509_free(certificate);
+}
+
+static struct certificate certificates[2];
+
+static void certificates_read(void)
+{
+    certificate_read(ec_certificate, sizeof(ec_certificate), &certificates[0]);
+    certificate_read(rsa_certificate, sizeof(rsa_certificate), &certificates[1]);
+}
+
 static bool certificate_value(enum material material, ck_attribute_type_t type, struct value *value)
 {
-    const unsigned char *der = material == EC ? ec_certificate : rsa_certificate, *p = der;
-    X509 *certificate;
-    unsigned char *out = value->data;
-    int len = 0;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const struct certificate *certificate = &certificates[material != EC];
 
-    if (type == CKA_VALUE)
-        return value_set(value, der,
-                         material == EC ? sizeof(ec_certificate) : sizeof(rsa_certificate));
-    certificate = d2i_X509(NULL, &p, sizeof(value->data));
-    if (certificate != NULL && type == CKA_SERIAL_NUMBER)
-        len = i2d_ASN1_INTEGER(X509_get_serialNumber(certificate), &out);
-    else if (certificate != NULL)
-        len = i2d_X509_NAME(X509_get_subject_name(certificate), &out);
-    X509_free(certificate);
-    value->len = (unsigned long)len;
-    return len > 0;
+    (void)pthread_once(&once, certificates_read);
+    if (type != CKA_VALUE)
+        *value = type == CKA_SERIAL_NUMBER ? certificate->serial : certificate->name;
+    else if (material == EC)
+        return value_set(value, ec_certificate, sizeof(ec_certificate));
+    else
+        return value_set(value, rsa_certificate, sizeof(rsa_certificate));
+    return true;
 }
 
 static ck_key_type_t key_type_of(enum material material)
