@@ -1,0 +1,23 @@
+/* SHOWN: ec_parameters_read reads nothing outside its input, and what it gives lies in it
+ * BOUND: any input (2^46 bytes)
+ * FILES: src/der/ec_parameters.c src/der/der.c
+ * CBMC: --unwind 9
+ * BREAK: src/der/der.c s/ || len > rest.len//
+ * BREAK: src/der/ec_parameters.c s/version.len == 1 && //
+ */
+#include "proof.h"
+
+#include "der/ec_parameters.h"
+
+void proof(void)
+{
+    struct view der = any_view(ANY_LENGTH);
+    struct ec_parameters out;
+
+    if (ec_parameters_read(der, &out)) {
+        CHECK(lies_in(out.p, der), "p lies in the input");
+        CHECK(lies_in(out.a, der) && lies_in(out.b, der), "a and b lie in the input");
+        CHECK(lies_in(out.base, der), "the base point lies in the input");
+        CHECK(lies_in(out.order, der), "the order lies in the input");
+    }
+}

@@ -1,0 +1,18 @@
+/* SHOWN: ecdsa_sig_from_der reads nothing outside its input and writes 2 * half bytes at most
+ * BOUND: any input (2^46 bytes), half up to 66
+ * FILES: src/der/ecdsa.c src/der/der.c
+ * CBMC: --unwind 5
+ * BREAK: src/der/ecdsa.c /number.len > size/,+1d
+ * BREAK: src/der/der.c s/ || len > rest.len//
+ */
+#include "proof.h"
+
+#include "der/ecdsa.h"
+
+void proof(void)
+{
+    struct view der = any_view(ANY_LENGTH);
+    size_t half = any_size(66);
+
+    (void)ecdsa_sig_from_der(der, half, any_memory(2 * half));
+}

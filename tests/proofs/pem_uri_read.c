@@ -1,0 +1,18 @@
+/* SHOWN: pem_uri_read reads nothing outside its input, and the URI lies in it
+ * BOUND: any input (2^46 bytes)
+ * FILES: src/der/pem_uri.c src/der/der.c
+ * CBMC: --unwind 5 --unwindset memcmp.0:27
+ * BREAK: src/der/der.c s/ || len > rest.len//
+ * BREAK: src/der/der.c s/a.len == b.len && //
+ */
+#include "proof.h"
+
+#include "der/pem_uri.h"
+
+void proof(void)
+{
+    struct view der = any_view(ANY_LENGTH), uri;
+
+    if (pem_uri_read(der, &uri))
+        CHECK(lies_in(uri, der), "the URI lies in the input");
+}
