@@ -169,7 +169,9 @@ bool view_equal(struct view a, struct view b)
 
 struct view view_strip(struct view bytes)
 {
-    while (bytes.len > 0 && bytes.data[0] == 0)
-        bytes = (struct view){ bytes.data + 1, bytes.len - 1 };
-    return bytes;
+    size_t zeros = 0;
+
+    while (zeros < bytes.len && bytes.data[zeros] == 0)
+        zeros++;
+    return zeros == 0 ? bytes : (struct view){ bytes.data + zeros, bytes.len - zeros };
 }

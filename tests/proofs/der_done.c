@@ -2,8 +2,7 @@
  * BOUND: any buffer (2^46)
  * FILES: src/der/der.c
  * CBMC: --unwind 2
- * BREAK: src/der/der.c s/memmove(writer->start, writer->position, len)/memmove(writer->start + 1,
- * writer->position, len)/
+ * BREAK: src/der/der.c s/memmove(writer->start, writer->position, len)/memmove(writer->start + 1, writer->position, len)/
  */
 #include "proof.h"
 

@@ -1,7 +1,10 @@
-/* SHOWN: der_read and ber_read read nothing outside their input and give what lies in it, or leave
- * it as it was BOUND: any input (2^46 bytes) FILES: src/der/der.c CBMC: --unwind 5 BREAK:
- * src/der/der.c s/ || len > rest.len// BREAK: src/der/der.c s/ || count > in->len// BREAK:
- * src/der/der.c s/rest.len == 0 || rest.data/rest.data/
+/* SHOWN: der_read and ber_read read nothing outside their input and give what lies in it, or leave it as it was
+ * BOUND: any input (2^46 bytes)
+ * FILES: src/der/der.c
+ * CBMC: --unwind 5
+ * BREAK: src/der/der.c s/ || len > rest.len//
+ * BREAK: src/der/der.c s/ || count > in->len//
+ * BREAK: src/der/der.c s/rest.len == 0 || rest.data/rest.data/
  */
 #include "proof.h"
 

@@ -1,7 +1,9 @@
-/* SHOWN: der_read_unsigned reads nothing outside its input, gives a number without leading zeros
- * that lies in it BOUND: any input (2^46 bytes) FILES: src/der/der.c CBMC: --unwind 5 BREAK:
- * src/der/der.c s/ || content.len == 0 ||/ ||/ BREAK: src/der/der.c s/content.len > 1 &&
- * content.data.0. == 0/content.data[0] == 0/
+/* SHOWN: der_read_unsigned reads nothing outside its input, gives a number without leading zeros that lies in it
+ * BOUND: any input (2^46 bytes)
+ * FILES: src/der/der.c
+ * CBMC: --unwind 5
+ * BREAK: src/der/der.c s/ || content.len == 0 ||/ ||/
+ * BREAK: src/der/der.c s/content.len > 1 && content.data.0. == 0/content.data[0] == 0/
  */
 #include "proof.h"
 

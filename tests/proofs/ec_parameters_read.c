@@ -1,9 +1,8 @@
 /* SHOWN: ec_parameters_read reads nothing outside its input, and what it gives lies in it
  * BOUND: any input (2^46 bytes)
- * FILES: src/der/ec_parameters.c src/der/der.c
+ * FILES: src/der/ec_parameters.c tests/proofs/stubs/der.c
  * CBMC: --unwind 9
- * BREAK: src/der/der.c s/ || len > rest.len//
- * BREAK: src/der/ec_parameters.c s/version.len == 1 && //
+ * BREAK: src/der/ec_parameters.c s/version.len == 1 \&\& //
  */
 #include "proof.h"
 

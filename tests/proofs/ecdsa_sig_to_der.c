@@ -1,8 +1,9 @@
-/* SHOWN: ecdsa_sig_to_der stays in its buffers, writes at most ECDSA_SIG_DER_MAX, and all of it
- * where there is so much room BOUND: any signature, any room (2^46 bytes) FILES: src/der/ecdsa.c
- * src/der/der.c CBMC: --unwind 2 --unwindset view_strip.0:67 --conversion-check BREAK:
- * src/der/ecdsa.c s/ || half > HALF_MAX// BREAK: src/der/ecdsa.c s/head + len > size/head + len >
- * size + 1/
+/* SHOWN: ecdsa_sig_to_der stays in its buffers, writes at most ECDSA_SIG_DER_MAX, and all of it where there is so much room
+ * BOUND: any signature, any room (2^46 bytes)
+ * FILES: src/der/ecdsa.c tests/proofs/stubs/der.c
+ * CBMC: --unwind 2 --conversion-check
+ * BREAK: src/der/ecdsa.c s/ || half > HALF_MAX//
+ * BREAK: src/der/ecdsa.c s/head + len > size/head + len > size + 1/
  */
 #include "proof.h"
 

@@ -1,8 +1,9 @@
-/* SHOWN: pem_uri_write stays in its buffer, writes at most the URI and PEM_URI_OVERHEAD, and all of
- * it where there is that room BOUND: any URI (below 2^30), any room (2^46) FILES: src/der/pem_uri.c
- * src/der/der.c CBMC: --unwind 9 --conversion-check BREAK: src/der/der.c s/ ||
- * (size_t)(writer->position - writer->start) < bytes.len// BREAK: src/der/pem_uri.h s/OVERHEAD
- * 48/OVERHEAD    32/
+/* SHOWN: pem_uri_write stays in its buffer, writes at most the URI and PEM_URI_OVERHEAD, and all of it where there is that room
+ * BOUND: any URI (below 2^30), any room (2^46)
+ * FILES: src/der/pem_uri.c tests/proofs/stubs/der.c
+ * CBMC: --unwind 9 --conversion-check
+ * BREAK: src/der/der.c s/ || (size_t)(writer->position - writer->start) < bytes.len//
+ * BREAK: src/der/pem_uri.h s/OVERHEAD    48/OVERHEAD    32/
  */
 #include "proof.h"
 

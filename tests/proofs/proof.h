@@ -18,14 +18,16 @@
 #define ANY_LENGTH ((size_t)1 << 46)
 
 size_t nondet_size(void);
+unsigned short nondet_ushort(void);
 unsigned nondet_unsigned(void);
 uint32_t nondet_uint32(void);
 int nondet_int(void);
 bool nondet_bool(void);
 
+/* Up to 65535 it is short by its type, which is easier to reason about than by an assumption. */
 static inline size_t any_size(size_t most)
 {
-    size_t size = nondet_size();
+    size_t size = most <= 0xffff ? nondet_ushort() : nondet_size();
 
     ASSUME(size <= most);
     return size;
@@ -71,6 +73,29 @@ static inline bool writer_sound(const struct der_writer *writer)
 {
     return __CPROVER_same_object(writer->start, writer->position) &&
            writer->start <= writer->position && writer->position <= writer->end;
+}
+
+/* The bytes of tag and length before a value of so many bytes (X.690 §8.1.3). */
+static inline size_t header_size(size_t len)
+{
+    size_t bytes = 0;
+
+    if (len < 0x80)
+        return 2;
+    while (bytes < sizeof(len) && len >> 8 * bytes != 0)
+        bytes++;
+    return 2 + bytes;
+}
+
+/* Whether a writer took what is this long, or had no room for it. */
+static inline bool writer_took(const struct der_writer *before, const struct der_writer *after,
+                               size_t size)
+{
+    size_t room = (size_t)(before->position - before->start);
+
+    if (after->failed)
+        return before->failed || room < size;
+    return !before->failed && room >= size && before->position - after->position == (ptrdiff_t)size;
 }
 
 #endif

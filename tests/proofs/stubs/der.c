@@ -1,0 +1,116 @@
+/* What the proofs of src/der/der.c have shown of its functions, in their place: for the proofs of those that call
+ * them. Each makes sure that what it is given is there. */
+#include "proof.h"
+
+#define READABLE(view) __CPROVER_r_ok((view).data, (view).len)
+
+bool der_read(struct view *in, enum der_tag tag, struct view *content)
+{
+    size_t header = any_size(6), len = any_size(ANY_LENGTH);
+
+    (void)tag;
+    CHECK(READABLE(*in), "the input is there");
+    if (nondet_bool() || in->len < 2)
+        return false;
+    ASSUME(header >= 2 && header <= in->len && len <= in->len - header);
+    *content = (struct view){ in->data + header, len };
+    *in = (struct view){ in->data + header + len, in->len - header - len };
+    return true;
+}
+
+bool ber_read(struct view *in, enum der_tag tag, struct view *content)
+{
+    return der_read(in, tag, content);
+}
+
+bool der_read_unsigned(struct view *in, struct view *bytes)
+{
+    struct view rest = *in, content;
+
+    if (!der_read(&rest, DER_INTEGER, &content))
+        return false;
+    *bytes = view_strip(content);
+    *in = rest;
+    return true;
+}
+
+bool view_equal(struct view a, struct view b)
+{
+    CHECK(READABLE(a) && READABLE(b), "both are there");
+    return a.len == b.len && nondet_bool();
+}
+
+struct view view_strip(struct view bytes)
+{
+    size_t zeros = any_size(bytes.len);
+
+    CHECK(READABLE(bytes), "the number is there");
+    bytes = (struct view){ bytes.data + zeros, bytes.len - zeros };
+    ASSUME(bytes.len == 0 || bytes.data[0] != 0);
+    return bytes;
+}
+
+struct der_writer der_begin(uint8_t *buf, size_t size)
+{
+    CHECK(__CPROVER_w_ok(buf, size), "the buffer is there");
+    return (struct der_writer){ buf, buf + size, buf + size, false };
+}
+
+uint8_t *der_mark(const struct der_writer *writer)
+{
+    return writer->position;
+}
+
+static void take(struct der_writer *writer, size_t size)
+{
+    if (writer->failed || (size_t)(writer->position - writer->start) < size)
+        writer->failed = true;
+    else
+        writer->position -= size;
+}
+
+void der_bytes(struct der_writer *writer, struct view bytes)
+{
+    CHECK(READABLE(bytes), "the bytes are there");
+    take(writer, bytes.len);
+}
+
+void der_wrap(struct der_writer *writer, enum der_tag tag, const uint8_t *mark)
+{
+    (void)tag;
+    CHECK(__CPROVER_same_object(mark, writer->position) && mark <= writer->end,
+          "the mark is in the buffer");
+    if (!writer->failed) {
+        CHECK(mark >= writer->position, "the mark is behind what is written");
+        take(writer, header_size((size_t)(mark - writer->position)));
+    }
+}
+
+void der_value(struct der_writer *writer, enum der_tag tag, struct view content)
+{
+    (void)tag;
+    CHECK(READABLE(content), "the content is there");
+    take(writer, header_size(content.len) + content.len);
+}
+
+void der_unsigned(struct der_writer *writer, struct view bytes)
+{
+    size_t len;
+
+    bytes = view_strip(bytes);
+    len = bytes.len + (bytes.len == 0 || (bytes.data[0] & 0x80) != 0);
+    take(writer, header_size(len) + len);
+}
+
+void der_small(struct der_writer *writer, unsigned value)
+{
+    const uint8_t bytes[] = { (uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8),
+                              (uint8_t)value };
+
+    der_unsigned(writer, VIEW(bytes));
+}
+
+size_t der_done(struct der_writer *writer)
+{
+    return writer->failed ? 0 : (size_t)(writer->end - writer->position);
+}
