@@ -191,7 +191,7 @@ static void end_before_it_restarts(void)
     int ends[2];
 
     must(pipe(ends) == 0 && dup2(ends[1], STDERR_FILENO) >= 0);
-    libctx = libctx_new_faulty("pkcs11-log = stderr\n");
+    libctx = libctx_new_faulty("pkcs11-log = stderr\npkcs11-retry-ms = 0\n");
     must(key_load_uri(libctx, "pkcs11:token=nowhere") == NULL);
     usleep(1050000);
     fill_stderr();
