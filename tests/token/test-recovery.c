@@ -232,11 +232,14 @@ static void wait_all(struct waiting *all, size_t count, OSSL_LIB_CTX *libctx, EV
 /* One session, eight threads: first come, first served. */
 static void test_recovery_first_come(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-sessions-max = 1\n");
-    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
     struct waiting all[8];
 
     (void)state;
+    RESTS_ON_TIME;
+    libctx = libctx_new_faulty("pkcs11-sessions-max = 1\n");
+    key = key_load(libctx, "p256", "private");
     assert_non_null(key);
     fault("sessions 1; C_Sign 1 * - delay=250");
     wait_all(all, COUNT_OF(all), libctx, key);
