@@ -654,7 +654,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     default: /* another lie, early */
         lie[0] = called[random / 128 % COUNT_OF(called)];
         lie[1] = (uint8_t)(random / 512 % 8 == 7 ? ALL : random / 512 % 8);
-        lie[2] = (uint8_t)(random / 4096 % 4 == 0 ? LENGTH : random / 16384);
+        lie[2] = (uint8_t)(random / 4096 % 2 == 0 ? LENGTH : random / 16384);
         lie[3] = (uint8_t)(seed >> 8);
         lie[4] = seed % 2 != 0 ? ALL : (uint8_t)(seed / 2 % 8);
         return size;
