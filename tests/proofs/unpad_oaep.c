@@ -2,7 +2,7 @@
  * BOUND: any block (2^46 bytes; those over UNPAD_MAX are refused), any digest, any label
  * FILES: src/mech/unpad.c tests/proofs/stubs/openssl.c tests/proofs/stubs/mask.c
  * CC: -Dmemcpy=copied
- * CBMC: --unwind 14
+ * CBMC: --unwind 5
  * BREAK: src/mech/unpad.c s/block.len > sizeof(em) || //
  * BREAK: src/mech/unpad.c s/ || block.len < 2 \* hash_len + 2//
  */

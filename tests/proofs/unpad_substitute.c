@@ -2,7 +2,7 @@
  * BOUND: blocks of 64 to 2048 bytes (RSA_MODULUS_LEAST, UNPAD_MAX), ciphertexts of up to 2048
  * FILES: src/mech/unpad.c tests/proofs/stubs/openssl.c tests/proofs/stubs/mask.c
  * CC: -Dmemcpy=copied
- * CBMC: --unwind 18
+ * CBMC: --unwind 19
  * BREAK: src/mech/unpad.c s/size - done < sizeof(hashes) ? size - done : sizeof(hashes)/sizeof(hashes)/
  * BREAK: src/mech/unpad.c s/less(candidate, limit)/less(0, limit)/
  */

@@ -2,7 +2,7 @@
  * BOUND: blocks of 64 to 2048 bytes (RSA_MODULUS_LEAST, UNPAD_MAX), any content, any versions
  * FILES: src/mech/unpad.c tests/proofs/stubs/openssl.c tests/proofs/stubs/mask.c
  * CC: -Dmemcpy=copied
- * CBMC: --unwind 14
+ * CBMC: --unwind 5
  * BREAK: src/mech/unpad.c s/zero + 1;/zero + 2;/
  * BREAK: src/mech/unpad.c s/i + WORD <= len; i +=/i <= len; i +=/
  */
