@@ -1,5 +1,5 @@
 /* SHOWN: pool: nobody waits for a session for ever, the books are right, and none of an old epoch is used
- * BOUND: 3 threads with 1 and 2 sessions, 2 uses each, 1 failure of the token, 1 restart, the token short of sessions
+ * BOUND: 3 threads with 1 and 2 sessions, one use each (for ever with -DEVER), 1 failure of the token, 1 restart, the token short of sessions
  * RUN: -DLIMIT=1
  * RUN: -DLIMIT=2
  * RUN: -DLIMIT=1 -DEVER
@@ -53,6 +53,7 @@ byte session[N];    /* its epoch */
 byte claim_epoch[N];
 byte failures, shortages;
 byte life = 1, idle_life; /* module->life; that of the idle sessions */
+byte idle_epoch;          /* theirs */
 byte lives[N];            /* that of a session */
 byte wants[N];
 
@@ -96,7 +97,7 @@ inline claim_make(i)
     taken++;
     has[i] = false;
     if
-    :: idle > 0 -> idle--; has[i] = true; session[i] = epoch; lives[i] = idle_life
+    :: idle > 0 -> assert(idle_epoch == epoch); idle--; has[i] = true; session[i] = epoch; lives[i] = idle_life
     :: else -> assert(HAS_ROOM); open++;
         if :: squeezed != 0 && open > squeezed -> probe_later = true :: else fi
     fi;
@@ -153,8 +154,13 @@ inline give_back(i, spoilt)
 {
     atomic {
         if
+#ifdef WITHOUT_EPOCH
+        :: !spoilt && open <= LIMIT ->
+#else
         :: !spoilt && open <= LIMIT && CURRENT(i) ->
+#endif
             idle++;
+            idle_epoch = session[i];
             idle_life = lives[i];
             taken--;
 #ifndef WITHOUT_OFFER
@@ -285,11 +291,7 @@ claim_get:
     wants[i] = 0;
     failed = 0;
     if
-#ifdef WITHOUT_EPOCH
-    :: true ->
-#else
     :: CURRENT(i) -> /* SESSION_CALL */
-#endif
         assert(lives[i] == life) /* the call: the module has not been started anew since the session was opened */
     :: else
     fi;
@@ -375,5 +377,5 @@ init
 }
 
 #ifdef EVER
-ltl turn { [] (wants[0] == 1 -> <> wants[0] == 0) }
+ltl turn { [] ((wants[0] == 1) -> <> (wants[0] == 0)) }
 #endif
