@@ -503,7 +503,8 @@ static void world_make(struct world *world)
     int len = snprintf(
         text, sizeof(text),
         "openssl_conf=i\n[i]\nproviders=p\n[p]\ndefault=d\npkcs11=s\n[d]\nactivate=1\n[s]\n"
-        "activate=1\npkcs11-module-path=%s\npkcs11-module-token-pin=" PIN "\npkcs11-log=none\n"
+        "activate=1\npkcs11-module-path=%s\npkcs11-module-insecure-path=yes\n"
+        "pkcs11-module-token-pin=" PIN "\npkcs11-log=none\n"
         "pkcs11-session-wait-ms=200\npkcs11-retry-ms=100\npkcs11-sessions-max=%d\n"
         "pkcs11-public-operations=%s\npkcs11-digest=%s\npkcs11-module-cache-keys=%s\n"
         "pkcs11-module-login-behavior=%s\npkcs11-ambiguous=%s\npkcs11-ephemeral=%s\n",
