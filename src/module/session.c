@@ -222,14 +222,17 @@ CK_RV session_find_all(struct session *session, CK_ATTRIBUTE *template, CK_ULONG
     return find_final(session, rv);
 }
 
-/* What the module made of asked, in list. Its type and buffer are ours, whatever it did to them. */
+/* What the module made of asked, in list. Its type and buffer are ours, whatever it did to them. A
+ * call that failed may tell how long a value is that it did not write: then there is none. */
 static CK_RV attribute_check(const CK_ATTRIBUTE *asked, CK_ATTRIBUTE *list, CK_RV rv)
 {
     CK_ULONG len = list->ulValueLen;
 
     *list = (CK_ATTRIBUTE){ asked->type, asked->pValue, len };
-    if (rv != CKR_OK || asked->pValue == NULL || len == CK_UNAVAILABLE_INFORMATION ||
-        len <= asked->ulValueLen)
+    if (asked->pValue == NULL || len == CK_UNAVAILABLE_INFORMATION || len <= asked->ulValueLen)
+        return rv;
+    list->ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    if (rv != CKR_OK)
         return rv;
     call_detail_set("%s returned %lu bytes for the attribute 0x%lx, where at most %lu are right",
                     call_name(), (unsigned long)len, (unsigned long)asked->type,

@@ -198,7 +198,7 @@ static void do_open_expected(struct doer *doer, unsigned how)
 
 static void do_list(struct doer *doer, unsigned how)
 {
-    open_uri(doer, uris[how % 4 + 4], 0, how / 4, 40);
+    open_uri(doer, uris[how % 4 + 4], 0, how / 4, 12);
 }
 
 static bool is_rsa(const struct doer *doer)
