@@ -10,7 +10,7 @@
  * BREAK: -DLIMIT=2 -DWITHOUT_ALARM
  * BREAK: -DLIMIT=2 -DWITHOUT_EPOCH
  * BREAK: -DLIMIT=2 -DWITHOUT_UNUSED
- * BREAK: -DLIMIT=1 -DEVER -DWITHOUT_TURN
+ * BREAK: -DLIMIT=1 -DEVER -DWITHOUT_TURN -DWITHOUT_OFFER
  *
  * The pool of a token's sessions, docs/adr/0003-one-lock.md: who waits is woken, whoever else comes and goes.
  *
