@@ -3,7 +3,6 @@
  * FILES: src/der/ecdsa.c tests/proofs/stubs/der.c
  * CBMC: --unwind 5
  * BREAK: src/der/ecdsa.c /number.len > size/,+1d
- * BREAK: src/der/der.c s/ || len > rest.len//
  */
 #include "proof.h"
 

@@ -1,9 +1,8 @@
 /* SHOWN: pem_uri_read reads nothing outside its input, and the URI lies in it
  * BOUND: any input (2^46 bytes)
  * FILES: src/der/pem_uri.c tests/proofs/stubs/der.c
- * CBMC: --unwind 5 --unwindset memcmp.0:27
- * BREAK: src/der/der.c s/ || len > rest.len//
- * BREAK: src/der/der.c s/a.len == b.len && //
+ * CBMC: --unwind 5
+ * BREAK: src/der/pem_uri.c s/DER_UTF8_STRING, uri)/DER_UTF8_STRING, \&text)/
  */
 #include "proof.h"
 

@@ -2,7 +2,6 @@
  * BOUND: any URI (below 2^30), any room (2^46)
  * FILES: src/der/pem_uri.c tests/proofs/stubs/der.c
  * CBMC: --unwind 9 --conversion-check
- * BREAK: src/der/der.c s/ || (size_t)(writer->position - writer->start) < bytes.len//
  * BREAK: src/der/pem_uri.h s/OVERHEAD    48/OVERHEAD    32/
  */
 #include "proof.h"
