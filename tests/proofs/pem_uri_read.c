@@ -2,7 +2,7 @@
  * BOUND: any input (2^46 bytes)
  * FILES: src/der/pem_uri.c tests/proofs/stubs/der.c
  * CBMC: --unwind 5
- * BREAK: src/der/pem_uri.c s/DER_UTF8_STRING, uri)/DER_UTF8_STRING, \&text)/
+ * BREAK: src/der/pem_uri.c s/ber_read(&content, DER_UTF8_STRING, uri)/ber_read(\&content, DER_UTF8_STRING, \&text)/
  */
 #include "proof.h"
 
