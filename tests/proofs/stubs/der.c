@@ -93,12 +93,13 @@ void der_value(struct der_writer *writer, enum der_tag tag, struct view content)
     take(writer, header_size(content.len) + content.len);
 }
 
+/* The zeros of the number are left out, and one is put before a first bit that is set. */
 void der_unsigned(struct der_writer *writer, struct view bytes)
 {
-    size_t len;
+    size_t len = nondet_size();
 
-    bytes = view_strip(bytes);
-    len = bytes.len + (bytes.len == 0 || (bytes.data[0] & 0x80) != 0);
+    CHECK(READABLE(bytes), "the number is there");
+    ASSUME(len >= 1 && len <= bytes.len + 1);
     take(writer, header_size(len) + len);
 }
 
