@@ -3,7 +3,7 @@
  * FILES: src/der/der.c
  * LOOPS: unwound
  * CC: -Dmemcpy=copy_bytes -Dmemset=set_bytes
- * CBMC: --unwind 20 --paths lifo
+ * CBMC: --unwind 20
  * BREAK: src/der/ecdsa.c s/out + size - number.len, number.data/out, number.data/
  */
 #include "proof.h"

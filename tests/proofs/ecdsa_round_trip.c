@@ -3,7 +3,7 @@
  * FILES: src/der/ecdsa.c src/der/der.c
  * LOOPS: unwound
  * CC: -Dmemcpy=copy_bytes -Dmemset=set_bytes
- * CBMC: --unwind 16 --paths lifo
+ * CBMC: --unwind 16
  * BREAK: src/der/ecdsa.c s/out + size - number.len, number.data/out, number.data/
  * BREAK: src/der/ecdsa.c s/ || (number.data.0. \& 0x80) != 0//
  */
