@@ -1,7 +1,7 @@
 /* SHOWN: pool: nobody waits for a session for ever, the books are right, and none of an old epoch is used
- * BOUND: 3 threads with 1 and 2 sessions, one use each (for ever with -DEVER), 1 failure of the token, 1 restart, the token short of sessions
+ * BOUND: 3 threads with 1 and 2 sessions, one use each (for ever with -DEVER), 1 failure of the token, 1 restart, the token short of sessions (but with -DAMPLE)
  * RUN: -DLIMIT=1
- * RUN: -DLIMIT=2
+ * RUN: -DLIMIT=2 -DAMPLE
  * RUN: -DLIMIT=1 -DEVER
  * BREAK: -DLIMIT=1 -DWITHOUT_NEXT
  * BREAK: -DLIMIT=1 -DWITHOUT_OFFER
@@ -280,10 +280,12 @@ claim_get:
                 offer()
             }
 #ifndef EVER
+#ifndef AMPLE
         :: shortages == 0 ->
             shortages++;
             place_release(i, true);
             if :: again -> goto claim_get :: else -> goto done fi
+#endif
 #endif
         fi
     :: else
