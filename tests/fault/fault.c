@@ -704,7 +704,7 @@ static void prepare(const struct rule *verdict)
 {
     if (verdict->delay != 0) {
         const struct timespec pause = { verdict->delay / 1000,
-                                        (long)(verdict->delay % 1000) * 1000000 };
+                                        (long)((verdict->delay % 1000) * 1000000) };
 
         (void)nanosleep(&pause, NULL);
     }
