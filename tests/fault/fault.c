@@ -703,7 +703,7 @@ static void place_tokens(void)
 static void prepare(const struct rule *verdict)
 {
     if (verdict->delay != 0) {
-        const struct timespec pause = { verdict->delay / 1000,
+        const struct timespec pause = { (time_t)(verdict->delay / 1000),
                                         (long)((verdict->delay % 1000) * 1000000) };
 
         (void)nanosleep(&pause, NULL);
