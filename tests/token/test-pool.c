@@ -99,7 +99,7 @@ static unsigned await_stay(unsigned number)
     int rc = 0;
 
     clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += at_leisure(20);
+    deadline.tv_sec += (time_t)at_leisure(20);
     pthread_mutex_lock(&hold.lock);
     while (hold.arrived < number && rc == 0)
         rc = pthread_cond_timedwait(&hold.changed, &hold.lock, &deadline);
