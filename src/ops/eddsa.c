@@ -57,7 +57,7 @@ static const struct instance {
 struct eddsa {
     struct provider *provider;
     struct key *key;
-    const struct instance *fixed; /* of an algorithm that names its instance; or NULL */
+    const struct instance *fixed; /* of an algorithm that a program named; or NULL */
     const struct instance *instance;
     uint8_t context[CONTEXT_MAX];
     size_t context_len;
@@ -80,21 +80,14 @@ static const struct instance *instance_default(enum key_type type)
     return &instances[i];
 }
 
-static void *new_fixed(void *provctx, const struct instance *fixed)
+static void *eddsa_newctx(void *provctx, const char *propq)
 {
     struct eddsa *ctx = OPENSSL_zalloc(sizeof(*ctx));
 
-    if (ctx == NULL)
-        return NULL;
-    ctx->provider = provctx;
-    ctx->fixed = fixed;
-    return ctx;
-}
-
-static void *eddsa_newctx(void *provctx, const char *propq)
-{
     (void)propq;
-    return new_fixed(provctx, NULL);
+    if (ctx != NULL)
+        ctx->provider = provctx;
+    return ctx;
 }
 
 static void eddsa_freectx(void *vctx)
@@ -318,7 +311,8 @@ static const OSSL_PARAM *eddsa_gettable_ctx_params(void *ctx, void *provctx)
 }
 
 #define SHARED                                                                                     \
-    { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))eddsa_freectx },                                \
+    { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))eddsa_newctx },                                  \
+        { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))eddsa_freectx },                            \
         { OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))eddsa_dupctx },                              \
         { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))eddsa_get_ctx_params },              \
         { OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS, (void (*)(void))eddsa_gettable_ctx_params },    \
@@ -327,24 +321,33 @@ static const OSSL_PARAM *eddsa_gettable_ctx_params(void *ctx, void *provctx)
         OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))eddsa_settable_ctx_params         \
     }
 
+/* What EVP_DigestSignInit(3) and EVP_DigestVerifyInit(3) come to. */
+#define BY_KEY                                                                                     \
+    { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void))eddsa_sign_init },                     \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void))eddsa_sign },                           \
+        { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void))eddsa_verify_init },             \
+    {                                                                                              \
+        OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void))eddsa_verify                            \
+    }
+
 const OSSL_DISPATCH eddsa_functions[] = {
     SHARED,
-    { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))eddsa_newctx },
-    { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void))eddsa_sign_init },
-    { OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void))eddsa_sign },
-    { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void))eddsa_verify_init },
-    { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void))eddsa_verify },
+    BY_KEY,
     { 0, NULL },
 };
 
-static int sign_message_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int sign_message_init(struct eddsa *ctx, const char *instance, void *key,
+                             const OSSL_PARAM params[])
 {
-    return eddsa_sign_init(vctx, NULL, key, params);
+    ctx->fixed = instance_find(instance);
+    return eddsa_sign_init(ctx, NULL, key, params);
 }
 
-static int verify_message_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int verify_message_init(struct eddsa *ctx, const char *instance, void *key,
+                               const OSSL_PARAM params[])
 {
-    return eddsa_verify_init(vctx, NULL, key, params);
+    ctx->fixed = instance_find(instance);
+    return eddsa_verify_init(ctx, NULL, key, params);
 }
 
 static const char **ed25519_key_types(void)
@@ -361,26 +364,35 @@ static const char **ed448_key_types(void)
     return types;
 }
 
-/* By their own names, for programs that fetch them; as in sigalg.c, but there is no update. */
-#define FUNCTIONS(name, type)                                                                      \
-    static void *name##_newctx(void *provctx, const char *propq)                                   \
+#define MESSAGE_INITS(name)                                                                        \
+    static int name##_sign_init(void *ctx, void *key, const OSSL_PARAM params[])                   \
     {                                                                                              \
-        (void)propq;                                                                               \
-        return new_fixed(provctx, instance_find(#name));                                           \
+        return sign_message_init(ctx, #name, key, params);                                         \
     }                                                                                              \
-    const OSSL_DISPATCH name##_functions[] = {                                                     \
-        SHARED,                                                                                    \
-        { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))name##_newctx },                             \
-        { OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES, (void (*)(void))type##_key_types },                 \
-        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))sign_message_init },              \
-        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))eddsa_sign },                                  \
-        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))verify_message_init },          \
-        { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))eddsa_verify },                              \
-        { 0, NULL },                                                                               \
-    };
+    static int name##_verify_init(void *ctx, void *key, const OSSL_PARAM params[])                 \
+    {                                                                                              \
+        return verify_message_init(ctx, #name, key, params);                                       \
+    }
 
-FUNCTIONS(ed25519, ed25519)
-FUNCTIONS(ed25519ctx, ed25519)
-FUNCTIONS(ed25519ph, ed25519)
-FUNCTIONS(ed448, ed448)
-FUNCTIONS(ed448ph, ed448)
+#define BY_NAME(name, type)                                                                        \
+    SHARED, { OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES, (void (*)(void))type##_key_types },             \
+        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))name##_sign_init },               \
+        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))eddsa_sign },                                  \
+        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))name##_verify_init },           \
+    {                                                                                              \
+        OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))eddsa_verify                                   \
+    }
+
+MESSAGE_INITS(ed25519)
+MESSAGE_INITS(ed25519ctx)
+MESSAGE_INITS(ed25519ph)
+MESSAGE_INITS(ed448)
+MESSAGE_INITS(ed448ph)
+
+/* By their own names, for programs that fetch them; as in sigalg.c, but there is no update. Two of
+ * the names are what libcrypto asks for with software keys as well, in EVP_DigestSignInit(3). */
+const OSSL_DISPATCH ed25519_functions[] = { BY_NAME(ed25519, ed25519), BY_KEY, { 0, NULL } };
+const OSSL_DISPATCH ed25519ctx_functions[] = { BY_NAME(ed25519ctx, ed25519), { 0, NULL } };
+const OSSL_DISPATCH ed25519ph_functions[] = { BY_NAME(ed25519ph, ed25519), { 0, NULL } };
+const OSSL_DISPATCH ed448_functions[] = { BY_NAME(ed448, ed448), BY_KEY, { 0, NULL } };
+const OSSL_DISPATCH ed448ph_functions[] = { BY_NAME(ed448ph, ed448), { 0, NULL } };
