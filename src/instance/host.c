@@ -104,14 +104,15 @@ bool host_hash(struct host *host, const struct digest *digest, const char *propq
 bool host_leads_here(struct host *host, const char *keymgmt)
 {
     HOST_WORK;
-    _cleanup_(keymgmt_scoped) EVP_KEYMGMT *any = NULL, *ours = NULL;
+    _cleanup_(keymgmt_scoped) EVP_KEYMGMT *any = NULL, *ours = NULL, *others = NULL;
 
     if (libcrypto_ended())
         return false;
     (void)ERR_set_mark();
     any = EVP_KEYMGMT_fetch(host->libctx, keymgmt, NULL);
     ours = EVP_KEYMGMT_fetch(host->libctx, keymgmt, OUR_PROPERTIES);
+    others = EVP_KEYMGMT_fetch(host->libctx, keymgmt, HOST_PROPERTIES);
     (void)ERR_pop_to_mark();
-    return any != NULL && ours != NULL &&
+    return any != NULL && ours != NULL && others != NULL &&
            EVP_KEYMGMT_get0_provider(any) == EVP_KEYMGMT_get0_provider(ours);
 }

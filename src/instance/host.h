@@ -44,7 +44,8 @@ bool host_hash(struct host *host, const struct digest *digest, const char *propq
                struct view message, uint8_t *out);
 
 /* Whether a program that asks for a key management ("EC", ...) of no provider in particular gets
- * this one: it is listed first, or the default properties prefer it. */
+ * this one although the host has another: it is listed first, or the default properties prefer it.
+ * A host in FIPS mode may have no other (X25519, with the fips provider of OpenSSL 3.6). */
 bool host_leads_here(struct host *host, const char *keymgmt);
 
 #endif
