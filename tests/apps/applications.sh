@@ -9,8 +9,6 @@ skip() {
 }
 # need COMMAND PACKAGE
 need() { command -v "$1" > /dev/null || skip "no $1: package $2"; }
-# at_least VERSION LEAST
-at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -1)" = "$2" ]; }
 # version COMMAND...: the first number with a point that it prints
 version() { "$@" 2>&1 < /dev/null | grep -oEm1 '[0-9]+\.[0-9]+(\.[0-9]+)*' | head -1; }
 

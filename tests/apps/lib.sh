@@ -44,6 +44,9 @@ says() {
     fi
 }
 
+# at_least VERSION LEAST
+at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -1)" = "$2" ]; }
+
 # module_lines PATH: of the section. What was built here may lie in folders of anybody's.
 module_lines() {
     echo "pkcs11-module-path = $1"

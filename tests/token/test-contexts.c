@@ -270,10 +270,10 @@ static void test_contexts_of_mistakes(void **state)
     EVP_MD_CTX_free(ctx);
     ctx = EVP_MD_CTX_new();
     assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, NULL, libctx, NULL, ed, NULL), 1);
-    len = 63;
-    assert_int_not_equal(EVP_DigestSign(ctx, out, &len, in, sizeof(in)), 1);
     assert_int_equal(EVP_DigestSign(ctx, NULL, &len, in, sizeof(in)), 1);
     assert_int_equal(len, 64);
+    len = 63; /* the last that OpenSSL 3.4 does with ctx */
+    assert_int_not_equal(EVP_DigestSign(ctx, out, &len, in, sizeof(in)), 1);
     EVP_MD_CTX_free(ctx);
     ctx = EVP_MD_CTX_new();
     assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, NULL, libctx, NULL, ed, NULL), 1);
