@@ -6,6 +6,7 @@
 #include "operator.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -371,9 +372,18 @@ static const struct row {
     { &decrypt_pkcs1, "C_GetMechanismInfo 1 * - flags=0; C_Decrypt 1 * - len=none", "C_Decrypt",
       "" },
 
-#define ATTRIBUTE(path, type, n)                                                                   \
+/* Lengths that no CK_ULONG has, and no list of them. */
+#if ULONG_MAX > 0xffffffff
+#define HALF_ULONG 4
+#define ODD_ULONGS 12
+#else
+#define HALF_ULONG 2
+#define ODD_ULONGS 6
+#endif
+#define ATTRIBUTE(path, type, n) ATTRIBUTE_OF(path, #type, n)
+#define ATTRIBUTE_OF(path, name, n)                                                                \
     {                                                                                              \
-        &path, "C_GetAttributeValue 1 * CKR_OK after of=" #type " len=" #n, "C_GetAttributeValue", \
+        &path, "C_GetAttributeValue 1 * CKR_OK after of=" name " len=" #n, "C_GetAttributeValue",  \
             #n                                                                                     \
     }
     ATTRIBUTE(derive_p256, CKA_VALUE, 0),
@@ -402,17 +412,17 @@ static const struct row {
     ATTRIBUTE(generate_p256, CKA_EC_POINT, 5000),
     /* no CK_ULONG, no CK_BBOOL, no list of CK_MECHANISM_TYPE */
     ATTRIBUTE(open_p256, CKA_CLASS, 1),
-    ATTRIBUTE(open_p256, CKA_CLASS, 4),
-    ATTRIBUTE(open_p256, CKA_CLASS, 12),
+    ATTRIBUTE(open_p256, CKA_CLASS, HALF_ULONG),
+    ATTRIBUTE(open_p256, CKA_CLASS, ODD_ULONGS),
     ATTRIBUTE(open_p256, CKA_KEY_TYPE, 1),
-    ATTRIBUTE(open_p256, CKA_KEY_TYPE, 4),
-    ATTRIBUTE(open_p256, CKA_KEY_TYPE, 12),
-    ATTRIBUTE(open_public, CKA_KEY_TYPE, 4),
+    ATTRIBUTE(open_p256, CKA_KEY_TYPE, HALF_ULONG),
+    ATTRIBUTE(open_p256, CKA_KEY_TYPE, ODD_ULONGS),
+    ATTRIBUTE(open_public, CKA_KEY_TYPE, HALF_ULONG),
     ATTRIBUTE(open_p256, CKA_SIGN, 2),
     ATTRIBUTE(open_p256, CKA_DERIVE, 8),
     ATTRIBUTE(open_p256, CKA_ALWAYS_AUTHENTICATE, 8),
-    ATTRIBUTE(open_p256, CKA_ALLOWED_MECHANISMS, 4),
-    ATTRIBUTE(open_p256, CKA_ALLOWED_MECHANISMS, 12),
+    ATTRIBUTE(open_p256, CKA_ALLOWED_MECHANISMS, HALF_ULONG),
+    ATTRIBUTE(open_p256, CKA_ALLOWED_MECHANISMS, ODD_ULONGS),
     /* what the object does not have is "none" for some with CKR_OK; some say with
      * CKR_BUFFER_TOO_SMALL how much they have */
     { &open_p256, "C_GetAttributeValue 1 * CKR_OK after", "", PASSES },
