@@ -269,15 +269,17 @@ static bool impossible(struct parse *parse, const char *name, size_t len, const 
     return parse->uri->impossible != NULL || fail(parse, "out of memory");
 }
 
-/* Lets p11-kit judge the attribute by itself, so that an error can name it. */
-static bool attribute_check(struct parse *parse, const struct attribute *known, struct span value)
+/* Lets p11-kit judge the attribute by itself, so that an error can name it; in its normal form,
+ * because p11-kit passes over blanks. */
+static bool attribute_check(struct parse *parse, const struct attribute *known, struct span value,
+                            const char *normal)
 {
     char one[URI_MAX + 32];
     P11KitUri *uri = p11_kit_uri_new();
     int rv, unrecognized;
     int quoted = parse->uri->pin == NULL ? (int)value.len : 0; /* it may be the rest of the PIN */
 
-    (void)snprintf(one, sizeof(one), "pkcs11:%s=%.*s", known->name, (int)value.len, value.start);
+    (void)snprintf(one, sizeof(one), "pkcs11:%s=%s", known->name, strchr(normal, '=') + 1);
     rv = p11_kit_uri_parse(one, P11_KIT_URI_FOR_ANY, uri);
     unrecognized = rv == P11_KIT_URI_OK && p11_kit_uri_any_unrecognized(uri);
     p11_kit_uri_free(uri);
@@ -298,6 +300,7 @@ static bool attribute_known(struct parse *parse, const struct attribute *known, 
                             struct span value)
 {
     unsigned long bit = 1UL << (known - attributes);
+    const char *normal = parse->normal + parse->normal_len;
 
     if ((parse->seen & bit) != 0)
         return fail(parse, "the attribute %s is given twice", known->name);
@@ -306,7 +309,7 @@ static bool attribute_known(struct parse *parse, const struct attribute *known, 
         return known->take(parse, known, value);
     if (known->flag != NO_FLAG)
         *(bool *)((char *)parse->uri + known->flag) = true;
-    return attribute_check(parse, known, value) && normal_add_attribute(parse, whole);
+    return normal_add_attribute(parse, whole) && attribute_check(parse, known, value, normal);
 }
 
 /* RFC 7512 leaves room for vendors: an unknown path attribute makes the URI match nothing, an

@@ -49,9 +49,11 @@ static void parse(const char *text, bool allow_module)
         hold(!marks_are_pins(text) || strstr(uri.text, PIN_MARK) == NULL);
         hold(!marks_are_pins(text) || uri.impossible == NULL ||
              strstr(uri.impossible, PIN_MARK) == NULL);
-        hold(uri_parse(uri.text, false, &again, why, sizeof(why)));
-        hold(again.pin == NULL && again.pin_file == NULL && strcmp(again.text, uri.text) == 0);
-        uri_clear(&again);
+        if (strlen(uri.text) < URI_SHOWN_MAX) { /* else it is cut */
+            hold(uri_parse(uri.text, false, &again, why, sizeof(why)));
+            hold(again.pin == NULL && again.pin_file == NULL && strcmp(again.text, uri.text) == 0);
+            uri_clear(&again);
+        }
         uri_default_slot(&uri, 1);
         hold(uri_names_one_token(&uri) || uri.names_token || uri.names_slot);
     } else {

@@ -149,6 +149,7 @@ static void test_uri_bad(void **state)
         { "pkcs11:slot-id=", "slot-id" },
         { "pkcs11:slot-id=99999999999999999999", "slot-id" },
         { "pkcs11:type=key", "type=key" },
+        { "pkcs11:type=c   ert", "type=c   ert is malformed" },
         { "pkcs11:library-version=1.", "library-version" },
         { "pkcs11:object=a;object=b", "twice" },
         { "pkcs11:object=a;pin-value=1?pin-value=2", "twice" },
