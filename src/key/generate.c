@@ -224,7 +224,7 @@ static void templates_values(const struct generation *generation, const struct g
 
     t->private_class = CKO_PRIVATE_KEY;
     t->public_class = CKO_PUBLIC_KEY;
-    t->type = generate_key_type(row);
+    t->type = row->key_type;
     ADD_PRIVATE(t, CKA_CLASS, t->private_class);
     ADD_PUBLIC(t, CKA_CLASS, t->public_class);
     add_both(t, CKA_KEY_TYPE, &t->type, sizeof(t->type));

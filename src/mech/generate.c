@@ -7,19 +7,19 @@
 /* PKCS#11 v3.1 §6.1.4, §6.3.5 to §6.3.8. SoftHSM 2.6 makes Montgomery keys with the Edwards
  * mechanism. */
 static const struct generate_row rows[] = {
-    { true, CURVE_EC, CKM_RSA_PKCS_KEY_PAIR_GEN, false },
-    { true, CURVE_EC, CKM_RSA_X9_31_KEY_PAIR_GEN, false },
-    { false, CURVE_EC, CKM_EC_KEY_PAIR_GEN, false },
-    { false, CURVE_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, false },
-    { false, CURVE_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, true },
-    { false, CURVE_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, false },
-    { false, CURVE_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, true },
-    { false, CURVE_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, false },
-    { false, CURVE_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, true },
-    { false, CURVE_X25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, false },
-    { false, CURVE_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, false },
-    { false, CURVE_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, true },
-    { false, CURVE_X448, CKM_EC_EDWARDS_KEY_PAIR_GEN, false },
+    { true, CURVE_EC, CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA, false },
+    { true, CURVE_EC, CKM_RSA_X9_31_KEY_PAIR_GEN, CKK_RSA, false },
+    { false, CURVE_EC, CKM_EC_KEY_PAIR_GEN, CKK_EC, false },
+    { false, CURVE_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, false },
+    { false, CURVE_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, true },
+    { false, CURVE_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, false },
+    { false, CURVE_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, true },
+    { false, CURVE_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, false },
+    { false, CURVE_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, true },
+    { false, CURVE_X25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, false },
+    { false, CURVE_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, false },
+    { false, CURVE_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, true },
+    { false, CURVE_X448, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, false },
 };
 
 const struct generate_row *generate_next(bool rsa, enum curve_kind kind,
@@ -30,20 +30,6 @@ const struct generate_row *generate_next(bool rsa, enum curve_kind kind,
     while (row < rows + COUNT(rows) && (row->rsa != rsa || (!rsa && row->kind != kind)))
         row++;
     return row < rows + COUNT(rows) ? row : NULL;
-}
-
-CK_KEY_TYPE generate_key_type(const struct generate_row *row)
-{
-    switch (row->mechanism) {
-    case CKM_EC_KEY_PAIR_GEN:
-        return CKK_EC;
-    case CKM_EC_EDWARDS_KEY_PAIR_GEN:
-        return CKK_EC_EDWARDS;
-    case CKM_EC_MONTGOMERY_KEY_PAIR_GEN:
-        return CKK_EC_MONTGOMERY;
-    default:
-        return CKK_RSA;
-    }
 }
 
 bool generate_not_supported(CK_RV rv)

@@ -9,16 +9,14 @@ struct generate_row {
     bool rsa;
     enum curve_kind kind; /* unless rsa */
     CK_MECHANISM_TYPE mechanism;
-    bool printable; /* CKA_EC_PARAMS as the curve's name, not its OID */
+    CK_KEY_TYPE key_type; /* CKA_KEY_TYPE of what it makes */
+    bool printable;       /* CKA_EC_PARAMS as the curve's name, not its OID */
 };
 
 /* The row after previous (NULL: the first) for this kind of key; NULL after the last. Tokens differ
  * in which they have, and are asked one after the other. */
 const struct generate_row *generate_next(bool rsa, enum curve_kind kind,
                                          const struct generate_row *previous);
-
-/* CKA_KEY_TYPE of what row makes. */
-CK_KEY_TYPE generate_key_type(const struct generate_row *row);
 
 /* Whether a CKR says that the token does not have this way. */
 bool generate_not_supported(CK_RV rv);
