@@ -30,4 +30,8 @@ static inline bool key_is_meant(const struct key *key, bool private)
     return key->doubt == NULL || doubt_allows(key, private);
 }
 
+/* Makes *held, which a context of an operation has, key. False with an error raised, and *held as
+ * it was, where the key is not meant. */
+bool key_take(struct key **held, struct key *key, bool private);
+
 #endif

@@ -198,11 +198,9 @@ static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[],
 {
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin:", "no key is set");
-    if (key != NULL && !key_is_meant(key, decrypting))
-        return 0;
     if (key != NULL) {
-        key_free(ctx->key);
-        ctx->key = key_ref(key);
+        if (!key_take(&ctx->key, key, decrypting))
+            return 0;
         ctx->padding = RSA_PKCS1_PADDING;
         ctx->digest = ctx->mgf1 = NULL;
         ctx->client_version = ctx->alt_version = 0;

@@ -164,11 +164,9 @@ static int begin(struct eddsa *ctx, const char *digest, struct key *key, const O
         return refuse(ctx->provider, "EdDSA takes no digest:", "it hashes the message itself");
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
-    if (key != NULL && !key_is_meant(key, signing))
-        return 0;
     if (key != NULL) {
-        key_free(ctx->key);
-        ctx->key = key_ref(key);
+        if (!key_take(&ctx->key, key, signing))
+            return 0;
         ctx->instance = ctx->fixed != NULL ? ctx->fixed : instance_default(key->type);
         ctx->context_len = 0;
     }

@@ -166,10 +166,8 @@ static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 
     if (!key_is_private(key))
         return refuse(ctx->provider, "cannot derive:", "this is a public key");
-    if (!key_is_meant(key, true))
+    if (!key_take(&ctx->key, key, true))
         return 0;
-    key_free(ctx->key);
-    ctx->key = key_ref(key);
     begin(ctx);
     return exchange_set_ctx_params(ctx, params);
 }
@@ -182,11 +180,7 @@ static int exchange_set_peer(void *vctx, void *vpeer)
     if (ctx->key == NULL || peer->curve != ctx->key->curve || !key_has_public(peer))
         return refuse(ctx->provider,
                       "cannot derive:", "the peer's key is on another curve, or none");
-    if (!key_is_meant(peer, false))
-        return 0;
-    key_free(ctx->peer);
-    ctx->peer = key_ref(peer);
-    return 1;
+    return key_take(&ctx->peer, peer, false);
 }
 
 static int set_cofactor(void *vctx, const OSSL_PARAM *p)

@@ -9,8 +9,8 @@
 #include <openssl/rsa.h>
 
 #include "base/scope.h"
-#include "key/doubt.h"
 #include "der/algorithm.h"
+#include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/ops.h"
@@ -375,11 +375,9 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
 {
     if (key == NULL && ctx->key == NULL)
         return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
-    if (key != NULL && !key_is_meant(key, signing))
-        return 0;
     if (key != NULL) {
-        key_free(ctx->key);
-        ctx->key = key_ref(key);
+        if (!key_take(&ctx->key, key, signing))
+            return 0;
         ctx->padding = key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
         ctx->salt = default_salt();
         ctx->salt_free = true;
