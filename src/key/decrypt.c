@@ -109,7 +109,7 @@ static CK_RV decrypt_raw(struct key *key, struct view in, uint8_t *block, struct
     return rv;
 }
 
-/* What key_decrypt has asked. */
+/* For a block of our own: key_decrypt has asked. */
 static bool has_raw(struct key *key)
 {
     bool has;
@@ -325,19 +325,16 @@ static ct_mask accept_pkcs1(const struct outcome *outcome, size_t size, size_t *
     return ((ct_mask)outcome->wrong - 1) & unpad_pkcs1_fits(outcome->len, size);
 }
 
-static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request, struct view in,
-                          uint8_t *out, size_t *len)
+static bool decrypt_pkcs1(struct key *key, const struct cipher_request *request, bool raw,
+                          struct view in, uint8_t *out, size_t *len)
 {
     uint8_t block[UNPAD_MAX];
     size_t size = key_signature_max(key);
-    struct outcome outcome = { .mechanism = CKM_RSA_X_509 };
+    struct outcome outcome;
     ct_mask good;
-    bool raw;
-    CK_RV rv = key_has_mechanism(key, CKM_RSA_X_509, CKF_DECRYPT, &raw);
+    CK_RV rv;
 
-    if (rv == CKR_OK)
-        rv = raw ? decrypt_raw(key, in, block, &outcome)
-                 : run_decrypt(key, request, in, out, &outcome);
+    rv = raw ? decrypt_raw(key, in, block, &outcome) : run_decrypt(key, request, in, out, &outcome);
     if (rv != CKR_OK)
         return key_failed(key, "decrypt", outcome.mechanism, rv);
     good = raw ? unpad_pkcs1((struct view){ block, size }, out, len)
@@ -356,15 +353,15 @@ static bool premaster_random(struct key *key, uint8_t *out)
 }
 
 /* Never says whether the padding was right: a wrong one yields a random premaster secret. */
-static bool decrypt_tls(struct key *key, const struct cipher_request *request, struct view in,
-                        uint8_t *out, size_t *len)
+static bool decrypt_tls(struct key *key, const struct cipher_request *request, bool raw,
+                        struct view in, uint8_t *out, size_t *len)
 {
     uint8_t block[UNPAD_MAX];
     size_t size = key_signature_max(key);
     struct outcome outcome;
     CK_RV rv;
 
-    if (!has_raw(key)) {
+    if (!raw) {
         error_raise(&key->provider->core, REASON_UNSUPPORTED,
                     "TLS with RSA key exchange needs CKM_RSA_X_509, which the token does not have");
         return false;
@@ -435,10 +432,10 @@ static bool decrypt_oaep_host(struct key *key, const struct cipher_request *requ
 /* The token took the parameters and says that the padding is wrong. Some tokens do not heed all of
  * them: SoftHSM 2.6 not the label, tpm2-pkcs11 not the MGF1 digest, openCryptoki 3.8 has not every
  * digest. Then the host finds the padding right, and gets the next one at once. */
-static bool oaep_second_opinion(struct key *key, const struct cipher_request *request,
+static bool oaep_second_opinion(struct key *key, const struct cipher_request *request, bool raw,
                                 struct view in, uint8_t *out, size_t *len)
 {
-    if (!has_raw(key))
+    if (!raw)
         return padding_wrong(key);
     if (!decrypt_oaep_host(key, request, in, out, len))
         return false;
@@ -453,8 +450,8 @@ static bool oaep_fits(const struct key *key, const struct cipher_request *reques
 }
 
 /* On the token, where it has this variant of OAEP; what it lacks is remembered. */
-static bool decrypt_oaep(struct key *key, const struct cipher_request *request, struct view in,
-                         uint8_t *out, size_t *len)
+static bool decrypt_oaep(struct key *key, const struct cipher_request *request, bool raw,
+                         struct view in, uint8_t *out, size_t *len)
 {
     struct slot *slot = key->object->slot;
     CK_MECHANISM_TYPE variant = cipher_oaep_variant(request);
@@ -465,23 +462,24 @@ static bool decrypt_oaep(struct key *key, const struct cipher_request *request, 
         rv = run_decrypt(key, request, in, out, &outcome);
     if (lacks_oaep(&outcome, rv)) {
         slot_learn_lack(slot, variant);
-        return has_raw(key) ? decrypt_oaep_host(key, request, in, out, len)
-                            : key_failed(key, "decrypt", outcome.mechanism, rv);
+        return raw ? decrypt_oaep_host(key, request, in, out, len)
+                   : key_failed(key, "decrypt", outcome.mechanism, rv);
     }
     if (rv != CKR_OK)
         return key_failed(key, "decrypt", outcome.mechanism, rv);
     *len = outcome.len;
     return (!outcome.wrong && oaep_fits(key, request, outcome.len)) ||
-           oaep_second_opinion(key, request, in, out, len);
+           oaep_second_opinion(key, request, raw, in, out, len);
 }
 
-static bool decrypt_none(struct key *key, const struct cipher_request *request, struct view in,
-                         uint8_t *out, size_t *len)
+static bool decrypt_none(struct key *key, const struct cipher_request *request, bool raw,
+                         struct view in, uint8_t *out, size_t *len)
 {
     struct outcome outcome;
     CK_RV rv = decrypt_raw(key, in, out, &outcome);
 
     (void)request;
+    (void)raw;
     *len = key_signature_max(key);
     return rv == CKR_OK || key_failed(key, "decrypt", outcome.mechanism, rv);
 }
@@ -490,13 +488,13 @@ bool key_decrypt(struct key *key, const struct cipher_request *request, struct v
                  uint8_t *out, size_t *len)
 {
     static bool (*const by_padding[])(struct key * key, const struct cipher_request *request,
-                                      struct view in, uint8_t *out, size_t *len) = {
+                                      bool raw, struct view in, uint8_t *out, size_t *len) = {
         [CIPHER_PKCS1] = decrypt_pkcs1,
         [CIPHER_TLS] = decrypt_tls,
         [CIPHER_OAEP] = decrypt_oaep,
         [CIPHER_RAW] = decrypt_none,
     };
-    bool raw;
+    bool raw; /* whether the token decrypts without padding; asked once, here */
     CK_RV rv;
 
     if (key->object == NULL) {
@@ -520,5 +518,5 @@ bool key_decrypt(struct key *key, const struct cipher_request *request, struct v
                     key_signature_max(key));
         return false;
     }
-    return by_padding[request->padding](key, request, in, out, len);
+    return by_padding[request->padding](key, request, raw, in, out, len);
 }
