@@ -156,6 +156,8 @@ static const struct ckr ckrs[] = {
         "handler does with a key must be registered after the key's first use"),
 };
 
+/* Here and in exception_of the whole table is gone through, whichever row it is: what C_Decrypt
+ * said of a padding is looked up as well, and is not to be seen in the work (docs/timing.md). */
 const struct ckr *ckr_describe(CK_RV rv)
 {
     static const struct ckr unknown = { 0, NULL, REPAIR_NOTHING, NULL, false };
