@@ -2,9 +2,22 @@
 
 #include <dlfcn.h>
 
+#include <openssl/core_names.h>
+
 #include "harness.h"
 
 CK_FUNCTION_LIST *p11;
+
+const struct rsa_number rsa_numbers[RSA_NUMBERS] = {
+    { CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N },
+    { CKA_PUBLIC_EXPONENT, OSSL_PKEY_PARAM_RSA_E },
+    { CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D },
+    { CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1 },
+    { CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2 },
+    { CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1 },
+    { CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2 },
+    { CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
+};
 
 void operator_open(void)
 {

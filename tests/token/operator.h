@@ -9,6 +9,14 @@
 
 extern CK_FUNCTION_LIST *p11;
 
+/* What PKCS#11 and libcrypto call the numbers of an RSA key; first those of its public half. */
+#define RSA_PUBLIC_NUMBERS 2
+#define RSA_NUMBERS        8
+extern const struct rsa_number {
+    CK_ATTRIBUTE_TYPE type;
+    const char *name;
+} rsa_numbers[RSA_NUMBERS];
+
 /* Loads the module; whether it is initialised is for the program to see to. */
 void operator_open(void);
 

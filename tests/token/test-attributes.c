@@ -211,22 +211,9 @@ static void add_bn(struct template *t, CK_ATTRIBUTE_TYPE type, EVP_PKEY *rsa, co
 /* One that is another key's of the same type: the modulus is what the token signs with. */
 static void test_attributes_public_key_info_of_another(void **state)
 {
-    static const struct {
-        CK_ATTRIBUTE_TYPE type;
-        const char *name;
-    } numbers[] = {
-        { CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N },
-        { CKA_PUBLIC_EXPONENT, OSSL_PKEY_PARAM_RSA_E },
-        { CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D },
-        { CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1 },
-        { CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2 },
-        { CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1 },
-        { CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2 },
-        { CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
-    };
     EVP_PKEY *rsa = EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)1024);
     EVP_PKEY *other = EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)1024), *loaded;
-    unsigned char values[COUNT_OF(numbers)][128], *spki = NULL;
+    unsigned char values[RSA_NUMBERS][128], *spki = NULL;
     CK_KEY_TYPE type = CKK_RSA;
     struct template t = { .count = 0 };
 
@@ -235,8 +222,8 @@ static void test_attributes_public_key_info_of_another(void **state)
     add(&t, CKA_SIGN, &yes, sizeof(yes));
     add(&t, CKA_PUBLIC_KEY_INFO, NULL, (size_t)i2d_PUBKEY(other, &spki));
     t.list[t.count - 1].pValue = spki;
-    for (size_t i = 0; i < COUNT_OF(numbers); i++)
-        add_bn(&t, numbers[i].type, rsa, numbers[i].name, values[i]);
+    for (size_t i = 0; i < RSA_NUMBERS; i++)
+        add_bn(&t, rsa_numbers[i].type, rsa, rsa_numbers[i].name, values[i]);
     create(&t, CKO_PRIVATE_KEY, "rsa-spki");
     loaded = key_load_uri(libctx, "pkcs11:token=soft;object=rsa-spki;type=private");
     assert_non_null(loaded);

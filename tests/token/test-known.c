@@ -95,30 +95,17 @@ static void create(struct template *t)
 
 static void import_rsa(EVP_PKEY *key, const char *label)
 {
-    static const struct {
-        CK_ATTRIBUTE_TYPE type;
-        const char *name;
-    } numbers[] = {
-        { CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N },
-        { CKA_PUBLIC_EXPONENT, OSSL_PKEY_PARAM_RSA_E },
-        { CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D },
-        { CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1 },
-        { CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2 },
-        { CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1 },
-        { CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2 },
-        { CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
-    };
     struct template t;
 
     begin(&t, CKO_PRIVATE_KEY, CKK_RSA, label);
     add_bool(&t, CKA_DECRYPT, CK_TRUE);
     add_bool(&t, CKA_SIGN, CK_TRUE);
-    for (size_t i = 0; i < COUNT_OF(numbers); i++)
-        add_bn(&t, numbers[i].type, key, numbers[i].name);
+    for (size_t i = 0; i < RSA_NUMBERS; i++)
+        add_bn(&t, rsa_numbers[i].type, key, rsa_numbers[i].name);
     create(&t);
     begin(&t, CKO_PUBLIC_KEY, CKK_RSA, label);
-    for (size_t i = 0; i < 2; i++)
-        add_bn(&t, numbers[i].type, key, numbers[i].name);
+    for (size_t i = 0; i < RSA_PUBLIC_NUMBERS; i++)
+        add_bn(&t, rsa_numbers[i].type, key, rsa_numbers[i].name);
     create(&t);
 }
 

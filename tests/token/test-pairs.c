@@ -120,18 +120,6 @@ static const struct usage all = { true, true, false };
  * public with it. */
 static void put_private_for(EVP_PKEY *key, const char *id, const char *label, struct usage usage)
 {
-    static const struct {
-        CK_ATTRIBUTE_TYPE type;
-        const char *name;
-    } numbers[] = {
-        { CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N },
-        { CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D },
-        { CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1 },
-        { CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2 },
-        { CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1 },
-        { CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2 },
-        { CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1 },
-    };
     struct template t;
 
     begin(&t, CKO_PRIVATE_KEY, id, label);
@@ -140,8 +128,9 @@ static void put_private_for(EVP_PKEY *key, const char *id, const char *label, st
     add_bool(&t, CKA_DERIVE, usage.derive);
     if (usage.always_authenticate)
         add_bool(&t, CKA_ALWAYS_AUTHENTICATE, true);
-    for (size_t i = 0; is_rsa(key) && i < COUNT_OF(numbers); i++)
-        add_bn(&t, numbers[i].type, key, numbers[i].name);
+    for (size_t i = 0; is_rsa(key) && i < RSA_NUMBERS; i++)
+        if (rsa_numbers[i].type != CKA_PUBLIC_EXPONENT)
+            add_bn(&t, rsa_numbers[i].type, key, rsa_numbers[i].name);
     if (!is_rsa(key))
         add_bn(&t, CKA_VALUE, key, OSSL_PKEY_PARAM_PRIV_KEY);
     create(&t);
