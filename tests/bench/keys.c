@@ -23,14 +23,7 @@
 #include <openssl/evp.h>
 #include <openssl/store.h>
 
-static void must(bool ok, const char *what)
-{
-    if (ok)
-        return;
-    (void)fprintf(stderr, "keys: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
+#include "common.h"
 
 static double now(void)
 {
@@ -48,26 +41,6 @@ static unsigned long resident(void)
     must(file != NULL && fscanf(file, "%lu %lu", &size, &pages) == 2, "/proc/self/statm");
     (void)fclose(file);
     return pages * (unsigned long)sysconf(_SC_PAGESIZE);
-}
-
-static EVP_PKEY *load(const char *label)
-{
-    char uri[128];
-    OSSL_STORE_CTX *store;
-    EVP_PKEY *key = NULL;
-
-    (void)snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s;type=private", label);
-    store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        if (info != NULL && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
-            key = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    must(key != NULL, uri);
-    return key;
 }
 
 static void open_keys(const char *label, unsigned long count)

@@ -32,6 +32,8 @@
 
 #include <p11-kit/pkcs11.h>
 
+#include "common.h"
+
 #define COUNT_OF(list) (sizeof(list) / sizeof((list)[0]))
 #define OBJECTS_MOST   100000
 #define TIMES_MOST     100
@@ -39,15 +41,6 @@
 
 static CK_FUNCTION_LIST *p11;
 static CK_SESSION_HANDLE session;
-
-static void must(bool ok, const char *what)
-{
-    if (ok)
-        return;
-    (void)fprintf(stderr, "listing: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
 
 /* Of the process: with a token in software that is all there is, and what else the machine does is
  * not in it. */

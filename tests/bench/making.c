@@ -23,6 +23,8 @@
 
 #include <p11-kit/pkcs11.h>
 
+#include "common.h"
+
 #define THREADS_MOST 1024
 
 static CK_FUNCTION_LIST *p11;
@@ -37,15 +39,6 @@ struct maker {
 };
 
 static struct maker makers[THREADS_MOST];
-
-static void must(bool ok, const char *what)
-{
-    if (ok)
-        return;
-    (void)fprintf(stderr, "making: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
 
 static double now(void)
 {

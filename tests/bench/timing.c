@@ -34,18 +34,11 @@
 #include <openssl/store.h>
 #include <valgrind/callgrind.h>
 
+#include "common.h"
+
 #define SIZE_MAX_RSA 512
 #define WARM_UP      20 /* the key is copied, the secret of implicit rejection made */
 #define VERSION      0x0303
-
-static void must(bool ok, const char *what)
-{
-    if (ok)
-        return;
-    (void)fprintf(stderr, "timing: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
 
 static unsigned random_below(unsigned limit)
 {
@@ -130,26 +123,6 @@ static const struct kind kinds[] = {
     { "oaep-sha256", block_oaep, { "first", "later" }, RSA_PKCS1_OAEP_PADDING, "SHA256", false },
     { "module", block_pkcs1, { "right", "wrong" }, RSA_PKCS1_PADDING, NULL, true },
 };
-
-static EVP_PKEY *load(const char *label)
-{
-    char uri[128];
-    OSSL_STORE_CTX *store;
-    EVP_PKEY *key = NULL;
-
-    (void)snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s;type=private", label);
-    store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        if (info != NULL && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
-            key = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    must(key != NULL, uri);
-    return key;
-}
 
 /* One way to decrypt: through the provider, or the module alone. */
 struct way {
