@@ -3,6 +3,7 @@
 #ifndef BRIDGE_CRYPTOKI_H
 #define BRIDGE_CRYPTOKI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <p11-kit/pkcs11.h>
@@ -103,6 +104,12 @@ enum own_rv {
     RV_LOGIN_FAILED,  /* C_Login failed in this operation; not called again */
     RV_HOST_LACKS,    /* no other provider does what the host has to do */
     RV_START_OVERDUE, /* another thread's C_Initialize has not come back */
+    RV_END,           /* behind the last */
 };
+
+static inline bool rv_is_own(CK_RV rv)
+{
+    return rv >= RV_UNKNOWN && rv < RV_END;
+}
 
 #endif

@@ -378,9 +378,9 @@ static bool spoils_session(CK_RV rv)
     return repair == REPAIR_SESSION || repair == REPAIR_DOUBT;
 }
 
-/* Whether the module does not know what the token's PIN is, and so did not compare it: it says so
- * or, as SoftHSM where it could not read the token's file, cannot say what token it is either. Then
- * *rv is what it says to that. */
+/* Whether the token did not compare the PIN. It was not asked, since its epoch ended in between; or
+ * the module does not know what the token's PIN is: it says so or, as SoftHSM where it could not
+ * read the token's file, cannot say what token it is either. Then *rv is what it says to that. */
 static bool is_unread(const struct session *session, CK_RV *rv)
 {
     struct slot *slot = session->slot;
@@ -388,7 +388,7 @@ static bool is_unread(const struct session *session, CK_RV *rv)
     CK_RV now;
 
     if (*rv != CKR_GENERAL_ERROR || !token_is_softhsm(&slot->token.info))
-        return *rv == CKR_USER_PIN_NOT_INITIALIZED;
+        return *rv == CKR_USER_PIN_NOT_INITIALIZED || rv_is_own(*rv);
     now = slot_identify(slot, session->id, &flags);
     if (now == CKR_OK)
         call_named("C_Login");

@@ -377,6 +377,120 @@ static void test_guard_logged_in_already(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static EVP_RAND_CTX *random_ctx;
+static pthread_t random_thread;
+
+static void random_new(OSSL_LIB_CTX *libctx)
+{
+    EVP_RAND *rand = EVP_RAND_fetch(libctx, "PKCS11-RAND", "provider=pkcs11");
+
+    random_ctx = EVP_RAND_CTX_new(rand, NULL);
+    assert_int_equal(EVP_RAND_instantiate(random_ctx, 128, 0, NULL, 0, NULL), 1);
+    EVP_RAND_free(rand);
+}
+
+static void *random_get(void *arg)
+{
+    unsigned char out[16];
+
+    return EVP_RAND_generate(arg, out, sizeof(out), 128, 0, NULL, 0) == 1 ? arg : NULL;
+}
+
+/* Returns once the thread has called function. */
+static void random_begin(const char *function)
+{
+    calls_reset();
+    assert_int_equal(pthread_create(&random_thread, NULL, random_get, random_ctx), 0);
+    for (unsigned ms = 0; ms < 1000 && calls(function) == 0; ms++)
+        usleep(1000);
+}
+
+static void random_end(void)
+{
+    void *got = NULL;
+
+    pthread_join(random_thread, &got);
+    assert_non_null(got);
+}
+
+struct signing {
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
+};
+
+static void *sign_slowly(void *arg)
+{
+    const struct signing *signing = arg;
+
+    return key_signs(signing->libctx, signing->key) ? arg : NULL;
+}
+
+/* Leaves as many sessions in the pool as there are threads. */
+static void sign_at_once(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    struct signing signing = { libctx, key };
+    pthread_t threads[4];
+
+    fault("C_Sign 1 * - delay=200");
+    for (size_t t = 0; t < COUNT_OF(threads); t++)
+        assert_int_equal(pthread_create(&threads[t], NULL, sign_slowly, &signing), 0);
+    for (size_t t = 0; t < COUNT_OF(threads); t++) {
+        void *signs = NULL;
+
+        pthread_join(threads[t], &signs);
+        assert_non_null(signs);
+    }
+}
+
+static void random_looks_for_token(void)
+{
+    random_begin("C_GetSlotList");
+}
+
+/* Where the epoch ends between the token's flags and C_Login, that is not called, and so has not
+ * failed: the operation logs in on the token that is found again. */
+static void test_guard_not_asked(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-log = none\n");
+    EVP_PKEY *key = key_load_uri(libctx, KEY);
+    char error[1200];
+
+    (void)state;
+    assert_non_null(key);
+    random_new(libctx);
+    assert_non_null(random_get(random_ctx));
+    sign_at_once(libctx, key);
+    fault_callback(random_looks_for_token);
+    fault("C_SignInit 1 1 - logout; C_GetTokenInfo 1 1 - callback; "
+          "C_GenerateRandom 1 1 CKR_DEVICE_REMOVED");
+    if (!key_signs(libctx, key))
+        fail_msg("%s", last_error(error, sizeof(error)));
+    random_end();
+    fault("");
+    EVP_RAND_CTX_free(random_ctx);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A module that says what this library alone says is not believed: the PIN is shown once. */
+static void test_guard_impersonated(void **state)
+{
+    (void)state;
+    for (unsigned long own = 0xd0313100; own < 0xd0313115; own++) { /* enum own_rv */
+        OSSL_LIB_CTX *libctx = libctx_new_faulty(QUICK);
+        char rule[80];
+
+        snprintf(rule, sizeof(rule), "C_Login 1 * 0x%lx", own);
+        calls_reset();
+        fault(rule);
+        assert_false(opens(libctx, KEY));
+        assert_says("C_Login: CKR 0x80000000");
+        assert_int_equal(calls("C_Login"), 1);
+        fault("");
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
 /* From here on there is another token than 'soft'. It is made in a free slot, and is in another one
  * when the module is initialised again. */
 static void test_guard_same_token_in_another_slot(void **state)
@@ -763,6 +877,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_guard_threads),
         cmocka_unit_test(test_guard_untried),
         cmocka_unit_test(test_guard_logged_in_already),
+        cmocka_unit_test(test_guard_not_asked),
+        cmocka_unit_test(test_guard_impersonated),
         cmocka_unit_test(test_guard_same_token_in_another_slot),
         cmocka_unit_test(test_guard_one_pin_for_one_token),
         cmocka_unit_test(test_guard_pin_of_the_uri),
