@@ -185,14 +185,14 @@ static CK_RV keeper_claim(struct pool *pool, struct making *making, struct claim
     return rv;
 }
 
-/* Closes an idle session, but not the last: false where none can be spared. */
+/* Closes an idle session, but not the last that is not lent: false where none can be spared. */
 static bool make_way(struct pool *pool)
 {
     struct session *session = NULL;
     bool spared;
 
     mutex_take(&pool->mutex);
-    if (pool_there(pool) > 1)
+    if (own_sessions(pool) > 1)
         session = pool_idle_pop(pool, false);
     if (session != NULL) {
         pool->taken++;
@@ -204,35 +204,52 @@ static bool make_way(struct pool *pool)
     return spared;
 }
 
-/* The place for a keeper stays empty. */
-static void keeper_withdraw(struct pool *pool, const struct claim *claim, CK_RV rv)
+/* Under the mutex, as what follows. One that was lent takes the place beside the pool, where the
+ * token has no session for it: the first, since nobody stands there. */
+static bool lent_stands_in(struct pool *pool)
 {
-    bool current = claim->epoch == atomic_load(&pool->epoch);
+    struct session *keeper = pool->keepers;
 
-    if (current && claim->apart)
-        pool->apart = false;
-    if (current && !claim->apart) {
+    if (keeper == NULL)
+        return false;
+    keeper->apart = true;
+    pool->lent--;
+    pool->open--;
+    return true;
+}
+
+/* The place for a keeper stays empty. Whether there may be another keeper to wait for. */
+static bool keeper_withdraw(struct pool *pool, const struct claim *claim, CK_RV rv)
+{
+    bool current = claim->epoch == atomic_load(&pool->epoch), again = rv == CKR_SESSION_COUNT;
+
+    if (claim->apart) {
+        again = again && current && lent_stands_in(pool);
+        pool->apart = again || (pool->apart && !current);
+    } else if (current) {
         pool->lent--;
         pool_room_leave(pool);
-        if (rv == CKR_SESSION_COUNT)
+        if (again)
             pool_squeeze(pool);
     }
     pool_untake(pool);
     pool_offer(pool);
+    return again;
 }
 
-static CK_RV keeper_open(struct pool *pool, const struct claim *claim, struct session **out)
+/* Without the mutex, as what follows. */
+static CK_RV keeper_open(struct pool *pool, const struct claim *claim, struct session **out,
+                         bool *again)
 {
     CK_RV rv = pool_open_new(pool, claim, false, out);
 
     if (rv == CKR_SESSION_COUNT && claim->apart && make_way(pool))
         rv = pool_open_new(pool, claim, false, out);
     mutex_take(&pool->mutex);
-    if (rv != CKR_OK)
-        keeper_withdraw(pool, claim, rv);
-    else if (session_current(*out))
+    *again = rv != CKR_OK && keeper_withdraw(pool, claim, rv);
+    if (rv == CKR_OK && session_current(*out))
         keeper_add(pool, *out, claim->apart);
-    else
+    else if (rv == CKR_OK)
         (*out)->keeper = true;
     mutex_release(&pool->mutex);
     return rv;
@@ -242,6 +259,7 @@ CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session *
 {
     struct making making = { .patience_ms = patience_ms };
     struct claim claim;
+    bool again;
     CK_RV rv;
 
     if (call_inside())
@@ -253,9 +271,9 @@ CK_RV pool_take_keeper(struct pool *pool, unsigned patience_ms, struct session *
         *out = claim.session;
         if (*out != NULL)
             return CKR_OK;
-        rv = keeper_open(pool, &claim, out);
+        rv = keeper_open(pool, &claim, out, &again);
         making.again = true;
-    } while (rv == CKR_SESSION_COUNT && !claim.apart);
+    } while (again);
     return rv;
 }
 

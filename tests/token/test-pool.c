@@ -458,6 +458,29 @@ static void test_pool_keepers_in_small_token(void **state)
     end(NULL);
 }
 
+/* A session was lent before the one beside the pool could be opened, and is the last that the token
+ * had. The pool's own is not closed for that: who uses the keys would wait for ever. */
+static void test_pool_lent_before_the_first(void **state)
+{
+    struct maker makers[2];
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 10\n");
+    key = load("p256");
+    fault("sessions 2; C_OpenSession 1 1 CKR_SESSION_COUNT delay=500");
+    make_begin(makers, COUNT_OF(makers));
+    make_end(makers, COUNT_OF(makers));
+    for (unsigned n = 0; n < COUNT_OF(makers); n++)
+        must_sign(makers[n].key);
+    must_sign(key);
+    for (unsigned n = 0; n < COUNT_OF(makers); n++)
+        EVP_PKEY_free(makers[n].key);
+    fault("");
+    assert_int_equal(calls("C_Finalize"), 0);
+    end(key);
+}
+
 /* Who waits for a keeper is served in the order of arrival. */
 static unsigned made[MOST], made_count;
 
@@ -943,6 +966,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_lends_keepers),
     cmocka_unit_test(test_pool_keepers_in_small_token),
+    cmocka_unit_test(test_pool_lent_before_the_first),
     cmocka_unit_test(test_pool_makers_in_order),
     cmocka_unit_test(test_pool_crowd_of_makers),
     cmocka_unit_test(test_pool_sessions_of_program),
