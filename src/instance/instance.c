@@ -215,6 +215,18 @@ static void warn(struct provider *provider, const char *name, char **values)
         log_line("%s", provider->config.warnings);
 }
 
+static struct pin_config pins_of(const struct provider *provider)
+{
+    const struct config *config = &provider->config;
+
+    return (struct pin_config){ .libctx = provider->host.libctx,
+                                .table = config->token_pins,
+                                .pin = config->pin,
+                                .file = config->pin_file,
+                                .for_any = config->pin_for_any,
+                                .most = config->pin_most };
+}
+
 static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *get)
 {
     char *values[CONFIG_KEYS_MAX] = { NULL }, *name = NULL;
@@ -272,6 +284,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
         return false;
     if (!host_begin(&provider->host, core, in) || !configure(provider, get))
         return false;
+    provider->pins = pins_of(provider);
     trace_begin(); /* pkcs11-log is known */
     if (provider->config.load_early)
         load_early(provider);
@@ -322,12 +335,5 @@ bool provider_drain(const struct provider *provider, unsigned wait_ms)
 
 struct pin_source provider_pins(const struct provider *provider)
 {
-    const struct config *config = &provider->config;
-
-    return (struct pin_source){ .libctx = provider->host.libctx,
-                                .table = config->token_pins,
-                                .config = config->pin,
-                                .config_file = config->pin_file,
-                                .for_any = config->pin_for_any,
-                                .most = config->pin_most };
+    return (struct pin_source){ .config = &provider->pins };
 }

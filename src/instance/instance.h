@@ -20,6 +20,7 @@ struct provider {
     struct provider *next; /* under the lock (module/lock.h): all that are loaded */
     struct core core;
     struct config config;
+    struct pin_config pins;                /* what config has of them */
     char *misconfigured;                   /* why the configuration cannot be used; or NULL */
     OSSL_ALGORITHM *offered[OFFER_TABLES]; /* in the place of the tables; NULL: they themselves */
     struct host host;

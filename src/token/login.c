@@ -194,7 +194,7 @@ bool login_refused(const struct slot *slot, const struct pin_source *pins, const
     const struct shown *shown;
     bool refused;
 
-    if (!pin_hash(pins->libctx, pin, hash))
+    if (!pin_hash(pins->config->libctx, pin, hash))
         return false;
     lock_take();
     shown = shown_find(slot, hash);
@@ -341,7 +341,7 @@ static CK_RV showing_find(struct showing *showing)
 
     if (showing->pin.secret == NULL)
         return rv;
-    if (!pin_hash(pins->libctx, showing->pin.secret, showing->hash))
+    if (!pin_hash(pins->config->libctx, showing->pin.secret, showing->hash))
         return RV_HOST_LACKS;
     refused = showing_check(showing);
     if (rv == CKR_OK && refused == CKR_OK && showing->pin.alone)
@@ -420,7 +420,8 @@ static CK_RV show(struct showing *showing)
 static CK_RV guard(struct session *session, CK_USER_TYPE user, struct pin_source *pins,
                    const CK_FLAGS *fresh)
 {
-    struct pin_source none = { .operation = 0 };
+    static const struct pin_config nothing;
+    struct pin_source none = { .config = &nothing };
     _cleanup_(showing_scoped) struct showing showing = { .session = session, .user = user };
     CK_FLAGS flags = 0;
     CK_RV rv = flags_check(session, fresh, &flags);

@@ -55,7 +55,7 @@ static CK_RV pin_known(struct slot *slot, struct pin_source *pins, struct pin *p
     lock_take();
     if (slot->login.pin_file != NULL)
         path = OPENSSL_strdup(slot->login.pin_file);
-    else if (!slot->login.pin_listed || pins->table == NULL)
+    else if (!slot->login.pin_listed || pins->config->table == NULL)
         pin->secret = secret_ref(slot->login.pin);
     lock_release();
     return path != NULL ? pin_from_file(path, pin) : CKR_OK;
@@ -148,7 +148,7 @@ static CK_RV pin_of_table(struct scope *scope, struct pin *pin)
     char why[CALL_DETAIL_MAX];
 
     pin->source = "pkcs11-token-pins";
-    if (!pin_file_find(scope->pins->table, fits_line, scope, pin, why, sizeof(why))) {
+    if (!pin_file_find(scope->pins->config->table, fits_line, scope, pin, why, sizeof(why))) {
         call_detail_set("%s", why);
         return RV_PIN_SOURCE;
     }
@@ -183,13 +183,13 @@ static CK_RV pin_of_config(struct scope *scope, struct pin *pin)
     struct pin_source *pins = scope->pins;
     CK_RV rv = CKR_OK;
 
-    if (pins->config == NULL && pins->config_file == NULL)
+    if (pins->config->pin == NULL && pins->config->file == NULL)
         return scope->unclear ? unnamed(scope) : CKR_OK;
     pin->source = "pkcs11-module-token-pin";
-    pin->secret = secret_ref(pins->config);
+    pin->secret = secret_ref(pins->config->pin);
     if (pin->secret == NULL)
-        rv = pin_from_file(pins->config_file, pin);
-    if (rv != CKR_OK || pins->for_any || (pins->uri != NULL && is_named(scope, pins->uri)))
+        rv = pin_from_file(pins->config->file, pin);
+    if (rv != CKR_OK || pins->config->for_any || (pins->uri != NULL && is_named(scope, pins->uri)))
         return rv;
     pin->alone = is_only(scope);
     return pin->alone ? CKR_OK : unnamed(scope);
@@ -199,7 +199,7 @@ static CK_RV pin_of_config(struct scope *scope, struct pin *pin)
 static CK_RV pin_configured(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
     _cleanup_(scope_clear) struct scope scope = { .slot = slot, .pins = pins };
-    CK_RV rv = pins->table != NULL ? pin_of_table(&scope, pin) : CKR_OK;
+    CK_RV rv = pins->config->table != NULL ? pin_of_table(&scope, pin) : CKR_OK;
 
     if (rv == CKR_OK && pin->secret == NULL)
         rv = pin_of_config(&scope, pin);
@@ -269,10 +269,11 @@ CK_RV pins_find(struct slot *slot, struct pin_source *pins, struct pin *pin)
 {
     CK_RV rv = find(slot, pins, pin);
 
-    if (pin->secret == NULL || pins->most == 0 || secret_len(pin->secret) <= pins->most)
+    if (pin->secret == NULL || pins->config->most == 0 ||
+        secret_len(pin->secret) <= pins->config->most)
         return rv;
     call_detail_set("the PIN for the token '%s' is longer than pkcs11-max-pin-length allows (%zu), "
                     "and is not shown",
-                    slot->token.label, pins->most);
+                    slot->token.label, pins->config->most);
     return RV_PIN_SOURCE;
 }

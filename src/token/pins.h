@@ -13,19 +13,25 @@
 struct slot;
 struct uri;
 
-/* The places to look for the PIN of a token, in this order; the one that worked before comes after
- * those of the URI. Any may be missing. Files are read each time, so that a PIN can change. */
+/* What the configuration has of them, the same for all that a provider does. Any may be missing. */
+struct pin_config {
+    OSSL_LIB_CTX *libctx; /* for the hash by which PINs that were shown are remembered */
+    const char *table;    /* pkcs11-token-pins: a file by which tokens have PINs */
+    struct secret *pin;   /* pkcs11-module-token-pin */
+    const char *file;     /* the same, where it is a file */
+    bool for_any;         /* pkcs11-pin-scope: these two go to tokens that nothing names */
+    size_t most;          /* the longest PIN to show, in bytes; 0: any */
+};
+
+/* The places to look for the PIN of a token, for one operation: those of the URI, the one that
+ * worked before, those of config, a person. Any may be missing. Files are read each time, so that a
+ * PIN can change. */
 struct pin_source {
-    OSSL_LIB_CTX *libctx;  /* for the hash by which PINs that were shown are remembered */
+    const struct pin_config *config;
     uint64_t operation;    /* of whatever the PIN is wanted for; 0 until one is */
     struct secret *value;  /* given with the URI */
     const char *file;      /* a file that the URI names */
-    const char *table;     /* pkcs11-token-pins: a file by which tokens have PINs */
-    struct secret *config; /* pkcs11-module-token-pin */
-    const char *config_file;
     const struct uri *uri; /* by which the token may be named; NULL: it is not */
-    bool for_any;          /* pkcs11-pin-scope: config goes to tokens that nothing names */
-    size_t most;           /* the longest PIN to show, in bytes; 0: any */
     /* Asks a person; NULL when nobody answers. The caller of ask owns what it returns. Once for a
      * token in an operation: an answer that was wrong, or none, is one. */
     struct secret *(*ask)(void *arg, const CK_TOKEN_INFO *token);
