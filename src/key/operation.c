@@ -12,6 +12,7 @@
 #include "module/call.h"
 #include "module/lock.h"
 #include "module/retry.h"
+#include "token/crew.h"
 
 /* What tells the application that a paused job can go on: one eventfd for each ASYNC_WAIT_CTX. */
 struct bell {
@@ -20,6 +21,26 @@ struct bell {
     unsigned generation;       /* lock_generation() of the process that made it */
     bool told;                 /* the ASYNC_WAIT_CTX holds it */
     struct operation *pending; /* of the job that is paused; used by the job's thread alone */
+};
+
+/* What an operation has besides in a job: the key is held then, and the provider outlives it. */
+struct job {
+    struct operation *operation;
+    struct bell *bell; /* NULL where there was no memory for one after a fork */
+    atomic_uint holders;
+    struct errand errand;
+    unsigned generation; /* lock_generation() of its process */
+    bool done;           /* under the lock; then rv, call and detail are set */
+    CK_RV rv;
+    const char *call;
+    char detail[CALL_DETAIL_MAX];
+};
+
+/* An operation that is not in its caller's memory. */
+struct on_heap {
+    struct operation operation;
+    struct job job; /* of one in a job */
+    uint8_t room[]; /* for the result and, in a job, for what it works on */
 };
 
 /* By which ASYNC_WAIT_CTX_get_fd knows our bell. */
@@ -33,19 +54,24 @@ static void bell_release(struct bell *bell)
     OPENSSL_free(bell);
 }
 
+static void job_end(struct job *job)
+{
+    struct provider *provider = job->operation->key->provider;
+
+    key_free(job->operation->key);
+    provider_let_go(provider, job->generation);
+    bell_release(job->bell);
+}
+
 static void operation_release(struct operation *operation)
 {
-    struct provider *provider;
+    struct job *job = operation->job;
 
-    if (operation == NULL || atomic_fetch_sub(&operation->holders, 1) != 1)
+    if (job != NULL && atomic_fetch_sub(&job->holders, 1) != 1)
         return;
-    provider = operation->key->provider;
     OPENSSL_cleanse(operation->out.data, operation->out.size);
-    if (operation->in_job) {
-        key_free(operation->key);
-        provider_let_go(provider, operation->generation);
-    }
-    bell_release(operation->bell);
+    if (job != NULL)
+        job_end(job);
     if (!operation->in_place)
         OPENSSL_free(operation);
 }
@@ -58,7 +84,8 @@ static void bell_cleanup(ASYNC_WAIT_CTX *ctx, const void *key, OSSL_ASYNC_FD fd,
     (void)ctx;
     (void)key;
     (void)fd;
-    operation_release(MOVE(bell->pending));
+    if (bell->pending != NULL)
+        operation_release(MOVE(bell->pending));
     bell_release(bell);
 }
 
@@ -133,69 +160,67 @@ static struct view keep(struct view view, uint8_t **room)
     return kept;
 }
 
-static struct operation *cleared(struct operation *operation)
+/* All but the mechanism. */
+static struct operation *fill(struct operation *operation, struct key *key, struct view in,
+                              struct view extra, struct room out)
 {
-    memset(operation, 0, offsetof(struct operation, mechanism));
-    return operation;
-}
-
-static struct operation *in_place(struct operation_place *place)
-{
-    cleared(&place->operation)->in_place = true;
-    place->operation.out.data = place->room;
-    return &place->operation;
-}
-
-/* With so many bytes behind it, the first of which are for the result. */
-static struct operation *on_heap(struct key *key, size_t behind)
-{
-    struct operation *operation = OPENSSL_malloc(sizeof(*operation) + behind);
-
-    if (operation == NULL) {
-        error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
-        return NULL;
-    }
-    cleared(operation)->out.data = (uint8_t *)(operation + 1);
+    operation->key = key;
+    operation->pins = key_pins(key);
+    operation->in = in;
+    operation->extra = extra;
+    operation->out = out;
+    operation->refused = false;
+    operation->answer = CKR_OK;
+    operation->task = NULL;
+    operation->in_place = false;
+    operation->job = NULL;
+    memset(out.data, 0, out.size);
     return operation;
 }
 
 /* Nothing in the job's memory is needed any more, and what is needed stays. */
-static void outlive_job(struct operation *operation)
+static void outlive_job(struct on_heap *heap, struct bell *bell)
 {
-    uint8_t *room = operation->out.data + operation->out.size;
+    struct operation *operation = &heap->operation;
+    uint8_t *room = heap->room + operation->out.size;
 
     operation->in = keep(operation->in, &room);
     operation->extra = keep(operation->extra, &room);
-    operation->detail = (char *)room;
-    operation->in_job = true;
+    heap->job = (struct job){ .operation = operation, .bell = bell };
+    atomic_init(&heap->job.holders, 1);
     (void)key_ref(operation->key);
-    operation->generation = provider_hold(operation->key->provider);
+    heap->job.generation = provider_hold(operation->key->provider);
+    operation->job = &heap->job;
+}
+
+/* In a job, where there is a bell, or with a long result. */
+static struct operation *begin_on_heap(struct key *key, struct view in, struct view extra,
+                                       size_t out_size, struct bell *bell)
+{
+    size_t copies = bell != NULL ? in.len + extra.len : 0;
+    struct on_heap *heap = OPENSSL_malloc(sizeof(*heap) + out_size + copies);
+
+    if (heap == NULL) {
+        error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
+        bell_release(bell);
+        return NULL;
+    }
+    (void)fill(&heap->operation, key, in, extra, (struct room){ heap->room, out_size, false, 0 });
+    if (bell != NULL)
+        outlive_job(heap, bell);
+    return &heap->operation;
 }
 
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size)
 {
     struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
-    size_t copies = bell != NULL ? in.len + extra.len + CALL_DETAIL_MAX : 0;
-    struct operation *operation = bell == NULL && out_size <= OPERATION_ROOM
-                                      ? in_place(place)
-                                      : on_heap(key, out_size + copies);
 
-    if (operation == NULL) {
-        bell_release(bell);
-        return NULL;
-    }
-    operation->key = key;
-    operation->in = in;
-    operation->extra = extra;
-    operation->out.size = out_size;
-    memset(operation->out.data, 0, out_size);
-    operation->bell = bell;
-    operation->pins = key_pins(key);
-    atomic_init(&operation->holders, 1);
-    if (bell != NULL)
-        outlive_job(operation);
-    return operation;
+    if (bell != NULL || out_size > OPERATION_ROOM)
+        return begin_on_heap(key, in, extra, out_size, bell);
+    (void)fill(&place->operation, key, in, extra, (struct room){ place->room, out_size, false, 0 });
+    place->operation.in_place = true;
+    return &place->operation;
 }
 
 static CK_RV run_here(struct operation *operation)
@@ -204,35 +229,34 @@ static CK_RV run_here(struct operation *operation)
 }
 
 /* Rings before the job can see that the work is done, and then takes the ring back. */
-static void ring(struct operation *operation)
+static void ring(struct job *job)
 {
     const uint64_t one = 1;
 
     lock_take();
-    (void)!write(operation->bell->fd, &one, sizeof(one));
-    operation->done = true;
+    (void)!write(job->bell->fd, &one, sizeof(one));
+    job->done = true;
     lock_release();
 }
 
 /* On a thread of the crew. */
 static void run_errand(struct errand *errand)
 {
-    struct operation *operation =
-        (struct operation *)((char *)errand - offsetof(struct operation, errand));
+    struct job *job = (struct job *)((char *)errand - offsetof(struct job, errand));
 
-    operation->rv = run_here(operation);
-    operation->call = call_name();
-    (void)OPENSSL_strlcpy(operation->detail, call_detail(), CALL_DETAIL_MAX);
-    ring(operation);
-    operation_release(operation);
+    job->rv = run_here(job->operation);
+    job->call = call_name();
+    (void)OPENSSL_strlcpy(job->detail, call_detail(), sizeof(job->detail));
+    ring(job);
+    operation_release(job->operation);
 }
 
-static bool is_done(struct operation *operation)
+static bool is_done(struct job *job)
 {
     bool done;
 
     lock_take();
-    done = operation->done;
+    done = job->done;
     lock_release();
     return done;
 }
@@ -242,18 +266,18 @@ static bool is_done(struct operation *operation)
 #define EARLY_MS 5
 
 /* False when the process was forked meanwhile: nobody does the work here. */
-static bool wait_paused(struct operation *operation)
+static bool wait_paused(struct job *job)
 {
-    struct bell *bell = operation->bell;
+    struct bell *bell = job->bell;
     struct pollfd early = { .fd = bell->fd, .events = POLLIN };
     uint64_t count;
 
-    while (!is_done(operation)) {
+    while (!is_done(job)) {
         if (bell_tell(bell))
             (void)ASYNC_pause_job();
-        if (is_done(operation))
+        if (is_done(job))
             break;
-        if (operation->generation != lock_generation())
+        if (job->generation != lock_generation())
             return false;
         (void)poll(&early, 1, EARLY_MS);
     }
@@ -263,44 +287,44 @@ static bool wait_paused(struct operation *operation)
 }
 
 /* In the child of a fork: the bell that both processes have is the parent's. */
-static void bell_renew(struct operation *operation)
+static void bell_renew(struct job *job)
 {
-    bell_release(operation->bell);
-    operation->bell = bell_here();
-    if (operation->bell != NULL)
-        operation->generation = provider_hold(operation->key->provider);
+    bell_release(job->bell);
+    job->bell = bell_here();
+    if (job->bell != NULL)
+        job->generation = provider_hold(job->operation->key->provider);
 }
 
 /* Has the crew do it and waits for that. False when it is not done. */
-static bool send_and_wait(struct operation *operation, bool *sent)
+static bool send_and_wait(struct job *job, bool *sent)
 {
-    struct bell *bell = operation->bell;
+    struct bell *bell = job->bell;
     bool done;
 
-    operation->errand.run = run_errand;
-    *sent = bell != NULL && crew_send(operation->key->object->slot, &operation->errand);
+    job->errand.run = run_errand;
+    *sent = bell != NULL && crew_send(job->operation->key->object->slot, &job->errand);
     if (!*sent)
         return false;
-    bell->pending = operation;
-    done = wait_paused(operation);
+    bell->pending = job->operation;
+    done = wait_paused(job);
     bell->pending = NULL;
     return done;
 }
 
 /* False when no thread of the crew did it. */
-static bool run_elsewhere(struct operation *operation)
+static bool run_elsewhere(struct job *job)
 {
     bool sent, done;
 
-    atomic_fetch_add(&operation->holders, 1); /* the crew's hold */
-    while (!(done = send_and_wait(operation, &sent)) && sent)
-        bell_renew(operation);
+    atomic_fetch_add(&job->holders, 1); /* the crew's hold */
+    while (!(done = send_and_wait(job, &sent)) && sent)
+        bell_renew(job);
     if (!done) {
-        operation_release(operation);
+        operation_release(job->operation);
         return false;
     }
-    call_named(operation->call);
-    call_detail_set("%s", operation->detail);
+    call_named(job->call);
+    call_detail_set("%s", job->detail);
     return true;
 }
 
@@ -308,13 +332,14 @@ CK_RV operation_run(struct operation *operation, object_task *task)
 {
     KEEP_ERRNO;
     operation->task = task;
-    return operation->bell != NULL && run_elsewhere(operation) ? operation->rv
-                                                               : run_here(operation);
+    return operation->job != NULL && run_elsewhere(operation->job) ? operation->job->rv
+                                                                   : run_here(operation);
 }
 
 void operation_end(struct operation **operation)
 {
-    operation_release(*operation);
+    if (*operation != NULL)
+        operation_release(*operation);
     *operation = NULL;
 }
 

@@ -9,7 +9,6 @@
 
 #include "key/key.h"
 #include "module/call.h"
-#include "token/crew.h"
 #include "token/run.h"
 
 struct derive_mechanism {
@@ -17,30 +16,22 @@ struct derive_mechanism {
     CK_ECDH1_DERIVE_PARAMS params;
 };
 
-struct bell;
+struct job;
 
 struct operation {
     struct key *key;
-    struct pin_source pins;
-    struct view in, extra; /* extra: what the mechanism's parameters point to */
-    struct room out;       /* wiped at the end */
+    struct pin_source pins; /* of the key's provider */
+    struct view in, extra;  /* extra: what the mechanism's parameters point to */
+    struct room out;        /* wiped at the end */
     bool refused; /* by the C_*Init call: the mechanism, not the data, is what it does not like */
     CK_RV answer; /* of the call after that, where one says more than that it was done */
 
     /* operation.c */
     object_task *task;
-    bool in_place;     /* in its caller's memory */
-    bool in_job;       /* then key is held, and the provider outlives it */
-    struct bell *bell; /* of the job; NULL outside of one */
-    atomic_uint holders;
-    struct errand errand;
-    unsigned generation; /* lock_generation() of its process */
-    bool done;           /* under the lock; then rv, call and detail are set */
-    CK_RV rv;
-    const char *call;
-    char *detail; /* in a job: CALL_DETAIL_MAX bytes */
+    bool in_place;   /* in its caller's memory */
+    struct job *job; /* that it is in; NULL outside of one */
 
-    /* last, because nothing is in it before the caller has set it whole */
+    /* nothing is in it before the caller has set it whole */
     union {
         CK_MECHANISM ck;
         struct sign_mechanism sign;
