@@ -10,7 +10,7 @@
  *
  * The gate that every C_* call passes, docs/adr/0003-one-lock.md: src/module/call.c.
  *
- *   caller      gate_enter, enter (the bar of a module), gate_leave; twice where calls belong together (WITHIN_GATE)
+ *   caller      gate_enter, heed (the bar of a module), gate_leave; twice where calls belong together (WITHIN_GATE)
  *   forker      module/lock.c: before_fork, parent_after_fork; call.c: gate_close, gate_clear, gate_open
  *   restarter   module/module.c: bar and finalise_and_initialise; call.c: call_bar, call_unbar
  *
@@ -102,7 +102,7 @@ proctype caller(byte i)
 
 again:
     wants[i] = true;
-    gate_enter(i); /* enter */
+    gate_enter(i); /* call_enter, heed */
     do
     :: barred ->
         gate_leave(i);

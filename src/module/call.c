@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 
 #include "base/clock.h"
+#include "base/rare.h"
 #include "module/ending.h"
 
 static _Thread_local unsigned depth;
@@ -53,6 +54,16 @@ static bool gate_stops(void)
     return gate_kept == 0 && atomic_load(&gate_shut);
 }
 
+RARE static void gate_wait(atomic_uint *count)
+{
+    while (gate_stops()) {
+        atomic_fetch_sub(count, 1);
+        while (gate_stops())
+            clock_rest();
+        atomic_fetch_add(count, 1);
+    }
+}
+
 /* Counted first, looked at then: whoever shuts the gate either sees this thread or is seen by it.
  */
 static void gate_enter(void)
@@ -63,18 +74,14 @@ static void gate_enter(void)
         return;
     count = counter();
     atomic_fetch_add(count, 1);
-    while (gate_stops()) {
-        atomic_fetch_sub(count, 1);
-        while (gate_stops())
-            clock_rest();
-        atomic_fetch_add(count, 1);
-    }
+    if (atomic_load(&gate_shut))
+        gate_wait(count);
 }
 
 static void gate_leave(void)
 {
     if (--inside == 0)
-        atomic_fetch_sub(counter(), 1);
+        atomic_fetch_sub(own_counter, 1);
 }
 
 static bool gate_shut_by(uint64_t deadline)
@@ -151,54 +158,65 @@ static _Thread_local const struct module *barred; /* by this thread */
 void call_bar(struct module *module)
 {
     barred = module;
-    atomic_store(&module->barred, true);
+    atomic_fetch_or(&module->heed, HEED_BARRED);
 }
 
 void call_unbar(struct module *module)
 {
-    atomic_store(&module->barred, false);
+    atomic_fetch_and(&module->heed, ~HEED_BARRED);
     barred = NULL;
 }
 
-/* Not within the gate while it waits, so that nobody who shuts that has to wait as well. */
-static void enter(const struct module *module)
+static bool heeds(const struct module *module, enum heed what)
 {
-    gate_enter();
-    while (atomic_load(&module->barred) && barred != module) {
+    return (atomic_load(&module->heed) & what) != 0;
+}
+
+/* False where no call is made any more. */
+RARE static bool heed(struct module *module)
+{
+    /* not within the gate, so that nobody who shuts that has to wait as well */
+    while (heeds(module, HEED_BARRED) && barred != module) {
         gate_leave();
         clock_rest();
         gate_enter();
     }
+    if (heeds(module, HEED_ENDED) || ending_begun())
+        return false;
+    /* within the gate: whoever shuts it waits for those who wait here */
+    if (depth == 0 && heeds(module, HEED_SERIAL)) {
+        serialised = &module->serial_lock;
+        (void)pthread_mutex_lock(serialised);
+    }
+    return true;
 }
 
 bool call_enter(struct module *module, const char *function)
 {
-    enter(module);
+    gate_enter();
     name = function;
-    if (atomic_load(&module->ended) || ending_begun()) {
+    if ((atomic_load(&module->heed) != 0 || ending_begun()) && !heed(module)) {
         gate_leave();
         return false;
-    }
-    /* within the gate: whoever shuts it waits for those who wait here */
-    if (depth == 0 && atomic_load(&module->serial)) {
-        serialised = &module->serial_lock;
-        (void)pthread_mutex_lock(serialised);
     }
     depth++;
     (void)ERR_set_mark();
     return true;
 }
 
+/* Whatever another thread has learnt of the module since. */
+RARE static void serial_end(void)
+{
+    (void)pthread_mutex_unlock(serialised);
+    serialised = NULL;
+}
+
 CK_RV call_leave(CK_RV rv)
 {
     /* What a module that uses libcrypto left on this thread's error stack is not the caller's. */
     (void)ERR_pop_to_mark();
-    depth--;
-    if (depth == 0 &&
-        serialised != NULL) { /* whatever another thread has learnt of the module since */
-        (void)pthread_mutex_unlock(serialised);
-        serialised = NULL;
-    }
+    if (--depth == 0 && serialised != NULL)
+        serial_end();
     gate_leave();
     /* what is said by this library alone, no module says */
     return rv_is_own(rv) ? CKR_VENDOR_DEFINED : rv;

@@ -191,7 +191,7 @@ static void module_disown(struct module *module)
     (void)pthread_mutex_init(&module->serial_lock, NULL);
     module->tenant->disown(module);
     atomic_store(&module->ours, false);
-    atomic_store(&module->barred, false);
+    atomic_fetch_and(&module->heed, ~HEED_BARRED);
     module_down(module, MODULE_DOWN);
 }
 
@@ -202,12 +202,12 @@ static CK_RV initialise(struct module *module)
     CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK, .pReserved = module->init_args };
     CK_RV rv;
 
-    atomic_store(&module->serial, false);
+    atomic_fetch_and(&module->heed, ~HEED_SERIAL);
     rv = P11_CALL(module, C_Initialize, &args);
     if (rv == CKR_CANT_LOCK) {
         args.flags = 0;
         rv = P11_CALL(module, C_Initialize, args.pReserved != NULL ? &args : NULL);
-        atomic_store(&module->serial, true);
+        atomic_fetch_or(&module->heed, HEED_SERIAL);
     }
     atomic_store(&module->ours, rv == CKR_OK);
     return rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ? CKR_OK : rv;
@@ -236,12 +236,12 @@ static void module_end(struct module *module)
         return;
     due = module->generation == lock_generation() && atomic_load(&module->ours) && !module->stays;
     lock_release();
-    if (!due && !atomic_load(&module->barred))
+    if (!due && (atomic_load(&module->heed) & HEED_BARRED) == 0)
         return;
     call_bar(module);
     if (due)
         finalise(module);
-    atomic_store(&module->ended, true);
+    atomic_fetch_or(&module->heed, HEED_ENDED);
     call_unbar(module);
 }
 

@@ -18,6 +18,13 @@ struct token_list;
 
 enum module_state { MODULE_DOWN, MODULE_STARTING, MODULE_UP };
 
+/* What calls have to heed at the module's door: nearly always nothing. */
+enum heed {
+    HEED_SERIAL = 1, /* it cannot take OS locking: one call at a time, under serial_lock */
+    HEED_BARRED = 2, /* it is being started anew: only the thread that does it may call */
+    HEED_ENDED = 4,  /* finalised for the end of the process: no call any more */
+};
+
 struct module;
 
 /* What token/ has to do when a module comes to an end of some kind. All but wait_unused and
@@ -44,13 +51,11 @@ struct module {
     struct file_seen file; /* what was there when it was loaded */
     CK_FUNCTION_LIST *functions;
     const struct module_tenant *tenant;
-    atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
+    atomic_uint heed; /* bits of enum heed */
     pthread_mutex_t serial_lock;
-    atomic_bool ours;   /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
-                           the gate, or by who finds the module finalised */
-    atomic_bool barred; /* it is being started anew: only the thread that does it may call */
-    atomic_bool ended;  /* finalised for the end of the process: no call any more */
-    atomic_ulong user;  /* who C_Login is for: CKU_USER, or what the module has in its place */
+    atomic_bool ours;  /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
+                          the gate, or by who finds the module finalised */
+    atomic_ulong user; /* who C_Login is for: CKU_USER, or what the module has in its place */
     atomic_flag end_follows_start, end_follows_login;
     _Atomic(enum module_state) state; /* changed under the lock, as the next */
     atomic_uint generation;           /* lock_generation() when it was started */
