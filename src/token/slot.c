@@ -117,27 +117,46 @@ CK_RV slot_at(struct module *module, CK_SLOT_ID id, const struct pool_limits *li
     return CKR_OK;
 }
 
-/* Under the lock */
-static const struct mechanism_seen *mechanism_find(const struct slot *slot, CK_MECHANISM_TYPE type)
+static struct mechanism_seen *mechanism_find(const struct slot *slot, CK_MECHANISM_TYPE type)
 {
-    const struct mechanism_seen *seen = slot->mechanisms;
+    struct mechanism_seen *seen = atomic_load(&slot->mechanisms);
 
     while (seen != NULL && seen->type != type)
         seen = seen->next;
     return seen;
 }
 
-static void mechanism_remember(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLAGS flags)
+static CK_FLAGS mechanism_flags(const struct slot *slot, CK_MECHANISM_TYPE type)
+{
+    const struct mechanism_seen *seen = mechanism_find(slot, type);
+
+    return seen != NULL ? atomic_load(&seen->flags) : NOT_ASKED;
+}
+
+/* Under the lock */
+static void mechanism_add(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLAGS flags)
 {
     struct mechanism_seen *seen = OPENSSL_zalloc(sizeof(*seen));
 
     if (seen == NULL)
         return;
+    seen->next = atomic_load(&slot->mechanisms);
     seen->type = type;
-    seen->flags = flags;
+    atomic_init(&seen->flags, flags);
+    atomic_store(&slot->mechanisms, seen);
+}
+
+static void mechanism_remember(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLAGS flags)
+{
+    struct mechanism_seen *seen;
+
     lock_take();
-    seen->next = slot->mechanisms;
-    slot->mechanisms = seen;
+    seen = mechanism_find(slot, type);
+    if (seen != NULL)
+        atomic_store(&seen->flags, flags);
+    else
+        mechanism_add(slot, type, flags);
+    atomic_fetch_add(&slot->learnt, 1);
     lock_release();
 }
 
@@ -162,14 +181,9 @@ static CK_RV mechanism_ask(const struct session *session, CK_MECHANISM_TYPE type
     return CKR_OK;
 }
 
-bool slot_lacks(struct slot *slot, CK_MECHANISM_TYPE variant)
+bool slot_lacks(const struct slot *slot, CK_MECHANISM_TYPE variant)
 {
-    bool lacks;
-
-    lock_take();
-    lacks = mechanism_find(slot, variant) != NULL;
-    lock_release();
-    return lacks;
+    return mechanism_flags(slot, variant) != NOT_ASKED;
 }
 
 void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant)
@@ -178,15 +192,13 @@ void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant)
         mechanism_remember(slot, variant, 0);
 }
 
-bool slot_mechanism_known(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has)
+bool slot_mechanism_known(const struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+                          bool *has)
 {
-    const struct mechanism_seen *seen;
+    CK_FLAGS known = mechanism_flags(slot, mechanism);
 
-    lock_take();
-    seen = mechanism_find(slot, mechanism);
-    *has = seen != NULL && (seen->flags & flags) == flags;
-    lock_release();
-    return seen != NULL;
+    *has = known != NOT_ASKED && (known & flags) == flags;
+    return known != NOT_ASKED;
 }
 
 CK_RV slot_mechanism(const struct session *session, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
@@ -308,13 +320,12 @@ bool slots_have_session(struct module *module, CK_SESSION_HANDLE ck)
 /* Under the lock: what the token said of itself and its mechanisms is not known any more. */
 static void ask_anew(struct slot *slot)
 {
-    slot->has_info = false;
-    while (slot->mechanisms != NULL) {
-        struct mechanism_seen *seen = slot->mechanisms;
+    struct mechanism_seen *seen = atomic_load(&slot->mechanisms);
 
-        slot->mechanisms = seen->next;
-        OPENSSL_free(seen);
-    }
+    slot->has_info = false;
+    for (; seen != NULL; seen = seen->next)
+        atomic_store(&seen->flags, NOT_ASKED);
+    atomic_fetch_add(&slot->learnt, 1);
 }
 
 static void forget(struct module *module)

@@ -14,12 +14,14 @@
 
 struct place_table;
 
-/* What the token said of a mechanism; asked once. */
+/* What the token said of a mechanism; asked once. Written under the lock, read without it. */
 struct mechanism_seen {
     struct mechanism_seen *next;
     CK_MECHANISM_TYPE type;
-    CK_FLAGS flags; /* 0 where the token does not have it */
+    _Atomic(CK_FLAGS) flags; /* 0 where the token does not have it; or NOT_ASKED, again */
 };
+
+#define NOT_ASKED CK_UNAVAILABLE_INFORMATION
 
 struct slot {
     struct slot *next;
@@ -33,13 +35,14 @@ struct slot {
     atomic_uint looks;    /* how often the module was initialised anew for a key that was gone, */
     _Atomic(uint64_t) looked; /* and when last: clock_ms */
     atomic_bool troubled;     /* the log said that something failed, not yet that it works again */
+    _Atomic(struct mechanism_seen *) mechanisms; /* it only grows, at its front */
+    _Atomic(uint64_t) learnt;                    /* how often they have changed */
 
     /* under the lock (module/lock.h) */
     CK_SLOT_ID id;
     bool lost;         /* the token was in no slot when it was looked for last */
     CK_SLOT_INFO info; /* C_GetSlotInfo, once has_info is set */
     bool has_info;
-    struct mechanism_seen *mechanisms;
     struct place_table *places; /* token/place.h; NULL: nothing yet */
     struct crew crew;           /* threads for jobs that are paused */
 };
@@ -68,15 +71,22 @@ CK_RV slot_mechanism(const struct session *session, CK_MECHANISM_TYPE mechanism,
                      bool *has);
 
 /* The same if it is remembered; false when it has to be asked. No call. */
-bool slot_mechanism_known(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+bool slot_mechanism_known(const struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
                           bool *has);
+
+/* A number that is another one, for ever, once slot_mechanism_known or slot_lacks may say something
+ * else. */
+static inline uint64_t slot_learnt(struct slot *slot)
+{
+    return atomic_load(&slot->learnt);
+}
 
 /* C_GetSlotInfo; asked once, remembered. */
 CK_RV slot_info(struct slot *slot, CK_SLOT_INFO *info);
 
 /* A use of a mechanism, by a number that is no mechanism's own, that the token turned out not to
  * have though it lists the mechanism. */
-bool slot_lacks(struct slot *slot, CK_MECHANISM_TYPE variant);
+bool slot_lacks(const struct slot *slot, CK_MECHANISM_TYPE variant);
 void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant);
 
 /* This library made or deleted an object of the token: what is remembered of them may be wrong. */
