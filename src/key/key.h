@@ -46,6 +46,7 @@ struct key {
     _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
     struct doubt *doubt;                /* whether it is the one that was meant (key/doubt.h) */
     bool software;                      /* host has a private half too, which no token has */
+    _Atomic(uint64_t) hashing;          /* what key_token_hashes said last (key/sign.c) */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };
 

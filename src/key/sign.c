@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include "base/rare.h"
 #include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/operation.h"
@@ -58,14 +59,48 @@ bool key_allows_pss(const struct key *key, const struct digest *digest)
            (on_token != SIGN_NO_MECHANISM && object_allows(key->object, on_token));
 }
 
-bool key_token_hashes(struct key *key, const struct sign_request *request)
+/* All that the answer of key_token_hashes hangs on, besides the key, in a number that is never 0:
+ * what is known of the token so far, and what is asked. The lowest bit is left for the answer. */
+#define ASKED  2U
+#define HASHES 1U
+
+static uint64_t hashing_asked(const struct key *key, const struct sign_request *request)
 {
+    _Static_assert(SIGN_KINDS << 2 <= 1U << 16, "a kind of request has its place");
+
+    return slot_learnt(key->object->slot) << 16 | sign_kind(request) << 2 | ASKED;
+}
+
+/* Whether the token may be asked whether it has type. */
+static bool may_hash(const struct key *key, const struct sign_request *request,
+                     CK_MECHANISM_TYPE type)
+{
+    return type != SIGN_NO_MECHANISM && object_allows(key->object, type) &&
+           !(request->scheme == SIGN_RSA_PSS && key_lacks_pss(key, request));
+}
+
+/* Keeps the answer, unless the token itself has to be asked, whose answer may be none. */
+RARE static bool hashing_find(struct key *key, const struct sign_request *request, uint64_t asked)
+{
+    struct slot *slot = key->object->slot;
     CK_MECHANISM_TYPE type = sign_type_token(request);
     bool has = false;
 
-    return key->object != NULL && type != SIGN_NO_MECHANISM &&
-           !(request->scheme == SIGN_RSA_PSS && key_lacks_pss(key, request)) &&
-           key_has_mechanism(key, type, CKF_SIGN, &has) == CKR_OK && has;
+    if (may_hash(key, request, type) && !slot_mechanism_known(slot, type, CKF_SIGN, &has))
+        return run_mechanism(slot, type, CKF_SIGN, &has) == CKR_OK && has;
+    atomic_store(&key->hashing, asked | (has ? HASHES : 0));
+    return has;
+}
+
+bool key_token_hashes(struct key *key, const struct sign_request *request)
+{
+    uint64_t known = atomic_load(&key->hashing), asked;
+
+    if (key->object == NULL)
+        return false;
+    asked = hashing_asked(key, request);
+    return (known & ~(uint64_t)HASHES) == asked ? (known & HASHES) != 0
+                                                : hashing_find(key, request, asked);
 }
 
 /* Brings what the token returned into OpenSSL's form. */

@@ -133,11 +133,23 @@ static unsigned salt_kind(const struct sign_request *request)
                                                         : 3;
 }
 
+static unsigned digest_kind(const struct digest *digest)
+{
+    return digest != NULL ? (unsigned)(digest - digests) : DIGESTS;
+}
+
+unsigned sign_kind(const struct sign_request *request)
+{
+    unsigned kind = request->scheme << 10 | digest_kind(request->digest) << 6;
+
+    return request->scheme == SIGN_RSA_PSS
+               ? kind | digest_kind(request->mgf1) << 2 | salt_kind(request)
+               : kind;
+}
+
 CK_MECHANISM_TYPE sign_pss_variant(const struct sign_request *request)
 {
-    return CKM_VENDOR_DEFINED | 0x505353UL << 16 |
-           (CK_MECHANISM_TYPE)(request->digest - digests) << 8 |
-           (CK_MECHANISM_TYPE)(request->mgf1 - digests) << 4 | salt_kind(request);
+    return CKM_VENDOR_DEFINED | 0x505353UL << 16 | sign_kind(request);
 }
 
 CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)

@@ -60,9 +60,13 @@ size_t sign_input(const struct sign_request *request, const struct curve *curve,
 /* Whether PKCS#11 has a name for this kind of PSS: for its digest and its MGF1. */
 bool sign_pss_has_name(const struct sign_request *request);
 
-/* A number for this kind of PSS, to remember what a token lacks: different for each digest, MGF1
- * digest and kind of salt (none, shorter than the digest, as long, longer), and no mechanism's own.
+/* A number below SIGN_KINDS for this kind of request: different for each scheme and digest and,
+ * with PSS, for each MGF1 digest and kind of salt (none, shorter than the digest, as long, longer).
  */
+#define SIGN_KINDS (1U << 13)
+unsigned sign_kind(const struct sign_request *request);
+
+/* The same for a kind of PSS, to remember what a token lacks: no mechanism's own. */
 CK_MECHANISM_TYPE sign_pss_variant(const struct sign_request *request);
 
 /* The mechanisms of PSS, into out, which has room for SIGN_PSS_MECHANISMS; their number. */

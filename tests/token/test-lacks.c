@@ -201,6 +201,26 @@ static void test_lacks_is_remembered(void **state)
     world_end(&world);
 }
 
+/* What was known of a module that has been started anew since is asked again. */
+static void test_lacks_since_the_start(void **state)
+{
+    static const struct kind kind = { "SHA256", NULL, RSA_PKCS1_PADDING, 0 };
+    struct world world = world_begin(true, "", "");
+
+    (void)state;
+    for (unsigned n = 0; n < 3; n++)
+        check(&world, &kind, WHOLE); /* the token hashes */
+    fault("hide 40; C_SignInit 1 * CKR_CRYPTOKI_NOT_INITIALIZED until-restart");
+    check(&world, &kind, DIGEST);
+    calls_reset();
+    for (unsigned n = 0; n < 3; n++)
+        check(&world, &kind, WHOLE);
+    assert_int_equal(calls("C_GetMechanismInfo"), 1);
+    assert_int_equal(calls("C_SignInit"), 3);
+    fault("");
+    world_end(&world);
+}
+
 /* What passes is not taken for a lack. */
 static void test_lacks_is_not_a_failure(void **state)
 {
@@ -333,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_lacks_pss),
         cmocka_unit_test(test_lacks_pkcs1_digest),
         cmocka_unit_test(test_lacks_is_remembered),
+        cmocka_unit_test(test_lacks_since_the_start),
         cmocka_unit_test(test_lacks_is_not_a_failure),
         cmocka_unit_test(test_lacks_raw_as_well),
         cmocka_unit_test(test_lacks_long_salt),

@@ -77,11 +77,34 @@ static void test_sign_pss_variants(void **state)
         r.salt_len = r.digest->size * salts[i / 16] / 2;
         seen[count] = sign_pss_variant(&r);
         assert_true((seen[count] & CKM_VENDOR_DEFINED) != 0);
+        assert_true(sign_kind(&r) < SIGN_KINDS);
         for (size_t k = 0; k < count; k++)
             assert_true(seen[k] != seen[count]);
         count++;
         r.salt_len += r.salt_len > r.digest->size; /* the same kind */
         assert_true(sign_pss_variant(&r) == seen[count - 1]);
+    }
+}
+
+/* What a key remembers of the token is by scheme and digest; of PSS, by the variant too. */
+static void test_sign_kinds(void **state)
+{
+    bool seen[SIGN_KINDS] = { false };
+
+    (void)state;
+    for (size_t i = 0; i < SIGN_SCHEMES * (DIGESTS + 1UL); i++) {
+        struct sign_request r = { .scheme = (enum sign_scheme)(i / (DIGESTS + 1)) };
+        size_t row = i % (DIGESTS + 1);
+        unsigned kind;
+
+        r.digest = row < DIGESTS ? &digests[row] : NULL;
+        if (r.scheme == SIGN_RSA_PSS && r.digest == NULL)
+            continue;
+        r.mgf1 = r.digest;
+        kind = sign_kind(&r);
+        assert_true(kind < SIGN_KINDS);
+        assert_false(seen[kind]);
+        seen[kind] = true;
     }
 }
 
@@ -213,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign_mechanisms),
         cmocka_unit_test(test_sign_pss_variants),
+        cmocka_unit_test(test_sign_kinds),
         cmocka_unit_test(test_sign_eddsa_parameters),
         cmocka_unit_test(test_sign_pss_parameters),
         cmocka_unit_test(test_sign_input),
