@@ -214,13 +214,6 @@ unsigned key_security_bits(const struct key *key)
                                       : curve_security_bits(key->curve);
 }
 
-size_t key_signature_max(const struct key *key)
-{
-    if (!has_size(key))
-        return 0;
-    return key_type_is_rsa(key->type) ? key->n.len : curve_signature_max(key->curve);
-}
-
 uint8_t *key_spki(const struct key *key, size_t *len)
 {
     size_t room = key->n.len + key->e.len + key->point.len + SPKI_OVERHEAD;

@@ -88,7 +88,12 @@ bool key_same_public(const struct key *a, const struct key *b);
 /* Bits of the modulus or of the curve's order; equivalent symmetric strength; longest signature. */
 unsigned key_bits(const struct key *key);
 unsigned key_security_bits(const struct key *key);
-size_t key_signature_max(const struct key *key);
+static inline size_t key_signature_max(const struct key *key)
+{
+    if (key_type_is_rsa(key->type))
+        return key->n.len;
+    return key->curve != NULL ? key->curve->signature_max : 0;
+}
 
 /* The SubjectPublicKeyInfo in DER, to be freed with OPENSSL_free. NULL when there is no public half
  * or memory is short. */

@@ -138,8 +138,8 @@ static CK_RV sign(struct question *question, const struct way *way, CK_RV *refus
     *refusal = session_sign_init(session, &mechanism.ck, question->handle);
     if (*refusal != CKR_OK)
         return refused(*refusal) ? CKR_OK : *refusal;
-    question->room.size = half->type == KEY_EC ? 2 * curve_order_bytes(half->curve)
-                                               : curve_signature_max(half->curve);
+    question->room.size =
+        half->type == KEY_EC ? 2 * curve_order_bytes(half->curve) : half->curve->signature_max;
     question->room.exact = true;
     return session_sign(session, in, &question->room);
 }

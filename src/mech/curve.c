@@ -25,44 +25,46 @@
 /* RFC 8410 §3: 1.3.101.n */
 #define RFC8410(n) OID(0x2b, 0x65, (n))
 
-/* RFC 8410, RFC 5480 §2.1.1.1, SEC 2, RFC 5639 */
+/* An INTEGER of ECDSA's, with the zero that keeps it positive, and the SEQUENCE of two. */
+#define INTEGER_MAX(bits) (2 + (bits) / 8 + 1)
+#define ECDSA_MAX(bits)   (2 * INTEGER_MAX(bits) + (2 * INTEGER_MAX(bits) < 0x80 ? 2 : 3))
+
+#define WEIERSTRASS(names, oid, bits)                                                              \
+    {                                                                                              \
+        (names), oid, (bits), (bits), ECDSA_MAX(bits), CURVE_EC, NULL,                             \
+        {                                                                                          \
+            NULL, 0                                                                                \
+        }                                                                                          \
+    }
+
 static const struct curve curves[] = {
-    { "ED25519", RFC8410(0x70), 256, 256, CURVE_ED25519, "edwards25519:Ed25519",
+    /* RFC 8410 */
+    { "ED25519", RFC8410(0x70), 256, 256, 64, CURVE_ED25519, "edwards25519:Ed25519",
       OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01) },
-    { "ED448", RFC8410(0x71), 456, 456, CURVE_ED448, "edwards448:Ed448", { NULL, 0 } },
-    { "X25519", RFC8410(0x6e), 256, 253, CURVE_X25519, "curve25519:X25519",
+    { "ED448", RFC8410(0x71), 456, 456, 114, CURVE_ED448, "edwards448:Ed448", { NULL, 0 } },
+    { "X25519", RFC8410(0x6e), 256, 253, 32, CURVE_X25519, "curve25519:X25519",
       OID(0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01) },
-    { "X448", RFC8410(0x6f), 448, 448, CURVE_X448, "curve448:X448", { NULL, 0 } },
+    { "X448", RFC8410(0x6f), 448, 448, 56, CURVE_X448, "curve448:X448", { NULL, 0 } },
 
     /* RFC 5480 §2.1.1.1, SEC 2, RFC 5639 */
-    { "prime192v1:P-192:secp192r1",
-      OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01),
-      192,
-      192,
-      CURVE_EC,
-      NULL,
-      { NULL, 0 } },
-    { "secp224r1:P-224", OID(0x2b, 0x81, 0x04, 0x00, 0x21), 224, 224, CURVE_EC, NULL, { NULL, 0 } },
-    { "prime256v1:P-256:secp256r1",
-      OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07),
-      256,
-      256,
-      CURVE_EC,
-      NULL,
-      { NULL, 0 } },
-    { "secp384r1:P-384", OID(0x2b, 0x81, 0x04, 0x00, 0x22), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
-    { "secp521r1:P-521", OID(0x2b, 0x81, 0x04, 0x00, 0x23), 521, 521, CURVE_EC, NULL, { NULL, 0 } },
-    { "secp256k1", OID(0x2b, 0x81, 0x04, 0x00, 0x0a), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP192r1", BRAINPOOL(3), 192, 192, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP224r1", BRAINPOOL(5), 224, 224, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP256r1", BRAINPOOL(7), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP256t1", BRAINPOOL(8), 256, 256, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP320r1", BRAINPOOL(9), 320, 320, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP320t1", BRAINPOOL(10), 320, 320, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP384r1", BRAINPOOL(11), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP384t1", BRAINPOOL(12), 384, 384, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP512r1", BRAINPOOL(13), 512, 512, CURVE_EC, NULL, { NULL, 0 } },
-    { "brainpoolP512t1", BRAINPOOL(14), 512, 512, CURVE_EC, NULL, { NULL, 0 } },
+    WEIERSTRASS("prime192v1:P-192:secp192r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01),
+                192),
+    WEIERSTRASS("secp224r1:P-224", OID(0x2b, 0x81, 0x04, 0x00, 0x21), 224),
+    WEIERSTRASS("prime256v1:P-256:secp256r1", OID(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07),
+                256),
+    WEIERSTRASS("secp384r1:P-384", OID(0x2b, 0x81, 0x04, 0x00, 0x22), 384),
+    WEIERSTRASS("secp521r1:P-521", OID(0x2b, 0x81, 0x04, 0x00, 0x23), 521),
+    WEIERSTRASS("secp256k1", OID(0x2b, 0x81, 0x04, 0x00, 0x0a), 256),
+    WEIERSTRASS("brainpoolP192r1", BRAINPOOL(3), 192),
+    WEIERSTRASS("brainpoolP224r1", BRAINPOOL(5), 224),
+    WEIERSTRASS("brainpoolP256r1", BRAINPOOL(7), 256),
+    WEIERSTRASS("brainpoolP256t1", BRAINPOOL(8), 256),
+    WEIERSTRASS("brainpoolP320r1", BRAINPOOL(9), 320),
+    WEIERSTRASS("brainpoolP320t1", BRAINPOOL(10), 320),
+    WEIERSTRASS("brainpoolP384r1", BRAINPOOL(11), 384),
+    WEIERSTRASS("brainpoolP384t1", BRAINPOOL(12), 384),
+    WEIERSTRASS("brainpoolP512r1", BRAINPOOL(13), 512),
+    WEIERSTRASS("brainpoolP512t1", BRAINPOOL(14), 512),
 };
 
 const struct curve *curve_by_name(const char *name)
@@ -201,18 +203,6 @@ unsigned curve_security_bits(const struct curve *curve)
         if (curve->order_bits >= steps[i].order_bits)
             return steps[i].security_bits;
     return curve->order_bits / 2;
-}
-
-size_t curve_signature_max(const struct curve *curve)
-{
-    size_t integer = curve->order_bits / 8 + 1; /* with the zero that keeps it positive */
-    size_t content = 2 * (2 + integer);
-
-    if (curve->kind == CURVE_ED25519 || curve->kind == CURVE_ED448)
-        return 2 * curve_point_bytes(curve);
-    if (curve->kind != CURVE_EC)
-        return curve_point_bytes(curve);
-    return content + (content < 0x80 ? 2 : 3);
 }
 
 bool curve_point_fits(const struct curve *curve, struct view point)

@@ -15,6 +15,9 @@ struct curve {
     struct view oid;     /* the OID's content */
     unsigned field_bits; /* of a coordinate, or of the encoded point where that is one number */
     unsigned order_bits; /* what EVP_PKEY_get_bits says */
+    size_t
+        signature_max; /* what EVP_PKEY_get_size gives for software keys: bytes of the longest DER
+                         signature of ECDSA, of EdDSA's, of the shared secret of X25519, X448 */
     enum curve_kind kind;
     const char *printable; /* CKA_EC_PARAMS as a PrintableString, PKCS#11 v3.1 §6.3.8; or NULL */
     struct view old_oid;   /* an OID that was used before RFC 8410; or none */
@@ -31,10 +34,6 @@ const char *curve_name(const struct curve *curve, char *buf, size_t size);
 size_t curve_field_bytes(const struct curve *curve);
 size_t curve_order_bytes(const struct curve *curve);
 unsigned curve_security_bits(const struct curve *curve);
-
-/* What EVP_PKEY_get_size gives for software keys: the longest DER signature of ECDSA, the signature
- * of EdDSA, the shared secret of X25519 and X448. */
-size_t curve_signature_max(const struct curve *curve);
 
 /* The length of an encoded point, uncompressed on EC curves. */
 size_t curve_point_bytes(const struct curve *curve);
