@@ -181,12 +181,10 @@ static void templates_restrict(const struct generation *generation, struct templ
     struct sign_request request = { .scheme = SIGN_RSA_PSS,
                                     .digest = generation->pss_digest,
                                     .mgf1 = generation->pss_digest };
-    struct sign_mechanism mechanism;
     CK_ULONG count = 1;
 
-    if (generation->pss_digest != NULL && sign_mechanism_token(&request, &mechanism))
-        t->allowed[0] = mechanism.ck.mechanism;
-    else
+    t->allowed[0] = generation->pss_digest != NULL ? sign_type_token(&request) : SIGN_NO_MECHANISM;
+    if (t->allowed[0] == SIGN_NO_MECHANISM)
         count = sign_pss_mechanisms(t->allowed);
     add(t->private, &t->private_count, CKA_ALLOWED_MECHANISMS, t->allowed,
         count * sizeof(t->allowed[0]));

@@ -112,9 +112,6 @@ const char *key_describe(const struct key *key, char *buf, size_t size);
  * with pkcs11-pem-uri = full. May ask the module for its tokens. */
 const char *key_name(const struct key *key, char *buf, size_t size);
 
-/* Where the bytes for key_sign stand in the table of mechanisms. */
-enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
-
 /* Whether the key may sign what was hashed before: CKA_ALLOWED_MECHANISMS has that mechanism. No
  * call. */
 bool key_takes_hash(const struct key *key, const struct sign_request *request);
@@ -142,10 +139,11 @@ enum key_type key_type_of(const struct curve *curve);
  * *len is set. False with an error raised. */
 bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
-/* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought
- * into the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */
+/* The mechanism's type for column, and what the C_* call gets: a message as it is, or a digest in
+ * the mechanism's form, which may be in input (SIGN_INPUT_MAX bytes). False with an error raised.
+ */
 bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
-                    struct sign_mechanism *mechanism, struct view *data, uint8_t *input);
+                    CK_MECHANISM_TYPE *type, struct view *data, uint8_t *input);
 
 /* Signs data, a message or a digest as column says. PSS of a kind that the token lacks gets its
  * padding here, where the token signs raw. signature: key_signature_max bytes, filled as

@@ -84,10 +84,8 @@ static void way_mechanism(const struct way *way, enum key_type type, struct sign
                                     .digest = way->digest != NULL ? digest_find(way->digest) : NULL,
                                     .eddsa_params = type == KEY_ED448 };
 
-    if (way->column == SIGN_HASHED_BEFORE)
-        sign_mechanism_hashed(&request, out);
-    else
-        (void)sign_mechanism_token(&request, out); /* there is one for each of these */
+    /* each of these has one */
+    sign_mechanism(&request, sign_type(&request, way->column), request.context, out);
 }
 
 static struct view way_input(const struct way *way, const struct question *question)

@@ -129,33 +129,22 @@ static bool data_make(struct key *key, const struct sign_request *request, enum 
 {
     if (column == SIGN_TOKEN_HASHES)
         return true;
-    data->len = sign_input(request, key->curve, *data, input);
-    data->data = input;
+    *data = sign_input(request, key->curve, *data, input);
     if (data->len != 0)
         return true;
     error_raise(&key->provider->core, REASON_PARAMETER, "the data to sign is empty or too long");
     return false;
 }
 
-static bool mechanism_make(struct key *key, const struct sign_request *request,
-                           enum sign_column column, struct sign_mechanism *out)
+bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
+                    CK_MECHANISM_TYPE *type, struct view *data, uint8_t *input)
 {
-    if (column == SIGN_HASHED_BEFORE) {
-        sign_mechanism_hashed(request, out);
-        return true;
-    }
-    if (sign_mechanism_token(request, out))
-        return true;
+    *type = sign_type(request, column);
+    if (*type != SIGN_NO_MECHANISM)
+        return data_make(key, request, column, data, input);
     error_raise(&key->provider->core, REASON_UNSUPPORTED,
                 "PKCS#11 has no mechanism that hashes with this digest");
     return false;
-}
-
-bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,
-                    struct sign_mechanism *mechanism, struct view *data, uint8_t *input)
-{
-    return mechanism_make(key, request, column, mechanism) &&
-           data_make(key, request, column, data, input);
 }
 
 /* The bytes that C_Sign returns: RSA as many as the modulus has, ECDSA twice as many as the order
@@ -163,11 +152,6 @@ bool key_sign_input(struct key *key, const struct sign_request *request, enum si
 static size_t raw_signature_len(const struct key *key)
 {
     return key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);
-}
-
-static CK_MECHANISM_TYPE type_of(const struct sign_request *request, enum sign_column column)
-{
-    return column == SIGN_TOKEN_HASHES ? sign_type_token(request) : sign_type_hashed(request);
 }
 
 /* Whether the token says that it does not have PSS with these parameters. What it does not like in
@@ -178,6 +162,22 @@ static bool pss_refused(const struct operation *operation, CK_RV rv)
                                  (operation->refused && rv == CKR_ARGUMENTS_BAD));
 }
 
+/* What to make of the token's rv, as sign_on_token. */
+RARE static bool sign_failed(const struct operation *operation, const struct sign_request *request,
+                             CK_RV rv, bool *lacks)
+{
+    const struct key *key = operation->key;
+
+    if (request->scheme == SIGN_RSA_PSS && pss_refused(operation, rv)) {
+        slot_learn_lack(key->object->slot, sign_pss_variant(request));
+        if (lacks != NULL) {
+            *lacks = true;
+            return false;
+        }
+    }
+    return key_failed(key, "sign", operation->mechanism.ck.mechanism, rv);
+}
+
 /* False with an error raised; none is, but *lacks is set, where the token lacks this kind of PSS
  * and the caller wants to know. */
 static bool sign_on_token(struct key *key, const struct sign_request *request,
@@ -186,32 +186,21 @@ static bool sign_on_token(struct key *key, const struct sign_request *request,
 {
     struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
-    CK_MECHANISM_TYPE type = type_of(request, column);
-    struct sign_request kept = *request;
+    CK_MECHANISM_TYPE type;
     uint8_t input[SIGN_INPUT_MAX];
     CK_RV rv;
 
-    if (!data_make(key, request, column, &data, input) ||
+    if (!key_sign_input(key, request, column, &type, &data, input) ||
         !key_permits(key, key->object->may_sign, "CKA_SIGN", "sign", type))
         return false;
     operation = operation_begin(&place, key, data, request->context, raw_signature_len(key));
     if (operation == NULL)
         return false;
     operation->out.exact = true;
-    kept.context = operation->extra;
-    if (!mechanism_make(key, &kept, column, &operation->mechanism.sign))
-        return false;
+    sign_mechanism(request, type, operation->extra, &operation->mechanism.sign);
     rv = operation_run(operation, sign);
-    if (rv == CKR_OK)
-        return signature_finish(operation, signature, len);
-    if (request->scheme == SIGN_RSA_PSS && pss_refused(operation, rv)) {
-        slot_learn_lack(key->object->slot, sign_pss_variant(request));
-        if (lacks != NULL) {
-            *lacks = true;
-            return false;
-        }
-    }
-    return key_failed(key, "sign", type, rv);
+    return rv == CKR_OK ? signature_finish(operation, signature, len)
+                        : sign_failed(operation, request, rv, lacks);
 }
 
 /* The block that is signed raw: the salt is the host's, and so is the digest where the token was to
@@ -263,7 +252,7 @@ bool key_lacks_pss(const struct key *key, const struct sign_request *request)
 static bool may_have_pss(const struct key *key, const struct sign_request *request,
                          enum sign_column column)
 {
-    return !key_lacks_pss(key, request) && object_allows(key->object, type_of(request, column));
+    return !key_lacks_pss(key, request) && object_allows(key->object, sign_type(request, column));
 }
 
 static bool pss_impossible(struct key *key)

@@ -29,10 +29,12 @@ bool key_verify(struct key *key, const struct sign_request *request, enum sign_c
     uint8_t input[SIGN_INPUT_MAX], rs[EC_POINT_MAX];
     struct pin_source pins = key_pins(key);
     struct verify_task task = { .data = data, .signature = signature };
+    CK_MECHANISM_TYPE type;
     CK_RV rv;
 
-    if (!key_sign_input(key, request, column, &task.mechanism, &task.data, input))
+    if (!key_sign_input(key, request, column, &type, &task.data, input))
         return false;
+    sign_mechanism(request, type, request->context, &task.mechanism);
     if (key->type == KEY_EC) {
         if (!ecdsa_sig_from_der(signature, curve_order_bytes(key->curve), rs))
             return false;
@@ -40,7 +42,7 @@ bool key_verify(struct key *key, const struct sign_request *request, enum sign_c
     }
     rv = run_on_object(key->twin, &pins, verify, &task);
     if (rv != CKR_OK)
-        return key_failed(key, "verify", task.mechanism.ck.mechanism, rv);
+        return key_failed(key, "verify", type, rv);
     return task.valid;
 }
 

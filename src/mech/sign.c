@@ -95,21 +95,22 @@ static bool row_exists(const struct row *row)
     return row->token_hashes != 0;
 }
 
-static void set_eddsa_params(const struct sign_request *request, struct sign_mechanism *out)
+static void set_eddsa_params(const struct sign_request *request, struct view context,
+                             struct sign_mechanism *out)
 {
     out->eddsa = (struct eddsa_params){ .phFlag = request->prehash,
-                                        .ulContextDataLen = request->context.len,
-                                        .pContextData = ck_input(request->context.data) };
+                                        .ulContextDataLen = context.len,
+                                        .pContextData = ck_input(context.data) };
     out->ck.pParameter = &out->eddsa;
     out->ck.ulParameterLen = sizeof(out->eddsa);
 }
 
-static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE type,
-                          struct sign_mechanism *out)
+void sign_mechanism(const struct sign_request *request, CK_MECHANISM_TYPE type, struct view context,
+                    struct sign_mechanism *out)
 {
     out->ck = (CK_MECHANISM){ .mechanism = type };
     if (request->eddsa_params)
-        set_eddsa_params(request, out);
+        set_eddsa_params(request, context, out);
     if (request->scheme != SIGN_RSA_PSS)
         return;
     out->pss = (CK_RSA_PKCS_PSS_PARAMS){ .hashAlg = request->digest->mechanism,
@@ -168,34 +169,16 @@ CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request)
     return hashed_before[request->scheme];
 }
 
-bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out)
-{
-    CK_MECHANISM_TYPE type = sign_type_token(request);
-
-    if (type == NO_MECHANISM)
-        return false;
-    mechanism_set(request, type, out);
-    return true;
-}
-
-void sign_mechanism_hashed(const struct sign_request *request, struct sign_mechanism *out)
-{
-    mechanism_set(request, sign_type_hashed(request), out);
-}
-
-size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
-                  uint8_t *out)
+struct view sign_input(const struct sign_request *request, const struct curve *curve,
+                       struct view data, uint8_t *out)
 {
     if (request->scheme == SIGN_RSA_PKCS1 && request->digest != NULL &&
         request->digest->oid.len != 0)
-        return digest_info_write(request->digest->oid, data, out, SIGN_INPUT_MAX);
+        return (struct view){ out,
+                              digest_info_write(request->digest->oid, data, out, SIGN_INPUT_MAX) };
     if (request->scheme == SIGN_ECDSA && data.len > curve_order_bytes(curve))
         data.len = curve_order_bytes(curve);
-    if (data.len > SIGN_INPUT_MAX)
-        return 0;
-    if (data.len != 0)
-        memcpy(out, data.data, data.len);
-    return data.len;
+    return data.len <= SIGN_INPUT_MAX ? data : (struct view){ NULL, 0 };
 }
 
 CK_ULONG sign_pss_mechanisms(CK_MECHANISM_TYPE *out)

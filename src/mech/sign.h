@@ -14,6 +14,9 @@ enum sign_scheme {
     SIGN_SCHEMES
 };
 
+/* Where the bytes to sign stand in the table: a message, or a digest that was made before. */
+enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
+
 /* What the application asked for. */
 struct sign_request {
     enum sign_scheme scheme;
@@ -23,7 +26,7 @@ struct sign_request {
     bool salt_free;              /* PSS: the application did not choose it */
     bool eddsa_params;           /* EdDSA: the mechanism takes the two below */
     bool prehash;
-    struct view context; /* 0 to 255 bytes; the mechanism points to them */
+    struct view context; /* 0 to 255 bytes */
 };
 
 /* A CK_MECHANISM with room for its parameters; it points into itself and must not be copied. */
@@ -36,26 +39,30 @@ struct sign_mechanism {
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
 #define SIGN_INPUT_MAX 2048
 
-/* The type of the mechanism that hashes on the token; SIGN_NO_MECHANISM where PKCS#11 has none, as
- * for PSS where it cannot name the MGF1. */
+/* The type of the mechanism that hashes on the token (for EdDSA, the only one); SIGN_NO_MECHANISM
+ * where PKCS#11 has none, as for PSS where it cannot name the MGF1. */
 #define SIGN_NO_MECHANISM CK_UNAVAILABLE_INFORMATION
 CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request);
 
 /* The type of the mechanism for a digest that was made before. */
 CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request);
 
-/* The mechanism that hashes on the token (for EdDSA, the only one). False where PKCS#11 has none.
- */
-bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out);
+static inline CK_MECHANISM_TYPE sign_type(const struct sign_request *request,
+                                          enum sign_column column)
+{
+    return column == SIGN_TOKEN_HASHES ? sign_type_token(request) : sign_type_hashed(request);
+}
 
-/* The mechanism for a digest that was made before. */
-void sign_mechanism_hashed(const struct sign_request *request, struct sign_mechanism *out);
+/* The mechanism of a type that one of these gave for request; it points to context, request's or a
+ * copy of that. */
+void sign_mechanism(const struct sign_request *request, CK_MECHANISM_TYPE type, struct view context,
+                    struct sign_mechanism *out);
 
-/* What C_Sign gets with sign_mechanism_hashed: the DigestInfo, the digest truncated to the order of
- * curve (FIPS 186-5 §6.4.1), or data as it is. out: SIGN_INPUT_MAX bytes. The length, 0 if data is
- * too long. curve is used for ECDSA only. */
-size_t sign_input(const struct sign_request *request, const struct curve *curve, struct view data,
-                  uint8_t *out);
+/* What C_Sign gets with a digest that was made before: the DigestInfo, in out (SIGN_INPUT_MAX
+ * bytes); of data itself, what the order of curve leaves of it (FIPS 186-5 §6.4.1), or all. Nothing
+ * where data is too long. curve is used for ECDSA only. */
+struct view sign_input(const struct sign_request *request, const struct curve *curve,
+                       struct view data, uint8_t *out);
 
 /* Whether PKCS#11 has a name for this kind of PSS: for its digest and its MGF1. */
 bool sign_pss_has_name(const struct sign_request *request);
