@@ -14,8 +14,8 @@
  *
  * The pool of a token's sessions, docs/adr/0003-one-lock.md: who waits is woken, whoever else comes and goes.
  *
- *   thread      run.c: run, try_once, repair_token; claim.c: pool_take, claim_get, queue, pool_open_new,
- *               place_release; closing.c: pool_session_return; module.c: module_start
+ *   thread      run.c: run, try_once, repair_token; claim.c: pool_take, claim_get (take_at_once is its way where a
+ *               session is idle and nobody waits), queue, pool_open_new, place_release; closing.c: pool_session_return; module.c: module_start
  *   restarter   module.c: restart with restart_claim, wait_unused, bar, module_settle, restart_withdraw
  *   clock       base/clock.h: the moments pool->turn and pool->probe come, some time
  *   the inlines are the functions of claim.c, closing.c and epoch.c of the same name

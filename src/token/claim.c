@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 
 #include "base/clock.h"
+#include "base/rare.h"
 #include "module/call.h"
 #include "module/ending.h"
 #include "token/slot.h"
@@ -94,21 +95,34 @@ static bool can_serve(const struct pool *pool)
     return has_session(pool) && module_ready(pool_module(pool));
 }
 
+/* An idle session that may write where that is wanted; or NULL. */
+static struct session *idle_take(struct pool *pool, bool write)
+{
+    struct session *session = pool_idle_pop(pool, write);
+
+    if (session == NULL)
+        return NULL;
+    session->standing = pool->standing;
+    pool->taken++;
+    return session;
+}
+
 static void claim_make(struct pool *pool, bool write, struct claim *claim)
 {
-    *claim = (struct claim){ .session = pool_idle_pop(pool, write) };
+    *claim =
+        (struct claim){ .session = idle_take(pool, write), .epoch = atomic_load(&pool->epoch) };
+    if (claim->session != NULL)
+        return;
     pool->taken++;
-    if (claim->session != NULL) {
-        claim->session->standing = pool->standing;
-    } else if (pool_has_room(pool)) {
+    if (pool_has_room(pool)) {
         pool_room_take(pool);
     } else {
         claim->in_the_way = pool_idle_pop(pool, false);
         if (pool_is_last(pool))
             pool_last_leaves(pool, claim->in_the_way);
         pool->opening++; /* in its place */
+        claim->epoch = atomic_load(&pool->epoch);
     }
-    claim->epoch = atomic_load(&pool->epoch);
 }
 
 /* The first of those who are left wakes as well, to come back when it is its turn. */
@@ -303,16 +317,24 @@ CK_RV pool_open_new(struct pool *pool, const struct claim *claim, bool write, st
     return CKR_OK;
 }
 
-CK_RV pool_take(struct pool *pool, bool write, struct session **out)
+/* As most do: there is an idle one, and nobody waits for it. */
+static struct session *take_at_once(struct pool *pool, bool write)
+{
+    struct session *session = NULL;
+
+    mutex_take(&pool->mutex);
+    if (pool->waiters.first == NULL && !pool->mending && module_ready(pool_module(pool)))
+        session = idle_take(pool, write);
+    mutex_release(&pool->mutex);
+    return session;
+}
+
+RARE static CK_RV take_in_turn(struct pool *pool, bool write, struct session **out)
 {
     struct taking taking = { .write = write };
     struct claim claim;
     CK_RV rv;
 
-    if (call_inside())
-        return RV_RECURSION;
-    if (ending_begun()) /* nobody waits for a session then */
-        return RV_PROCESS_ENDS;
     do {
         rv = claim_get(pool, &taking, &claim);
         taking.again = true;
@@ -326,4 +348,14 @@ CK_RV pool_take(struct pool *pool, bool write, struct session **out)
         rv = pool_open_new(pool, &claim, write, out);
     } while (rv != CKR_OK && place_release(pool, claim.epoch, rv));
     return rv;
+}
+
+CK_RV pool_take(struct pool *pool, bool write, struct session **out)
+{
+    if (call_inside())
+        return RV_RECURSION;
+    if (ending_begun()) /* nobody waits for a session then */
+        return RV_PROCESS_ENDS;
+    *out = take_at_once(pool, write);
+    return *out != NULL ? CKR_OK : take_in_turn(pool, write, out);
 }

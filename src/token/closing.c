@@ -1,6 +1,7 @@
 /* Sessions that come back: kept, closed, or left to be closed later. */
 #include "token/pool_parts.h"
 
+#include "base/rare.h"
 #include "module/call.h"
 #include "token/slot.h"
 
@@ -143,19 +144,13 @@ static bool close_one(struct session *session, bool current)
                                              is_closed(session_close_stale(session)));
 }
 
-void pool_session_return(struct pool *pool, struct session *session)
+/* With the mutex held, and released afterwards. */
+RARE static void close_returned(struct pool *pool, struct session *session)
 {
-    const char *name;
-    bool kept, closed, current = false;
+    const char *name = call_name();
+    bool current = leave(pool, session), closed;
 
-    mutex_take(&pool->mutex);
-    kept = keep(pool, session);
-    if (!kept)
-        current = leave(pool, session);
     mutex_release(&pool->mutex);
-    if (kept)
-        return;
-    name = call_name();
     closed = close_one(session, current);
     call_named(name); /* an error message is about the call before this one */
     mutex_take(&pool->mutex);
@@ -163,8 +158,17 @@ void pool_session_return(struct pool *pool, struct session *session)
     mutex_release(&pool->mutex);
 }
 
+void pool_session_return(struct pool *pool, struct session *session)
+{
+    mutex_take(&pool->mutex);
+    if (keep(pool, session))
+        mutex_release(&pool->mutex);
+    else
+        close_returned(pool, session);
+}
+
 /* What a failure left open in the token is closed, now that it works again. */
-static void tidy_after(struct session *session)
+RARE static void tidy_after(struct session *session)
 {
     const char *name = call_name();
 

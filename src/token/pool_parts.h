@@ -4,6 +4,7 @@
 #ifndef BRIDGE_POOL_PARTS_H
 #define BRIDGE_POOL_PARTS_H
 
+#include "base/rare.h"
 #include "token/pool.h"
 #include "token/slot.h"
 
@@ -99,7 +100,7 @@ void pool_keepers_go_on(struct pool *pool);
 void pool_keeper_spare(struct pool *pool);
 
 /* Without the mutex: takes one back. */
-void pool_keeper_return(struct pool *pool, struct session *keeper);
+RARE void pool_keeper_return(struct pool *pool, struct session *keeper);
 
 /* epoch.c */
 void pool_epoch_begin(struct pool *pool);
