@@ -7,6 +7,7 @@
 #ifndef BRIDGE_COPY_H
 #define BRIDGE_COPY_H
 
+#include "base/rare.h"
 #include "token/object.h"
 
 #define COPY_TRUSTED_MS 1000
@@ -30,6 +31,6 @@ void copy_clear(struct object *object);
 
 /* Copies the key, where pkcs11-module-cache-keys wants it and the token lets it; if not, the
  * original goes on being used. */
-void copy_make(struct object *object, struct pin_source *pins);
+RARE void copy_make(struct object *object, struct pin_source *pins);
 
 #endif

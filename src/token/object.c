@@ -4,6 +4,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/rare.h"
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/lock.h"
@@ -222,8 +223,8 @@ static CK_ULONG object_template(struct object *object, CK_ATTRIBUTE *template)
 }
 
 /* The first of the objects with this identity that is confirmed to be ours. */
-static CK_RV object_find_again(struct object *object, struct session *session,
-                               struct handle *handle)
+RARE static CK_RV object_find_again(struct object *object, struct session *session,
+                                    struct handle *handle)
 {
     CK_ATTRIBUTE template[TEMPLATE_MAX];
     _cleanup_(handles_clear) struct handles found = { .list = NULL };

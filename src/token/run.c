@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/rare.h"
 #include "base/scope.h"
 #include "base/user.h"
 #include "module/call.h"
@@ -84,26 +85,33 @@ static CK_RV perform(const struct work *work, struct session *session, struct ha
     return rv == CKR_OK ? work->on_object(session, *handle, work->run.arg) : rv;
 }
 
+/* What is to be known of a try that failed before its session, if it had one, is given back. */
+RARE static CK_RV try_failed(struct session *session, struct attempt *attempt, CK_RV rv)
+{
+    attempt->verdict = ckr_verdict(call_name(), rv);
+    attempt->committed = session != NULL && session->committed;
+    attempt->outdated = session != NULL && !session_current(session);
+    if (session != NULL)
+        session->spoilt = session->keeper ? attempt->verdict.active : attempt->verdict.spoils;
+    return rv;
+}
+
+/* Fills attempt where it fails. */
 static CK_RV try_once(const struct work *work, struct attempt *attempt)
 {
     _cleanup_(session_return) struct session *session = NULL;
     const struct run *run = &work->run;
-    CK_RV rv = session_take(run->slot, run->purpose, run->login, run->pins, &session);
+    CK_RV rv;
 
+    attempt->epoch = atomic_load(&run->slot->pool.epoch);
+    attempt->handle = (struct handle){ 0, 0 };
+    rv = session_take(run->slot, run->purpose, run->login, run->pins, &session);
     if (rv == CKR_OK) {
-        *attempt = (struct attempt){ .epoch = session->epoch };
+        attempt->epoch = session->epoch;
         session->committed = false;
         rv = perform(work, session, &attempt->handle);
     }
-    if (rv == CKR_OK)
-        return CKR_OK;
-    attempt->verdict = ckr_verdict(call_name(), rv);
-    if (session == NULL)
-        return rv;
-    attempt->committed = session->committed;
-    attempt->outdated = !session_current(session);
-    session->spoilt = session->keeper ? attempt->verdict.active : attempt->verdict.spoils;
-    return rv;
+    return rv == CKR_OK ? CKR_OK : try_failed(session, attempt, rv);
 }
 
 /* What modules say while another thread closes sessions and their objects vanish can be anything:
@@ -118,7 +126,7 @@ static bool try_again(const struct work *work, const struct attempt *attempt, CK
 }
 
 /* Tells the operator, once, that somebody waits for the token, and once that it works again. */
-static void tell(struct slot *slot, bool troubled, CK_RV rv)
+RARE static void tell(struct slot *slot, bool troubled, CK_RV rv)
 {
     bool changes = atomic_exchange(&slot->troubled, troubled) != troubled;
 
@@ -179,29 +187,43 @@ static bool look_again(struct slot *slot, CK_RV rv, struct retry *looks)
            module_look_again(slot->module, unused, looks, looks->budget_ms);
 }
 
-static CK_RV run(const struct work *work)
+/* What was done about the tries that failed. */
+struct mending {
+    struct retry retry, looks;
+    bool anew;
+};
+
+/* Whether there is to be another try after this one, which gave rv: what it needs is mended. */
+RARE static bool mend(const struct work *work, const struct attempt *attempt, CK_RV rv,
+                      struct mending *mending)
 {
     struct slot *slot = work->run.slot;
-    struct retry retry = { .budget_ms = atomic_load(&slot->retry_ms) }, looks = retry;
-    struct attempt attempt = { .epoch = atomic_load(&slot->pool.epoch) };
-    bool anew = false;
+    struct retry *retry = &mending->retry;
+
+    retry->budget_ms = mending->looks.budget_ms = atomic_load(&slot->retry_ms);
+    if (work->run.once ||
+        (!try_again(work, attempt, rv, retry->tries) && !look_anew(slot, rv, &mending->anew) &&
+         !look_again(slot, rv, &mending->looks)))
+        return false;
+    repair(work, rv, attempt);
+    if (retry->tries > 1)
+        tell(slot, true, rv);
+    if (retry->tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt->verdict))
+        module_restart(slot->module, slot);
+    return retry_pause(retry);
+}
+
+static CK_RV run(const struct work *work)
+{
+    struct mending mending = { .anew = false };
+    struct attempt attempt;
     CK_RV rv;
 
-    while ((rv = try_once(work, &attempt)) != CKR_OK) {
-        if (work->run.once || (!try_again(work, &attempt, rv, retry.tries) &&
-                               !look_anew(slot, rv, &anew) && !look_again(slot, rv, &looks)))
-            return rv;
-        repair(work, rv, &attempt);
-        if (retry.tries > 1)
-            tell(slot, true, rv);
-        if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt.verdict))
-            module_restart(slot->module, slot);
-        if (!retry_pause(&retry))
-            return rv;
-        attempt = (struct attempt){ .epoch = atomic_load(&slot->pool.epoch) };
-    }
-    if (atomic_load_explicit(&slot->troubled, memory_order_relaxed))
-        tell(slot, false, rv);
+    do
+        rv = try_once(work, &attempt);
+    while (rv != CKR_OK && mend(work, &attempt, rv, &mending));
+    if (rv == CKR_OK && atomic_load_explicit(&work->run.slot->troubled, memory_order_relaxed))
+        tell(work->run.slot, false, rv);
     return rv;
 }
 
