@@ -8,6 +8,7 @@
 #include <openssl/async.h>
 #include <openssl/crypto.h>
 
+#include "base/rare.h"
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/lock.h"
@@ -121,11 +122,10 @@ static struct bell *bell_known(ASYNC_WAIT_CTX *ctx)
     return NULL;
 }
 
-/* The bell for the job that this thread is in, held for an operation; NULL outside of one. */
+/* The bell for the job that this thread is in, held for an operation; or NULL. */
 static struct bell *bell_here(void)
 {
-    ASYNC_JOB *job = ASYNC_get_current_job();
-    ASYNC_WAIT_CTX *ctx = job != NULL ? ASYNC_get_wait_ctx(job) : NULL;
+    ASYNC_WAIT_CTX *ctx = ASYNC_get_wait_ctx(ASYNC_get_current_job());
     struct bell *bell = ctx != NULL ? bell_known(ctx) : NULL;
 
     if (ctx == NULL)
@@ -193,10 +193,11 @@ static void outlive_job(struct on_heap *heap, struct bell *bell)
     operation->job = &heap->job;
 }
 
-/* In a job, where there is a bell, or with a long result. */
-static struct operation *begin_on_heap(struct key *key, struct view in, struct view extra,
-                                       size_t out_size, struct bell *bell)
+/* In a job, or with a long result. */
+RARE static struct operation *begin_on_heap(struct key *key, struct view in, struct view extra,
+                                            size_t out_size, bool in_job)
 {
+    struct bell *bell = in_job ? bell_here() : NULL;
     size_t copies = bell != NULL ? in.len + extra.len : 0;
     struct on_heap *heap = OPENSSL_malloc(sizeof(*heap) + out_size + copies);
 
@@ -214,10 +215,10 @@ static struct operation *begin_on_heap(struct key *key, struct view in, struct v
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size)
 {
-    struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
+    bool in_job = key->provider->config.async && !call_inside() && ASYNC_get_current_job() != NULL;
 
-    if (bell != NULL || out_size > OPERATION_ROOM)
-        return begin_on_heap(key, in, extra, out_size, bell);
+    if (in_job || out_size > OPERATION_ROOM)
+        return begin_on_heap(key, in, extra, out_size, in_job);
     (void)fill(&place->operation, key, in, extra, (struct room){ place->room, out_size, false, 0 });
     place->operation.in_place = true;
     return &place->operation;
