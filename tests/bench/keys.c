@@ -5,6 +5,7 @@
  * milliseconds for the first, microseconds for each of the others, and the bytes that each holds
  *     keys sign LABEL COUNT     signs COUNT times: resident KiB after a hundredth of them and at
  * the end
+ *     keys verify LABEL COUNT   verifies what it signed once COUNT times
  *     keys decrypt LABEL COUNT  decrypts with PKCS#1 v1.5 padding COUNT times
  *
  * The provider is what OPENSSL_CONF says. */
@@ -86,6 +87,28 @@ static void sign(const char *label, unsigned long count)
     EVP_PKEY_free(key);
 }
 
+/* On the host: what the token signed, whether that is a signature or not. */
+static void verify(const char *label, unsigned long count)
+{
+    EVP_PKEY *key = load(label);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char sig[1024];
+    size_t len = sizeof(sig);
+
+    must(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
+             EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"message", 7) == 1,
+         "EVP_DigestSign");
+    EVP_MD_CTX_reset(ctx);
+    for (unsigned long n = 0; n < count; n++) {
+        must(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", NULL, NULL, key, NULL) == 1,
+             "EVP_DigestVerifyInit");
+        (void)EVP_DigestVerify(ctx, sig, len, (const unsigned char *)"message", 7);
+        EVP_MD_CTX_reset(ctx);
+    }
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+}
+
 static void decrypt(const char *label, unsigned long count)
 {
     EVP_PKEY *key = load(label);
@@ -158,9 +181,12 @@ int main(int argc, char **argv)
         open_keys(argv[2], strtoul(argv[3], NULL, 10));
     else if (argc == 4 && strcmp(what, "sign") == 0)
         sign(argv[2], strtoul(argv[3], NULL, 10));
+    else if (argc == 4 && strcmp(what, "verify") == 0)
+        verify(argv[2], strtoul(argv[3], NULL, 10));
     else if (argc == 4 && strcmp(what, "decrypt") == 0)
         decrypt(argv[2], strtoul(argv[3], NULL, 10));
     else
-        (void)fprintf(stderr, "usage: keys fill COUNT | keys open|sign|decrypt LABEL COUNT\n");
+        (void)fprintf(stderr,
+                      "usage: keys fill COUNT | keys open|sign|verify|decrypt LABEL COUNT\n");
     return 0;
 }

@@ -1,6 +1,6 @@
 /* A PKCS#11 module that does nothing, at once: two tokens (soft and other, any PIN) with two keys
- * each: one of P-256 (p256), whose signatures are all the same, and one of RSA (rsa2048), whose
- * decrypted blocks are all the same. What is counted with it is the provider's own work. */
+ * each, one of P-256 (p256) and one of RSA (rsa2048): its signatures, and decrypted blocks, are
+ * all the same. What is counted with it is the provider's own work. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -199,12 +199,14 @@ static ck_rv_t get_attributes(ck_session_handle_t session, ck_object_handle_t ob
     return rv;
 }
 
+static unsigned long signature_len; /* of the operation under way */
+
 static ck_rv_t sign_init(ck_session_handle_t session, struct ck_mechanism *mechanism,
                          ck_object_handle_t key)
 {
     (void)session;
     (void)mechanism;
-    (void)key;
+    signature_len = key == RSA_PRIVATE ? MODULUS : 64;
     return CKR_OK;
 }
 
@@ -214,8 +216,8 @@ static ck_rv_t sign(ck_session_handle_t session, unsigned char *data, unsigned l
     (void)session;
     (void)data;
     (void)data_len;
-    memset(signature, 0x55, 64);
-    *len = 64;
+    memset(signature, 0x55, signature_len);
+    *len = signature_len;
     return CKR_OK;
 }
 
