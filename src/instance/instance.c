@@ -332,8 +332,3 @@ bool provider_drain(const struct provider *provider, unsigned wait_ms)
         (void)nanosleep(&pause, NULL);
     return drained(provider);
 }
-
-struct pin_source provider_pins(const struct provider *provider)
-{
-    return (struct pin_source){ .config = &provider->pins };
-}

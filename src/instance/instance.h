@@ -41,7 +41,10 @@ bool provider_usable(const struct provider *provider);
 struct module *provider_module(struct provider *provider, const char *path);
 
 /* Where PINs come from that the configuration has, for a new operation. */
-struct pin_source provider_pins(const struct provider *provider);
+static inline struct pin_source provider_pins(const struct provider *provider)
+{
+    return (struct pin_source){ .config = &provider->pins };
+}
 
 /* For OSSL_provider_init: takes the core's functions, reads the configuration. False when nothing
  * can be done with either; provider_free is due all the same. */

@@ -298,15 +298,20 @@ static bool sign_pss(struct key *key, const struct sign_request *request, enum s
                : pss_impossible(key);
 }
 
-bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
-              struct view data, uint8_t *signature, size_t *len)
+RARE static bool sign_without_token(struct key *key, struct view data, uint8_t *signature,
+                                    size_t *len)
 {
     if (key->software)
         return software_sign(key, data, signature, len);
-    if (key->object == NULL) {
-        error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
-        return false;
-    }
+    error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
+    return false;
+}
+
+bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
+              struct view data, uint8_t *signature, size_t *len)
+{
+    if (key->object == NULL)
+        return sign_without_token(key, data, signature, len);
     return request->scheme == SIGN_RSA_PSS
                ? sign_pss(key, request, column, data, signature, len)
                : sign_on_token(key, request, column, data, signature, len, NULL);
