@@ -4,7 +4,6 @@
 
 #include "base/scope.h"
 #include "key/operation.h"
-#include "key/software.h"
 #include "module/call.h"
 
 CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,
@@ -109,8 +108,6 @@ bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, 
     struct derive_mechanism *mechanism;
     CK_RV rv;
 
-    if (key->software)
-        return software_derive(key, peer, cofactor, out, len);
     if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type) ||
         !peer_is_fit(key, peer))
         return false;

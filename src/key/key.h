@@ -30,12 +30,21 @@ enum key_type {
     KEY_TYPES
 };
 
+/* Whether the host's EVP_PKEY is all that there is of a key (key/software.h), and of which kind. */
+enum software {
+    SOFTWARE_NOT,
+    SOFTWARE_PUBLIC, /* one that is no key of a kind that tokens have: on another curve, ... */
+    SOFTWARE_PAIR,
+    SOFTWARE_EPHEMERAL /* a pair that was made here, for one use */
+};
+
 /* Never changed once others can see it, but for what is made at the first need, and for the point
  * of a public key that is nowhere on a token (key_replace_point). */
 struct key {
     atomic_uint holders;
     struct provider *provider;
     enum key_type type;
+    enum software software;             /* if so, the members down to point may be empty */
     struct bytes n, e;                  /* RSA: big-endian, no leading zeros */
     const struct curve *curve;          /* but for RSA; NULL while empty */
     struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
@@ -43,9 +52,9 @@ struct key {
     bool asked;                         /* the public half was proved, not just named alike */
     struct object *twin;                /* the public half on the token, with
                                            pkcs11-public-operations = token; or NULL */
-    _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
+    _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need;
+                                           with software, the key */
     struct doubt *doubt;                /* whether it is the one that was meant (key/doubt.h) */
-    bool software;                      /* host has a private half too, which no token has */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };
 
@@ -93,8 +102,8 @@ size_t key_signature_max(const struct key *key);
  * or memory is short. */
 uint8_t *key_spki(const struct key *key, size_t *len);
 
-/* The public half as a key of the application's other providers, for work on the host. Belongs to
- * key. NULL with OpenSSL's errors raised. */
+/* The public half, or a key on the host as it is, as a key of the application's other providers,
+ * for work on the host. Belongs to key. NULL with OpenSSL's errors raised. */
 EVP_PKEY *key_host(struct key *key);
 
 /* "pkcs11:token=...": the private key's own URI for messages, in buf (size bytes), which is

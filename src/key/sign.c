@@ -5,7 +5,6 @@
 #include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/operation.h"
-#include "key/software.h"
 #include "mech/pss.h"
 #include "module/call.h"
 
@@ -277,8 +276,6 @@ static bool sign_pss(struct key *key, const struct sign_request *request, enum s
 bool key_sign(struct key *key, const struct sign_request *request, enum sign_column column,
               struct view data, uint8_t *signature, size_t *len)
 {
-    if (key->software)
-        return software_sign(key, data, signature, len);
     if (key->object == NULL) {
         error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
         return false;
