@@ -139,6 +139,7 @@ bool key_replace_point(struct key *key, struct view point)
     if (!key_can_change(key) || key->curve == NULL || !point_set(key, key->curve, point))
         return false;
     pkey_release(atomic_exchange(&key->host, NULL));
+    key->software = SOFTWARE_NOT;
     return true;
 }
 

@@ -33,7 +33,7 @@ enum key_type {
 /* Whether the host's EVP_PKEY is all that there is of a key (key/software.h), and of which kind. */
 enum software {
     SOFTWARE_NOT,
-    SOFTWARE_PUBLIC, /* one that is no key of a kind that tokens have: on another curve, ... */
+    SOFTWARE_PUBLIC,
     SOFTWARE_PAIR,
     SOFTWARE_EPHEMERAL /* a pair that was made here, for one use */
 };
@@ -83,7 +83,7 @@ bool key_replace_point(struct key *key, struct view point);
  */
 static inline bool key_can_change(const struct key *key)
 {
-    return key->object == NULL && key->twin == NULL && !key->software;
+    return key->object == NULL && key->twin == NULL && key->software <= SOFTWARE_PUBLIC;
 }
 
 /* Whether the point of an EC key is on its curve; true for other keys. */

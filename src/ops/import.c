@@ -174,15 +174,9 @@ int import_held(const OSSL_PARAM params[], void *key)
     return hold(key, params);
 }
 
-/* A kind of key that no token has: restricted to a digest, or on another curve. */
-static bool is_strange(const struct key *key, const OSSL_PARAM params[])
-{
-    return is_restricted(key, params) || (key->type == KEY_EC && key->curve == NULL);
-}
-
-/* A public key is no more than that here, unless tokens have no such keys; these, and pairs, stay
- * on the host. Where pairs are to be on the token, they are made objects of it. A module that uses
- * libcrypto works with keys of its own: what comes from inside one of its calls is not taken. */
+/* What libcrypto brings stays on the host, keys on curves that are not known here too, but a pair
+ * that is to be on the token is made objects of it. A module that uses libcrypto works with keys of
+ * its own: no private key is taken from inside one of its calls, and none goes to the host. */
 int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
 {
     struct key *key = vkey;
@@ -192,8 +186,11 @@ int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
     (void)selection;
     if ((pair || to_token) && call_inside())
         return 0;
-    known = fill(key, params) && !is_restricted(key, params);
-    if (pair ? !to_token : !known && is_strange(key, params))
-        return hold(key, params);
-    return known && (!pair || (key_has_public(key) && import_to_token(key, params)));
+    known = fill(key, params);
+    if (!known && !(key->type == KEY_EC && key->curve == NULL))
+        return 0;
+    known = known && !is_restricted(key, params);
+    if (pair && to_token)
+        return known && key_has_public(key) && import_to_token(key, params);
+    return (!call_inside() && hold(key, params)) || (known && !pair);
 }

@@ -435,24 +435,24 @@ static int set_point(void *key, const OSSL_PARAM *p)
 PARAM_SETTERS(point_setters, POINT_SETTABLE);
 PARAM_LIST(point_settable, POINT_SETTABLE);
 
-/* The form of an EC key's point, and more, where the host has the key; but no other point. */
+/* The form of an EC key's point, and more, where the host has the key. */
 static int software_set_params(struct key *key, const OSSL_PARAM params[])
 {
     HOST_WORK;
     EVP_PKEY *host = key_host(key);
 
     return params == NULL ||
-           (host != NULL &&
-            OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY) == NULL &&
-            EVP_PKEY_set_params(host, (OSSL_PARAM *)(uintptr_t)params) == 1);
+           (host != NULL && EVP_PKEY_set_params(host, (OSSL_PARAM *)(uintptr_t)params) == 1);
 }
 
 static int point_set_params(void *vkey, const OSSL_PARAM params[])
 {
     struct key *key = vkey;
+    bool point = params != NULL &&
+                 OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY) != NULL;
 
-    return key->software ? software_set_params(key, params)
-                         : params_set(point_setters, key, params);
+    return key->software && !point ? software_set_params(key, params)
+                                   : params_set(point_setters, key, params);
 }
 
 static const OSSL_PARAM *point_settable_params(void *provctx)
