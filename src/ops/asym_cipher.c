@@ -328,34 +328,29 @@ static int token_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t
         ctx, (struct view){ in, in_len }, out, out_len, out_size);
 }
 
-static DOOR(INIT, cipher_encrypt_init, held_encrypt_init, token_encrypt_init) static DOOR(MAKE, cipher_encrypt, held_encrypt, token_encrypt) static DOOR(
-    INIT, cipher_decrypt_init, held_decrypt_init,
-    token_decrypt_init) static DOOR(MAKE, cipher_decrypt, held_decrypt,
-                                    token_decrypt) static DOOR(GET, cipher_get_ctx_params,
-                                                               held_get_ctx_params,
-                                                               token_get_ctx_params) static DOOR(SET,
-                                                                                                 cipher_set_ctx_params,
-                                                                                                 held_set_ctx_params,
-                                                                                                 token_set_ctx_params) static LIST_DOOR(cipher_gettable_ctx_params,
-                                                                                                                                        held_gettable_ctx_params,
-                                                                                                                                        token_gettable_ctx_params) static LIST_DOOR(cipher_settable_ctx_params,
-                                                                                                                                                                                    held_settable_ctx_params,
-                                                                                                                                                                                    token_settable_ctx_params)
+DOOR(INIT, cipher_encrypt_init, held_encrypt_init, token_encrypt_init)
+DOOR(MAKE, cipher_encrypt, held_encrypt, token_encrypt)
+DOOR(INIT, cipher_decrypt_init, held_decrypt_init, token_decrypt_init)
+DOOR(MAKE, cipher_decrypt, held_decrypt, token_decrypt)
+DOOR(GET, cipher_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, cipher_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(cipher_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(cipher_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
-    static const OSSL_DISPATCH cipher_functions[] = {
-        { OSSL_FUNC_ASYM_CIPHER_NEWCTX, (void (*)(void))cipher_newctx },
-        { OSSL_FUNC_ASYM_CIPHER_FREECTX, (void (*)(void))cipher_freectx },
-        { OSSL_FUNC_ASYM_CIPHER_DUPCTX, (void (*)(void))cipher_dupctx },
-        { OSSL_FUNC_ASYM_CIPHER_ENCRYPT_INIT, (void (*)(void))cipher_encrypt_init },
-        { OSSL_FUNC_ASYM_CIPHER_ENCRYPT, (void (*)(void))cipher_encrypt },
-        { OSSL_FUNC_ASYM_CIPHER_DECRYPT_INIT, (void (*)(void))cipher_decrypt_init },
-        { OSSL_FUNC_ASYM_CIPHER_DECRYPT, (void (*)(void))cipher_decrypt },
-        { OSSL_FUNC_ASYM_CIPHER_GET_CTX_PARAMS, (void (*)(void))cipher_get_ctx_params },
-        { OSSL_FUNC_ASYM_CIPHER_GETTABLE_CTX_PARAMS, (void (*)(void))cipher_gettable_ctx_params },
-        { OSSL_FUNC_ASYM_CIPHER_SET_CTX_PARAMS, (void (*)(void))cipher_set_ctx_params },
-        { OSSL_FUNC_ASYM_CIPHER_SETTABLE_CTX_PARAMS, (void (*)(void))cipher_settable_ctx_params },
-        { 0, NULL },
-    };
+static const OSSL_DISPATCH cipher_functions[] = {
+    { OSSL_FUNC_ASYM_CIPHER_NEWCTX, (void (*)(void))cipher_newctx },
+    { OSSL_FUNC_ASYM_CIPHER_FREECTX, (void (*)(void))cipher_freectx },
+    { OSSL_FUNC_ASYM_CIPHER_DUPCTX, (void (*)(void))cipher_dupctx },
+    { OSSL_FUNC_ASYM_CIPHER_ENCRYPT_INIT, (void (*)(void))cipher_encrypt_init },
+    { OSSL_FUNC_ASYM_CIPHER_ENCRYPT, (void (*)(void))cipher_encrypt },
+    { OSSL_FUNC_ASYM_CIPHER_DECRYPT_INIT, (void (*)(void))cipher_decrypt_init },
+    { OSSL_FUNC_ASYM_CIPHER_DECRYPT, (void (*)(void))cipher_decrypt },
+    { OSSL_FUNC_ASYM_CIPHER_GET_CTX_PARAMS, (void (*)(void))cipher_get_ctx_params },
+    { OSSL_FUNC_ASYM_CIPHER_GETTABLE_CTX_PARAMS, (void (*)(void))cipher_gettable_ctx_params },
+    { OSSL_FUNC_ASYM_CIPHER_SET_CTX_PARAMS, (void (*)(void))cipher_set_ctx_params },
+    { OSSL_FUNC_ASYM_CIPHER_SETTABLE_CTX_PARAMS, (void (*)(void))cipher_settable_ctx_params },
+    { 0, NULL },
+};
 
 const OSSL_ALGORITHM asym_cipher_algorithms[] = {
     { "PKCS11-RSA", PROPERTIES, cipher_functions, "RSA decryption on tokens" },

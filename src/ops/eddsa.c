@@ -314,6 +314,18 @@ static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
     return gettable;
 }
 
+/* The instance that an algorithm's name has does not change. */
+static int host_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    const struct eddsa *ctx = vctx;
+
+    if (params != NULL && ctx->fixed != NULL &&
+        OSSL_PARAM_locate_const(params, PARAM_INSTANCE) != NULL)
+        return refuse(ctx->provider,
+                      "the instance of EdDSA cannot change:", "the signature's name has it");
+    return held_set_ctx_params(vctx, params);
+}
+
 /* Begins with the instance that the algorithm's name has. */
 static int on_host(struct eddsa *ctx, OSSL_FUNC_signature_digest_sign_init_fn *init,
                    const char *digest, struct key *key, const OSSL_PARAM params[])
@@ -326,7 +338,7 @@ static int on_host(struct eddsa *ctx, OSSL_FUNC_signature_digest_sign_init_fn *i
     bool plain = ctx->fixed == NULL || ctx->fixed == instance_default(ctx->fixed->type);
 
     return init(ctx, digest, key, NULL) && (plain || held_set_ctx_params(ctx, instance)) &&
-           (params == NULL || held_set_ctx_params(ctx, params));
+           (params == NULL || host_set_ctx_params(ctx, params));
 }
 
 static int host_sign_init(void *ctx, const char *digest, void *key, const OSSL_PARAM params[])
@@ -339,19 +351,14 @@ static int host_verify_init(void *ctx, const char *digest, void *key, const OSSL
     return on_host(ctx, held_digest_verify_init, digest, key, params);
 }
 
-static DOOR(DIGEST_INIT, eddsa_sign_init, host_sign_init, token_sign_init) static DOOR(MAKE, eddsa_sign, held_digest_sign, token_sign) static DOOR(
-    DIGEST_INIT, eddsa_verify_init, host_verify_init,
-    token_verify_init) static DOOR(VERIFY, eddsa_verify, held_digest_verify,
-                                   token_verify) static DOOR(GET, eddsa_get_ctx_params,
-                                                             held_get_ctx_params,
-                                                             token_get_ctx_params) static DOOR(SET,
-                                                                                               eddsa_set_ctx_params,
-                                                                                               held_set_ctx_params,
-                                                                                               token_set_ctx_params) static LIST_DOOR(eddsa_gettable_ctx_params,
-                                                                                                                                      held_gettable_ctx_params,
-                                                                                                                                      token_gettable_ctx_params) static LIST_DOOR(eddsa_settable_ctx_params,
-                                                                                                                                                                                  held_settable_ctx_params,
-                                                                                                                                                                                  token_settable_ctx_params)
+DOOR(DIGEST_INIT, eddsa_sign_init, host_sign_init, token_sign_init)
+DOOR(MAKE, eddsa_sign, held_digest_sign, token_sign)
+DOOR(DIGEST_INIT, eddsa_verify_init, host_verify_init, token_verify_init)
+DOOR(VERIFY, eddsa_verify, held_digest_verify, token_verify)
+DOOR(GET, eddsa_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, eddsa_set_ctx_params, host_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(eddsa_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(eddsa_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
 #define SHARED                                                                                     \
     { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))eddsa_newctx },                                  \
@@ -373,11 +380,11 @@ static DOOR(DIGEST_INIT, eddsa_sign_init, host_sign_init, token_sign_init) stati
         OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void))eddsa_verify                            \
     }
 
-    const OSSL_DISPATCH eddsa_functions[] = {
-        SHARED,
-        BY_KEY,
-        { 0, NULL },
-    };
+const OSSL_DISPATCH eddsa_functions[] = {
+    SHARED,
+    BY_KEY,
+    { 0, NULL },
+};
 
 static int sign_message_init(struct eddsa *ctx, const char *instance, void *key,
                              const OSSL_PARAM params[])

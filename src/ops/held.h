@@ -102,7 +102,7 @@ const OSSL_PARAM *held_settable_ctx_params(void *ctx, void *provctx);
 #define PASS_SET           (ctx, params)
 #define ASK_SET            held_is(ctx)
 
-/* int NAME(...), of this shape, which is host's or token's. */
+/* int NAME(...), of this shape, which is host's or token's; static where NAME was declared so. */
 #define DOOR(shape, name, host, token)                                                             \
     int name SHAPE_##shape                                                                         \
     {                                                                                              \

@@ -248,30 +248,27 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     return ok;
 }
 
-static DOOR(INIT, exchange_init, held_derive_init, token_init) static DOOR(PEER, exchange_set_peer, held_set_peer, token_set_peer) static DOOR(
-    FINAL, exchange_derive, held_derive,
-    token_derive) static DOOR(GET, exchange_get_ctx_params, held_get_ctx_params,
-                              token_get_ctx_params) static DOOR(SET, exchange_set_ctx_params,
-                                                                held_set_ctx_params,
-                                                                token_set_ctx_params) static LIST_DOOR(exchange_gettable_ctx_params,
-                                                                                                       held_gettable_ctx_params,
-                                                                                                       token_gettable_ctx_params) static LIST_DOOR(exchange_settable_ctx_params,
-                                                                                                                                                   held_settable_ctx_params,
-                                                                                                                                                   token_settable_ctx_params)
+DOOR(INIT, exchange_init, held_derive_init, token_init)
+DOOR(PEER, exchange_set_peer, held_set_peer, token_set_peer)
+DOOR(FINAL, exchange_derive, held_derive, token_derive)
+DOOR(GET, exchange_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, exchange_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(exchange_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(exchange_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
-    static const OSSL_DISPATCH exchange_functions[] = {
-        { OSSL_FUNC_KEYEXCH_NEWCTX, (void (*)(void))exchange_newctx },
-        { OSSL_FUNC_KEYEXCH_FREECTX, (void (*)(void))exchange_freectx },
-        { OSSL_FUNC_KEYEXCH_DUPCTX, (void (*)(void))exchange_dupctx },
-        { OSSL_FUNC_KEYEXCH_INIT, (void (*)(void))exchange_init },
-        { OSSL_FUNC_KEYEXCH_SET_PEER, (void (*)(void))exchange_set_peer },
-        { OSSL_FUNC_KEYEXCH_DERIVE, (void (*)(void))exchange_derive },
-        { OSSL_FUNC_KEYEXCH_GET_CTX_PARAMS, (void (*)(void))exchange_get_ctx_params },
-        { OSSL_FUNC_KEYEXCH_GETTABLE_CTX_PARAMS, (void (*)(void))exchange_gettable_ctx_params },
-        { OSSL_FUNC_KEYEXCH_SET_CTX_PARAMS, (void (*)(void))exchange_set_ctx_params },
-        { OSSL_FUNC_KEYEXCH_SETTABLE_CTX_PARAMS, (void (*)(void))exchange_settable_ctx_params },
-        { 0, NULL },
-    };
+static const OSSL_DISPATCH exchange_functions[] = {
+    { OSSL_FUNC_KEYEXCH_NEWCTX, (void (*)(void))exchange_newctx },
+    { OSSL_FUNC_KEYEXCH_FREECTX, (void (*)(void))exchange_freectx },
+    { OSSL_FUNC_KEYEXCH_DUPCTX, (void (*)(void))exchange_dupctx },
+    { OSSL_FUNC_KEYEXCH_INIT, (void (*)(void))exchange_init },
+    { OSSL_FUNC_KEYEXCH_SET_PEER, (void (*)(void))exchange_set_peer },
+    { OSSL_FUNC_KEYEXCH_DERIVE, (void (*)(void))exchange_derive },
+    { OSSL_FUNC_KEYEXCH_GET_CTX_PARAMS, (void (*)(void))exchange_get_ctx_params },
+    { OSSL_FUNC_KEYEXCH_GETTABLE_CTX_PARAMS, (void (*)(void))exchange_gettable_ctx_params },
+    { OSSL_FUNC_KEYEXCH_SET_CTX_PARAMS, (void (*)(void))exchange_set_ctx_params },
+    { OSSL_FUNC_KEYEXCH_SETTABLE_CTX_PARAMS, (void (*)(void))exchange_settable_ctx_params },
+    { 0, NULL },
+};
 
 const OSSL_ALGORITHM keyexch_algorithms[] = {
     { "PKCS11-ECDH", PROPERTIES, exchange_functions, "ECDH, X25519 and X448 on tokens" },

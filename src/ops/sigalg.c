@@ -8,6 +8,12 @@
 #include "ops/params.h"
 #include "ops/signature.h"
 
+static OSSL_FUNC_signature_sign_init_fn sign_init;
+static OSSL_FUNC_signature_verify_init_fn verify_init;
+static OSSL_FUNC_signature_sign_init_fn sign_message_init;
+static OSSL_FUNC_signature_verify_init_fn verify_message_init;
+static OSSL_FUNC_signature_set_ctx_params_fn set_ctx_params;
+
 /* name, type of key, digest, OpenSSL's names */
 #define SIGALGS(ROW)                                                                               \
     ROW(rsa_sha1, rsa, "SHA1", "RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5")    \
@@ -81,9 +87,9 @@ static int host_set_ctx_params(void *ctx, const OSSL_PARAM params[])
     return params_set(setters, ctx, params);
 }
 
-static DOOR(SET, set_ctx_params, host_set_ctx_params, token_set_ctx_params)
+DOOR(SET, set_ctx_params, host_set_ctx_params, token_set_ctx_params)
 
-    static const OSSL_PARAM *settable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *settable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -155,17 +161,14 @@ static int host_verify_message_init(void *ctx, void *key, const OSSL_PARAM param
     return on_host_message(ctx, held_digest_verify_init, key, params);
 }
 
-static DOOR(INIT, sign_init, host_sign_init, signature_sign_init) static DOOR(
-    INIT, verify_init, host_verify_init,
-    signature_verify_init) static DOOR(INIT, sign_message_init, host_sign_message_init,
-                                       token_sign_message_init) static DOOR(INIT,
-                                                                            verify_message_init,
-                                                                            host_verify_message_init,
-                                                                            token_verify_message_init)
+DOOR(INIT, sign_init, host_sign_init, signature_sign_init)
+DOOR(INIT, verify_init, host_verify_init, signature_verify_init)
+DOOR(INIT, sign_message_init, host_sign_message_init, token_sign_message_init)
+DOOR(INIT, verify_message_init, host_verify_message_init, token_verify_message_init)
 
-    /* A digest or, after sign_message_init, the whole message. */
-    static int sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
-                    const unsigned char *data, size_t len)
+/* A digest or, after sign_message_init, the whole message. */
+static int sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                const unsigned char *data, size_t len)
 {
     const struct signature *ctx = vctx;
 

@@ -695,25 +695,19 @@ DOOR(INIT, signature_sign_init, held_sign_init, token_sign_init)
 DOOR(MAKE, signature_sign, held_sign, token_sign)
 DOOR(INIT, signature_verify_init, held_verify_init, token_verify_init)
 DOOR(VERIFY, signature_verify, held_verify, token_verify)
-static DOOR(INIT, signature_verify_recover_init, held_verify_recover_init,
-            token_verify_recover_init) static DOOR(MAKE, signature_verify_recover,
-                                                   held_verify_recover, token_verify_recover)
-    DOOR(DIGEST_INIT, signature_digest_sign_init, held_digest_sign_init,
-         token_digest_sign_init) DOOR(UPDATE, signature_digest_update, held_digest_update,
-                                      token_digest_update) DOOR(FINAL, signature_digest_sign_final,
-                                                                held_digest_sign_final,
-                                                                token_digest_sign_final)
-        DOOR(MAKE, signature_digest_sign, held_digest_sign, token_digest_sign) DOOR(
-            DIGEST_INIT, signature_digest_verify_init, held_digest_verify_init,
-            token_digest_verify_init) DOOR(VERIFY_FINAL, signature_digest_verify_final,
-                                           held_digest_verify_final, token_digest_verify_final)
-            DOOR(GET, signature_get_ctx_params, held_get_ctx_params,
-                 token_get_ctx_params) DOOR(SET, signature_set_ctx_params, held_set_ctx_params,
-                                            token_set_ctx_params)
-                LIST_DOOR(signature_gettable_ctx_params, held_gettable_ctx_params,
-                          token_gettable_ctx_params) static LIST_DOOR(signature_settable_ctx_params,
-                                                                      held_settable_ctx_params,
-                                                                      token_settable_ctx_params)
+DOOR(INIT, signature_verify_recover_init, held_verify_recover_init, token_verify_recover_init)
+DOOR(MAKE, signature_verify_recover, held_verify_recover, token_verify_recover)
+DOOR(DIGEST_INIT, signature_digest_sign_init, held_digest_sign_init, token_digest_sign_init)
+DOOR(UPDATE, signature_digest_update, held_digest_update, token_digest_update)
+DOOR(FINAL, signature_digest_sign_final, held_digest_sign_final, token_digest_sign_final)
+DOOR(MAKE, signature_digest_sign, held_digest_sign, token_digest_sign)
+DOOR(DIGEST_INIT, signature_digest_verify_init, held_digest_verify_init, token_digest_verify_init)
+DOOR(VERIFY_FINAL, signature_digest_verify_final, held_digest_verify_final,
+     token_digest_verify_final)
+DOOR(GET, signature_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, signature_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(signature_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(signature_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
 #define SHARED                                                                                     \
     { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))signature_newctx },                              \
@@ -739,13 +733,12 @@ static DOOR(INIT, signature_verify_recover_init, held_verify_recover_init,
         OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))signature_settable_ctx_params     \
     }
 
-                    const OSSL_DISPATCH
-    signature_rsa_functions[] = {
-        SHARED,
-        { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER_INIT, (void (*)(void))signature_verify_recover_init },
-        { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER, (void (*)(void))signature_verify_recover },
-        { 0, NULL },
-    };
+const OSSL_DISPATCH signature_rsa_functions[] = {
+    SHARED,
+    { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER_INIT, (void (*)(void))signature_verify_recover_init },
+    { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER, (void (*)(void))signature_verify_recover },
+    { 0, NULL },
+};
 
 const OSSL_DISPATCH signature_ec_functions[] = {
     SHARED,
