@@ -2,7 +2,7 @@
  * every use of them is the host's (ops/held.h).
  *
  * Software keys that libcrypto brings to this provider because it is preferred, and key pairs that
- * nobody asked a token for: libssl's for one handshake. docs/adr/0007-imports-take-pairs.md,
+ * nobody asked a token for: libssl's for one handshake. docs/adr/0007-imports-stay-on-the-host.md,
  * docs/adr/0022-ephemeral-keys.md. */
 #ifndef BRIDGE_KEY_SOFTWARE_H
 #define BRIDGE_KEY_SOFTWARE_H

@@ -1,6 +1,6 @@
 /* Keys of other providers that libcrypto brings, for the tables of keymgmt.c: public ones, and
  * pairs, which stay on the host or, with pkcs11-module-import = session, become session keys.
- * docs/adr/0007-imports-take-pairs.md. */
+ * docs/adr/0007-imports-stay-on-the-host.md. */
 #ifndef BRIDGE_OPS_IMPORT_H
 #define BRIDGE_OPS_IMPORT_H
 

@@ -362,7 +362,7 @@ static void test_imports_go_elsewhere(void **state)
         const char *settings, *rule;
         unsigned long destroyed;
     } cases[] = { { "", "", 0 },
-                  { "pkcs11-module-import = refuse\n", "", 0 },
+                  { "pkcs11-module-import = software\n", "", 0 },
                   { SESSION, "C_CreateObject 1 * CKR_TEMPLATE_INCONSISTENT", 0 },
                   { SESSION, "C_CreateObject 2 * CKR_TEMPLATE_INCONSISTENT", 1 },
                   { SESSION "pkcs11-retry-ms = 0\n", "C_GetSlotList 1 * - count=0", 0 } };
