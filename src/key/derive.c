@@ -98,12 +98,21 @@ static bool peer_is_fit(const struct key *key, struct key *peer)
     return fit;
 }
 
-bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len)
+/* Where the cofactor is 1, both mechanisms derive the same; few tokens have the second. */
+static CK_MECHANISM_TYPE mechanism_type(const struct key *key)
+{
+    return !object_allows(key->object, CKM_ECDH1_DERIVE) &&
+                   object_allows(key->object, CKM_ECDH1_COFACTOR_DERIVE)
+               ? CKM_ECDH1_COFACTOR_DERIVE
+               : CKM_ECDH1_DERIVE;
+}
+
+bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
 {
     struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
     const struct view nothing = { NULL, 0 };
-    const CK_MECHANISM_TYPE type = cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE;
+    const CK_MECHANISM_TYPE type = mechanism_type(key);
     uint8_t der[EC_POINT_MAX + 4];
     struct derive_mechanism *mechanism;
     CK_RV rv;

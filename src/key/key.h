@@ -141,9 +141,9 @@ bool key_lacks_pss(const struct key *key, const struct sign_request *request);
 enum key_type key_type_of(const struct curve *curve);
 
 /* The secret that key and peer, a public key of the same type, share: the x coordinate on EC
- * curves. A point that is not on the curve does not reach the token. out: curve_field_bytes bytes;
- * *len is set. False with an error raised. */
-bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len);
+ * curves, of which all have the cofactor 1. A point that is not on the curve does not reach the
+ * token. out: curve_field_bytes bytes; *len is set. False with an error raised. */
+bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len);
 
 /* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought
  * into the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */

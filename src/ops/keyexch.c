@@ -33,7 +33,7 @@ struct exchange {
     struct held held; /* first */
     struct provider *provider;
     struct key *key, *peer;
-    int cofactor; /* -1: as the key has it, which is no; 0; 1 */
+    int cofactor; /* -1: as the key has it, which is no; 0; 1: the same, since it is 1 */
     bool kdf;     /* X9.63 */
     const struct digest *digest;
     struct bytes ukm;
@@ -236,7 +236,7 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
         return refuse(ctx->provider, "cannot derive:", "the KDF has no digest");
     if (ctx->kdf && out_size < size)
         return refuse(ctx->provider, "cannot derive:", "the buffer is too small");
-    if (!key_derive(ctx->key, ctx->peer, ctx->cofactor == 1, secret, &secret_len))
+    if (!key_derive(ctx->key, ctx->peer, secret, &secret_len))
         return 0;
     if (!ctx->kdf) /* a smaller buffer gets the secret's beginning, as from the default provider */
         size = secret_len < out_size ? secret_len : out_size;
