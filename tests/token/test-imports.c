@@ -210,6 +210,33 @@ static void test_imports_stay_on_the_host(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static void check_form(EVP_PKEY *key, const char *right)
+{
+    char form[32];
+
+    assert_int_equal(EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                                    form, sizeof(form), NULL),
+                     1);
+    assert_string_equal(form, right);
+}
+
+/* The form of a point can be changed, and that of a copy alone. */
+static void test_imports_copy_changes_alone(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *key = soft_brought(libctx, soft_ec), *copy = EVP_PKEY_dup(key);
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_set_utf8_string_param(
+                         copy, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "compressed"),
+                     1);
+    check_form(copy, "compressed");
+    check_form(key, "uncompressed");
+    EVP_PKEY_free(copy);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* A message in pieces, of which a copy is taken in between. */
 static void test_imports_sign_in_pieces(void **state)
 {
@@ -425,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_imports_live_with_their_key),
         cmocka_unit_test(test_imports_stay_on_the_host),
+        cmocka_unit_test(test_imports_copy_changes_alone),
         cmocka_unit_test(test_imports_sign_in_pieces),
         cmocka_unit_test(test_imports_decrypt_premaster),
         cmocka_unit_test(test_imports_derive),
