@@ -4,6 +4,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "base/libcrypto.h"
@@ -162,35 +163,48 @@ static bool fill(struct key *key, const OSSL_PARAM params[])
     return key->type == KEY_EC ? fill_ec(key, params) : fill_raw(key, params);
 }
 
-static bool hold(struct key *key, const OSSL_PARAM params[])
+static bool hold(struct key *key, bool pair, const OSSL_PARAM params[])
 {
     return OSSL_PARAM_locate_const(params, public_name(key)) != NULL &&
-           software_import(key, key_names[key->type].type, is_pair(key, params), params);
+           software_import(key, key_names[key->type].type, pair, params);
 }
 
 int import_held(const OSSL_PARAM params[], void *key)
 {
     (void)fill(key, params);
-    return hold(key, params);
+    return hold(key, is_pair(key, params), params);
+}
+
+/* A public key that no other provider takes, or that a module brings from inside one of its calls,
+ * is kept without. */
+static bool import_public(struct key *key, bool known, const OSSL_PARAM params[])
+{
+    bool held;
+
+    (void)ERR_set_mark();
+    held = !call_inside() && hold(key, false, params);
+    (void)(held || known ? ERR_pop_to_mark() : ERR_clear_last_mark());
+    return held || known;
 }
 
 /* What libcrypto brings stays on the host, keys on curves that are not known here too, but a pair
  * that is to be on the token is made objects of it. A module that uses libcrypto works with keys of
- * its own: no private key is taken from inside one of its calls, and none goes to the host. */
+ * its own: no private key is taken from inside one of its calls. */
 int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
 {
     struct key *key = vkey;
-    bool to_token = key->provider->config.import_session, pair = is_pair(key, params);
-    bool known;
+    bool pair = (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && is_pair(key, params);
+    bool to_token = key->provider->config.import_session, known;
 
-    (void)selection;
     if ((pair || to_token) && call_inside())
         return 0;
     known = fill(key, params);
     if (!known && !(key->type == KEY_EC && key->curve == NULL))
         return 0;
     known = known && !is_restricted(key, params);
-    if (pair && to_token)
-        return known && key_has_public(key) && import_to_token(key, params);
-    return (!call_inside() && hold(key, params)) || (known && !pair);
+    if (!pair)
+        return import_public(key, known, params);
+    if (!to_token)
+        return hold(key, true, params);
+    return known && key_has_public(key) && import_to_token(key, params);
 }
