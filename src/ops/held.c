@@ -229,7 +229,7 @@ const OSSL_PARAM *held_gettable_ctx_params(void *ctx, void *provctx)
     const struct held *held = ctx;
 
     (void)provctx;
-    return EVP_PKEY_CTX_gettable_params(held->pkey);
+    return held->pkey != NULL ? EVP_PKEY_CTX_gettable_params(held->pkey) : NULL;
 }
 
 const OSSL_PARAM *held_settable_ctx_params(void *ctx, void *provctx)
@@ -238,5 +238,5 @@ const OSSL_PARAM *held_settable_ctx_params(void *ctx, void *provctx)
     const struct held *held = ctx;
 
     (void)provctx;
-    return EVP_PKEY_CTX_settable_params(held->pkey);
+    return held->pkey != NULL ? EVP_PKEY_CTX_settable_params(held->pkey) : NULL;
 }
