@@ -5,6 +5,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/encoder.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/x509.h>
@@ -79,6 +80,7 @@ RELEASES(kdf_release, EVP_KDF, EVP_KDF_free)
 RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
 RELEASES(x509_release, X509, X509_free)
 RELEASES(bio_release, BIO, (void)BIO_free)
+RELEASES(encoder_ctx_release, OSSL_ENCODER_CTX, OSSL_ENCODER_CTX_free)
 RELEASES(ec_group_release, EC_GROUP, EC_GROUP_free)
 
 void libctx_scoped(OSSL_LIB_CTX **libctx)
@@ -114,6 +116,11 @@ void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
 void bio_scoped(BIO **bio)
 {
     bio_release(*bio);
+}
+
+void encoder_ctx_scoped(OSSL_ENCODER_CTX **ctx)
+{
+    encoder_ctx_release(*ctx);
 }
 
 void bn_scoped(BIGNUM **bn)

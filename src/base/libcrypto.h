@@ -31,6 +31,7 @@ void kdf_release(EVP_KDF *kdf);
 void kdf_ctx_release(EVP_KDF_CTX *ctx);
 void x509_release(X509 *certificate);
 void bio_release(BIO *bio);
+void encoder_ctx_release(OSSL_ENCODER_CTX *ctx);
 void ec_group_release(EC_GROUP *group);
 
 /* The same for _cleanup_. */
@@ -41,6 +42,7 @@ void pkey_scoped(EVP_PKEY **pkey);
 void keymgmt_scoped(EVP_KEYMGMT **keymgmt);
 void pkey_ctx_scoped(EVP_PKEY_CTX **ctx);
 void bio_scoped(BIO **bio);
+void encoder_ctx_scoped(OSSL_ENCODER_CTX **ctx);
 void bn_scoped(BIGNUM **bn); /* wiped */
 
 #endif

@@ -272,7 +272,7 @@ static bool set_ephemeral(const char *value, struct config *config)
 
 static bool set_import(const char *value, struct config *config)
 {
-    static const char *const words[] = { "refuse", "session", NULL };
+    static const char *const words[] = { "software", "session", NULL };
     int i = word(value, words);
 
     config->import_session = i == 1;
@@ -460,7 +460,7 @@ static const struct {
     { PKCS11_BRIDGE_CONF_PEM_URI, NULL, set_pem_uri, "least, full", false },
     { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
     { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false },
-    { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "refuse, session", false },
+    { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "software, session", false },
 };
 
 const char *config_key(size_t i)

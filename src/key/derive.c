@@ -4,7 +4,6 @@
 
 #include "base/scope.h"
 #include "key/operation.h"
-#include "key/software.h"
 #include "module/call.h"
 
 CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,
@@ -99,18 +98,25 @@ static bool peer_is_fit(const struct key *key, struct key *peer)
     return fit;
 }
 
-bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len)
+/* Where the cofactor is 1, both mechanisms derive the same; few tokens have the second. */
+static CK_MECHANISM_TYPE mechanism_type(const struct key *key)
+{
+    return !object_allows(key->object, CKM_ECDH1_DERIVE) &&
+                   object_allows(key->object, CKM_ECDH1_COFACTOR_DERIVE)
+               ? CKM_ECDH1_COFACTOR_DERIVE
+               : CKM_ECDH1_DERIVE;
+}
+
+bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
 {
     struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
     const struct view nothing = { NULL, 0 };
-    const CK_MECHANISM_TYPE type = cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE;
+    const CK_MECHANISM_TYPE type = mechanism_type(key);
     uint8_t der[EC_POINT_MAX + 4];
     struct derive_mechanism *mechanism;
     CK_RV rv;
 
-    if (key->software)
-        return software_derive(key, peer, cofactor, out, len);
     if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type) ||
         !peer_is_fit(key, peer))
         return false;

@@ -139,6 +139,7 @@ bool key_replace_point(struct key *key, struct view point)
     if (!key_can_change(key) || key->curve == NULL || !point_set(key, key->curve, point))
         return false;
     pkey_release(atomic_exchange(&key->host, NULL));
+    key->software = SOFTWARE_NOT;
     return true;
 }
 
@@ -149,12 +150,13 @@ bool key_on_curve(struct key *key)
 
 bool key_has_public(const struct key *key)
 {
-    return key_type_is_rsa(key->type) ? key->n.data != NULL : key->point.data != NULL;
+    return key->software ||
+           (key_type_is_rsa(key->type) ? key->n.data != NULL : key->point.data != NULL);
 }
 
 bool key_is_private(const struct key *key)
 {
-    return key->object != NULL || key->software;
+    return key->object != NULL || key->software > SOFTWARE_PUBLIC;
 }
 
 bool key_same_public(const struct key *a, const struct key *b)
@@ -351,6 +353,6 @@ const char *key_describe(const struct key *key, char *buf, size_t size)
 
     if (object != NULL)
         return object_uri(object, &object->slot->token.info, buf, size);
-    (void)snprintf(buf, size, "a public key");
+    (void)snprintf(buf, size, key_is_private(key) ? "a key in software" : "a public key");
     return buf;
 }

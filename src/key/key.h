@@ -30,12 +30,21 @@ enum key_type {
     KEY_TYPES
 };
 
+/* Whether the host's EVP_PKEY is all that there is of a key (key/software.h), and of which kind. */
+enum software {
+    SOFTWARE_NOT,
+    SOFTWARE_PUBLIC,
+    SOFTWARE_PAIR,
+    SOFTWARE_EPHEMERAL /* a pair that was made here, for one use */
+};
+
 /* Never changed once others can see it, but for what is made at the first need, and for the point
  * of a public key that is nowhere on a token (key_replace_point). */
 struct key {
     atomic_uint holders;
     struct provider *provider;
     enum key_type type;
+    enum software software;             /* if so, the members down to point may be empty */
     struct bytes n, e;                  /* RSA: big-endian, no leading zeros */
     const struct curve *curve;          /* but for RSA; NULL while empty */
     struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
@@ -43,9 +52,9 @@ struct key {
     bool asked;                         /* the public half was proved, not just named alike */
     struct object *twin;                /* the public half on the token, with
                                            pkcs11-public-operations = token; or NULL */
-    _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need */
+    _Atomic(EVP_PKEY *) host;           /* the public half in software, made at the first need;
+                                           with software, the key */
     struct doubt *doubt;                /* whether it is the one that was meant (key/doubt.h) */
-    bool software;                      /* host has a private half too, which no token has */
     _Atomic(uint64_t) hashing;          /* what key_token_hashes said last (key/sign.c) */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
 };
@@ -75,7 +84,7 @@ bool key_replace_point(struct key *key, struct view point);
  */
 static inline bool key_can_change(const struct key *key)
 {
-    return key->object == NULL && key->twin == NULL && !key->software;
+    return key->object == NULL && key->twin == NULL && key->software <= SOFTWARE_PUBLIC;
 }
 
 /* Whether the point of an EC key is on its curve; true for other keys. */
@@ -99,8 +108,8 @@ static inline size_t key_signature_max(const struct key *key)
  * or memory is short. */
 uint8_t *key_spki(const struct key *key, size_t *len);
 
-/* The public half as a key of the application's other providers, for work on the host. Belongs to
- * key. NULL with OpenSSL's errors raised. */
+/* The public half, or a key on the host as it is, as a key of the application's other providers,
+ * for work on the host. Belongs to key. NULL with OpenSSL's errors raised. */
 EVP_PKEY *key_host(struct key *key);
 
 /* "pkcs11:token=...": the private key's own URI for messages, in buf (size bytes), which is
@@ -135,9 +144,9 @@ bool key_lacks_pss(const struct key *key, const struct sign_request *request);
 enum key_type key_type_of(const struct curve *curve);
 
 /* The secret that key and peer, a public key of the same type, share: the x coordinate on EC
- * curves. A point that is not on the curve does not reach the token. out: curve_field_bytes bytes;
- * *len is set. False with an error raised. */
-bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len);
+ * curves, of which all have the cofactor 1. A point that is not on the curve does not reach the
+ * token. out: curve_field_bytes bytes; *len is set. False with an error raised. */
+bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len);
 
 /* The mechanism's type for column, and what the C_* call gets: a message as it is, or a digest in
  * the mechanism's form, which may be in input (SIGN_INPUT_MAX bytes). False with an error raised.

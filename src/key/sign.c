@@ -6,7 +6,6 @@
 #include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/operation.h"
-#include "key/software.h"
 #include "mech/pss.h"
 #include "module/call.h"
 
@@ -298,11 +297,8 @@ static bool sign_pss(struct key *key, const struct sign_request *request, enum s
                : pss_impossible(key);
 }
 
-RARE static bool sign_without_token(struct key *key, struct view data, uint8_t *signature,
-                                    size_t *len)
+RARE static bool refuse_public(const struct key *key)
 {
-    if (key->software)
-        return software_sign(key, data, signature, len);
     error_raise(&key->provider->core, REASON_KEY, "cannot sign with a public key");
     return false;
 }
@@ -311,7 +307,7 @@ bool key_sign(struct key *key, const struct sign_request *request, enum sign_col
               struct view data, uint8_t *signature, size_t *len)
 {
     if (key->object == NULL)
-        return sign_without_token(key, data, signature, len);
+        return refuse_public(key);
     return request->scheme == SIGN_RSA_PSS
                ? sign_pss(key, request, column, data, signature, len)
                : sign_on_token(key, request, column, data, signature, len, NULL);

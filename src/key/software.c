@@ -1,16 +1,11 @@
 #include "key/software.h"
 
+#include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
 #include "base/scope.h"
 #include "module/call.h"
-
-static bool failed(struct provider *provider, const char *what)
-{
-    error_raise(&provider->core, REASON_OPERATION, "cannot %s in software", what);
-    return false;
-}
 
 static EVP_PKEY *generate(struct provider *provider, const char *type, const char *group)
 {
@@ -37,7 +32,7 @@ static struct key *adopt(struct provider *provider, const struct curve *curve, E
         !key_set_ec(key, curve, (struct view){ point, len }))
         return NULL;
     atomic_store(&key->host, MOVE(*pair));
-    key->software = true;
+    key->software = SOFTWARE_EPHEMERAL;
     return MOVE(key);
 }
 
@@ -55,51 +50,58 @@ struct key *software_generate(struct provider *provider, const struct curve *cur
         curve->kind == CURVE_EC ? generate(provider, "EC", name) : generate(provider, name, NULL);
     key = adopt(provider, curve, &pair);
     if (key == NULL)
-        (void)failed(provider, "generate a key");
+        error_raise(&provider->core, REASON_OPERATION, "cannot generate a key in software");
     return key;
 }
 
-static EVP_PKEY_CTX *context(struct key *key)
+bool software_import(struct key *key, const char *type, bool pair, const OSSL_PARAM params[])
 {
+    HOST_WORK;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = NULL;
+    EVP_PKEY *host = NULL;
+
+    if (libcrypto_ended())
+        return false;
+    ctx = EVP_PKEY_CTX_new_from_name(key->provider->host.libctx, type, HOST_PROPERTIES);
+    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &host, pair ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY,
+                          (OSSL_PARAM *)(uintptr_t)params) != 1)
+        return false;
+    pkey_release(atomic_exchange(&key->host, host));
+    key->software = pair ? SOFTWARE_PAIR : SOFTWARE_PUBLIC;
+    return true;
+}
+
+bool software_matches(struct key *a, struct key *b, int selection)
+{
+    HOST_WORK;
+    const EVP_PKEY *one = key_host(a), *other = key_host(b);
+
+    if (one == NULL || other == NULL)
+        return false;
+    return ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0
+                ? EVP_PKEY_eq(one, other)
+                : EVP_PKEY_parameters_eq(one, other)) == 1;
+}
+
+bool software_validates(struct key *key, int selection, bool quick)
+{
+    HOST_WORK;
     EVP_PKEY *host = key_host(key);
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx =
+        host != NULL ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host, HOST_PROPERTIES)
+                     : NULL;
 
-    return host != NULL
-               ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host, HOST_PROPERTIES)
-               : NULL;
-}
-
-static bool set_cofactor(const struct key *key, EVP_PKEY_CTX *ctx, bool cofactor)
-{
-    int mode = cofactor;
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_int(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE, &mode),
-        OSSL_PARAM_construct_end(),
-    };
-
-    return key->type != KEY_EC || EVP_PKEY_CTX_set_params(ctx, params) == 1;
-}
-
-bool software_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out,
-                     size_t *len)
-{
-    HOST_WORK;
-    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = context(key);
-    EVP_PKEY *host = key_host((struct key *)(uintptr_t)peer);
-
-    *len = curve_field_bytes(key->curve);
-    return (ctx != NULL && host != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
-            set_cofactor(key, ctx, cofactor) && EVP_PKEY_derive_set_peer(ctx, host) == 1 &&
-            EVP_PKEY_derive(ctx, out, len) == 1) ||
-           failed(key->provider, "derive");
-}
-
-bool software_sign(struct key *key, struct view digest, uint8_t *signature, size_t *len)
-{
-    HOST_WORK;
-    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = context(key);
-
-    *len = key_signature_max(key);
-    return (ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 &&
-            EVP_PKEY_sign(ctx, signature, len, digest.data, digest.len) == 1) ||
-           failed(key->provider, "sign");
+    if (ctx == NULL)
+        return false;
+    switch (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) {
+    case OSSL_KEYMGMT_SELECT_KEYPAIR:
+        return EVP_PKEY_pairwise_check(ctx) == 1;
+    case OSSL_KEYMGMT_SELECT_PRIVATE_KEY:
+        return EVP_PKEY_private_check(ctx) == 1;
+    case OSSL_KEYMGMT_SELECT_PUBLIC_KEY:
+        return (quick ? EVP_PKEY_public_check_quick(ctx) : EVP_PKEY_public_check(ctx)) == 1;
+    default:
+        return EVP_PKEY_param_check(ctx) == 1;
+    }
 }

@@ -1,7 +1,9 @@
-/* Key pairs that nobody asked a token for: libssl's for one handshake, where libcrypto takes the
- * key management of this provider because it is listed first or preferred. They are made in
- * software, and the EVP_PKEY on the host has the private half too; docs/adr/0022-ephemeral-keys.md.
- */
+/* Keys on the host: the EVP_PKEY of the host's other providers is all that there is of them, and
+ * every use of them is the host's (ops/held.h).
+ *
+ * Software keys that libcrypto brings to this provider because it is preferred, and key pairs that
+ * nobody asked a token for: libssl's for one handshake. docs/adr/0007-imports-stay-on-the-host.md,
+ * docs/adr/0022-ephemeral-keys.md. */
 #ifndef BRIDGE_KEY_SOFTWARE_H
 #define BRIDGE_KEY_SOFTWARE_H
 
@@ -10,9 +12,13 @@
 /* A key pair for key agreement on curve. NULL with an error raised. */
 struct key *software_generate(struct provider *provider, const struct curve *curve);
 
-/* What key_derive and key_sign (ECDSA, of a digest) do with such a key. */
-bool software_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out,
-                     size_t *len);
-bool software_sign(struct key *key, struct view digest, uint8_t *signature, size_t *len);
+/* Makes key, which others do not see yet, one on the host: type is OpenSSL's name of its type,
+ * params are its values (provider-keymgmt(7), import), and pair says whether the private ones are
+ * among them. False where no other provider takes them. */
+bool software_import(struct key *key, const char *type, bool pair, const OSSL_PARAM params[]);
+
+/* For a key on the host, as keymgmt_match and keymgmt_validate are asked. */
+bool software_matches(struct key *a, struct key *b, int selection);
+bool software_validates(struct key *key, int selection, bool quick);
 
 #endif

@@ -12,6 +12,7 @@
 #include "mech/unpad.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 
@@ -31,6 +32,7 @@ static OSSL_FUNC_asym_cipher_settable_ctx_params_fn cipher_settable_ctx_params;
     "implicit-rejection" /* OSSL_PKEY_PARAM_IMPLICIT_REJECTION of OpenSSL 3.2 */
 
 struct cipher {
+    struct held held; /* first */
     struct provider *provider;
     struct key *key;
     int padding; /* RSA_*_PADDING */
@@ -55,6 +57,7 @@ static void cipher_freectx(void *vctx)
 
     if (ctx == NULL)
         return;
+    held_end(&ctx->held);
     key_free(ctx->key);
     bytes_clear(&ctx->label);
     OPENSSL_free(ctx);
@@ -69,7 +72,8 @@ static void *cipher_dupctx(void *vctx)
         return NULL;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     copy->label = (struct bytes){ NULL, 0 };
-    if (ctx->label.data == NULL || bytes_set(&copy->label, ctx->label.data, ctx->label.len))
+    if (held_copy(&copy->held, &ctx->held) &&
+        (ctx->label.data == NULL || bytes_set(&copy->label, ctx->label.data, ctx->label.len)))
         return copy;
     cipher_freectx(copy);
     return NULL;
@@ -144,12 +148,12 @@ static int set_mgf1(void *vctx, const OSSL_PARAM *p)
 PARAM_SETTERS(setters, SETTABLE);
 PARAM_LIST(settable, SETTABLE);
 
-static int cipher_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
     return params_set(setters, ctx, params);
 }
 
-static const OSSL_PARAM *cipher_settable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -182,12 +186,12 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
 PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(gettable, GETTABLE);
 
-static int cipher_get_ctx_params(void *ctx, OSSL_PARAM params[])
+static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
     return params_get(getters, ctx, params);
 }
 
-static const OSSL_PARAM *cipher_gettable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -207,15 +211,15 @@ static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[],
         ctx->implicit_rejection = 1;
         bytes_clear(&ctx->label);
     }
-    return cipher_set_ctx_params(ctx, params);
+    return token_set_ctx_params(ctx, params);
 }
 
-static int cipher_encrypt_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int token_encrypt_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, key, params, false);
 }
 
-static int cipher_decrypt_init(void *vctx, void *vkey, const OSSL_PARAM params[])
+static int token_decrypt_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {
     struct cipher *ctx = vctx;
     struct key *key = vkey;
@@ -241,8 +245,8 @@ static void request_make(const struct cipher *ctx, struct cipher_request *reques
     request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : request->digest;
 }
 
-static int cipher_decrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
-                          const unsigned char *in, size_t in_len)
+static int token_decrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                         const unsigned char *in, size_t in_len)
 {
     struct cipher *ctx = vctx;
     bool tls = ctx->padding == RSA_PKCS1_WITH_TLS_PADDING;
@@ -311,8 +315,8 @@ static int encrypt_on_host(const struct cipher *ctx, struct view in, unsigned ch
            EVP_PKEY_encrypt(host, out, out_len, in.data, in.len) == 1;
 }
 
-static int cipher_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
-                          const unsigned char *in, size_t in_len)
+static int token_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                         const unsigned char *in, size_t in_len)
 {
     const struct cipher *ctx = vctx;
 
@@ -323,6 +327,15 @@ static int cipher_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_
     return (key_public_on_token(ctx->key) ? encrypt_on_token : encrypt_on_host)(
         ctx, (struct view){ in, in_len }, out, out_len, out_size);
 }
+
+DOOR(INIT, cipher_encrypt_init, held_encrypt_init, token_encrypt_init)
+DOOR(MAKE, cipher_encrypt, held_encrypt, token_encrypt)
+DOOR(INIT, cipher_decrypt_init, held_decrypt_init, token_decrypt_init)
+DOOR(MAKE, cipher_decrypt, held_decrypt, token_decrypt)
+DOOR(GET, cipher_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, cipher_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(cipher_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(cipher_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
 static const OSSL_DISPATCH cipher_functions[] = {
     { OSSL_FUNC_ASYM_CIPHER_NEWCTX, (void (*)(void))cipher_newctx },

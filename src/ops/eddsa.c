@@ -55,6 +55,7 @@ static const struct instance {
 };
 
 struct eddsa {
+    struct held held; /* first */
     struct provider *provider;
     struct key *key;
     const struct instance *fixed; /* of an algorithm that a program named; or NULL */
@@ -96,6 +97,7 @@ static void eddsa_freectx(void *vctx)
 
     if (ctx == NULL)
         return;
+    held_end(&ctx->held);
     key_free(ctx->key);
     OPENSSL_free(ctx);
 }
@@ -105,9 +107,13 @@ static void *eddsa_dupctx(void *vctx)
     const struct eddsa *ctx = vctx;
     struct eddsa *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
 
-    if (copy != NULL && ctx->key != NULL)
-        copy->key = key_ref(ctx->key);
-    return copy;
+    if (copy == NULL)
+        return NULL;
+    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    if (held_copy(&copy->held, &ctx->held))
+        return copy;
+    eddsa_freectx(copy);
+    return NULL;
 }
 
 static int set_instance(void *vctx, const OSSL_PARAM *p)
@@ -142,7 +148,7 @@ static int set_context(void *vctx, const OSSL_PARAM *p)
 PARAM_SETTERS(setters, SETTABLE);
 PARAM_LIST(settable, SETTABLE);
 
-static int eddsa_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+static int token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct eddsa *ctx = vctx;
 
@@ -150,7 +156,7 @@ static int eddsa_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 }
 
 /* Where libcrypto cannot verify other instances, there are none. */
-static const OSSL_PARAM *eddsa_settable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -170,10 +176,10 @@ static int begin(struct eddsa *ctx, const char *digest, struct key *key, const O
         ctx->instance = ctx->fixed != NULL ? ctx->fixed : instance_default(key->type);
         ctx->context_len = 0;
     }
-    return eddsa_set_ctx_params(ctx, params);
+    return token_set_ctx_params(ctx, params);
 }
 
-static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
+static int token_sign_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
 {
     struct eddsa *ctx = vctx;
 
@@ -183,7 +189,7 @@ static int eddsa_sign_init(void *vctx, const char *digest, void *key, const OSSL
            refuse(ctx->provider, "cannot sign:", "this is a public key");
 }
 
-static int eddsa_verify_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
+static int token_verify_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, digest, key, params, false);
 }
@@ -250,7 +256,7 @@ static struct sign_request request_make(const struct eddsa *ctx)
     };
 }
 
-static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+static int token_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                       const unsigned char *message, size_t message_len)
 {
     struct eddsa *ctx = vctx;
@@ -267,7 +273,7 @@ static int eddsa_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t si
            sign_checked(ctx, &request, (struct view){ message, message_len }, sig, sig_len);
 }
 
-static int eddsa_verify(void *vctx, const unsigned char *sig, size_t sig_len,
+static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
                         const unsigned char *message, size_t message_len)
 {
     const struct eddsa *ctx = vctx;
@@ -296,17 +302,63 @@ static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(gettable, GETTABLE);
 
-static int eddsa_get_ctx_params(void *ctx, OSSL_PARAM params[])
+static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
     return params_get(getters, ctx, params);
 }
 
-static const OSSL_PARAM *eddsa_gettable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
     return gettable;
 }
+
+/* The instance that an algorithm's name has does not change. */
+static int host_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    const struct eddsa *ctx = vctx;
+
+    if (params != NULL && ctx->fixed != NULL &&
+        OSSL_PARAM_locate_const(params, PARAM_INSTANCE) != NULL)
+        return refuse(ctx->provider,
+                      "the instance of EdDSA cannot change:", "the signature's name has it");
+    return held_set_ctx_params(vctx, params);
+}
+
+/* Begins with the instance that the algorithm's name has. */
+static int on_host(struct eddsa *ctx, OSSL_FUNC_signature_digest_sign_init_fn *init,
+                   const char *digest, struct key *key, const OSSL_PARAM params[])
+{
+    const OSSL_PARAM instance[] = {
+        OSSL_PARAM_construct_utf8_string(
+            PARAM_INSTANCE, (char *)(uintptr_t)(ctx->fixed != NULL ? ctx->fixed->name : ""), 0),
+        OSSL_PARAM_construct_end(),
+    };
+    bool plain = ctx->fixed == NULL || ctx->fixed == instance_default(ctx->fixed->type);
+
+    return init(ctx, digest, key, NULL) && (plain || held_set_ctx_params(ctx, instance)) &&
+           (params == NULL || host_set_ctx_params(ctx, params));
+}
+
+static int host_sign_init(void *ctx, const char *digest, void *key, const OSSL_PARAM params[])
+{
+    return on_host(ctx, held_digest_sign_init, digest, key, params);
+}
+
+static int host_verify_init(void *ctx, const char *digest, void *key, const OSSL_PARAM params[])
+{
+    return on_host(ctx, held_digest_verify_init, digest, key, params);
+}
+
+DOOR(DIGEST_INIT, eddsa_sign_init, host_sign_init, token_sign_init)
+DOOR(MAKE, eddsa_sign, held_digest_sign, token_sign)
+DOOR(DIGEST_INIT, eddsa_verify_init, host_verify_init, token_verify_init)
+DOOR(VERIFY, eddsa_verify, held_digest_verify, token_verify)
+DOOR(GET, eddsa_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, eddsa_set_ctx_params, host_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(eddsa_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(eddsa_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
 #define SHARED                                                                                     \
     { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))eddsa_newctx },                                  \

@@ -1,10 +1,12 @@
 /* Encoders (provider-encoder(7)): the public half as SubjectPublicKeyInfo and PKCS#1, a private key
- * as the URI that leads to it, and either as text. */
+ * as the URI that leads to it, and either as text. A software key is written by the host's
+ * encoders, as what it is. */
 #include <stdio.h>
 #include <string.h>
 
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
+#include <openssl/encoder.h>
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
@@ -20,19 +22,62 @@
 
 static OSSL_FUNC_encoder_newctx_fn encoder_newctx;
 static OSSL_FUNC_encoder_freectx_fn encoder_freectx;
+static OSSL_FUNC_encoder_settable_ctx_params_fn encoder_settable_ctx_params;
+static OSSL_FUNC_encoder_set_ctx_params_fn encoder_set_ctx_params;
 static OSSL_FUNC_encoder_does_selection_fn public_does_selection;
 static OSSL_FUNC_encoder_does_selection_fn private_does_selection;
 static OSSL_FUNC_encoder_does_selection_fn text_does_selection;
 
-/* There is no state between calls: the context is the provider. */
+struct encoder {
+    struct provider *provider;
+    char *cipher; /* for a software key's private half; or NULL */
+};
+
 static void *encoder_newctx(void *provctx)
 {
-    return provctx;
+    struct encoder *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    if (ctx != NULL)
+        ctx->provider = provctx;
+    return ctx;
 }
 
-static void encoder_freectx(void *ctx)
+static void encoder_freectx(void *vctx)
 {
-    (void)ctx;
+    struct encoder *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    OPENSSL_free(ctx->cipher);
+    OPENSSL_free(ctx);
+}
+
+static int set_cipher(void *vctx, const OSSL_PARAM *p)
+{
+    struct encoder *ctx = vctx;
+    const char *name = NULL;
+
+    OPENSSL_free(MOVE(ctx->cipher));
+    return p->data == NULL ||
+           (text_param_get(p, &name) && (ctx->cipher = OPENSSL_strdup(name)) != NULL);
+}
+
+#define SETTABLE(ROW)                                                                              \
+    ROW(OSSL_ENCODER_PARAM_CIPHER, utf8_string, set_cipher, WHOLE)                                 \
+    ROW(OSSL_ENCODER_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+static int encoder_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    return params_set(setters, ctx, params);
+}
+
+static const OSSL_PARAM *encoder_settable_ctx_params(void *provctx)
+{
+    (void)provctx;
+    return settable;
 }
 
 static int public_does_selection(void *provctx, int selection)
@@ -55,11 +100,51 @@ static int text_does_selection(void *provctx, int selection)
     return (selection & OSSL_KEYMGMT_SELECT_ALL) != 0;
 }
 
-/* What is encoded, and how: der returns memory of OPENSSL_malloc, or NULL. */
+/* What is encoded, and how: der returns memory of OPENSSL_malloc, or NULL. The names are those of
+ * the host's encoder for the same. */
 struct form {
     uint8_t *(*der)(const struct key *key, size_t *len);
     const char *pem_label; /* NULL: as DER */
+    const char *output, *structure;
 };
+
+/* What libcrypto hands to an encoder beside the key. */
+struct order {
+    const struct encoder *ctx;
+    OSSL_CORE_BIO *out;
+    int selection;
+    OSSL_PASSPHRASE_CALLBACK *callback;
+    void *arg;
+};
+
+/* Not one that was made here for one use. */
+static bool is_software(const struct key *key)
+{
+    return key->software == SOFTWARE_PAIR || key->software == SOFTWARE_PUBLIC;
+}
+
+static int encode_on_host(const struct order *order, struct key *key, const char *output,
+                          const char *structure)
+{
+    HOST_WORK;
+    const struct encoder *ctx = order->ctx;
+    EVP_PKEY *host = key_host(key);
+    _cleanup_(encoder_ctx_scoped) OSSL_ENCODER_CTX *encoder =
+        host != NULL ? OSSL_ENCODER_CTX_new_for_pkey(host, order->selection, output, structure,
+                                                     HOST_PROPERTIES)
+                     : NULL;
+    unsigned char *data = NULL;
+    size_t len = 0;
+    bool ok =
+        encoder != NULL &&
+        (ctx->cipher == NULL || OSSL_ENCODER_CTX_set_cipher(encoder, ctx->cipher, NULL) == 1) &&
+        OSSL_ENCODER_CTX_set_passphrase_cb(encoder, order->callback, order->arg) == 1 &&
+        OSSL_ENCODER_to_data(encoder, &data, &len) == 1 &&
+        corebio_write(ctx->provider, order->out, data, len);
+
+    OPENSSL_clear_free(data, len);
+    return ok;
+}
 
 static uint8_t *pkcs1_der(const struct key *key, size_t *len)
 {
@@ -75,7 +160,7 @@ static uint8_t *pkcs1_der(const struct key *key, size_t *len)
 /* A file with its URI would name nothing, once the program has ended. */
 static bool is_passing(const struct key *key)
 {
-    if (key->software)
+    if (key->software == SOFTWARE_EPHEMERAL)
         return !refuse(key->provider,
                        "the key was made in software, since nobody asked for it on a token:",
                        "make keys for files with the default provider, or name pkcs11_uri");
@@ -101,19 +186,23 @@ static uint8_t *uri_der(const struct key *key, size_t *len)
     return *len != 0 ? MOVE(der) : NULL;
 }
 
-static int encode(struct provider *provider, OSSL_CORE_BIO *out, const struct key *key,
-                  const OSSL_PARAM *abstract, const struct form *form)
+static int encode(const struct order *order, struct key *key, const OSSL_PARAM *abstract,
+                  const struct form *form)
 {
+    const struct provider *provider = order->ctx->provider;
     size_t len = 0;
     _cleanup_(free_scoped) uint8_t *der = NULL;
 
     if (abstract != NULL || key == NULL || !key_is_meant(key, false))
         return 0;
+    if (is_software(key))
+        return encode_on_host(order, key, form->output, form->structure);
     der = form->der(key, &len);
     if (der == NULL)
         return 0;
-    return form->pem_label != NULL ? corebio_write_pem(provider, out, form->pem_label, der, len)
-                                   : corebio_write(provider, out, der, len);
+    return form->pem_label != NULL
+               ? corebio_write_pem(provider, order->out, form->pem_label, der, len)
+               : corebio_write(provider, order->out, der, len);
 }
 
 static void print_place(BIO *out, const struct key *key)
@@ -139,46 +228,50 @@ static bool text_print(struct key *key, BIO *out)
     return host != NULL && EVP_PKEY_print_public(out, host, 0, NULL) == 1;
 }
 
-static int encode_text(void *ctx, OSSL_CORE_BIO *out, const void *vkey, const OSSL_PARAM abstract[],
-                       int selection, OSSL_PASSPHRASE_CALLBACK *cb, void *arg)
+static int encode_text(void *vctx, OSSL_CORE_BIO *out, const void *vkey,
+                       const OSSL_PARAM abstract[], int selection, OSSL_PASSPHRASE_CALLBACK *cb,
+                       void *arg)
 {
+    const struct encoder *ctx = vctx;
+    const struct order order = { ctx, out, selection, cb, arg };
     struct key *key = (struct key *)(uintptr_t)vkey;
     _cleanup_(bio_scoped) BIO *memory = BIO_new(BIO_s_mem());
     char *text = NULL;
     long len;
 
-    (void)selection;
-    (void)cb;
-    (void)arg;
-    if (abstract != NULL || memory == NULL || key == NULL || !key_is_meant(key, false) ||
-        !text_print(key, memory))
+    if (abstract != NULL || memory == NULL || key == NULL || !key_is_meant(key, false))
+        return 0;
+    if (is_software(key))
+        return encode_on_host(&order, key, "text", NULL);
+    if (!text_print(key, memory))
         return 0;
     len = BIO_get_mem_data(memory, &text);
-    return len > 0 && corebio_write(ctx, out, text, (size_t)len);
+    return len > 0 && corebio_write(ctx->provider, out, text, (size_t)len);
 }
 
-#define ENCODER(name, der, pem_label)                                                              \
+#define ENCODER(name, der, pem_label, output, structure)                                           \
     static int name(void *ctx, OSSL_CORE_BIO *out, const void *key, const OSSL_PARAM abstract[],   \
                     int selection, OSSL_PASSPHRASE_CALLBACK *cb, void *arg)                        \
     {                                                                                              \
-        static const struct form form = { der, pem_label };                                        \
+        static const struct form form = { der, pem_label, output, structure };                     \
+        const struct order order = { ctx, out, selection, cb, arg };                               \
                                                                                                    \
-        (void)selection;                                                                           \
-        (void)cb;                                                                                  \
-        (void)arg;                                                                                 \
-        return encode(ctx, out, key, abstract, &form);                                             \
+        return encode(&order, (struct key *)(uintptr_t)key, abstract, &form);                      \
     }
 
-ENCODER(spki_to_der, key_spki, NULL)
-ENCODER(spki_to_pem, key_spki, "PUBLIC KEY")
-ENCODER(pkcs1_to_der, pkcs1_der, NULL)
-ENCODER(pkcs1_to_pem, pkcs1_der, "RSA PUBLIC KEY")
-ENCODER(uri_to_pem, uri_der, PKCS11_BRIDGE_PEM_LABEL)
+ENCODER(spki_to_der, key_spki, NULL, "DER", "SubjectPublicKeyInfo")
+ENCODER(spki_to_pem, key_spki, "PUBLIC KEY", "PEM", "SubjectPublicKeyInfo")
+ENCODER(pkcs1_to_der, pkcs1_der, NULL, "DER", "pkcs1")
+ENCODER(pkcs1_to_pem, pkcs1_der, "RSA PUBLIC KEY", "PEM", "pkcs1")
+ENCODER(pkcs8_to_pem, uri_der, PKCS11_BRIDGE_PEM_LABEL, "PEM", "PrivateKeyInfo")
+ENCODER(own_to_pem, uri_der, PKCS11_BRIDGE_PEM_LABEL, "PEM", "type-specific")
 
 #define FUNCTIONS(name, selects, encodes)                                                          \
     static const OSSL_DISPATCH name[] = {                                                          \
         { OSSL_FUNC_ENCODER_NEWCTX, (void (*)(void))encoder_newctx },                              \
         { OSSL_FUNC_ENCODER_FREECTX, (void (*)(void))encoder_freectx },                            \
+        { OSSL_FUNC_ENCODER_SET_CTX_PARAMS, (void (*)(void))encoder_set_ctx_params },              \
+        { OSSL_FUNC_ENCODER_SETTABLE_CTX_PARAMS, (void (*)(void))encoder_settable_ctx_params },    \
         { OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))selects },                             \
         { OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))encodes },                                     \
         { 0, NULL },                                                                               \
@@ -188,7 +281,8 @@ FUNCTIONS(spki_der, public_does_selection, spki_to_der);
 FUNCTIONS(spki_pem, public_does_selection, spki_to_pem);
 FUNCTIONS(pkcs1_public_der, public_does_selection, pkcs1_to_der);
 FUNCTIONS(pkcs1_public_pem, public_does_selection, pkcs1_to_pem);
-FUNCTIONS(uri_pem, private_does_selection, uri_to_pem);
+FUNCTIONS(pkcs8_pem, private_does_selection, pkcs8_to_pem);
+FUNCTIONS(own_pem, private_does_selection, own_to_pem);
 FUNCTIONS(text, text_does_selection, encode_text);
 
 #define AS(output, structure) PROPERTIES ",output=" output ",structure=" structure
@@ -197,8 +291,8 @@ FUNCTIONS(text, text_does_selection, encode_text);
 #define EVERY(type)                                                                                \
     { type, AS("der", "SubjectPublicKeyInfo"), spki_der, "public half" },                          \
         { type, AS("pem", "SubjectPublicKeyInfo"), spki_pem, "public half" },                      \
-        { type, AS("pem", "PrivateKeyInfo"), uri_pem, "URI of a private key" },                    \
-        { type, AS("pem", "type-specific"), uri_pem, "URI of a private key" },                     \
+        { type, AS("pem", "PrivateKeyInfo"), pkcs8_pem, "URI of a private key" },                  \
+        { type, AS("pem", "type-specific"), own_pem, "URI of a private key" },                     \
     {                                                                                              \
         type, PROPERTIES ",output=text", text, "for people"                                        \
     }

@@ -4,11 +4,13 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "key/import.h"
+#include "key/software.h"
 #include "module/call.h"
 #include "ops/params.h"
 
@@ -29,22 +31,14 @@ static const char *private_name(const struct key *key)
     return key_type_is_rsa(key->type) ? OSSL_PKEY_PARAM_RSA_D : OSSL_PKEY_PARAM_PRIV_KEY;
 }
 
-/* Whether there is a private half to be dealt with. The peer of a key exchange may be a pair: of
- * that the public half is taken. */
-static bool is_pair(const struct key *key, const OSSL_PARAM params[])
+static const char *public_name(const struct key *key)
 {
-    if (OSSL_PARAM_locate_const(params, private_name(key)) == NULL)
-        return false;
-    return key_names[key->type].keyexch == NULL || !exchange_is_begun(key->provider);
+    return key_type_is_rsa(key->type) ? OSSL_PKEY_PARAM_RSA_N : OSSL_PKEY_PARAM_PUB_KEY;
 }
 
-/* Whether the other provider's key must stay where it is, and libcrypto goes on to a provider that
- * takes it. */
-static bool is_foreign(const struct key *key, const OSSL_PARAM params[])
+static bool is_pair(const struct key *key, const OSSL_PARAM params[])
 {
-    if (key->provider->config.import_session)
-        return call_inside(); /* a module that uses libcrypto works with keys of its own */
-    return is_pair(key, params);
+    return OSSL_PARAM_locate_const(params, private_name(key)) != NULL;
 }
 
 /* A key whose parameters restrict it, which would be lost here. */
@@ -117,56 +111,100 @@ static bool add_values(const struct key *key, struct import *import, const OSSL_
     return add_number(import, CKA_VALUE, params, OSSL_PKEY_PARAM_PRIV_KEY, (key_bits(key) + 7) / 8);
 }
 
-/* The private half, where there is one, to key, which has the public half. */
-static bool import_private(struct key *key, const OSSL_PARAM params[])
+/* The private half to key, which has the public half. */
+static bool import_to_token(struct key *key, const OSSL_PARAM params[])
 {
     _cleanup_(import_end) struct import import = { .count = 0 };
 
-    return !is_pair(key, params) ||
-           (key_has_public(key) && add_values(key, &import, params) && key_import(key, &import));
+    return add_values(key, &import, params) && key_import(key, &import);
 }
 
-int import_rsa(void *keydata, int selection, const OSSL_PARAM params[])
+/* The public half as tokens have it; false where it is of no kind that they have. */
+static bool fill_rsa(struct key *key, const OSSL_PARAM params[])
 {
-    struct key *key = keydata;
     uint8_t n[2048], e[1024];
     size_t n_len = param_number(params, OSSL_PKEY_PARAM_RSA_N, n, sizeof(n));
     size_t e_len = param_number(params, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e));
 
-    (void)selection;
-    return !is_foreign(key, params) && !is_restricted(key, params) &&
-           key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len }) &&
-           import_private(key, params);
+    return key_set_rsa(key, (struct view){ n, n_len }, (struct view){ e, e_len });
 }
 
-int import_ec(void *keydata, int selection, const OSSL_PARAM params[])
+/* Also a curve without a point. */
+static bool fill_ec(struct key *key, const OSSL_PARAM params[])
 {
-    struct key *key = keydata;
     const OSSL_PARAM *group = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_GROUP_NAME);
     const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
     const char *name = NULL;
     const void *point = NULL;
     size_t len = 0;
 
-    if (group == NULL || is_foreign(key, params) || !text_param_get(group, &name))
-        return 0;
+    if (group == NULL || !text_param_get(group, &name))
+        return false;
     key->curve = curve_by_name(name);
-    if (key->curve == NULL || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) == 0 || pub == NULL)
-        return key->curve != NULL && !is_pair(key, params);
-    return OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
-           key_set_ec(key, key->curve, (struct view){ point, len }) && import_private(key, params);
+    return key->curve != NULL &&
+           (pub == NULL || (OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
+                            key_set_ec(key, key->curve, (struct view){ point, len })));
 }
 
-int import_raw(void *keydata, int selection, const OSSL_PARAM params[])
+static bool fill_raw(struct key *key, const OSSL_PARAM params[])
 {
-    struct key *key = keydata;
     const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
     const void *point = NULL;
     size_t len = 0;
 
-    (void)selection;
-    return pub != NULL && !is_foreign(key, params) &&
-           OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
-           key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len }) &&
-           import_private(key, params);
+    return pub != NULL && OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
+           key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len });
+}
+
+static bool fill(struct key *key, const OSSL_PARAM params[])
+{
+    if (key_type_is_rsa(key->type))
+        return fill_rsa(key, params);
+    return key->type == KEY_EC ? fill_ec(key, params) : fill_raw(key, params);
+}
+
+static bool hold(struct key *key, bool pair, const OSSL_PARAM params[])
+{
+    return OSSL_PARAM_locate_const(params, public_name(key)) != NULL &&
+           software_import(key, key_names[key->type].type, pair, params);
+}
+
+int import_held(const OSSL_PARAM params[], void *key)
+{
+    (void)fill(key, params);
+    return hold(key, is_pair(key, params), params);
+}
+
+/* A public key that no other provider takes, or that a module brings from inside one of its calls,
+ * is kept without. */
+static bool import_public(struct key *key, bool known, const OSSL_PARAM params[])
+{
+    bool held;
+
+    (void)ERR_set_mark();
+    held = !call_inside() && hold(key, false, params);
+    (void)(held || known ? ERR_pop_to_mark() : ERR_clear_last_mark());
+    return held || known;
+}
+
+/* What libcrypto brings stays on the host, keys on curves that are not known here too, but a pair
+ * that is to be on the token is made objects of it. A module that uses libcrypto works with keys of
+ * its own: no private key is taken from inside one of its calls. */
+int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
+{
+    struct key *key = vkey;
+    bool pair = (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && is_pair(key, params);
+    bool to_token = key->provider->config.import_session, known;
+
+    if ((pair || to_token) && call_inside())
+        return 0;
+    known = fill(key, params);
+    if (!known && !(key->type == KEY_EC && key->curve == NULL))
+        return 0;
+    known = known && !is_restricted(key, params);
+    if (!pair)
+        return import_public(key, known, params);
+    if (!to_token)
+        return hold(key, true, params);
+    return known && key_has_public(key) && import_to_token(key, params);
 }

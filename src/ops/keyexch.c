@@ -2,7 +2,6 @@
  * derivation function runs on the host. */
 #include <string.h>
 
-#include <openssl/async.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -10,8 +9,8 @@
 #include "base/scope.h"
 #include "key/doubt.h"
 #include "module/call.h"
-#include "module/lock.h"
 #include "ops/algorithms.h"
+#include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 
@@ -26,23 +25,15 @@ static OSSL_FUNC_keyexch_gettable_ctx_params_fn exchange_gettable_ctx_params;
 static OSSL_FUNC_keyexch_set_ctx_params_fn exchange_set_ctx_params;
 static OSSL_FUNC_keyexch_settable_ctx_params_fn exchange_settable_ctx_params;
 
+static OSSL_FUNC_keyexch_set_ctx_params_fn token_set_ctx_params;
+
 #define SECRET_LEN_MAX 66
 
-/* Who does something: an asynchronous job, beside whose pauses its thread does other things, or
- * else a thread. */
-struct doer {
-    const ASYNC_JOB *job; /* never followed */
-    unsigned long thread; /* a number of its own */
-};
-
 struct exchange {
-    /* under the lock (module/lock.h), of those that were begun */
-    struct exchange *next, **position; /* position: what points here; NULL: it is not one of them */
-    struct doer beginner;
-
+    struct held held; /* first */
     struct provider *provider;
     struct key *key, *peer;
-    int cofactor; /* -1: as the key has it, which is no; 0; 1 */
+    int cofactor; /* -1: as the key has it, which is no; 0; 1: the same, since it is 1 */
     bool kdf;     /* X9.63 */
     const struct digest *digest;
     struct bytes ukm;
@@ -60,78 +51,13 @@ static void *exchange_newctx(void *provctx)
     return ctx;
 }
 
-static struct doer doer_here(void)
-{
-    static atomic_ulong threads;
-    static _Thread_local unsigned long own;
-
-    if (own == 0)
-        own = atomic_fetch_add(&threads, 1) + 1;
-    return (struct doer){ ASYNC_get_current_job(), own };
-}
-
-/* Under the lock: derivations that were begun and not given up. */
-static struct exchange *begun;
-
-/* Under the lock */
-static void unlink_begun(struct exchange *ctx)
-{
-    if (ctx->position == NULL)
-        return;
-    *ctx->position = ctx->next;
-    if (ctx->next != NULL)
-        ctx->next->position = ctx->position;
-    ctx->position = NULL;
-}
-
-static void begin(struct exchange *ctx)
-{
-    const struct doer here = doer_here();
-
-    lock_take();
-    unlink_begun(ctx);
-    ctx->beginner = here;
-    ctx->next = begun;
-    ctx->position = &begun;
-    if (begun != NULL)
-        begun->position = &ctx->next;
-    begun = ctx;
-    lock_release();
-}
-
-static void give_up(struct exchange *ctx)
-{
-    lock_take();
-    unlink_begun(ctx);
-    lock_release();
-}
-
-/* A job goes on with what its thread has begun before it; not with what another job has. */
-static bool is_its_own(const struct doer *beginner, const struct doer *here)
-{
-    return beginner->job != NULL ? beginner->job == here->job : beginner->thread == here->thread;
-}
-
-bool exchange_is_begun(const struct provider *provider)
-{
-    const struct doer here = doer_here();
-    const struct exchange *ctx;
-
-    lock_take();
-    ctx = begun;
-    while (ctx != NULL && !(ctx->provider == provider && is_its_own(&ctx->beginner, &here)))
-        ctx = ctx->next;
-    lock_release();
-    return ctx != NULL;
-}
-
 static void exchange_freectx(void *vctx)
 {
     struct exchange *ctx = vctx;
 
     if (ctx == NULL)
         return;
-    give_up(ctx);
+    held_end(&ctx->held);
     key_free(ctx->key);
     key_free(ctx->peer);
     bytes_clear(&ctx->ukm);
@@ -151,15 +77,14 @@ static void *exchange_dupctx(void *vctx)
     copy->kdf = ctx->kdf;
     copy->digest = ctx->digest;
     copy->out_len = ctx->out_len;
-    if (copy->key != NULL)
-        begin(copy);
-    if (ctx->ukm.data == NULL || bytes_set(&copy->ukm, ctx->ukm.data, ctx->ukm.len))
+    if (held_copy(&copy->held, &ctx->held) &&
+        (ctx->ukm.data == NULL || bytes_set(&copy->ukm, ctx->ukm.data, ctx->ukm.len)))
         return copy;
     exchange_freectx(copy);
     return NULL;
 }
 
-static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
+static int token_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {
     struct exchange *ctx = vctx;
     struct key *key = vkey;
@@ -168,11 +93,10 @@ static int exchange_init(void *vctx, void *vkey, const OSSL_PARAM params[])
         return refuse(ctx->provider, "cannot derive:", "this is a public key");
     if (!key_take(&ctx->key, key, true))
         return 0;
-    begin(ctx);
-    return exchange_set_ctx_params(ctx, params);
+    return token_set_ctx_params(ctx, params);
 }
 
-static int exchange_set_peer(void *vctx, void *vpeer)
+static int token_set_peer(void *vctx, void *vpeer)
 {
     struct exchange *ctx = vctx;
     struct key *peer = vpeer;
@@ -223,12 +147,12 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
 PARAM_SETTERS(setters, SETTABLE);
 PARAM_LIST(settable, SETTABLE);
 
-static int exchange_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
     return params_set(setters, ctx, params);
 }
 
-static const OSSL_PARAM *exchange_settable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -260,12 +184,12 @@ static int get_kdf(const void *vctx, OSSL_PARAM *p)
 PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(gettable, GETTABLE);
 
-static int exchange_get_ctx_params(void *ctx, OSSL_PARAM params[])
+static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
     return params_get(getters, ctx, params);
 }
 
-static const OSSL_PARAM *exchange_gettable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -294,7 +218,7 @@ static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, 
     return ok;
 }
 
-static int exchange_derive(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
+static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
 {
     struct exchange *ctx = vctx;
     uint8_t secret[SECRET_LEN_MAX];
@@ -312,7 +236,7 @@ static int exchange_derive(void *vctx, unsigned char *out, size_t *out_len, size
         return refuse(ctx->provider, "cannot derive:", "the KDF has no digest");
     if (ctx->kdf && out_size < size)
         return refuse(ctx->provider, "cannot derive:", "the buffer is too small");
-    if (!key_derive(ctx->key, ctx->peer, ctx->cofactor == 1, secret, &secret_len))
+    if (!key_derive(ctx->key, ctx->peer, secret, &secret_len))
         return 0;
     if (!ctx->kdf) /* a smaller buffer gets the secret's beginning, as from the default provider */
         size = secret_len < out_size ? secret_len : out_size;
@@ -323,6 +247,14 @@ static int exchange_derive(void *vctx, unsigned char *out, size_t *out_len, size
     *out_len = size;
     return ok;
 }
+
+DOOR(INIT, exchange_init, held_derive_init, token_init)
+DOOR(PEER, exchange_set_peer, held_set_peer, token_set_peer)
+DOOR(FINAL, exchange_derive, held_derive, token_derive)
+DOOR(GET, exchange_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, exchange_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(exchange_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(exchange_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
 static const OSSL_DISPATCH exchange_functions[] = {
     { OSSL_FUNC_KEYEXCH_NEWCTX, (void (*)(void))exchange_newctx },

@@ -9,6 +9,7 @@
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "key/doubt.h"
+#include "key/software.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/import.h"
@@ -100,7 +101,7 @@ static int keymgmt_has(const void *keydata, int selection)
     if (key == NULL)
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) != 0 && key->type == KEY_EC &&
-        key->curve == NULL)
+        key->curve == NULL && !key->software)
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && !key_has_public(key))
         return 0;
@@ -111,6 +112,8 @@ static int keymgmt_match(const void *keydata1, const void *keydata2, int selecti
 {
     const struct key *a = keydata1, *b = keydata2;
 
+    if (a->software && b->software)
+        return software_matches((struct key *)(uintptr_t)a, (struct key *)(uintptr_t)b, selection);
     if (a->type != b->type || !key_is_meant(a, false) || !key_is_meant(b, false))
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) != 0 && a->curve != b->curve)
@@ -129,6 +132,8 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
 
     if (!keymgmt_has(key, selection) || !key_has_public(key) || !key_is_meant(key, false))
         return 0;
+    if (key->software)
+        return software_validates(key, selection, checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK);
     host = key_host(key);
     ctx = host != NULL
               ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host, HOST_PROPERTIES)
@@ -179,6 +184,20 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *callback,
     return key_export(keydata, selection, callback, arg);
 }
 
+/* Of a key on the host. */
+static struct key *software_copy(struct key *key, int selection)
+{
+    HOST_WORK;
+    _cleanup_(key_scoped) struct key *copy = key_new(key->provider, key->type);
+    const EVP_PKEY *host = key_host(key);
+
+    if (copy == NULL || host == NULL || EVP_PKEY_export(host, selection, import_held, copy) != 1)
+        return NULL;
+    if (copy->software == SOFTWARE_PAIR)
+        copy->software = key->software;
+    return MOVE(copy);
+}
+
 /* A key on a token does not change, so that a copy is another holder of the same; one that can
  * change, and a copy without the private half, is a new one. */
 static void *keymgmt_dup(const void *keydata, int selection)
@@ -187,6 +206,8 @@ static void *keymgmt_dup(const void *keydata, int selection)
     _cleanup_(key_scoped) struct key *copy = NULL;
     bool ok = true;
 
+    if (key->software && (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
+        return software_copy(key, selection);
     if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key_can_change(key))
         return key_ref(key);
     copy = key_new(key->provider, key->type);
@@ -356,9 +377,19 @@ PARAM_LIST(ec_gettable, EC_GETTABLE);
 PARAM_GETTERS(raw_getters, RAW_GETTABLE);
 PARAM_LIST(raw_gettable, RAW_GETTABLE);
 
+/* What a key answers: its own table, or all that the host has. */
+static int answer(struct key *key, const struct param_getter *getters, OSSL_PARAM params[])
+{
+    HOST_WORK;
+
+    if (!key->software)
+        return params_get(getters, key, params);
+    return key_host(key) != NULL && EVP_PKEY_get_params(key_host(key), params) == 1;
+}
+
 static int rsa_get_params(void *key, OSSL_PARAM params[])
 {
-    return params_get(rsa_getters, key, params);
+    return answer(key, rsa_getters, params);
 }
 
 static const OSSL_PARAM *rsa_gettable_params(void *provctx)
@@ -369,7 +400,7 @@ static const OSSL_PARAM *rsa_gettable_params(void *provctx)
 
 static int ec_get_params(void *key, OSSL_PARAM params[])
 {
-    return params_get(ec_getters, key, params);
+    return answer(key, ec_getters, params);
 }
 
 static const OSSL_PARAM *ec_gettable_params(void *provctx)
@@ -380,7 +411,7 @@ static const OSSL_PARAM *ec_gettable_params(void *provctx)
 
 static int raw_get_params(void *key, OSSL_PARAM params[])
 {
-    return params_get(raw_getters, key, params);
+    return answer(key, raw_getters, params);
 }
 
 static const OSSL_PARAM *raw_gettable_params(void *provctx)
@@ -404,9 +435,24 @@ static int set_point(void *key, const OSSL_PARAM *p)
 PARAM_SETTERS(point_setters, POINT_SETTABLE);
 PARAM_LIST(point_settable, POINT_SETTABLE);
 
-static int point_set_params(void *key, const OSSL_PARAM params[])
+/* The form of an EC key's point, and more, where the host has the key. */
+static int software_set_params(struct key *key, const OSSL_PARAM params[])
 {
-    return params_set(point_setters, key, params);
+    HOST_WORK;
+    EVP_PKEY *host = key_host(key);
+
+    return params == NULL ||
+           (host != NULL && EVP_PKEY_set_params(host, (OSSL_PARAM *)(uintptr_t)params) == 1);
+}
+
+static int point_set_params(void *vkey, const OSSL_PARAM params[])
+{
+    struct key *key = vkey;
+    bool point = params != NULL &&
+                 OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY) != NULL;
+
+    return key->software && !point ? software_set_params(key, params)
+                                   : params_set(point_setters, key, params);
 }
 
 static const OSSL_PARAM *point_settable_params(void *provctx)
@@ -482,7 +528,7 @@ static const char *ec_operation_name(int operation)
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
         { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
         { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))name##_gen_settable_params },     \
-        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_rsa },                                  \
+        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))keymgmt_import },                              \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))rsa_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))rsa_types },                             \
         { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))rsa_get_params },                          \
@@ -499,7 +545,7 @@ static const OSSL_DISPATCH ec_functions[] = {
     { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))ec_new },
     { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))ec_gen_init },
     { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))ec_gen_settable_params },
-    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_ec },
+    { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))keymgmt_import },
     { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))ec_types },
     { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))ec_get_params },
@@ -534,7 +580,7 @@ static const OSSL_DISPATCH ec_functions[] = {
         { OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))name##_new },                                     \
         { OSSL_FUNC_KEYMGMT_GEN_INIT, (void (*)(void))name##_gen_init },                           \
         { OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, (void (*)(void))name##_gen_settable_params },     \
-        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_raw },                                  \
+        { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))keymgmt_import },                              \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))raw_get_params },                          \

@@ -15,8 +15,8 @@
 #include "ops/terminal.h"
 
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
- * software keys never come here, even when this provider is listed first or preferred by a
- * property; docs/adr/0002-names-of-operations.md. */
+ * that those of other providers stay where they are, even when this one is listed first or
+ * preferred by a property; docs/adr/0002-names-of-operations.md. */
 const struct key_names key_names[KEY_TYPES] = {
     [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA", NULL },
     [KEY_RSA_PSS] = { "RSA-PSS", "PKCS11-RSA", NULL, NULL },
@@ -111,10 +111,10 @@ static int export_software(const struct key *key, int selection, OSSL_CALLBACK *
 
 int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
 {
-    if (!key->provider->config.allow_export || !key_has_public(key))
-        return 0;
     if (key->software)
         return export_software(key, selection, callback, arg);
+    if (!key->provider->config.allow_export || !key_has_public(key))
+        return 0;
     if ((key_is_private(key) && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
         return 0;
     if (!key_is_meant(key, false))

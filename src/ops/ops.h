@@ -27,12 +27,9 @@ int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg);
 struct key *object_key(const void *reference, size_t size);
 
 /* Hands the public half of key to callback as parameters (provider-keymgmt(7), export). 0 when
- * selection asks for a private half, quietly: callers try that first. */
+ * selection asks for a private half, quietly: callers try that first. A key on the host is handed
+ * over as selection says. */
 int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg);
-
-/* Whether the calling job or thread has begun to derive a secret here, so that a key which is
- * imported may be a peer. */
-bool exchange_is_begun(const struct provider *provider);
 
 /* The digest to use where the caller names none: SHA256 unless the key forbids it. */
 const char *key_digest_name(const struct key *key);

@@ -1,10 +1,18 @@
 /* Signature algorithms by their own names, RSA-SHA2-256 and the like, for programs that fetch them
  * (EVP_SIGNATURE_fetch(3), provider-signature(7) of OpenSSL 3.4): the functions of signature.c with
  * the digest fixed. A row of the table is all that an algorithm takes. */
+#include <openssl/core_names.h>
+
 #include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/signature.h"
+
+static OSSL_FUNC_signature_sign_init_fn sign_init;
+static OSSL_FUNC_signature_verify_init_fn verify_init;
+static OSSL_FUNC_signature_sign_init_fn sign_message_init;
+static OSSL_FUNC_signature_verify_init_fn verify_message_init;
+static OSSL_FUNC_signature_set_ctx_params_fn set_ctx_params;
 
 /* name, type of key, digest, OpenSSL's names */
 #define SIGALGS(ROW)                                                                               \
@@ -69,10 +77,17 @@ PARAM_SETTERS(setters, SETTABLE);
 PARAM_LIST(settable, SETTABLE);
 
 /* The others have one value that is right: it may be set, and nothing else. */
-static int set_ctx_params(void *ctx, const OSSL_PARAM params[])
+static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
     return signature_set_ctx_params(ctx, params) && params_set(setters, ctx, params);
 }
+
+static int host_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    return params_set(setters, ctx, params);
+}
+
+DOOR(SET, set_ctx_params, host_set_ctx_params, token_set_ctx_params)
 
 static const OSSL_PARAM *settable_ctx_params(void *ctx, void *provctx)
 {
@@ -81,7 +96,7 @@ static const OSSL_PARAM *settable_ctx_params(void *ctx, void *provctx)
     return settable;
 }
 
-static int sign_message_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int token_sign_message_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
     int ok = signature_sign_init(ctx, key, params);
@@ -90,7 +105,7 @@ static int sign_message_init(void *vctx, void *key, const OSSL_PARAM params[])
     return ok;
 }
 
-static int verify_message_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int token_verify_message_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
     int ok = signature_verify_init(ctx, key, NULL);
@@ -98,6 +113,58 @@ static int verify_message_init(void *vctx, void *key, const OSSL_PARAM params[])
     ctx->of_message = true;
     return ok && set_ctx_params(ctx, params);
 }
+
+/* Of a digest: the host is told which. */
+static int on_host(struct signature *ctx, OSSL_FUNC_signature_sign_init_fn *init, void *key)
+{
+    char name[32];
+    const OSSL_PARAM digest[] = {
+        OSSL_PARAM_construct_utf8_string(
+            OSSL_SIGNATURE_PARAM_DIGEST,
+            (char *)(uintptr_t)digest_name(ctx->fixed, name, sizeof(name)), 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    ctx->of_message = false;
+    return init(ctx, key, digest);
+}
+
+static int on_host_message(struct signature *ctx, OSSL_FUNC_signature_digest_sign_init_fn *init,
+                           void *key, const OSSL_PARAM params[])
+{
+    char name[32];
+
+    ctx->of_message = true;
+    return init(ctx, digest_name(ctx->fixed, name, sizeof(name)), key, NULL) &&
+           host_set_ctx_params(ctx, params);
+}
+
+static int host_sign_init(void *ctx, void *key, const OSSL_PARAM params[])
+{
+    (void)params;
+    return on_host(ctx, held_sign_init, key);
+}
+
+static int host_verify_init(void *ctx, void *key, const OSSL_PARAM params[])
+{
+    (void)params;
+    return on_host(ctx, held_verify_init, key);
+}
+
+static int host_sign_message_init(void *ctx, void *key, const OSSL_PARAM params[])
+{
+    return on_host_message(ctx, held_digest_sign_init, key, params);
+}
+
+static int host_verify_message_init(void *ctx, void *key, const OSSL_PARAM params[])
+{
+    return on_host_message(ctx, held_digest_verify_init, key, params);
+}
+
+DOOR(INIT, sign_init, host_sign_init, signature_sign_init)
+DOOR(INIT, verify_init, host_verify_init, signature_verify_init)
+DOOR(INIT, sign_message_init, host_sign_message_init, token_sign_message_init)
+DOOR(INIT, verify_message_init, host_verify_message_init, token_verify_message_init)
 
 /* A digest or, after sign_message_init, the whole message. */
 static int sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
@@ -137,12 +204,12 @@ static int verify_message_final(void *vctx)
         { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))signature_freectx },                        \
         { OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))signature_dupctx },                          \
         { OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES, (void (*)(void))type##_key_types },                 \
-        { OSSL_FUNC_SIGNATURE_SIGN_INIT, (void (*)(void))signature_sign_init },                    \
+        { OSSL_FUNC_SIGNATURE_SIGN_INIT, (void (*)(void))sign_init },                              \
         { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))sign },                                        \
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))sign_message_init },              \
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_UPDATE, (void (*)(void))signature_digest_update },      \
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_FINAL, (void (*)(void))signature_digest_sign_final },   \
-        { OSSL_FUNC_SIGNATURE_VERIFY_INIT, (void (*)(void))signature_verify_init },                \
+        { OSSL_FUNC_SIGNATURE_VERIFY_INIT, (void (*)(void))verify_init },                          \
         { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))verify },                                    \
         { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))verify_message_init },          \
         { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_UPDATE, (void (*)(void))signature_digest_update },    \

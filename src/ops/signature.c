@@ -20,8 +20,6 @@
 static OSSL_FUNC_signature_newctx_fn signature_newctx;
 static OSSL_FUNC_signature_verify_recover_init_fn signature_verify_recover_init;
 static OSSL_FUNC_signature_verify_recover_fn signature_verify_recover;
-static OSSL_FUNC_signature_digest_sign_init_fn signature_digest_sign_init;
-static OSSL_FUNC_signature_digest_verify_init_fn signature_digest_verify_init;
 static OSSL_FUNC_signature_settable_ctx_params_fn signature_settable_ctx_params;
 
 /* A message up to this length that arrives whole may be hashed by the token. */
@@ -57,6 +55,7 @@ void signature_freectx(void *vctx)
 
     if (ctx == NULL)
         return;
+    held_end(&ctx->held);
     key_free(ctx->key);
     md_ctx_release(ctx->hash);
     bytes_clear(&ctx->message);
@@ -104,7 +103,7 @@ void *signature_dupctx(void *vctx)
     copy->salt = ctx->salt;
     copy->salt_free = ctx->salt_free;
     copy->collecting = ctx->collecting;
-    return copy_state(copy, ctx) ? MOVE(copy) : NULL;
+    return held_copy(&copy->held, &ctx->held) && copy_state(copy, ctx) ? MOVE(copy) : NULL;
 }
 
 static const struct named_number paddings[] = {
@@ -217,7 +216,7 @@ PARAM_SETTERS(rsa_setters, RSA_SETTABLE);
 PARAM_LIST(ec_settable, EC_SETTABLE);
 PARAM_LIST(rsa_settable, RSA_SETTABLE);
 
-int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+static int token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
     bool rsa = ctx->key != NULL && key_type_is_rsa(ctx->key->type);
@@ -229,7 +228,7 @@ int signature_set_ctx_params(void *vctx, const OSSL_PARAM params[])
     return 1;
 }
 
-static const OSSL_PARAM *signature_settable_ctx_params(void *vctx, void *provctx)
+static const OSSL_PARAM *token_settable_ctx_params(void *vctx, void *provctx)
 {
     const struct signature *ctx = vctx;
 
@@ -350,13 +349,13 @@ static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
         ctx->salt = RSA_PSS_SALTLEN_DIGEST;
 }
 
-int signature_get_ctx_params(void *ctx, OSSL_PARAM params[])
+static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
     settle_salt(ctx, params);
     return params_get(getters, ctx, params);
 }
 
-const OSSL_PARAM *signature_gettable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
@@ -397,20 +396,20 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
 
 static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
 {
-    return prepare(ctx, key, signing) && signature_set_ctx_params(ctx, params);
+    return prepare(ctx, key, signing) && token_set_ctx_params(ctx, params);
 }
 
-int signature_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int token_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, key, params, true);
 }
 
-int signature_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int token_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, key, params, false);
 }
 
-static int signature_verify_recover_init(void *vctx, void *key, const OSSL_PARAM params[])
+static int token_verify_recover_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
     return begin(vctx, key, params, false);
 }
@@ -441,8 +440,8 @@ static int sign_data(struct signature *ctx, enum sign_column column, struct view
            sign_request(ctx, &request, column, data, sig, sig_len, sig_size);
 }
 
-int signature_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
-                   const unsigned char *tbs, size_t tbs_len)
+static int token_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                      const unsigned char *tbs, size_t tbs_len)
 {
     struct signature *ctx = vctx;
 
@@ -483,17 +482,17 @@ static int digest_begin(struct signature *ctx, const char *name, struct key *key
     ctx->digest = digest_find(name);
     if (ctx->digest == NULL)
         return refuse(ctx->provider, "the digest is not supported for signatures:", name);
-    return signature_set_ctx_params(ctx, params);
+    return token_set_ctx_params(ctx, params);
 }
 
-static int signature_digest_sign_init(void *vctx, const char *name, void *key,
-                                      const OSSL_PARAM params[])
+static int token_digest_sign_init(void *vctx, const char *name, void *key,
+                                  const OSSL_PARAM params[])
 {
     return digest_begin(vctx, name, key, params, true);
 }
 
-static int signature_digest_verify_init(void *vctx, const char *name, void *key,
-                                        const OSSL_PARAM params[])
+static int token_digest_verify_init(void *vctx, const char *name, void *key,
+                                    const OSSL_PARAM params[])
 {
     return digest_begin(vctx, name, key, params, false);
 }
@@ -518,7 +517,7 @@ static bool message_add(struct signature *ctx, const unsigned char *data, size_t
     return true;
 }
 
-int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
+static int token_digest_update(void *vctx, const unsigned char *data, size_t len)
 {
     struct signature *ctx = vctx;
     struct sign_request request;
@@ -544,7 +543,7 @@ static bool hash_final(struct signature *ctx, uint8_t *digest)
            EVP_DigestFinal_ex(ctx->hash, digest, &len) == 1 && len == ctx->digest->size;
 }
 
-int signature_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size)
+static int token_digest_sign_final(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size)
 {
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
@@ -577,8 +576,8 @@ static int sign_whole(struct signature *ctx, struct view message, unsigned char 
     return sign_request(ctx, &request, column, message, sig, sig_len, sig_size);
 }
 
-int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
-                          const unsigned char *tbs, size_t tbs_len)
+static int token_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                             const unsigned char *tbs, size_t tbs_len)
 {
     struct signature *ctx = vctx;
 
@@ -586,8 +585,8 @@ int signature_digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_
         return 1;
     return ctx->hash == NULL && !ctx->collecting
                ? sign_whole(ctx, (struct view){ tbs, tbs_len }, sig, sig_len, sig_size)
-               : signature_digest_update(ctx, tbs, tbs_len) &&
-                     signature_digest_sign_final(ctx, sig, sig_len, sig_size);
+               : token_digest_update(ctx, tbs, tbs_len) &&
+                     token_digest_sign_final(ctx, sig, sig_len, sig_size);
 }
 
 /* Gives the host's context for the same key the same parameters. */
@@ -663,8 +662,8 @@ static int verify_on_host(const struct signature *ctx, struct view tbs, struct v
            EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) == 1;
 }
 
-int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len, const unsigned char *tbs,
-                     size_t tbs_len)
+static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
+                        const unsigned char *tbs, size_t tbs_len)
 {
     const struct signature *ctx = vctx;
 
@@ -672,8 +671,8 @@ int signature_verify(void *vctx, const unsigned char *sig, size_t sig_len, const
         ctx, (struct view){ tbs, tbs_len }, (struct view){ sig, sig_len });
 }
 
-static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_len,
-                                    size_t out_size, const unsigned char *sig, size_t sig_len)
+static int token_verify_recover(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                                const unsigned char *sig, size_t sig_len)
 {
     HOST_WORK;
     const struct signature *ctx = vctx;
@@ -684,14 +683,31 @@ static int signature_verify_recover(void *vctx, unsigned char *out, size_t *out_
            EVP_PKEY_verify_recover(host, out, out_len, sig, sig_len) == 1;
 }
 
-int signature_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
+static int token_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
 {
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
 
-    return hash_final(ctx, digest) &&
-           signature_verify(ctx, sig, sig_len, digest, ctx->digest->size);
+    return hash_final(ctx, digest) && token_verify(ctx, sig, sig_len, digest, ctx->digest->size);
 }
+
+DOOR(INIT, signature_sign_init, held_sign_init, token_sign_init)
+DOOR(MAKE, signature_sign, held_sign, token_sign)
+DOOR(INIT, signature_verify_init, held_verify_init, token_verify_init)
+DOOR(VERIFY, signature_verify, held_verify, token_verify)
+DOOR(INIT, signature_verify_recover_init, held_verify_recover_init, token_verify_recover_init)
+DOOR(MAKE, signature_verify_recover, held_verify_recover, token_verify_recover)
+DOOR(DIGEST_INIT, signature_digest_sign_init, held_digest_sign_init, token_digest_sign_init)
+DOOR(UPDATE, signature_digest_update, held_digest_update, token_digest_update)
+DOOR(FINAL, signature_digest_sign_final, held_digest_sign_final, token_digest_sign_final)
+DOOR(MAKE, signature_digest_sign, held_digest_sign, token_digest_sign)
+DOOR(DIGEST_INIT, signature_digest_verify_init, held_digest_verify_init, token_digest_verify_init)
+DOOR(VERIFY_FINAL, signature_digest_verify_final, held_digest_verify_final,
+     token_digest_verify_final)
+DOOR(GET, signature_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
+DOOR(SET, signature_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(signature_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
+LIST_DOOR(signature_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 
 #define SHARED                                                                                     \
     { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))signature_newctx },                              \

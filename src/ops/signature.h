@@ -6,9 +6,10 @@
 
 #include <openssl/core_dispatch.h>
 
-#include "key/key.h"
+#include "ops/held.h"
 
 struct signature {
+    struct held held; /* first */
     struct provider *provider;
     char *propq;
     struct key *key;
@@ -35,6 +36,8 @@ OSSL_FUNC_signature_sign_init_fn signature_sign_init;
 OSSL_FUNC_signature_sign_fn signature_sign;
 OSSL_FUNC_signature_verify_init_fn signature_verify_init;
 OSSL_FUNC_signature_verify_fn signature_verify;
+OSSL_FUNC_signature_digest_sign_init_fn signature_digest_sign_init;
+OSSL_FUNC_signature_digest_verify_init_fn signature_digest_verify_init;
 OSSL_FUNC_signature_digest_sign_update_fn signature_digest_update;
 OSSL_FUNC_signature_digest_sign_final_fn signature_digest_sign_final;
 OSSL_FUNC_signature_digest_sign_fn signature_digest_sign;

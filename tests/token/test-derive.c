@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 
-#include <openssl/async.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -69,16 +68,11 @@ static void test_derive_as_software(void **state)
                 char error[512];
 
                 ERR_clear_error();
-                if (!derive(libctx, key, peer, kdfs[d], cofactor, a, &a_len)) {
-                    /* SoftHSM 2.6 does not have CKM_ECDH1_COFACTOR_DERIVE */
-                    (void)last_error(error, sizeof(error));
-                    if (cofactor == 0 || strstr(error, "CKM_ECDH1_COFACTOR_DERIVE") == NULL)
-                        fail_msg("%s: %s", keys[k].label, error);
-                } else {
-                    assert_true(derive(plain, peer, own, kdfs[d], cofactor, b, &b_len));
-                    assert_int_equal(a_len, b_len);
-                    assert_memory_equal(a, b, a_len);
-                }
+                if (!derive(libctx, key, peer, kdfs[d], cofactor, a, &a_len))
+                    fail_msg("%s: %s", keys[k].label, last_error(error, sizeof(error)));
+                assert_true(derive(plain, peer, own, kdfs[d], cofactor, b, &b_len));
+                assert_int_equal(a_len, b_len);
+                assert_memory_equal(a, b, a_len);
                 EVP_PKEY_free(key);
                 EVP_PKEY_free(own);
                 EVP_PKEY_free(peer);
@@ -344,111 +338,58 @@ static bool takes_pair_for_peer(OSSL_LIB_CTX *plain, EVP_PKEY_CTX *ctx)
     return ok;
 }
 
-static void *end_elsewhere(void *ctx)
+/* A key pair of software that is imported while a derivation is begun is a peer of it, and is a
+ * pair all the same. */
+static bool stays_pair(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain)
 {
-    EVP_PKEY_CTX_free(ctx);
-    return NULL;
-}
-
-static void on_another_thread(void *(*run)(void *arg), void *arg)
-{
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, run, arg), 0);
-    pthread_join(thread, NULL);
-}
-
-/* Whether a key pair of software is refused by this provider, as one that is read from a file must
- * be: else it would have no private half from then on. */
-static bool refuses_pair(OSSL_LIB_CTX *libctx, OSSL_LIB_CTX *plain)
-{
-    EVP_PKEY *software = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256"), *half = NULL;
+    EVP_PKEY *software = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256"), *pair = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
     OSSL_PARAM *params = NULL;
-    bool refused;
+    bool stays;
 
     assert_int_equal(EVP_PKEY_todata(software, EVP_PKEY_KEYPAIR, &params), 1);
     assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
-    refused = EVP_PKEY_fromdata(ctx, &half, EVP_PKEY_KEYPAIR, params) != 1;
+    stays = EVP_PKEY_fromdata(ctx, &pair, EVP_PKEY_KEYPAIR, params) == 1 && key_signs(libctx, pair);
     OSSL_PARAM_free(params);
-    EVP_PKEY_free(half);
+    EVP_PKEY_free(pair);
     EVP_PKEY_free(software);
     EVP_PKEY_CTX_free(ctx);
-    return refused;
+    return stays;
 }
 
-/* Derivations overlap, are copied, and end on other threads: a pair is taken for a peer by each,
- * and by nobody else. */
+static void *take_elsewhere(void *ctx)
+{
+    OSSL_LIB_CTX *plain = libctx_new_plain();
+    bool taken = takes_pair_for_peer(plain, ctx);
+
+    OSSL_LIB_CTX_free(plain);
+    return taken ? ctx : NULL;
+}
+
 static void test_derive_pairs_for_peers(void **state)
 {
-    OSSL_LIB_CTX *libctx = libctx_new(""), *other = libctx_new(""), *plain = libctx_new_plain();
-    EVP_PKEY *key = key_load(libctx, "p256", "private");
-    EVP_PKEY_CTX *a, *b, *copy;
+    static const char *const settings[] = { "", "pkcs11-module-import = session\n" };
+    OSSL_LIB_CTX *plain = libctx_new_plain();
 
     (void)state;
-    assert_true(refuses_pair(libctx, plain));
-    a = derive_begin(libctx, key);
-    b = derive_begin(libctx, key);
-    EVP_PKEY_CTX_free(b);
-    assert_true(takes_pair_for_peer(plain, a));
-    assert_true(refuses_pair(other, plain));
-    copy = EVP_PKEY_CTX_dup(a);
-    EVP_PKEY_CTX_free(a);
-    assert_true(takes_pair_for_peer(plain, copy));
-    EVP_PKEY_CTX_free(copy);
-    assert_true(refuses_pair(libctx, plain));
-    b = derive_begin(libctx, key);
-    on_another_thread(end_elsewhere, b);
-    assert_true(refuses_pair(libctx, plain));
-    ERR_clear_error();
-    EVP_PKEY_free(key);
-    OSSL_LIB_CTX_free(libctx);
-    OSSL_LIB_CTX_free(other);
-    OSSL_LIB_CTX_free(plain);
-}
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        OSSL_LIB_CTX *libctx = libctx_new(settings[i]);
+        EVP_PKEY *key = key_load(libctx, "p256", "private");
+        EVP_PKEY_CTX *ctx = derive_begin(libctx, key), *copy = EVP_PKEY_CTX_dup(ctx);
+        pthread_t thread;
+        void *taken = NULL;
 
-/* A job that derives is paused, and its thread does something else. */
-struct paused {
-    OSSL_LIB_CTX *libctx, *plain;
-    EVP_PKEY *key;
-};
-
-static int derive_in_job(void *arg)
-{
-    struct paused *paused = *(struct paused **)arg;
-    EVP_PKEY_CTX *ctx = derive_begin(paused->libctx, paused->key);
-    bool ok = takes_pair_for_peer(paused->plain, ctx);
-
-    EVP_PKEY_CTX_free(ctx);
-    return ok;
-}
-
-static void test_derive_beside_a_job(void **state)
-{
-    struct paused paused = { libctx_new_faulty(""), libctx_new_plain(), NULL }, *arg = &paused;
-    ASYNC_WAIT_CTX *wait = ASYNC_WAIT_CTX_new();
-    ASYNC_JOB *job = NULL;
-    unsigned pauses = 0;
-    int result = 0, rc;
-
-    (void)state;
-    paused.key = key_load(paused.libctx, "p256", "private");
-    fault("C_DeriveKey 1 1 - delay=200");
-    while ((rc = ASYNC_start_job(&job, wait, &result, derive_in_job, &arg, sizeof(arg))) ==
-           ASYNC_PAUSE) {
-        pauses++;
-        assert_true(refuses_pair(paused.libctx, paused.plain));
+        assert_true(stays_pair(libctx, plain));
+        assert_true(takes_pair_for_peer(plain, ctx));
+        EVP_PKEY_CTX_free(ctx);
+        assert_int_equal(pthread_create(&thread, NULL, take_elsewhere, copy), 0);
+        pthread_join(thread, &taken);
+        assert_ptr_equal(taken, copy);
+        EVP_PKEY_CTX_free(copy);
+        EVP_PKEY_free(key);
+        OSSL_LIB_CTX_free(libctx);
     }
-    fault("");
-    assert_int_equal(rc, ASYNC_FINISH);
-    assert_int_equal(result, 1);
-    assert_int_not_equal(pauses, 0);
-    ASYNC_WAIT_CTX_free(wait);
-    ERR_clear_error();
-    EVP_PKEY_free(paused.key);
-    OSSL_LIB_CTX_free(paused.libctx);
-    OSSL_LIB_CTX_free(paused.plain);
-    ASYNC_cleanup_thread();
+    OSSL_LIB_CTX_free(plain);
 }
 
 int main(void)
@@ -462,7 +403,6 @@ int main(void)
         cmocka_unit_test(test_derive_off_curve),
         cmocka_unit_test(test_derive_three_calls),
         cmocka_unit_test(test_derive_pairs_for_peers),
-        cmocka_unit_test(test_derive_beside_a_job),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,9 @@
 #include "harness.h"
 
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
+#include <openssl/params.h>
 #include <openssl/rsa.h>
 
 #include "operator.h"
@@ -27,23 +29,29 @@ static EVP_PKEY *soft_ed25519(OSSL_LIB_CTX *libctx)
 
 static EVP_PKEY *(*const makers[])(OSSL_LIB_CTX *libctx) = { soft_rsa, soft_ec, soft_ed25519 };
 
-/* Whether key signs where this provider is preferred, and the default provider agrees. */
-static bool signs_here(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+/* Whether key signs where this provider is preferred, and the default provider agrees with the same
+ * key, which it has. */
+static bool signs_as(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *theirs)
 {
     static const unsigned char message[] = "message";
     const char *digest = EVP_PKEY_is_a(key, "ED25519") ? NULL : "SHA256";
     EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
     unsigned char signature[512];
     size_t len = sizeof(signature);
-    bool done =
-        EVP_DigestSignInit_ex(sign, NULL, digest, libctx, HERE, key, NULL) == 1 &&
-        EVP_DigestSign(sign, signature, &len, message, sizeof(message)) == 1 &&
-        EVP_DigestVerifyInit_ex(verify, NULL, digest, libctx, "provider=default", key, NULL) == 1 &&
-        EVP_DigestVerify(verify, signature, len, message, sizeof(message)) == 1;
+    bool done = EVP_DigestSignInit_ex(sign, NULL, digest, libctx, HERE, key, NULL) == 1 &&
+                EVP_DigestSign(sign, signature, &len, message, sizeof(message)) == 1 &&
+                EVP_DigestVerifyInit_ex(verify, NULL, digest, libctx, "provider=default", theirs,
+                                        NULL) == 1 &&
+                EVP_DigestVerify(verify, signature, len, message, sizeof(message)) == 1;
 
     EVP_MD_CTX_free(sign);
     EVP_MD_CTX_free(verify);
     return done;
+}
+
+static bool signs_here(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
+{
+    return signs_as(libctx, key, key);
 }
 
 /* The only private session object that there is, or CK_INVALID_HANDLE. */
@@ -100,6 +108,280 @@ static void test_imports_live_with_their_key(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static EVP_PKEY *soft_pss(OSSL_LIB_CTX *libctx)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "RSA-PSS", "provider=default");
+    EVP_PKEY *key = NULL;
+
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_keygen_md(ctx, EVP_sha256()), 1);
+    assert_int_equal(EVP_PKEY_generate(ctx, &key), 1);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static EVP_PKEY *soft_strange(OSSL_LIB_CTX *libctx)
+{
+    return EVP_PKEY_Q_keygen(libctx, "provider=default", "EC", "secp224k1");
+}
+
+static EVP_PKEY *soft_x25519(OSSL_LIB_CTX *libctx)
+{
+    return EVP_PKEY_Q_keygen(libctx, "provider=default", "X25519");
+}
+
+/* The same key as one of this provider's; NULL where it is not taken. */
+static EVP_PKEY *brought(OSSL_LIB_CTX *libctx, EVP_PKEY *key, int selection)
+{
+    const char *type = EVP_PKEY_get0_type_name(key);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, type, "provider=pkcs11");
+    OSSL_PARAM *params = NULL;
+    EVP_PKEY *ours = NULL;
+
+    assert_int_equal(EVP_PKEY_todata(key, selection, &params), 1);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    (void)EVP_PKEY_fromdata(ctx, &ours, selection, params);
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    return ours;
+}
+
+static EVP_PKEY *soft_brought(OSSL_LIB_CTX *libctx, EVP_PKEY *(*maker)(OSSL_LIB_CTX *))
+{
+    EVP_PKEY *theirs = maker(libctx), *ours = brought(libctx, theirs, EVP_PKEY_KEYPAIR);
+
+    assert_non_null(ours);
+    EVP_PKEY_free(theirs);
+    return ours;
+}
+
+/* Whether the values of both are the same, as far as they are exported. */
+static bool exports_same(EVP_PKEY *a, EVP_PKEY *b, int selection)
+{
+    OSSL_PARAM *of_a = NULL, *of_b = NULL;
+    bool same;
+
+    assert_int_equal(EVP_PKEY_todata(a, selection, &of_a), 1);
+    assert_int_equal(EVP_PKEY_todata(b, selection, &of_b), 1);
+    same = of_a[0].key != NULL;
+    for (size_t i = 0; same && of_a[i].key != NULL; i++) {
+        const OSSL_PARAM *p = OSSL_PARAM_locate(of_b, of_a[i].key);
+
+        same = p != NULL && p->data_size == of_a[i].data_size &&
+               memcmp(p->data, of_a[i].data, p->data_size) == 0;
+    }
+    OSSL_PARAM_free(of_a);
+    OSSL_PARAM_free(of_b);
+    return same;
+}
+
+/* Without the setting a key that is brought here stays what it is, and no call is spent on it. */
+static void test_imports_stay_on_the_host(void **state)
+{
+    static EVP_PKEY *(*const all[])(OSSL_LIB_CTX *) = { soft_rsa,     soft_pss,     soft_ec,
+                                                        soft_strange, soft_ed25519, soft_x25519 };
+    static const int selections[] = { EVP_PKEY_KEYPAIR, EVP_PKEY_PUBLIC_KEY };
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+
+    (void)state;
+    calls_reset();
+    for (size_t i = 0; i < COUNT_OF(all) * COUNT_OF(selections); i++) {
+        EVP_PKEY *theirs = all[i / 2](libctx);
+        EVP_PKEY *ours = brought(libctx, theirs, selections[i % 2]), *copy;
+
+        assert_non_null(ours);
+        copy = EVP_PKEY_dup(ours);
+        assert_non_null(copy);
+        assert_int_equal(EVP_PKEY_eq(ours, theirs), 1);
+        assert_int_equal(EVP_PKEY_eq(ours, copy), 1);
+        assert_true(exports_same(theirs, ours, selections[i % 2]));
+        assert_true(exports_same(theirs, copy, selections[i % 2]));
+        assert_int_equal(EVP_PKEY_get_bits(ours), EVP_PKEY_get_bits(theirs));
+        assert_int_equal(EVP_PKEY_get_size(ours), EVP_PKEY_get_size(theirs));
+        assert_int_equal(EVP_PKEY_get_security_bits(ours), EVP_PKEY_get_security_bits(theirs));
+        if (all[i / 2] != soft_x25519)
+            assert_int_equal(signs_as(libctx, copy, theirs), i % 2 == 0);
+        EVP_PKEY_free(copy);
+        EVP_PKEY_free(ours);
+        EVP_PKEY_free(theirs);
+    }
+    assert_int_equal(calls(NULL), 0);
+    ERR_clear_error();
+    OSSL_LIB_CTX_free(libctx);
+}
+
+static void check_form(EVP_PKEY *key, const char *right)
+{
+    char form[32];
+
+    assert_int_equal(EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                                    form, sizeof(form), NULL),
+                     1);
+    assert_string_equal(form, right);
+}
+
+/* The form of a point can be changed, and that of a copy alone. */
+static void test_imports_copy_changes_alone(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *key = soft_brought(libctx, soft_ec), *copy = EVP_PKEY_dup(key);
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_set_utf8_string_param(
+                         copy, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "compressed"),
+                     1);
+    check_form(copy, "compressed");
+    check_form(key, "uncompressed");
+    EVP_PKEY_free(copy);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A message in pieces, of which a copy is taken in between. */
+static void test_imports_sign_in_pieces(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *(*const some[])(OSSL_LIB_CTX *) = { soft_rsa, soft_pss, soft_ec, soft_strange };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(some); i++) {
+        EVP_PKEY *key = soft_brought(libctx, some[i]);
+        EVP_MD_CTX *sign = EVP_MD_CTX_new(), *copy = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
+        EVP_MD_CTX *signers[] = { sign, copy };
+
+        assert_int_equal(EVP_DigestSignInit_ex(sign, NULL, "SHA256", libctx, NULL, key, NULL), 1);
+        assert_int_equal(EVP_DigestSignUpdate(sign, "mess", 4), 1);
+        assert_int_equal(EVP_MD_CTX_copy_ex(copy, sign), 1);
+        for (size_t s = 0; s < COUNT_OF(signers); s++) {
+            unsigned char sig[512];
+            size_t len = 0;
+
+            assert_int_equal(EVP_DigestSignUpdate(signers[s], "age", 3), 1);
+            assert_int_equal(EVP_DigestSignFinal(signers[s], NULL, &len), 1);
+            assert_true(len <= sizeof(sig));
+            assert_int_equal(EVP_DigestSignFinal(signers[s], sig, &len), 1);
+            for (int changed = 0; changed < 2; changed++) {
+                sig[len / 2] ^= (unsigned char)changed;
+                assert_int_equal(
+                    EVP_DigestVerifyInit_ex(verify, NULL, "SHA256", libctx, NULL, key, NULL), 1);
+                assert_int_equal(EVP_DigestVerifyUpdate(verify, "mes", 3), 1);
+                assert_int_equal(EVP_DigestVerifyUpdate(verify, "sage", 4), 1);
+                assert_int_equal(EVP_DigestVerifyFinal(verify, sig, len) == 1, changed == 0);
+                EVP_MD_CTX_reset(verify);
+            }
+        }
+        EVP_MD_CTX_free(sign);
+        EVP_MD_CTX_free(copy);
+        EVP_MD_CTX_free(verify);
+        EVP_PKEY_free(key);
+    }
+    ERR_clear_error();
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* The premaster secret of TLS 1.2's RSA key exchange, through a copy of the context. */
+static void test_imports_decrypt_premaster(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *key = soft_brought(libctx, soft_rsa);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL), *copy;
+    unsigned char secret[48] = { 3, 3, 1, 2, 3 }, encrypted[256], out[256];
+    size_t len = sizeof(encrypted), out_len = sizeof(out);
+    unsigned version = 0x303;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, &version),
+        OSSL_PARAM_construct_end(),
+    };
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_encrypt_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_encrypt(ctx, encrypted, &len, secret, sizeof(secret)), 1);
+    assert_int_equal(EVP_PKEY_decrypt_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_WITH_TLS_PADDING), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
+    copy = EVP_PKEY_CTX_dup(ctx);
+    assert_int_equal(EVP_PKEY_decrypt(copy, out, &out_len, encrypted, len), 1);
+    assert_int_equal(out_len, sizeof(secret));
+    assert_memory_equal(out, secret, sizeof(secret));
+    EVP_PKEY_CTX_free(copy);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* With X9.63's KDF, between one that was brought here with its peer and both where they were. */
+static bool derives(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_PKEY *peer, unsigned char *out,
+                    size_t size)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    bool ok = EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_CTX_set_ecdh_cofactor_mode(ctx, 1) == 1 &&
+              EVP_PKEY_CTX_set_ecdh_kdf_type(ctx, EVP_PKEY_ECDH_KDF_X9_63) == 1 &&
+              EVP_PKEY_CTX_set_ecdh_kdf_md(ctx, EVP_sha256()) == 1 &&
+              EVP_PKEY_CTX_set_ecdh_kdf_outlen(ctx, (int)size) == 1 &&
+              EVP_PKEY_derive_set_peer(ctx, peer) == 1 && EVP_PKEY_derive(ctx, out, &size) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static void test_imports_derive(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new("");
+    EVP_PKEY *(*const some[])(OSSL_LIB_CTX *) = { soft_ec, soft_strange };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(some); i++) {
+        EVP_PKEY *key = some[i](libctx), *peer = some[i](libctx);
+        EVP_PKEY *ours = brought(libctx, key, EVP_PKEY_KEYPAIR);
+        unsigned char right[100], secret[100];
+
+        assert_true(derives(libctx, peer, key, right, sizeof(right)));
+        assert_true(derives(libctx, ours, peer, secret, sizeof(secret)));
+        assert_memory_equal(secret, right, sizeof(secret));
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(peer);
+        EVP_PKEY_free(ours);
+    }
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A module that uses libcrypto keeps its own keys, whatever this provider is preferred for. */
+static struct {
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
+    unsigned tried, taken;
+} within;
+
+static void bring_within(void)
+{
+    EVP_PKEY *ours = brought(within.libctx, within.key, EVP_PKEY_KEYPAIR);
+
+    within.tried++;
+    within.taken += ours != NULL;
+    EVP_PKEY_free(ours);
+}
+
+static void test_imports_not_within_a_call(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    within.libctx = libctx_new_faulty("");
+    within.key = soft_ec(within.libctx);
+    key = key_load(within.libctx, "p256", "private");
+    fault_callback(bring_within);
+    fault("C_Sign 1 1 - callback");
+    assert_true(key_signs(within.libctx, key));
+    fault("");
+    fault_callback(NULL);
+    assert_int_equal(within.tried, 1);
+    assert_int_equal(within.taken, 0);
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(within.key);
+    OSSL_LIB_CTX_free(within.libctx);
+}
+
 /* They stay where they are without the setting, and where the token does not take them. */
 static void test_imports_go_elsewhere(void **state)
 {
@@ -107,7 +389,7 @@ static void test_imports_go_elsewhere(void **state)
         const char *settings, *rule;
         unsigned long destroyed;
     } cases[] = { { "", "", 0 },
-                  { "pkcs11-module-import = refuse\n", "", 0 },
+                  { "pkcs11-module-import = software\n", "", 0 },
                   { SESSION, "C_CreateObject 1 * CKR_TEMPLATE_INCONSISTENT", 0 },
                   { SESSION, "C_CreateObject 2 * CKR_TEMPLATE_INCONSISTENT", 1 },
                   { SESSION "pkcs11-retry-ms = 0\n", "C_GetSlotList 1 * - count=0", 0 } };
@@ -169,6 +451,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_imports_live_with_their_key),
+        cmocka_unit_test(test_imports_stay_on_the_host),
+        cmocka_unit_test(test_imports_copy_changes_alone),
+        cmocka_unit_test(test_imports_sign_in_pieces),
+        cmocka_unit_test(test_imports_decrypt_premaster),
+        cmocka_unit_test(test_imports_derive),
+        cmocka_unit_test(test_imports_not_within_a_call),
         cmocka_unit_test(test_imports_go_elsewhere),
         cmocka_unit_test(test_imports_end_with_their_session),
         cmocka_unit_test(test_imports_are_made_again),

@@ -70,6 +70,28 @@ static struct job job_new(const char *settings, const char *label, const char *a
     return job;
 }
 
+/* The same with a software key that this provider was brought. */
+static struct job job_on_host(const char *type, const char *algorithm)
+{
+    struct job job = { .libctx = libctx_new_faulty(""), .plain = libctx_new_plain() };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(job.libctx, type, "provider=pkcs11");
+    OSSL_PARAM *params = NULL;
+
+    job.public = strcmp(type, "RSA") == 0  ? EVP_PKEY_Q_keygen(job.plain, NULL, type, (size_t)2048)
+                 : strcmp(type, "EC") == 0 ? EVP_PKEY_Q_keygen(job.plain, NULL, type, "P-256")
+                                           : EVP_PKEY_Q_keygen(job.plain, NULL, type);
+    assert_int_equal(EVP_PKEY_todata(job.public, EVP_PKEY_KEYPAIR, &params), 1);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &job.key, EVP_PKEY_KEYPAIR, params), 1);
+    job.ours = EVP_SIGNATURE_fetch(job.libctx, algorithm, "provider=pkcs11");
+    job.theirs = EVP_SIGNATURE_fetch(job.plain, algorithm, NULL);
+    assert_non_null(job.ours);
+    assert_non_null(job.theirs);
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    return job;
+}
+
 static void job_free(struct job *job)
 {
     EVP_SIGNATURE_free(job->ours);
@@ -240,9 +262,29 @@ static int eddsa_verify(const struct job *job, const OSSL_PARAM *params, const u
     return ok;
 }
 
+/* Keys on the host do all of it there. */
+static void test_sigalgs_on_the_host(void **state)
+{
+    static const struct {
+        const char *type, *algorithm, *digest;
+    } cases[] = { { "RSA", "RSA-SHA256", "SHA256" }, { "EC", "ECDSA-SHA2-384", "SHA384" } };
+
+    (void)state;
+    if (!functions_found())
+        skip();
+    calls_reset();
+    for (size_t c = 0; c < COUNT_OF(cases); c++) {
+        struct job job = job_on_host(cases[c].type, cases[c].algorithm);
+
+        check_job(&job, cases[c].algorithm, cases[c].digest);
+        job_free(&job);
+    }
+    assert_int_equal(calls(NULL), 0);
+}
+
 /* Plain Ed25519 works; SoftHSM looks at no parameters and would sign plainly: that is noticed, and
  * no wrong signature comes out. */
-static void test_sigalgs_eddsa(void **state)
+static void test_sigalgs_eddsa_of(bool on_host)
 {
     static const struct {
         const char *algorithm, *context;
@@ -253,11 +295,11 @@ static void test_sigalgs_eddsa(void **state)
         { "ED25519ph", "a context" },
     };
 
-    (void)state;
     if (!functions_found())
         skip();
     for (size_t c = 0; c < COUNT_OF(cases); c++) {
-        struct job job = job_new("", "ed25519", cases[c].algorithm);
+        struct job job = on_host ? job_on_host("ED25519", cases[c].algorithm)
+                                 : job_new("", "ed25519", cases[c].algorithm);
         const char *context = cases[c].context != NULL ? cases[c].context : "";
         const OSSL_PARAM params[] = {
             OSSL_PARAM_construct_octet_string("context-string", (char *)(uintptr_t)context,
@@ -270,12 +312,24 @@ static void test_sigalgs_eddsa(void **state)
 
         if (eddsa_sign(&job, job.ours, params, sig, &len))
             assert_true(eddsa_verify(&job, params, sig, len));
-        else if (c == 0)
-            fail_msg("Ed25519: %s", last_error(error, sizeof(error)));
+        else if (c == 0 || on_host)
+            fail_msg("%s: %s", cases[c].algorithm, last_error(error, sizeof(error)));
         else
             assert_non_null(strstr(last_error(error, sizeof(error)), "the token cannot sign with"));
         job_free(&job);
     }
+}
+
+static void test_sigalgs_eddsa(void **state)
+{
+    (void)state;
+    test_sigalgs_eddsa_of(false);
+}
+
+static void test_sigalgs_eddsa_on_the_host(void **state)
+{
+    (void)state;
+    test_sigalgs_eddsa_of(true);
 }
 
 /* A context string where there is none, none where one is needed, another type's instance. */
@@ -292,17 +346,19 @@ static void test_sigalgs_eddsa_refused(void **state)
     (void)state;
     if (!functions_found())
         skip();
-    for (size_t c = 0; c < COUNT_OF(cases); c++) {
-        struct job job = job_new("", "ed25519", cases[c].algorithm);
+    for (size_t c = 0; c < 2 * COUNT_OF(cases); c++) {
+        size_t i = c / 2;
+        struct job job = c % 2 == 0 ? job_new("", "ed25519", cases[i].algorithm)
+                                    : job_on_host("ED25519", cases[i].algorithm);
         OSSL_PARAM params[3], *p = params;
         unsigned char sig[64];
         size_t len = sizeof(sig);
 
         *p++ = OSSL_PARAM_construct_octet_string(
-            "context-string", (char *)(uintptr_t)cases[c].context, strlen(cases[c].context));
-        if (cases[c].instance != NULL)
+            "context-string", (char *)(uintptr_t)cases[i].context, strlen(cases[i].context));
+        if (cases[i].instance != NULL)
             *p++ = OSSL_PARAM_construct_utf8_string("instance",
-                                                    (char *)(uintptr_t)cases[c].instance, 0);
+                                                    (char *)(uintptr_t)cases[i].instance, 0);
         *p = OSSL_PARAM_construct_end();
         assert_int_equal(eddsa_sign(&job, job.ours, params, sig, &len), 0);
         job_free(&job);
@@ -315,7 +371,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sigalgs_rsa_and_ecdsa),
         cmocka_unit_test(test_sigalgs_fixed),
+        cmocka_unit_test(test_sigalgs_on_the_host),
         cmocka_unit_test(test_sigalgs_eddsa),
+        cmocka_unit_test(test_sigalgs_eddsa_on_the_host),
         cmocka_unit_test(test_sigalgs_eddsa_refused),
     };
 

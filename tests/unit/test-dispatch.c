@@ -162,7 +162,7 @@ static const struct {
 } tables[] = {
     { OSSL_OP_STORE, store_algorithms, true },
     { OSSL_OP_DECODER, decoder_algorithms, false },
-    { OSSL_OP_ENCODER, encoder_algorithms, false },
+    { OSSL_OP_ENCODER, encoder_algorithms, true },
     { OSSL_OP_KEYMGMT, keymgmt_algorithms, true },
     { OSSL_OP_SIGNATURE, signature_algorithms, true },
     { OSSL_OP_SIGNATURE, sigalg_algorithms, true },
