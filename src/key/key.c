@@ -150,7 +150,7 @@ bool key_on_curve(struct key *key)
 
 bool key_has_public(const struct key *key)
 {
-    return key->software ||
+    return key->software > SOFTWARE_PARAMETERS ||
            (key_type_is_rsa(key->type) ? key->n.data != NULL : key->point.data != NULL);
 }
 

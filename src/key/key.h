@@ -33,6 +33,7 @@ enum key_type {
 /* Whether the host's EVP_PKEY is all that there is of a key (key/software.h), and of which kind. */
 enum software {
     SOFTWARE_NOT,
+    SOFTWARE_PARAMETERS, /* a curve that no token has, without a point */
     SOFTWARE_PUBLIC,
     SOFTWARE_PAIR,
     SOFTWARE_EPHEMERAL /* a pair that was made here, for one use */

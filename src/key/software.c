@@ -54,9 +54,13 @@ struct key *software_generate(struct provider *provider, const struct curve *cur
     return key;
 }
 
-bool software_import(struct key *key, const char *type, bool pair, const OSSL_PARAM params[])
+bool software_import(struct key *key, const char *type, enum software kind,
+                     const OSSL_PARAM params[])
 {
     HOST_WORK;
+    static const int selections[] = { [SOFTWARE_PARAMETERS] = EVP_PKEY_KEY_PARAMETERS,
+                                      [SOFTWARE_PUBLIC] = EVP_PKEY_PUBLIC_KEY,
+                                      [SOFTWARE_PAIR] = EVP_PKEY_KEYPAIR };
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = NULL;
     EVP_PKEY *host = NULL;
 
@@ -64,11 +68,10 @@ bool software_import(struct key *key, const char *type, bool pair, const OSSL_PA
         return false;
     ctx = EVP_PKEY_CTX_new_from_name(key->provider->host.libctx, type, HOST_PROPERTIES);
     if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &host, pair ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY,
-                          (OSSL_PARAM *)(uintptr_t)params) != 1)
+        EVP_PKEY_fromdata(ctx, &host, selections[kind], (OSSL_PARAM *)(uintptr_t)params) != 1)
         return false;
     pkey_release(atomic_exchange(&key->host, host));
-    key->software = pair ? SOFTWARE_PAIR : SOFTWARE_PUBLIC;
+    key->software = kind;
     return true;
 }
 

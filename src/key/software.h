@@ -12,10 +12,11 @@
 /* A key pair for key agreement on curve. NULL with an error raised. */
 struct key *software_generate(struct provider *provider, const struct curve *curve);
 
-/* Makes key, which others do not see yet, one on the host: type is OpenSSL's name of its type,
- * params are its values (provider-keymgmt(7), import), and pair says whether the private ones are
- * among them. False where no other provider takes them. */
-bool software_import(struct key *key, const char *type, bool pair, const OSSL_PARAM params[]);
+/* Makes key, which others do not see yet, one on the host, of this kind: type is OpenSSL's name of
+ * its type, params are its values (provider-keymgmt(7), import). False where no other provider
+ * takes them. */
+bool software_import(struct key *key, const char *type, enum software kind,
+                     const OSSL_PARAM params[]);
 
 /* For a key on the host, as keymgmt_match and keymgmt_validate are asked. */
 bool software_matches(struct key *a, struct key *b, int selection);

@@ -120,7 +120,7 @@ struct order {
 /* Not one that was made here for one use. */
 static bool is_software(const struct key *key)
 {
-    return key->software == SOFTWARE_PAIR || key->software == SOFTWARE_PUBLIC;
+    return key->software != SOFTWARE_NOT && key->software != SOFTWARE_EPHEMERAL;
 }
 
 static int encode_on_host(const struct order *order, struct key *key, const char *output,

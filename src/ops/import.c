@@ -163,10 +163,22 @@ static bool fill(struct key *key, const OSSL_PARAM params[])
     return key->type == KEY_EC ? fill_ec(key, params) : fill_raw(key, params);
 }
 
+/* One that no table here has: with or without a point, it is the host's. */
+static bool is_strange_curve(const struct key *key)
+{
+    return key->type == KEY_EC && key->curve == NULL;
+}
+
 static bool hold(struct key *key, bool pair, const OSSL_PARAM params[])
 {
-    return OSSL_PARAM_locate_const(params, public_name(key)) != NULL &&
-           software_import(key, key_names[key->type].type, pair, params);
+    enum software kind = pair ? SOFTWARE_PAIR : SOFTWARE_PUBLIC;
+
+    if (OSSL_PARAM_locate_const(params, public_name(key)) == NULL) {
+        if (pair || !is_strange_curve(key))
+            return false;
+        kind = SOFTWARE_PARAMETERS;
+    }
+    return software_import(key, key_names[key->type].type, kind, params);
 }
 
 int import_held(const OSSL_PARAM params[], void *key)
@@ -199,7 +211,7 @@ int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
     if ((pair || to_token) && call_inside())
         return 0;
     known = fill(key, params);
-    if (!known && !(key->type == KEY_EC && key->curve == NULL))
+    if (!known && !is_strange_curve(key))
         return 0;
     known = known && !is_restricted(key, params);
     if (!pair)

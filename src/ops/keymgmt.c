@@ -206,7 +206,8 @@ static void *keymgmt_dup(const void *keydata, int selection)
     _cleanup_(key_scoped) struct key *copy = NULL;
     bool ok = true;
 
-    if (key->software && (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
+    if (key->software && ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0 ||
+                          (key->type == KEY_EC && key->curve == NULL)))
         return software_copy(key, selection);
     if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key_can_change(key))
         return key_ref(key);
@@ -435,14 +436,20 @@ static int set_point(void *key, const OSSL_PARAM *p)
 PARAM_SETTERS(point_setters, POINT_SETTABLE);
 PARAM_LIST(point_settable, POINT_SETTABLE);
 
-/* The form of an EC key's point, and more, where the host has the key. */
-static int software_set_params(struct key *key, const OSSL_PARAM params[])
+/* The form of an EC key's point, and more, where the host has the key. point: and the point of a
+ * key on a curve that only the host knows. */
+static int software_set_params(struct key *key, const OSSL_PARAM params[], bool point)
 {
     HOST_WORK;
     EVP_PKEY *host = key_host(key);
 
-    return params == NULL ||
-           (host != NULL && EVP_PKEY_set_params(host, (OSSL_PARAM *)(uintptr_t)params) == 1);
+    if (point && !key_can_change(key))
+        return 0;
+    if (host == NULL || EVP_PKEY_set_params(host, (OSSL_PARAM *)(uintptr_t)params) != 1)
+        return 0;
+    if (point)
+        key->software = SOFTWARE_PUBLIC;
+    return 1;
 }
 
 static int point_set_params(void *vkey, const OSSL_PARAM params[])
@@ -451,8 +458,9 @@ static int point_set_params(void *vkey, const OSSL_PARAM params[])
     bool point = params != NULL &&
                  OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY) != NULL;
 
-    return key->software && !point ? software_set_params(key, params)
-                                   : params_set(point_setters, key, params);
+    if (params != NULL && key->software && (!point || key->curve == NULL))
+        return software_set_params(key, params, point);
+    return params_set(point_setters, key, params);
 }
 
 static const OSSL_PARAM *point_settable_params(void *provctx)
