@@ -59,6 +59,25 @@ struct eddsa_params {
 #define CKK_EC_MONTGOMERY 0x41UL
 #endif
 
+/* PKCS#11 v3.2: ML-DSA, and what else is a parameter set and bytes */
+#ifndef CKA_PARAMETER_SET
+#define CKA_PARAMETER_SET 0x61dUL
+#endif
+#ifndef CKK_ML_DSA
+#define CKK_ML_DSA              0x4aUL
+#define CKM_ML_DSA_KEY_PAIR_GEN 0x1cUL
+#define CKM_ML_DSA              0x1dUL
+#endif
+
+/* PKCS#11 v3.2 §6.67: CK_SIGN_ADDITIONAL_CONTEXT, and its CK_HEDGE_TYPE */
+struct sign_additional_context {
+    CK_ULONG hedgeVariant;
+    CK_BYTE *pContext;
+    CK_ULONG ulContextLen;
+};
+
+enum hedge { HEDGE_PREFERRED, HEDGE_REQUIRED, HEDGE_DETERMINISTIC };
+
 /* PKCS#11 v3.0 §5.1 */
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED
 #define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
