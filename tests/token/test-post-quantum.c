@@ -33,9 +33,15 @@ static struct type {
     bool there; /* on the token */
     char label[ID_LEN];
 } types[] = {
-    { "ML-DSA-44", SIGNS, false, "" },         { "ML-DSA-65", SIGNS, false, "" },
-    { "ML-DSA-87", SIGNS, false, "" },         { "ML-KEM-512", ENCAPSULATES, false, "" },
-    { "ML-KEM-768", ENCAPSULATES, false, "" }, { "ML-KEM-1024", ENCAPSULATES, false, "" },
+    { "ML-DSA-44", SIGNS, false, "" },          { "ML-DSA-65", SIGNS, false, "" },
+    { "ML-DSA-87", SIGNS, false, "" },          { "SLH-DSA-SHA2-128s", SIGNS, false, "" },
+    { "SLH-DSA-SHA2-128f", SIGNS, false, "" },  { "SLH-DSA-SHA2-192s", SIGNS, false, "" },
+    { "SLH-DSA-SHA2-192f", SIGNS, false, "" },  { "SLH-DSA-SHA2-256s", SIGNS, false, "" },
+    { "SLH-DSA-SHA2-256f", SIGNS, false, "" },  { "SLH-DSA-SHAKE-128s", SIGNS, false, "" },
+    { "SLH-DSA-SHAKE-128f", SIGNS, false, "" }, { "SLH-DSA-SHAKE-192s", SIGNS, false, "" },
+    { "SLH-DSA-SHAKE-192f", SIGNS, false, "" }, { "SLH-DSA-SHAKE-256s", SIGNS, false, "" },
+    { "SLH-DSA-SHAKE-256f", SIGNS, false, "" }, { "ML-KEM-512", ENCAPSULATES, false, "" },
+    { "ML-KEM-768", ENCAPSULATES, false, "" },  { "ML-KEM-1024", ENCAPSULATES, false, "" },
 };
 
 #define EACH(type, kind_)                                                                          \
