@@ -803,16 +803,16 @@ static void test_pq_lengths(void **state)
 }
 
 /* Whether key is what its public half says. */
-static bool is_whole(const struct type *type, EVP_PKEY *key)
+static bool is_whole(OSSL_LIB_CTX *in, const struct type *type, EVP_PKEY *key)
 {
     EVP_PKEY *public = key_public_copy(key, plain);
     unsigned char a[32], b[32];
     size_t len;
     bool ok = type->kind == SIGNS
-                  ? sign(libctx, key, NULL, message, 100, sig, &len) &&
+                  ? sign(in, key, NULL, message, 100, sig, &len) &&
                         verify(plain, public, NULL, message, 100, sig, len)
-                  : encapsulate(plain, public, sig, &len, a) &&
-                        decapsulate(libctx, key, sig, len, b) && memcmp(a, b, sizeof(a)) == 0;
+                  : encapsulate(plain, public, sig, &len, a) && decapsulate(in, key, sig, len, b) &&
+                        memcmp(a, b, sizeof(a)) == 0;
 
     EVP_PKEY_free(public);
     return ok;
@@ -830,7 +830,7 @@ static bool make_twins(const struct type *type)
 
         both = key != NULL;
         if (both)
-            assert_true(is_whole(type, key));
+            assert_true(is_whole(libctx, type, key));
         else
             printf("%s: no twins: %s\n", type->name, last_error(error, sizeof(error)));
         EVP_PKEY_free(key);
@@ -838,10 +838,14 @@ static bool make_twins(const struct type *type)
     return both;
 }
 
-/* Two pairs with the same names: the private key itself says which half is its own. */
+/* Two pairs with the same names, where the private object does not show its public half: the
+ * private key itself says which one it is. */
 static void test_pq_pairs(void **state)
 {
+    OSSL_LIB_CTX *faulty = libctx_new_faulty("");
+
     (void)state;
+    fault("C_GetAttributeValue 1 * - len=none of=CKA_PUBLIC_KEY_INFO");
     for (struct type *type = types; type < types + COUNT_OF(types); type++) {
         char uri[256];
         OSSL_STORE_CTX *store;
@@ -850,19 +854,21 @@ static void test_pq_pairs(void **state)
         if (!type->there || type->slow || !make_twins(type))
             continue;
         snprintf(uri, sizeof(uri), "%s;object=twin-%s;type=private", token_uri(), type->name);
-        store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+        store = OSSL_STORE_open_ex(uri, faulty, NULL, NULL, NULL, NULL, NULL, NULL);
         while (!OSSL_STORE_eof(store)) {
             OSSL_STORE_INFO *info = OSSL_STORE_load(store);
 
             if (info == NULL)
                 continue;
-            assert_true(is_whole(type, OSSL_STORE_INFO_get0_PKEY(info)));
+            assert_true(is_whole(faulty, type, OSSL_STORE_INFO_get0_PKEY(info)));
             found++;
             OSSL_STORE_INFO_free(info);
         }
         OSSL_STORE_close(store);
         assert_int_equal(found, 2);
     }
+    fault("");
+    OSSL_LIB_CTX_free(faulty);
     ERR_clear_error();
 }
 
