@@ -9,8 +9,10 @@
 
 #include "key/key.h"
 
-/* A key pair for key agreement on curve. NULL with an error raised. */
-struct key *software_generate(struct provider *provider, const struct curve *curve);
+/* A key pair for key agreement, of a type on curve or, without one, of a type that says all. NULL
+ * with an error raised. */
+struct key *software_generate(struct provider *provider, enum key_type type,
+                              const struct curve *curve);
 
 /* Makes key, which others do not see yet, one on the host, of this kind: type is OpenSSL's name of
  * its type, params are its values (provider-keymgmt(7), import). False where no other provider
@@ -21,5 +23,8 @@ bool software_import(struct key *key, const char *type, enum software kind,
 /* For a key on the host, as keymgmt_match and keymgmt_validate are asked. */
 bool software_matches(struct key *a, struct key *b, int selection);
 bool software_validates(struct key *key, int selection, bool quick);
+
+/* What key_encapsulate does on the host, with any key. */
+bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret);
 
 #endif

@@ -80,6 +80,8 @@ BEGINS(held_verify_recover_init, EVP_PKEY_verify_recover_init_ex)
 BEGINS(held_encrypt_init, EVP_PKEY_encrypt_init_ex)
 BEGINS(held_decrypt_init, EVP_PKEY_decrypt_init_ex)
 BEGINS(held_derive_init, EVP_PKEY_derive_init_ex)
+BEGINS(held_encapsulate_init, EVP_PKEY_encapsulate_init)
+BEGINS(held_decapsulate_init, EVP_PKEY_decapsulate_init)
 
 /* Begins the signature of a message, or its verification. */
 static int begin_message(struct held *held, const char *digest, const OSSL_PARAM params[],
@@ -186,6 +188,25 @@ int held_digest_verify_final(void *ctx, const unsigned char *sig, size_t sig_len
     struct held *held = ctx;
 
     return held->md != NULL && EVP_DigestVerifyFinal(held->md, sig, sig_len) == 1;
+}
+
+int held_encapsulate(void *ctx, unsigned char *out, size_t *out_len, unsigned char *secret,
+                     size_t *secret_len)
+{
+    HOST_WORK;
+    struct held *held = ctx;
+
+    return held->pkey != NULL &&
+           EVP_PKEY_encapsulate(held->pkey, out, out_len, secret, secret_len) == 1;
+}
+
+int held_decapsulate(void *ctx, unsigned char *out, size_t *out_len, const unsigned char *in,
+                     size_t in_len)
+{
+    HOST_WORK;
+    struct held *held = ctx;
+
+    return held->pkey != NULL && EVP_PKEY_decapsulate(held->pkey, out, out_len, in, in_len) == 1;
 }
 
 int held_set_peer(void *ctx, void *peer)

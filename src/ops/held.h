@@ -30,8 +30,8 @@ static inline bool held_is(const void *ctx)
 bool held_copy(struct held *copy, const struct held *held);
 void held_end(struct held *held);
 
-/* The functions of provider-signature(7), provider-asym_cipher(7) and provider-keyexch(7), for a
- * context that held_is. */
+/* The functions of provider-signature(7), provider-asym_cipher(7), provider-keyexch(7) and
+ * provider-kem(7), for a context that held_is. */
 int held_sign_init(void *ctx, void *key, const OSSL_PARAM params[]);
 int held_verify_init(void *ctx, void *key, const OSSL_PARAM params[]);
 int held_verify_recover_init(void *ctx, void *key, const OSSL_PARAM params[]);
@@ -58,6 +58,13 @@ int held_digest_verify(void *ctx, const unsigned char *sig, size_t sig_len, cons
 int held_digest_update(void *ctx, const unsigned char *in, size_t in_len);
 int held_digest_sign_final(void *ctx, unsigned char *out, size_t *out_len, size_t out_size);
 int held_digest_verify_final(void *ctx, const unsigned char *sig, size_t sig_len);
+
+int held_encapsulate_init(void *ctx, void *key, const OSSL_PARAM params[]);
+int held_decapsulate_init(void *ctx, void *key, const OSSL_PARAM params[]);
+int held_encapsulate(void *ctx, unsigned char *out, size_t *out_len, unsigned char *secret,
+                     size_t *secret_len);
+int held_decapsulate(void *ctx, unsigned char *out, size_t *out_len, const unsigned char *in,
+                     size_t in_len);
 
 int held_set_peer(void *ctx, void *peer);
 int held_derive(void *ctx, unsigned char *out, size_t *out_len, size_t out_size);
@@ -92,15 +99,23 @@ const OSSL_PARAM *held_settable_ctx_params(void *ctx, void *provctx);
 #define SHAPE_VERIFY_FINAL (void *ctx, const unsigned char *sig, size_t sig_len)
 #define PASS_VERIFY_FINAL  (ctx, sig, sig_len)
 #define ASK_VERIFY_FINAL   held_is(ctx)
-#define SHAPE_PEER         (void *ctx, void *peer)
-#define PASS_PEER          (ctx, peer)
-#define ASK_PEER           held_is(ctx)
-#define SHAPE_GET          (void *ctx, OSSL_PARAM params[])
-#define PASS_GET           (ctx, params)
-#define ASK_GET            held_is(ctx)
-#define SHAPE_SET          (void *ctx, const OSSL_PARAM params[])
-#define PASS_SET           (ctx, params)
-#define ASK_SET            held_is(ctx)
+#define SHAPE_ENCAPSULATE                                                                          \
+    (void *ctx, unsigned char *out, size_t *out_len, unsigned char *secret, size_t *secret_len)
+#define PASS_ENCAPSULATE (ctx, out, out_len, secret, secret_len)
+#define ASK_ENCAPSULATE  held_is(ctx)
+#define SHAPE_DECAPSULATE                                                                          \
+    (void *ctx, unsigned char *out, size_t *out_len, const unsigned char *in, size_t in_len)
+#define PASS_DECAPSULATE (ctx, out, out_len, in, in_len)
+#define ASK_DECAPSULATE  held_is(ctx)
+#define SHAPE_PEER       (void *ctx, void *peer)
+#define PASS_PEER        (ctx, peer)
+#define ASK_PEER         held_is(ctx)
+#define SHAPE_GET        (void *ctx, OSSL_PARAM params[])
+#define PASS_GET         (ctx, params)
+#define ASK_GET          held_is(ctx)
+#define SHAPE_SET        (void *ctx, const OSSL_PARAM params[])
+#define PASS_SET         (ctx, params)
+#define ASK_SET          held_is(ctx)
 
 /* int NAME(...), of this shape, which is host's or token's; static where NAME was declared so. */
 #define DOOR(shape, name, host, token)                                                             \

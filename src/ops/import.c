@@ -152,8 +152,9 @@ static bool fill_raw(struct key *key, const OSSL_PARAM params[])
     const void *point = NULL;
     size_t len = 0;
 
+    key->curve = curve_by_name(key_names[key->type].type);
     return pub != NULL && OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
-           key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len });
+           key_set_raw(key, (struct view){ point, len });
 }
 
 static bool fill(struct key *key, const OSSL_PARAM params[])

@@ -91,8 +91,10 @@ RARE static CK_RV try_failed(struct session *session, struct attempt *attempt, C
     attempt->verdict = ckr_verdict(call_name(), rv);
     attempt->committed = session != NULL && session->committed;
     attempt->outdated = session != NULL && !session_current(session);
-    if (session != NULL)
+    if (session != NULL) {
         session->spoilt = session->keeper ? attempt->verdict.active : attempt->verdict.spoils;
+        session->pending = attempt->verdict.pending;
+    }
     return rv;
 }
 
