@@ -1,7 +1,8 @@
 /* Every function that a module of PKCS#11 v3.2 may have. They are weak: what token32.c has comes
  * instead. */
-#define C_GetInterfaceList unused_1 /* lists.c exports these two: nothing hidden has their names   \
-                                     */
+#define C_GetInterfaceList                                                                         \
+    unused_1 /* lists.c exports these two: nothing hidden has their names                          \
+              */
 #define C_GetInterface unused_2
 #include "pkcs11_3.h"
 
