@@ -2,64 +2,25 @@
  * other way round. What libcrypto is too old for is skipped. */
 #include <dlfcn.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/x509.h>
 
-#define FUNCTIONS_3_0
-#define FUNCTIONS_3_2
-#include "pkcs11_3.h"
+#include "module.h"
 
-#define COUNT_OF(array)   (sizeof(array) / sizeof((array)[0]))
-#define SIGNATURE_MAX     50000
-#define OK(call)          assert_int_equal(call, CKR_OK)
-#define REFUSED(call, rv) assert_int_equal(call, rv)
-#define BYTES(name)       name, sizeof(name) - 1
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define SIGNATURE_MAX   50000
 
-static void *library;
-static struct functions_3 *p11;
-static struct ck_function_list *v2;
 static ck_session_handle_t session;
 static char folder[] = "/tmp/token32-XXXXXX";
 
 static unsigned char pin[] = "1234", wrong[] = "4321", message[] = "a message to be signed";
 static unsigned char context[] = "a context", yes = 1, no = 0;
 static ck_object_class_t public_class = CKO_PUBLIC_KEY, private_class = CKO_PRIVATE_KEY;
-
-/* What there is of post-quantum keys. */
-static const struct {
-    const char *name;
-    ck_key_type_t type;
-    unsigned long set;
-} keys[] = {
-    { "ML-DSA-44", CKK_ML_DSA, CKP_ML_DSA_44 },
-    { "ML-DSA-65", CKK_ML_DSA, CKP_ML_DSA_65 },
-    { "ML-DSA-87", CKK_ML_DSA, CKP_ML_DSA_87 },
-    { "SLH-DSA-SHA2-128s", CKK_SLH_DSA, CKP_SLH_DSA_SHA2_128S },
-    { "SLH-DSA-SHAKE-128s", CKK_SLH_DSA, CKP_SLH_DSA_SHAKE_128S },
-    { "SLH-DSA-SHA2-128f", CKK_SLH_DSA, CKP_SLH_DSA_SHA2_128F },
-    { "SLH-DSA-SHAKE-128f", CKK_SLH_DSA, CKP_SLH_DSA_SHAKE_128F },
-    { "SLH-DSA-SHA2-192s", CKK_SLH_DSA, CKP_SLH_DSA_SHA2_192S },
-    { "SLH-DSA-SHAKE-192s", CKK_SLH_DSA, CKP_SLH_DSA_SHAKE_192S },
-    { "SLH-DSA-SHA2-192f", CKK_SLH_DSA, CKP_SLH_DSA_SHA2_192F },
-    { "SLH-DSA-SHAKE-192f", CKK_SLH_DSA, CKP_SLH_DSA_SHAKE_192F },
-    { "SLH-DSA-SHA2-256s", CKK_SLH_DSA, CKP_SLH_DSA_SHA2_256S },
-    { "SLH-DSA-SHAKE-256s", CKK_SLH_DSA, CKP_SLH_DSA_SHAKE_256S },
-    { "SLH-DSA-SHA2-256f", CKK_SLH_DSA, CKP_SLH_DSA_SHA2_256F },
-    { "SLH-DSA-SHAKE-256f", CKK_SLH_DSA, CKP_SLH_DSA_SHAKE_256F },
-};
 
 static const struct {
     const char *name;
@@ -86,41 +47,12 @@ static const struct family *family(ck_key_type_t type)
     return type == CKK_ML_DSA ? &ml_dsa : &slh_dsa;
 }
 
-static bool is_known(const char *algorithm)
-{
-    EVP_KEYMGMT *keymgmt = EVP_KEYMGMT_fetch(NULL, algorithm, NULL);
-    const bool known = keymgmt != NULL;
-
-    EVP_KEYMGMT_free(keymgmt);
-    return known;
-}
-
-#define NEEDS(algorithm)                                                                           \
-    do {                                                                                           \
-        if (!is_known(algorithm))                                                                  \
-            skip();                                                                                \
-    } while (0)
-
-static ck_session_handle_t session_new(void)
-{
-    ck_session_handle_t handle;
-
-    OK(v2->C_OpenSession(0, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &handle));
-    return handle;
-}
-
-static void login(void)
-{
-    session = session_new();
-    OK(v2->C_Login(session, CKU_USER, BYTES(pin)));
-}
-
 /* Each test has the module anew, and the user logged in. */
 static int begin(void **state)
 {
     (void)state;
     OK(v2->C_Initialize(NULL));
-    login();
+    session = session_login();
     return 0;
 }
 
@@ -239,17 +171,17 @@ static void test_interfaces(void **state)
     unsigned long count = 2;
 
     (void)state;
-    *(void **)&list = dlsym(library, "C_GetInterfaceList");
+    *(void **)&list = dlsym(module_library, "C_GetInterfaceList");
     REFUSED(list(found, &count), CKR_BUFFER_TOO_SMALL);
     OK(list(found, &count));
     assert_int_equal(count, 3);
-    OK(p11->C_GetInterface(NULL, &version, &one, 0));
+    OK(v3->C_GetInterface(NULL, &version, &one, 0));
     assert_int_equal(((struct ck_version *)one->function_list_ptr)->minor, 0);
     version = (struct ck_version){ 2, 40 };
-    OK(p11->C_GetInterface((unsigned char *)(uintptr_t) "PKCS 11", &version, &one, 0));
+    OK(v3->C_GetInterface((unsigned char *)(uintptr_t) "PKCS 11", &version, &one, 0));
     assert_ptr_equal(one->function_list_ptr, v2);
     version.minor = 99;
-    REFUSED(p11->C_GetInterface(NULL, &version, &one, 0), CKR_ARGUMENTS_BAD);
+    REFUSED(v3->C_GetInterface(NULL, &version, &one, 0), CKR_ARGUMENTS_BAD);
     REFUSED(v2->C_DigestInit(session, NULL), CKR_FUNCTION_NOT_SUPPORTED);
 }
 
@@ -286,7 +218,7 @@ static void test_the_third_wrong_pin_locks(void **state)
     OK(v2->C_Logout(session));
     REFUSED(v2->C_Login(session, CKU_USER, BYTES(wrong)), CKR_PIN_INCORRECT);
     assert_int_equal(token_flags(), CKF_USER_PIN_COUNT_LOW);
-    OK(p11->C_LoginUser(session, CKU_USER, BYTES(pin), NULL, 0));
+    OK(v3->C_LoginUser(session, CKU_USER, BYTES(pin), NULL, 0));
     assert_int_equal(token_flags(), 0);
     OK(v2->C_Logout(session));
     for (int i = 0; i < 3; i++)
@@ -400,16 +332,16 @@ static void check_hedges(const struct pair *pair, EVP_PKEY *pkey, const struct f
 /* The small and slow kinds of SLH-DSA sign once. */
 static void check_signatures(ck_key_type_t type)
 {
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+    for (size_t i = 0; i < ALGORITHMS32; i++) {
         struct pair pair;
         EVP_PKEY *pkey;
 
-        if (keys[i].type != type)
+        if (algorithms32[i].type != type)
             continue;
-        pair = generate(family(type)->generate, keys[i].set, &no);
+        pair = generate(family(type)->generate, algorithms32[i].set, &no);
         pkey = public_of(pair.private_key);
         check_context(&pair, pkey, family(type));
-        if (strchr(keys[i].name, 's') == NULL)
+        if (strchr(algorithms32[i].name, 's') == NULL)
             check_hedges(&pair, pkey, family(type));
         EVP_PKEY_free(pkey);
     }
@@ -555,34 +487,24 @@ static EVP_PKEY *software(const char *name)
     return pkey;
 }
 
-static ck_object_handle_t import(EVP_PKEY *pkey, ck_key_type_t type, unsigned long set,
-                                 ck_object_class_t *class, ck_attribute_type_t value,
-                                 const char *param)
+static ck_object_handle_t import(EVP_PKEY *pkey, const char *algorithm, ck_object_class_t class,
+                                 ck_attribute_type_t type, const char *param)
 {
     unsigned char bytes[8192];
     size_t len;
-    ck_object_handle_t object;
 
     assert_int_equal(EVP_PKEY_get_octet_string_param(pkey, param, bytes, sizeof(bytes), &len), 1);
-    OK(v2->C_CreateObject(session,
-                          (struct ck_attribute[]){
-                              { CKA_CLASS, class, sizeof(*class) },
-                              { CKA_KEY_TYPE, &type, sizeof(type) },
-                              { CKA_PARAMETER_SET, &set, sizeof(set) },
-                              { value, bytes, len },
-                          },
-                          4, &object));
-    return object;
+    return object_import(session, algorithm, class, type, bytes, len, NULL);
 }
 
-static void check_import(const char *name, ck_key_type_t type, unsigned long set, bool seeded)
+static void check_import(const char *name, ck_key_type_t type, bool seeded)
 {
     EVP_PKEY *pkey = software(name);
     struct ck_mechanism mechanism = { family(type)->pure, NULL, 0 };
     static unsigned char signature[SIGNATURE_MAX];
-    const ck_object_handle_t public_key = import(pkey, type, set, &public_class, CKA_VALUE, "pub");
+    const ck_object_handle_t public_key = import(pkey, name, CKO_PUBLIC_KEY, CKA_VALUE, "pub");
     const ck_object_handle_t private_key = import(
-        pkey, type, set, &private_class, seeded ? CKA_SEED : CKA_VALUE, seeded ? "seed" : "priv");
+        pkey, name, CKO_PRIVATE_KEY, seeded ? CKA_SEED : CKA_VALUE, seeded ? "seed" : "priv");
     const unsigned long len = sign(private_key, &mechanism, signature);
     struct ck_attribute value = { seeded ? CKA_SEED : CKA_VALUE, NULL, 0 };
 
@@ -596,11 +518,11 @@ static void test_imported_keys_sign(void **state)
 {
     (void)state;
     NEEDS("ML-DSA-44");
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        if (strchr(keys[i].name, 's') == NULL)
-            check_import(keys[i].name, keys[i].type, keys[i].set, false);
-        if (keys[i].type == CKK_ML_DSA)
-            check_import(keys[i].name, keys[i].type, keys[i].set, true);
+    for (size_t i = 0; i < ALGORITHMS32; i++) {
+        if (algorithms32[i].type != CKK_ML_KEM && strchr(algorithms32[i].name, 's') == NULL)
+            check_import(algorithms32[i].name, algorithms32[i].type, false);
+        if (algorithms32[i].type == CKK_ML_DSA)
+            check_import(algorithms32[i].name, algorithms32[i].type, true);
     }
 }
 
@@ -652,32 +574,30 @@ static void check_decapsulation(unsigned long set, unsigned long expected)
     ck_object_handle_t key;
 
     assert_int_equal(len, expected);
-    OK(p11->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext, len,
-                             &key));
+    OK(v3->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext, len,
+                            &key));
     secret_of(key, theirs);
     assert_memory_equal(ours, theirs, 32);
-    REFUSED(p11->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext,
-                                  len - 1, &key),
+    REFUSED(v3->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext,
+                                 len - 1, &key),
             CKR_WRAPPED_KEY_LEN_RANGE);
     EVP_PKEY_free(pkey);
 }
 
-static void check_encapsulation(const char *name, unsigned long set, unsigned long expected)
+static void check_encapsulation(const char *name, unsigned long expected)
 {
     EVP_PKEY *pkey = software(name);
-    const ck_object_handle_t public_key =
-        import(pkey, CKK_ML_KEM, set, &public_class, CKA_VALUE, "pub");
-    const ck_object_handle_t private_key =
-        import(pkey, CKK_ML_KEM, set, &private_class, CKA_SEED, "seed");
+    const ck_object_handle_t public_key = import(pkey, name, CKO_PUBLIC_KEY, CKA_VALUE, "pub");
+    const ck_object_handle_t private_key = import(pkey, name, CKO_PRIVATE_KEY, CKA_SEED, "seed");
     unsigned char ciphertext[1568], ours[32], theirs[32];
     unsigned long len = 0;
     ck_object_handle_t key;
 
-    OK(p11->C_EncapsulateKey(session, &ml_kem, public_key, readable, 2, NULL, &len, &key));
+    OK(v3->C_EncapsulateKey(session, &ml_kem, public_key, readable, 2, NULL, &len, &key));
     assert_int_equal(len, expected);
-    OK(p11->C_EncapsulateKey(session, &ml_kem, public_key, readable, 2, ciphertext, &len, &key));
+    OK(v3->C_EncapsulateKey(session, &ml_kem, public_key, readable, 2, ciphertext, &len, &key));
     secret_of(key, ours);
-    OK(p11->C_DecapsulateKey(session, &ml_kem, private_key, readable, 2, ciphertext, len, &key));
+    OK(v3->C_DecapsulateKey(session, &ml_kem, private_key, readable, 2, ciphertext, len, &key));
     secret_of(key, theirs);
     assert_memory_equal(ours, theirs, 32);
     EVP_PKEY_free(pkey);
@@ -689,7 +609,7 @@ static void test_ml_kem(void **state)
     NEEDS("ML-KEM-512");
     for (size_t i = 0; i < COUNT_OF(kems); i++) {
         check_decapsulation(kems[i].set, kems[i].ciphertext);
-        check_encapsulation(kems[i].name, kems[i].set, kems[i].ciphertext);
+        check_encapsulation(kems[i].name, kems[i].ciphertext);
     }
 }
 
@@ -707,12 +627,12 @@ static void test_secrets_that_stay(void **state)
     pkey = public_of(pair.private_key);
     (void)encapsulate(pkey, ciphertext, secret);
     setenv("TOKEN32_SECRETS", "refuse", 1);
-    REFUSED(p11->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext, 768,
-                                  &key),
+    REFUSED(v3->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext, 768,
+                                 &key),
             CKR_TEMPLATE_INCONSISTENT);
     setenv("TOKEN32_SECRETS", "keep", 1);
-    OK(p11->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext, 768,
-                             &key));
+    OK(v3->C_DecapsulateKey(session, &ml_kem, pair.private_key, readable, 2, ciphertext, 768,
+                            &key));
     REFUSED(v2->C_GetAttributeValue(session, key, &value, 1), CKR_ATTRIBUTE_SENSITIVE);
     EVP_PKEY_free(pkey);
 }
@@ -731,27 +651,27 @@ static void test_messages(void **state)
     NEEDS("ML-DSA-44");
     pair = generate(CKM_ML_DSA_KEY_PAIR_GEN, CKP_ML_DSA_44, &no);
     pkey = public_of(pair.public_key);
-    OK(p11->C_MessageSignInit(session, &mechanism, pair.private_key));
-    OK(p11->C_SignMessage(session, &given, SIGN_CONTEXT_SIZE, BYTES(message), first, &len));
+    OK(v3->C_MessageSignInit(session, &mechanism, pair.private_key));
+    OK(v3->C_SignMessage(session, &given, SIGN_CONTEXT_SIZE, BYTES(message), first, &len));
     assert_true(verifies_with(pkey, BYTES(context), first, len));
-    OK(p11->C_SignMessageBegin(session, &given, SIGN_CONTEXT_SIZE));
-    OK(p11->C_SignMessageNext(session, NULL, 0, message, 5, NULL, NULL));
-    OK(p11->C_SignMessageNext(session, NULL, 0, message + 5, sizeof(message) - 6, second, &len));
+    OK(v3->C_SignMessageBegin(session, &given, SIGN_CONTEXT_SIZE));
+    OK(v3->C_SignMessageNext(session, NULL, 0, message, 5, NULL, NULL));
+    OK(v3->C_SignMessageNext(session, NULL, 0, message + 5, sizeof(message) - 6, second, &len));
     assert_memory_equal(first, second, len);
     given.context = other;
     given.context_len = sizeof(other) - 1;
-    OK(p11->C_SignMessage(session, &given, SIGN_CONTEXT_SIZE, BYTES(message), second, &len));
+    OK(v3->C_SignMessage(session, &given, SIGN_CONTEXT_SIZE, BYTES(message), second, &len));
     assert_true(verifies_with(pkey, BYTES(other), second, len));
-    OK(p11->C_MessageSignFinal(session));
-    REFUSED(p11->C_MessageSignFinal(session), CKR_OPERATION_NOT_INITIALIZED);
+    OK(v3->C_MessageSignFinal(session));
+    REFUSED(v3->C_MessageSignFinal(session), CKR_OPERATION_NOT_INITIALIZED);
 
-    OK(p11->C_MessageVerifyInit(session, &mechanism, pair.public_key));
-    REFUSED(p11->C_VerifyMessage(session, &given, SIGN_CONTEXT_SIZE, BYTES(message), first, len),
+    OK(v3->C_MessageVerifyInit(session, &mechanism, pair.public_key));
+    REFUSED(v3->C_VerifyMessage(session, &given, SIGN_CONTEXT_SIZE, BYTES(message), first, len),
             CKR_SIGNATURE_INVALID);
-    OK(p11->C_VerifyMessageBegin(session, &given, SIGN_CONTEXT_SIZE));
-    OK(p11->C_VerifyMessageNext(session, NULL, 0, message, 5, NULL, 0));
-    OK(p11->C_VerifyMessageNext(session, NULL, 0, message + 5, sizeof(message) - 6, second, len));
-    OK(p11->C_MessageVerifyFinal(session));
+    OK(v3->C_VerifyMessageBegin(session, &given, SIGN_CONTEXT_SIZE));
+    OK(v3->C_VerifyMessageNext(session, NULL, 0, message, 5, NULL, 0));
+    OK(v3->C_VerifyMessageNext(session, NULL, 0, message + 5, sizeof(message) - 6, second, len));
+    OK(v3->C_MessageVerifyFinal(session));
     EVP_PKEY_free(pkey);
 }
 
@@ -769,13 +689,13 @@ static void test_parts(void **state)
     OK(v2->C_SignUpdate(session, message + 5, sizeof(message) - 6));
     REFUSED(v2->C_SignFinal(session, signature, (unsigned long[]){ 63 }), CKR_BUFFER_TOO_SMALL);
     OK(v2->C_SignFinal(session, signature, &len));
-    OK(p11->C_VerifySignatureInit(session, &mechanism, pair.public_key, signature, len));
-    OK(p11->C_VerifySignature(session, BYTES(message)));
-    OK(p11->C_VerifySignatureInit(session, &mechanism, pair.public_key, signature, len));
-    OK(p11->C_VerifySignatureUpdate(session, message, 5));
-    REFUSED(p11->C_VerifySignatureFinal(session), CKR_SIGNATURE_INVALID);
+    OK(v3->C_VerifySignatureInit(session, &mechanism, pair.public_key, signature, len));
+    OK(v3->C_VerifySignature(session, BYTES(message)));
+    OK(v3->C_VerifySignatureInit(session, &mechanism, pair.public_key, signature, len));
+    OK(v3->C_VerifySignatureUpdate(session, message, 5));
+    REFUSED(v3->C_VerifySignatureFinal(session), CKR_SIGNATURE_INVALID);
     OK(v2->C_SignInit(session, &mechanism, pair.private_key));
-    OK(p11->C_SessionCancel(session, CKF_SIGN));
+    OK(v3->C_SessionCancel(session, CKF_SIGN));
     REFUSED(v2->C_Sign(session, BYTES(message), signature, &len), CKR_OPERATION_NOT_INITIALIZED);
 }
 
@@ -887,22 +807,6 @@ static void test_session_objects_go_with_their_session(void **state)
     REFUSED(v2->C_SignInit(session, &mechanism, pair.private_key), CKR_KEY_HANDLE_INVALID);
 }
 
-static void module_open(void)
-{
-    ck_rv_t (*get)(unsigned char *, struct ck_version *, struct ck_interface **, ck_flags_t) = NULL;
-    ck_rv_t (*get_v2)(struct ck_function_list **) = NULL;
-    struct ck_interface *found;
-
-    library = dlopen(getenv("BRIDGE_TOKEN32"), RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(library);
-    *(void **)&get = dlsym(library, "C_GetInterface");
-    *(void **)&get_v2 = dlsym(library, "C_GetFunctionList");
-    OK(get(NULL, NULL, &found, 0));
-    OK(get_v2(&v2));
-    p11 = found->function_list_ptr;
-    assert_int_equal(p11->v2.version.minor, 2);
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -937,6 +841,6 @@ int main(void)
     setenv("TOKEN32_DIR", folder, 1);
     module_open();
     failed = cmocka_run_group_tests_name("token32", tests, NULL, NULL);
-    (void)dlclose(library);
+    (void)dlclose(module_library);
     return failed;
 }
