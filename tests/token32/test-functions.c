@@ -1,5 +1,6 @@
 /* The token of this folder by its C_* functions alone: what it signs, libcrypto verifies, and the
  * other way round. What libcrypto is too old for is skipped. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -807,9 +808,21 @@ static void test_session_objects_go_with_their_session(void **state)
     REFUSED(v2->C_SignInit(session, &mechanism, pair.private_key), CKR_KEY_HANDLE_INVALID);
 }
 
+static void folder_remove(void)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+
+    while ((entry = readdir(dir)) != NULL)
+        (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    (void)closedir(dir);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
-int main(void)
+/* [PATTERN]: only the cases whose names it fits, as for cmocka. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_interfaces),
@@ -839,8 +852,11 @@ int main(void)
 
     assert_non_null(mkdtemp(folder));
     setenv("TOKEN32_DIR", folder, 1);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     module_open();
     failed = cmocka_run_group_tests_name("token32", tests, NULL, NULL);
     (void)dlclose(module_library);
+    folder_remove();
     return failed;
 }
