@@ -47,9 +47,9 @@ static bool work_open(struct work *work)
 static const struct generate_row *next_way(const struct generation *generation,
                                            const struct generate_row *row)
 {
-    bool rsa = key_type_is_rsa(generation->type);
+    const struct generate_kind kind = { generation->curve, key_type_set(generation->type) };
 
-    return generate_next(rsa, rsa ? CURVE_EC : generation->curve->kind, row);
+    return generate_next(&kind, row);
 }
 
 static bool generate_failed(const struct work *work, CK_RV rv)
@@ -108,7 +108,7 @@ struct templates {
     CK_OBJECT_CLASS private_class, public_class;
     CK_KEY_TYPE type;
     uint8_t point[EC_POINT_MAX + 4];
-    CK_ULONG bits;
+    CK_ULONG bits, set;
     uint8_t params[64];
     CK_ULONG params_len;
     CK_MECHANISM_TYPE allowed[SIGN_PSS_MECHANISMS];
@@ -198,10 +198,12 @@ static void templates_restrict(const struct generation *generation, struct templ
 static void templates_order(const struct generation *generation, const struct generate_row *row,
                             struct templates *t)
 {
-    if (!row->rsa) {
+    if (row->by == GENERATE_CURVE)
         add(t->public, &t->public_count, CKA_EC_PARAMS, t->params, t->params_len);
+    if (row->by == GENERATE_SET)
+        ADD_PUBLIC(t, CKA_PARAMETER_SET, t->set);
+    if (row->by != GENERATE_RSA)
         return;
-    }
     t->bits = generation->bits;
     ADD_PUBLIC(t, CKA_MODULUS_BITS, t->bits);
     add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, generation->exponent.data,
@@ -228,13 +230,20 @@ static void templates_values(const struct generation *generation, const struct g
     ADD_PRIVATE(t, CKA_CLASS, t->private_class);
     ADD_PUBLIC(t, CKA_CLASS, t->public_class);
     add_both(t, CKA_KEY_TYPE, &t->type, sizeof(t->type));
-    if (row->rsa) {
+    switch (row->by) {
+    case GENERATE_RSA:
         add_both(t, CKA_MODULUS, half->n.data, half->n.len);
         add_both(t, CKA_PUBLIC_EXPONENT, half->e.data, half->e.len);
-    } else {
+        break;
+    case GENERATE_CURVE:
         der_value(&writer, DER_OCTET_STRING, view_bytes(&half->point));
         add_both(t, CKA_EC_PARAMS, t->params, t->params_len);
         add(t->public, &t->public_count, CKA_EC_POINT, t->point, der_done(&writer));
+        break;
+    case GENERATE_SET:
+        add_both(t, CKA_PARAMETER_SET, &t->set, sizeof(t->set));
+        add(t->public, &t->public_count, CKA_VALUE, half->point.data, half->point.len);
+        break;
     }
     for (CK_ULONG i = 0; i < import->count; i++)
         add(t->private, &t->private_count, import->values[i].type, import->values[i].pValue,
@@ -257,7 +266,9 @@ static void templates_make(const struct work *work, const struct generate_row *r
     templates_name(work, t);
     if (generation->type == KEY_RSA_PSS)
         templates_restrict(generation, t);
-    if (!row->rsa)
+    if (row->by == GENERATE_SET)
+        t->set = key_type_set(generation->type)->number;
+    if (row->by == GENERATE_CURVE)
         t->params_len = generate_params(row, generation->curve, t->params, sizeof(t->params));
     if (generation->import != NULL)
         templates_values(generation, row, t);

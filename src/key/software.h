@@ -7,8 +7,10 @@
 
 #include "key/key.h"
 
-/* A key pair for key agreement on curve. NULL with an error raised. */
-struct key *software_generate(struct provider *provider, const struct curve *curve);
+/* A key pair for key agreement, of a type on curve or, without one, of a type that says all. NULL
+ * with an error raised. */
+struct key *software_generate(struct provider *provider, enum key_type type,
+                              const struct curve *curve);
 
 /* What key_derive and key_sign (ECDSA, of a digest) do with such a key. */
 bool software_derive(struct key *key, const struct key *peer, bool cofactor, uint8_t *out,

@@ -8,13 +8,18 @@
 #include "base/scope.h"
 #include "ops/algorithms.h"
 
-/* since: the first version of libcrypto that knows what to do with them */
+/* since: the first version of libcrypto that knows what to do with them; of an operation's tables
+ * the first is offered that it knows */
 static const struct {
     int operation;
     unsigned long since;
     const OSSL_ALGORITHM *algorithms;
 } tables[OFFER_TABLES] = {
     { OSSL_OP_STORE, 0, store_algorithms },
+    { OSSL_OP_DECODER, SINCE_3_5, decoder_algorithms_3_5 },
+    { OSSL_OP_ENCODER, SINCE_3_5, encoder_algorithms_3_5 },
+    { OSSL_OP_KEYMGMT, SINCE_3_5, keymgmt_algorithms_3_5 },
+    { OSSL_OP_SIGNATURE, SINCE_3_5, sigalg_algorithms_3_5 },
     { OSSL_OP_DECODER, 0, decoder_algorithms },
     { OSSL_OP_ENCODER, 0, encoder_algorithms },
     { OSSL_OP_KEYMGMT, 0, keymgmt_algorithms },
