@@ -1,7 +1,7 @@
 /* The provider on the token of tests/token32. */
 #include "harness.h"
 
-static void test_soft32_p256(void **state)
+static void test_p256_signs(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
     EVP_PKEY *key = key_load(libctx, "p256", "private"), *public = key_public_copy(key, plain);
@@ -25,7 +25,7 @@ static void test_soft32_p256(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_soft32_p256),
+        cmocka_unit_test(test_p256_signs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
