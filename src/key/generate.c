@@ -378,14 +378,16 @@ static void note_left(struct session *session, struct work *work, CK_RV rv)
     call_named(name);
 }
 
-/* Whether the token has the mechanism of the row; what is imported needs none. */
+/* Whether the token has the mechanism of the row; what is imported needs none. Of the mechanism for ML-DSA NSS
+ * softokn says that it makes keys, not pairs. */
 static CK_RV way_is_there(struct session *session, const struct work *work,
                           const struct generate_row *row, bool *has)
 {
+    CK_FLAGS flags = row->by == GENERATE_SET ? 0 : CKF_GENERATE_KEY_PAIR;
+
     *has = true;
-    return work->generation->import == NULL
-               ? slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, has)
-               : CKR_OK;
+    return work->generation->import == NULL ? slot_mechanism(session, row->mechanism, flags, has)
+                                            : CKR_OK;
 }
 
 /* One way after the other, until the token has one. */
