@@ -1,4 +1,4 @@
-/* Every function that a module of PKCS#11 v3.2 may have. They are weak: what token32.c has comes
+/* Every function that a module of PKCS#11 v3.2 may have. They are weak: what is elsewhere comes
  * instead. */
 #define C_GetInterfaceList                                                                         \
     unused_1 /* lists.c exports these two: nothing hidden has their names                          \
