@@ -23,7 +23,7 @@
 #define TRIES   3
 #define PIN_MAX 32
 
-    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool initialized, logged_in;
 static bool inherited; /* what is in memory is the parent's, from before a fork */
 static struct session *sessions;
