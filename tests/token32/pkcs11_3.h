@@ -7,8 +7,12 @@
 
 #include <stddef.h>
 
+/* p11-kit 0.26 declares it with a pointer for the length of the ciphertext, which OASIS and NSS do
+ * not. */
+#define C_DecapsulateKey declared_otherwise
 #define CRYPTOKI_GNU
 #include <p11-kit/pkcs11.h>
+#undef C_DecapsulateKey
 
 #ifndef CKF_INTERFACE_FORK_SAFE
 #define CKF_INTERFACE_FORK_SAFE 0x1UL
