@@ -104,7 +104,7 @@ static CK_RV check_taken(struct session *session, struct work *work)
 struct templates {
     CK_ATTRIBUTE private[24], public[24];
     CK_ULONG private_count, public_count;
-    CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive;
+    CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive, decapsulate;
     CK_OBJECT_CLASS private_class, public_class;
     CK_KEY_TYPE type;
     uint8_t point[EC_POINT_MAX + 4];
@@ -125,8 +125,17 @@ static void add(CK_ATTRIBUTE *list, CK_ULONG *count, CK_ATTRIBUTE_TYPE type, con
 #define ADD_PUBLIC(t, type, value)                                                                 \
     add((t)->public, &(t)->public_count, type, &(value), sizeof(value))
 
+static bool type_encapsulates(enum key_type type)
+{
+    const struct set *set = key_type_set(type);
+
+    return set != NULL && !set->algorithm->signs;
+}
+
 static struct usage default_usage(enum key_type type)
 {
+    if (type_encapsulates(type))
+        return (struct usage){ .decapsulate = true };
     switch (type) {
     case KEY_RSA:
         return (struct usage){ .sign = true, .decrypt = true, .unwrap = true };
@@ -140,26 +149,35 @@ static struct usage default_usage(enum key_type type)
     }
 }
 
+static void add_usage(struct templates *t, CK_ATTRIBUTE_TYPE private, CK_ATTRIBUTE_TYPE public,
+                      const CK_BBOOL *value)
+{
+    add(t->private, &t->private_count, private, value, sizeof(*value));
+    add(t->public, &t->public_count, public, value, sizeof(*value));
+}
+
 /* all: also the usages that make no sense for the type, as some tokens turn on what is not turned
- * off. */
+ * off. Only newer tokens know of encapsulation. */
 static void templates_usage(const struct generation *generation, bool all, struct templates *t)
 {
-    struct usage usage =
-        generation->has_usage ? generation->usage : default_usage(generation->type);
+    enum key_type type = generation->type;
+    struct usage usage = generation->has_usage ? generation->usage : default_usage(type);
+    bool encapsulates = type_encapsulates(type);
 
-    t->sign = usage.sign;
-    t->decrypt = usage.decrypt;
-    t->unwrap = usage.unwrap;
+    t->sign = usage.sign && !encapsulates;
+    t->decrypt = usage.decrypt && !encapsulates;
+    t->unwrap = usage.unwrap && !encapsulates;
     t->derive = usage.derive;
-    ADD_PRIVATE(t, CKA_SIGN, t->sign);
-    ADD_PUBLIC(t, CKA_VERIFY, t->sign);
-    if (generation->type == KEY_RSA || all) {
-        ADD_PRIVATE(t, CKA_DECRYPT, t->decrypt);
-        ADD_PRIVATE(t, CKA_UNWRAP, t->unwrap);
-        ADD_PUBLIC(t, CKA_ENCRYPT, t->decrypt);
-        ADD_PUBLIC(t, CKA_WRAP, t->unwrap);
+    t->decapsulate = usage.decapsulate;
+    if (encapsulates)
+        add_usage(t, CKA_DECAPSULATE, CKA_ENCAPSULATE, &t->decapsulate);
+    if (!encapsulates || all)
+        add_usage(t, CKA_SIGN, CKA_VERIFY, &t->sign);
+    if (type == KEY_RSA || all) {
+        add_usage(t, CKA_DECRYPT, CKA_ENCRYPT, &t->decrypt);
+        add_usage(t, CKA_UNWRAP, CKA_WRAP, &t->unwrap);
     }
-    if (!key_type_is_rsa(generation->type) || all)
+    if ((!key_type_is_rsa(type) && key_type_set(type) == NULL) || all)
         ADD_PRIVATE(t, CKA_DERIVE, t->derive);
 }
 
@@ -378,8 +396,8 @@ static void note_left(struct session *session, struct work *work, CK_RV rv)
     call_named(name);
 }
 
-/* Whether the token has the mechanism of the row; what is imported needs none. Of the mechanism for ML-DSA NSS
- * softokn says that it makes keys, not pairs. */
+/* Whether the token has the mechanism of the row; what is imported needs none. Of the mechanism for
+ * ML-DSA NSS softokn says that it makes keys, not pairs. */
 static CK_RV way_is_there(struct session *session, const struct work *work,
                           const struct generate_row *row, bool *has)
 {

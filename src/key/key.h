@@ -155,6 +155,13 @@ enum key_type key_type_of(const struct curve *curve);
  * *len is set. False with an error raised. */
 bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len);
 
+/* The secret of KEM_SECRET_LEN bytes that ciphertext, which has the length of the key's set, holds:
+ * the token decapsulates. And a fresh one with its ciphertext, of that length: on the host or,
+ * where the key has a twin, on the token. False with an error raised. */
+#define KEM_SECRET_LEN 32 /* FIPS 203 §8 */
+bool key_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret);
+bool key_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret);
+
 /* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought
  * into the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */
 bool key_sign_input(struct key *key, const struct sign_request *request, enum sign_column column,

@@ -44,10 +44,10 @@ static const CK_ATTRIBUTE_TYPE certificate_attributes[] = { CKA_ID, CKA_LABEL, C
 static const CK_ATTRIBUTE_TYPE restriction_attributes[] = { CKA_KEY_TYPE, CKA_ID, CKA_LABEL,
                                                             CKA_MODULUS, CKA_ALLOWED_MECHANISMS };
 
-/* Read besides, of keys of parameter sets only: older tokens do not know the first, and the
- * CKA_VALUE of a private key is not for reading. */
-static const CK_ATTRIBUTE_TYPE set_attributes[] = { CKA_PARAMETER_SET, CKA_VALUE };
-#define SET_PRIVATE 1
+/* Read besides, of keys of parameter sets only: older tokens do not know them, and the CKA_VALUE of
+ * a private key is not for reading. */
+static const CK_ATTRIBUTE_TYPE set_public_attributes[] = { CKA_PARAMETER_SET, CKA_VALUE };
+static const CK_ATTRIBUTE_TYPE set_private_attributes[] = { CKA_PARAMETER_SET, CKA_DECAPSULATE };
 
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
 {
@@ -271,11 +271,15 @@ static CK_RV read_set(struct session *session, struct handle handle, CK_OBJECT_C
                       struct attributes *out)
 {
     CK_KEY_TYPE type = attribute_ulong(out, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+    const struct set_algorithm *algorithm = set_algorithm_of(type);
 
-    if (set_algorithm_of(type) == NULL)
+    if (algorithm == NULL)
         return CKR_OK;
-    return attributes_read_more(session, handle, set_attributes,
-                                class == CKO_PUBLIC_KEY ? COUNT(set_attributes) : SET_PRIVATE, out);
+    if (class == CKO_PUBLIC_KEY)
+        return attributes_read_more(session, handle, set_public_attributes,
+                                    COUNT(set_public_attributes), out);
+    return attributes_read_more(session, handle, set_private_attributes,
+                                algorithm->signs ? 1 : COUNT(set_private_attributes), out);
 }
 
 static CK_RV read_public(struct session *session, struct handle handle, CK_ULONG count,
@@ -716,6 +720,7 @@ static bool object_fill(struct object *object, const struct attributes *attribut
     object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
     object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
     object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
+    object->may_decapsulate = attribute_bool(attributes, CKA_DECAPSULATE, true);
     object->always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false);
     return (allowed.len == 0 || bytes_set(&object->allowed, allowed.data, allowed.len)) &&
            (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&

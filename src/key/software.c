@@ -109,3 +109,27 @@ bool software_sign(struct key *key, struct view digest, uint8_t *signature, size
             EVP_PKEY_sign(ctx, signature, len, digest.data, digest.len) == 1) ||
            failed(key->provider, "sign");
 }
+
+bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret)
+{
+    HOST_WORK;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = context(key);
+    size_t len = key_signature_max(key), secret_len = KEM_SECRET_LEN;
+
+    return (ctx != NULL && EVP_PKEY_encapsulate_init(ctx, NULL) == 1 &&
+            EVP_PKEY_encapsulate(ctx, ciphertext, &len, secret, &secret_len) == 1 &&
+            len == key_signature_max(key) && secret_len == KEM_SECRET_LEN) ||
+           failed(key->provider, "encapsulate");
+}
+
+bool software_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret)
+{
+    HOST_WORK;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = context(key);
+    size_t len = KEM_SECRET_LEN;
+
+    return (ctx != NULL && EVP_PKEY_decapsulate_init(ctx, NULL) == 1 &&
+            EVP_PKEY_decapsulate(ctx, secret, &len, ciphertext.data, ciphertext.len) == 1 &&
+            len == KEM_SECRET_LEN) ||
+           failed(key->provider, "decapsulate");
+}

@@ -21,6 +21,7 @@ static const struct generate_row rows[] = {
     { GENERATE_CURVE, CURVE_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, true },
     { GENERATE_CURVE, CURVE_X448, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, false },
     { GENERATE_SET, CURVE_EC, CKM_ML_DSA_KEY_PAIR_GEN, CKK_ML_DSA, false },
+    { GENERATE_SET, CURVE_EC, CKM_ML_KEM_KEY_PAIR_GEN, CKK_ML_KEM, false },
 };
 
 static bool row_fits(const struct generate_row *row, const struct generate_kind *kind)

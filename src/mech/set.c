@@ -7,6 +7,7 @@
 /* PKCS#11 v3.2 §6.67 and on */
 static const struct set_algorithm algorithms[SET_ALGORITHMS] = {
     [ML_DSA] = { "ML-DSA", CKK_ML_DSA, CKM_ML_DSA, true },
+    [ML_KEM] = { "ML-KEM", CKK_ML_KEM, CKM_ML_KEM, false },
 };
 
 /* 2.16.840.1.101.3.4.a.b */
@@ -16,11 +17,13 @@ static const struct set_algorithm algorithms[SET_ALGORITHMS] = {
     }
 
 #define SET(id, algorithm, number, name, others, a, b, public_len, out_len, bits, security,        \
-            category)                                                                              \
-    [SET_##id] = {                                                                                 \
-        name,    &algorithms[algorithm], number, OID(a, b), public_len, out_len, bits, security,   \
-        category                                                                                   \
-    },
+            category, tls_name, tls_number)                                                        \
+    [SET_##id] = { name,       &algorithms[algorithm],                                             \
+                   number,     OID(a, b),                                                          \
+                   public_len, out_len,                                                            \
+                   bits,       security,                                                           \
+                   category,   tls_name,                                                           \
+                   tls_number },
 
 const struct set sets[SETS] = { SET_ROWS(SET) };
 

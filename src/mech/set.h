@@ -12,19 +12,30 @@
 
 /* ROW(id, algorithm, CKP_ number, OpenSSL's name, other names of it, the last two arcs of its OID
  * behind 2.16.840.1.101.3.4, bytes of the public key, bytes of a signature or ciphertext, bits as
- * EVP_PKEY_get_bits has them, security bits, NIST's category) */
+ * EVP_PKEY_get_bits has them, security bits, NIST's category, name and number in TLS or NULL and 0)
+ */
 #define SET_ROWS_ML_DSA(ROW)                                                                       \
     ROW(ml_dsa_44, ML_DSA, 1, "ML-DSA-44", "MLDSA44:id-ml-dsa-44", 3, 17, 1312, 2420, 10496, 128,  \
-        2)                                                                                         \
+        2, "mldsa44", 0x904)                                                                       \
     ROW(ml_dsa_65, ML_DSA, 2, "ML-DSA-65", "MLDSA65:id-ml-dsa-65", 3, 18, 1952, 3309, 15616, 192,  \
-        3)                                                                                         \
-    ROW(ml_dsa_87, ML_DSA, 3, "ML-DSA-87", "MLDSA87:id-ml-dsa-87", 3, 19, 2592, 4627, 20736, 256, 5)
+        3, "mldsa65", 0x905)                                                                       \
+    ROW(ml_dsa_87, ML_DSA, 3, "ML-DSA-87", "MLDSA87:id-ml-dsa-87", 3, 19, 2592, 4627, 20736, 256,  \
+        5, "mldsa87", 0x906)
 
-/* Those that sign, and all. */
+#define SET_ROWS_ML_KEM(ROW)                                                                       \
+    ROW(ml_kem_512, ML_KEM, 1, "ML-KEM-512", "MLKEM512:id-alg-ml-kem-512", 4, 1, 800, 768, 512,    \
+        128, 1, "MLKEM512", 0x200)                                                                 \
+    ROW(ml_kem_768, ML_KEM, 2, "ML-KEM-768", "MLKEM768:id-alg-ml-kem-768", 4, 2, 1184, 1088, 768,  \
+        192, 3, "MLKEM768", 0x201)                                                                 \
+    ROW(ml_kem_1024, ML_KEM, 3, "ML-KEM-1024", "MLKEM1024:id-alg-ml-kem-1024", 4, 3, 1568, 1568,   \
+        1024, 256, 5, "MLKEM1024", 0x202)
+
+/* Those that sign, those that encapsulate, and all. */
 #define SET_ROWS_SIGN(ROW) SET_ROWS_ML_DSA(ROW)
-#define SET_ROWS(ROW)      SET_ROWS_SIGN(ROW)
+#define SET_ROWS_KEM(ROW)  SET_ROWS_ML_KEM(ROW)
+#define SET_ROWS(ROW)      SET_ROWS_SIGN(ROW) SET_ROWS_KEM(ROW)
 
-enum set_algorithm_id { ML_DSA, SET_ALGORITHMS };
+enum set_algorithm_id { ML_DSA, ML_KEM, SET_ALGORITHMS };
 
 struct set_algorithm {
     const char *name;
@@ -43,6 +54,8 @@ struct set {
     struct view oid;            /* of the key and of its signatures: RFC 9881, RFC 9909 */
     size_t public_len, out_len; /* bytes: the public key; a signature or a ciphertext */
     unsigned bits, security_bits, category;
+    const char *tls_name; /* or NULL */
+    unsigned tls_number;
 };
 
 /* The longest public key in bytes. */

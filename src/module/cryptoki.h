@@ -68,6 +68,15 @@ struct eddsa_params {
 #define CKM_ML_DSA_KEY_PAIR_GEN 0x1cUL
 #define CKM_ML_DSA              0x1dUL
 #endif
+#ifndef CKK_ML_KEM
+#define CKK_ML_KEM              0x49UL
+#define CKM_ML_KEM_KEY_PAIR_GEN 0xfUL
+#define CKM_ML_KEM              0x17UL
+#endif
+#ifndef CKA_ENCAPSULATE
+#define CKA_ENCAPSULATE 0x633UL
+#define CKA_DECAPSULATE 0x634UL
+#endif
 
 /* PKCS#11 v3.2 §6.67: CK_SIGN_ADDITIONAL_CONTEXT, and its CK_HEDGE_TYPE */
 struct sign_additional_context {

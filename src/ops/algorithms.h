@@ -18,6 +18,7 @@ extern const OSSL_ALGORITHM rand_algorithms[]; /* with pkcs11-random = yes only 
 /* The same with what OpenSSL 3.5 brought. */
 extern const OSSL_ALGORITHM decoder_algorithms_3_5[];
 extern const OSSL_ALGORITHM encoder_algorithms_3_5[];
+extern const OSSL_ALGORITHM kem_algorithms_3_5[];
 extern const OSSL_ALGORITHM keymgmt_algorithms_3_5[];
 extern const OSSL_ALGORITHM sigalg_algorithms_3_5[];
 #define SINCE_3_5 0x30500000UL

@@ -20,6 +20,9 @@
 #define SIGN_NAMES(id, algorithm, number, name, ...)                                               \
     [KEY_SET + SET_##id] = { name, "PKCS11-PQ-SIGN", NULL, NULL, NULL },
 
+#define KEM_NAMES(id, algorithm, number, name, ...)                                                \
+    [KEY_SET + SET_##id] = { name, NULL, NULL, NULL, "PKCS11-PQ-KEM" },
+
 const struct key_names key_names[KEY_TYPES] = {
     [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA", NULL, NULL },
     [KEY_RSA_PSS] = { "RSA-PSS", "PKCS11-RSA", NULL, NULL, NULL },
@@ -28,7 +31,7 @@ const struct key_names key_names[KEY_TYPES] = {
     [KEY_ED448] = { "ED448", "PKCS11-EDDSA", NULL, NULL, NULL },
     [KEY_X25519] = { "X25519", NULL, NULL, "PKCS11-ECDH", NULL },
     [KEY_X448] = { "X448", NULL, NULL, "PKCS11-ECDH", NULL },
-    SET_ROWS_SIGN(SIGN_NAMES)
+    SET_ROWS_SIGN(SIGN_NAMES) SET_ROWS_KEM(KEM_NAMES)
 };
 
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg)

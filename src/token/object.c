@@ -31,6 +31,7 @@ static const struct {
     { CKA_DERIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE), sizeof(CK_MECHANISM_TYPE) },
     { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
+    { CKA_DECAPSULATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_PARAMETER_SET, sizeof(CK_ULONG), sizeof(CK_ULONG) },
 };
 

@@ -67,8 +67,8 @@ struct object {
     bool private;             /* seen after login only */
     bool always_authenticate; /* CKA_ALWAYS_AUTHENTICATE: a login for each use */
 
-    bool may_sign, may_decrypt,
-        may_derive;       /* CKA_SIGN, CKA_DECRYPT, CKA_DERIVE; true where absent */
+    bool may_sign, may_decrypt, may_derive,
+        may_decapsulate;  /* CKA_SIGN, CKA_DECRYPT, ...; true where absent */
     struct bytes allowed; /* CKA_ALLOWED_MECHANISMS; none: all */
 
     bool session_object;         /* destroyed with this struct; cannot be found again */
