@@ -99,6 +99,8 @@ static const struct ckr ckrs[] = {
     ROW(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, REPAIR_NOTHING,
         "the program is logged in as another user"),
     ROW(CKR_USER_TOO_MANY_TYPES, REPAIR_NOTHING, NULL),
+    ROW(CKR_WRAPPED_KEY_INVALID, REPAIR_NOTHING, "the token does not take the ciphertext"),
+    ROW(CKR_WRAPPED_KEY_LEN_RANGE, REPAIR_NOTHING, "the token does not take the ciphertext"),
     ROW(CKR_RANDOM_SEED_NOT_SUPPORTED, REPAIR_NOTHING, NULL),
     ROW(CKR_RANDOM_NO_RNG, REPAIR_NOTHING, "the token has no random number generator"),
     ROW(CKR_DOMAIN_PARAMS_INVALID, REPAIR_NOTHING, "the token does not have this curve"),
