@@ -102,3 +102,47 @@ ck_object_handle_t object_import(ck_session_handle_t session, const char *algori
     OK(v2->C_CreateObject(session, templ, label != NULL ? 7 : 4, &object));
     return object;
 }
+
+/* The mechanism that makes keys of a type. */
+static ck_mechanism_type_t generation(ck_key_type_t type)
+{
+    static const ck_mechanism_type_t rows[][2] = {
+        { CKK_ML_DSA, CKM_ML_DSA_KEY_PAIR_GEN },
+        { CKK_ML_KEM, CKM_ML_KEM_KEY_PAIR_GEN },
+        { CKK_SLH_DSA, CKM_SLH_DSA_KEY_PAIR_GEN },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i][0] == type)
+            return rows[i][1];
+    return CKM_VENDOR_DEFINED;
+}
+
+void object_generate(ck_session_handle_t session, const char *algorithm, const char *label)
+{
+    struct algorithm32 row = *algorithm32(algorithm);
+    struct ck_mechanism mechanism = { generation(row.type), NULL, 0 };
+    unsigned char yes = 1;
+    char *copy = (char *)(uintptr_t)label;
+    struct ck_attribute templ[] = {
+        { CKA_TOKEN, &yes, 1 },
+        { CKA_LABEL, copy, strlen(label) },
+        { CKA_ID, copy, strlen(label) },
+        { CKA_PARAMETER_SET, &row.set, sizeof(row.set) },
+    };
+    ck_object_handle_t halves[2];
+
+    OK(v2->C_GenerateKeyPair(session, &mechanism, templ, 4, templ, 3, &halves[0], &halves[1]));
+}
+
+unsigned long object_count(ck_session_handle_t session, ck_object_class_t class)
+{
+    struct ck_attribute templ[] = { { CKA_CLASS, &class, sizeof(class) } };
+    ck_object_handle_t objects[100];
+    unsigned long count;
+
+    OK(v2->C_FindObjectsInit(session, templ, 1));
+    OK(v2->C_FindObjects(session, objects, 100, &count));
+    OK(v2->C_FindObjectsFinal(session));
+    return count;
+}

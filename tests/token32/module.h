@@ -59,4 +59,10 @@ ck_object_handle_t object_import(ck_session_handle_t session, const char *algori
                                  ck_object_class_t class, ck_attribute_type_t type,
                                  const void *value, size_t len, const char *label);
 
+/* Makes a key pair of the token's, with this label for its id too. */
+void object_generate(ck_session_handle_t session, const char *algorithm, const char *label);
+
+/* How many objects of this class there are, up to 100. */
+unsigned long object_count(ck_session_handle_t session, ck_object_class_t class);
+
 #endif
