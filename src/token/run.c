@@ -180,7 +180,9 @@ static bool look_again(struct slot *slot, CK_RV rv, struct retry *looks)
            module_look_again(slot->module, unused, looks, looks->budget_ms);
 }
 
-static CK_RV run(const struct work *work)
+/* A token may want a login for what needs none elsewhere, a secret that is derived from a public
+ * object: the next try has one. */
+static CK_RV run(struct work *work)
 {
     struct slot *slot = work->run.slot;
     struct retry retry = { .budget_ms = atomic_load(&slot->retry_ms) }, looks = retry;
@@ -193,6 +195,7 @@ static CK_RV run(const struct work *work)
                                !look_anew(slot, rv, &anew) && !look_again(slot, rv, &looks)))
             return rv;
         repair(work, rv, &attempt);
+        work->run.login |= attempt.verdict.repair == REPAIR_LOGIN;
         if (retry.tries > 1)
             tell(slot, true, rv);
         if (retry.tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt.verdict))
