@@ -22,6 +22,8 @@ const char *mechanism_name(CK_MECHANISM_TYPE mechanism)
         NAME(CKM_EDDSA),
         NAME(CKM_ML_DSA),
         NAME(CKM_ML_DSA_KEY_PAIR_GEN),
+        NAME(CKM_SLH_DSA),
+        NAME(CKM_SLH_DSA_KEY_PAIR_GEN),
         NAME(CKM_ML_KEM),
         NAME(CKM_ML_KEM_KEY_PAIR_GEN),
         NAME(CKM_RSA_PKCS_KEY_PAIR_GEN),

@@ -7,6 +7,7 @@
 /* PKCS#11 v3.2 §6.67 and on */
 static const struct set_algorithm algorithms[SET_ALGORITHMS] = {
     [ML_DSA] = { "ML-DSA", CKK_ML_DSA, CKM_ML_DSA, true },
+    [SLH_DSA] = { "SLH-DSA", CKK_SLH_DSA, CKM_SLH_DSA, true },
     [ML_KEM] = { "ML-KEM", CKK_ML_KEM, CKM_ML_KEM, false },
 };
 

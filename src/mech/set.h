@@ -30,12 +30,38 @@
     ROW(ml_kem_1024, ML_KEM, 3, "ML-KEM-1024", "MLKEM1024:id-alg-ml-kem-1024", 4, 3, 1568, 1568,   \
         1024, 256, 5, "MLKEM1024", 0x202)
 
+#define SET_ROWS_SLH_DSA(ROW)                                                                      \
+    ROW(slh_dsa_sha2_128s, SLH_DSA, 1, "SLH-DSA-SHA2-128s", "id-slh-dsa-sha2-128s", 3, 20, 32,     \
+        7856, 256, 128, 1, NULL, 0)                                                                \
+    ROW(slh_dsa_sha2_128f, SLH_DSA, 3, "SLH-DSA-SHA2-128f", "id-slh-dsa-sha2-128f", 3, 21, 32,     \
+        17088, 256, 128, 1, NULL, 0)                                                               \
+    ROW(slh_dsa_sha2_192s, SLH_DSA, 5, "SLH-DSA-SHA2-192s", "id-slh-dsa-sha2-192s", 3, 22, 48,     \
+        16224, 384, 192, 3, NULL, 0)                                                               \
+    ROW(slh_dsa_sha2_192f, SLH_DSA, 7, "SLH-DSA-SHA2-192f", "id-slh-dsa-sha2-192f", 3, 23, 48,     \
+        35664, 384, 192, 3, NULL, 0)                                                               \
+    ROW(slh_dsa_sha2_256s, SLH_DSA, 9, "SLH-DSA-SHA2-256s", "id-slh-dsa-sha2-256s", 3, 24, 64,     \
+        29792, 512, 256, 5, NULL, 0)                                                               \
+    ROW(slh_dsa_sha2_256f, SLH_DSA, 11, "SLH-DSA-SHA2-256f", "id-slh-dsa-sha2-256f", 3, 25, 64,    \
+        49856, 512, 256, 5, NULL, 0)                                                               \
+    ROW(slh_dsa_shake_128s, SLH_DSA, 2, "SLH-DSA-SHAKE-128s", "id-slh-dsa-shake-128s", 3, 26, 32,  \
+        7856, 256, 128, 1, NULL, 0)                                                                \
+    ROW(slh_dsa_shake_128f, SLH_DSA, 4, "SLH-DSA-SHAKE-128f", "id-slh-dsa-shake-128f", 3, 27, 32,  \
+        17088, 256, 128, 1, NULL, 0)                                                               \
+    ROW(slh_dsa_shake_192s, SLH_DSA, 6, "SLH-DSA-SHAKE-192s", "id-slh-dsa-shake-192s", 3, 28, 48,  \
+        16224, 384, 192, 3, NULL, 0)                                                               \
+    ROW(slh_dsa_shake_192f, SLH_DSA, 8, "SLH-DSA-SHAKE-192f", "id-slh-dsa-shake-192f", 3, 29, 48,  \
+        35664, 384, 192, 3, NULL, 0)                                                               \
+    ROW(slh_dsa_shake_256s, SLH_DSA, 10, "SLH-DSA-SHAKE-256s", "id-slh-dsa-shake-256s", 3, 30, 64, \
+        29792, 512, 256, 5, NULL, 0)                                                               \
+    ROW(slh_dsa_shake_256f, SLH_DSA, 12, "SLH-DSA-SHAKE-256f", "id-slh-dsa-shake-256f", 3, 31, 64, \
+        49856, 512, 256, 5, NULL, 0)
+
 /* Those that sign, those that encapsulate, and all. */
-#define SET_ROWS_SIGN(ROW) SET_ROWS_ML_DSA(ROW)
+#define SET_ROWS_SIGN(ROW) SET_ROWS_ML_DSA(ROW) SET_ROWS_SLH_DSA(ROW)
 #define SET_ROWS_KEM(ROW)  SET_ROWS_ML_KEM(ROW)
 #define SET_ROWS(ROW)      SET_ROWS_SIGN(ROW) SET_ROWS_KEM(ROW)
 
-enum set_algorithm_id { ML_DSA, ML_KEM, SET_ALGORITHMS };
+enum set_algorithm_id { ML_DSA, ML_KEM, SLH_DSA, SET_ALGORITHMS };
 
 struct set_algorithm {
     const char *name;

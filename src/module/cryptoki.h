@@ -68,6 +68,11 @@ struct eddsa_params {
 #define CKM_ML_DSA_KEY_PAIR_GEN 0x1cUL
 #define CKM_ML_DSA              0x1dUL
 #endif
+#ifndef CKK_SLH_DSA
+#define CKK_SLH_DSA              0x4bUL
+#define CKM_SLH_DSA_KEY_PAIR_GEN 0x2dUL
+#define CKM_SLH_DSA              0x2eUL
+#endif
 #ifndef CKK_ML_KEM
 #define CKK_ML_KEM              0x49UL
 #define CKM_ML_KEM_KEY_PAIR_GEN 0xfUL

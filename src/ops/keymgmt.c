@@ -34,6 +34,8 @@ static OSSL_FUNC_keymgmt_get_params_fn raw_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
 static OSSL_FUNC_keymgmt_get_params_fn set_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn set_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn kem_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn kem_gettable_params;
 static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
 static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
 static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
@@ -361,9 +363,31 @@ static int get_category(const void *vkey, OSSL_PARAM *p)
     return OSSL_PARAM_set_uint(p, key_set(key)->category);
 }
 
+/* What is the same for all keys of the type, as the host answers. */
+static int get_of_host(const void *vkey, OSSL_PARAM *p)
+{
+    HOST_WORK;
+    EVP_PKEY *host = key_host((struct key *)(uintptr_t)vkey);
+    OSSL_PARAM asked[] = { *p, OSSL_PARAM_construct_end() };
+
+    if (host == NULL || EVP_PKEY_get_params(host, asked) != 1)
+        return 0;
+    p->return_size = asked[0].return_size;
+    return 1;
+}
+
+/* OSSL_PKEY_PARAM_CMS_RI_TYPE, OSSL_PKEY_PARAM_CMS_KEMRI_KDF_ALGORITHM of OpenSSL 3.6 */
+#define PARAM_CMS_RI_TYPE   "ri-type"
+#define PARAM_CMS_KEMRI_KDF "kemri-kdf-alg"
+
 #define SET_GETTABLE(ROW)                                                                          \
     RAW_GETTABLE(ROW)                                                                              \
     ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
+
+#define KEM_GETTABLE(ROW)                                                                          \
+    SET_GETTABLE(ROW)                                                                              \
+    ROW(PARAM_CMS_RI_TYPE, int, get_of_host, WHOLE)                                                \
+    ROW(PARAM_CMS_KEMRI_KDF, octet_string, get_of_host, WHOLE)
 
 PARAM_GETTERS(rsa_getters, RSA_GETTABLE);
 PARAM_LIST(rsa_gettable, RSA_GETTABLE);
@@ -373,6 +397,8 @@ PARAM_GETTERS(raw_getters, RAW_GETTABLE);
 PARAM_LIST(raw_gettable, RAW_GETTABLE);
 PARAM_GETTERS(set_getters, SET_GETTABLE);
 PARAM_LIST(set_gettable, SET_GETTABLE);
+PARAM_GETTERS(kem_getters, KEM_GETTABLE);
+PARAM_LIST(kem_gettable, KEM_GETTABLE);
 
 static int rsa_get_params(void *key, OSSL_PARAM params[])
 {
@@ -416,6 +442,17 @@ static const OSSL_PARAM *set_gettable_params(void *provctx)
 {
     (void)provctx;
     return set_gettable;
+}
+
+static int kem_get_params(void *key, OSSL_PARAM params[])
+{
+    return params_get(kem_getters, key, params);
+}
+
+static const OSSL_PARAM *kem_gettable_params(void *provctx)
+{
+    (void)provctx;
+    return kem_gettable;
 }
 
 /* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
@@ -582,8 +619,10 @@ RAW_TYPE(ed448, KEY_ED448, raw);
 RAW_TYPE(x25519, KEY_X25519, raw);
 RAW_TYPE(x448, KEY_X448, raw);
 
-#define SET_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), set);
-SET_ROWS(SET_TYPE)
+#define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), set);
+#define KEM_TYPE(id, ...)  RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), kem);
+SET_ROWS_SIGN(SIGN_TYPE)
+SET_ROWS_KEM(KEM_TYPE)
 
 #define CLASSICAL                                                                                  \
     { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, rsa_functions, "RSA keys on tokens" }, \

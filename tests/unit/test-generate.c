@@ -17,6 +17,8 @@ static void test_generate_rows(void **state)
         { "X25519", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 3 },
         { "X448", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 3 },
         { "ML-DSA-44", CKM_ML_DSA_KEY_PAIR_GEN, 1 },
+        { "SLH-DSA-SHAKE-256f", CKM_SLH_DSA_KEY_PAIR_GEN, 1 },
+        { "ML-KEM-768", CKM_ML_KEM_KEY_PAIR_GEN, 1 },
         { "ML-DSA-87", CKM_ML_DSA_KEY_PAIR_GEN, 1 },
     };
 
