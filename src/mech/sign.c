@@ -107,13 +107,18 @@ static void set_eddsa_params(const struct sign_request *request, struct sign_mec
 /* Without, a token hedges if it can, and there is no context. */
 static void set_additional_context(const struct sign_request *request, struct sign_mechanism *out)
 {
-    if (request->hedge == HEDGE_PREFERRED && request->context.len == 0)
+    const bool hashed = request->digest != NULL;
+
+    if (!hashed && request->hedge == HEDGE_PREFERRED && request->context.len == 0)
         return;
-    out->additional = (struct sign_additional_context){ .hedgeVariant = request->hedge,
-                                                        .pContext = ck_input(request->context.data),
-                                                        .ulContextLen = request->context.len };
+    out->additional =
+        (struct sign_additional_context){ .hedgeVariant = request->hedge,
+                                          .pContext = ck_input(request->context.data),
+                                          .ulContextLen = request->context.len,
+                                          .hash = hashed ? request->digest->mechanism : 0 };
     out->ck.pParameter = &out->additional;
-    out->ck.ulParameterLen = sizeof(out->additional);
+    out->ck.ulParameterLen =
+        hashed ? sizeof(out->additional) : offsetof(struct sign_additional_context, hash);
 }
 
 static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE type,
@@ -167,8 +172,10 @@ CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)
 
 CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request)
 {
-    return request->scheme == SIGN_SET ? request->set->algorithm->mechanism
-                                       : hashed_before[request->scheme];
+    if (request->scheme != SIGN_SET)
+        return hashed_before[request->scheme];
+    return request->digest != NULL ? request->set->algorithm->hashed
+                                   : request->set->algorithm->mechanism;
 }
 
 bool sign_is_whole(CK_MECHANISM_TYPE type)
@@ -176,7 +183,7 @@ bool sign_is_whole(CK_MECHANISM_TYPE type)
     bool whole = type == CKM_EDDSA;
 
     for (size_t i = 0; i < COUNT(sets); i++)
-        whole |= sets[i].algorithm->mechanism == type;
+        whole |= sets[i].algorithm->mechanism == type || sets[i].algorithm->hashed == type;
     return whole;
 }
 

@@ -56,6 +56,66 @@ static void check_signature(const struct vector *vector)
     EVP_PKEY_free(key);
 }
 
+static const struct {
+    const char *hash, *digest;
+    unsigned char oid; /* the last byte of 2.16.840.1.101.3.4.2.x */
+} hashes[] = {
+    { "SHA224", "SHA2-224", 4 },   { "SHA256", "SHA2-256", 1 },    { "SHA384", "SHA2-384", 2 },
+    { "SHA512", "SHA2-512", 3 },   { "SHA3_224", "SHA3-224", 7 },  { "SHA3_256", "SHA3-256", 8 },
+    { "SHA3_384", "SHA3-384", 9 }, { "SHA3_512", "SHA3-512", 10 },
+};
+
+/* M' of FIPS 205 §10.2.2, encoded: its length; 0 for a hash that PKCS#11 has no name for. */
+static size_t hashed_message(const struct vector *vector, unsigned char *out)
+{
+    unsigned char oid[] = { 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 0 };
+    size_t i = 0, len, at = 2 + vector->context.len;
+
+    while (i < COUNT_OF(hashes) && strcmp(hashes[i].hash, vector->hash) != 0)
+        i++;
+    if (i == COUNT_OF(hashes))
+        return 0;
+    oid[10] = hashes[i].oid;
+    out[0] = 1;
+    out[1] = (unsigned char)vector->context.len;
+    memcpy(out + 2, vector->context.data, vector->context.len);
+    memcpy(out + at, oid, sizeof(oid));
+    at += sizeof(oid);
+    assert_int_equal(EVP_Q_digest(NULL, hashes[i].digest, NULL, vector->message.data,
+                                  vector->message.len, out + at, &len),
+                     1);
+    return at + len;
+}
+
+/* libcrypto has the hash of a message signed by encoding it itself. */
+static void check_hashed(const struct vector *vector)
+{
+    static unsigned char signature[SIGNATURE_MAX];
+    EVP_PKEY *key = key_load(libctx, LABEL, "private");
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char encoded[512] = { 1, 0, 6 }, sha256[32];
+    const size_t encoded_len = hashed_message(vector, encoded);
+    size_t len = sizeof(signature);
+    int deterministic = 1, raw = 0;
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_int("deterministic", &deterministic),
+                                  OSSL_PARAM_construct_int("message-encoding", &raw),
+                                  OSSL_PARAM_construct_end() };
+    char error[600];
+
+    assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, NULL, libctx, NULL, key, params), 1);
+    if (EVP_DigestSign(ctx, signature, &len, encoded, encoded_len) != 1)
+        (void)last_error(error, sizeof(error));
+    else
+        error[0] = '\0';
+    assert_int_equal(EVP_Digest(signature, len, sha256, NULL, EVP_sha256(), NULL), 1);
+    if (encoded_len == 0)
+        assert_non_null(strstr(error, "cannot sign this encoded message"));
+    else if (error[0] != '\0' || memcmp(sha256, vector->sha256.data, sizeof(sha256)) != 0)
+        fail_msg("%s: another signature: %s", vector->source, error);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+}
+
 static void check_refusal(const struct vector *vector)
 {
     EVP_PKEY *key = key_load(libctx, LABEL, "public");
@@ -113,10 +173,10 @@ static ck_object_handle_t key_import(const struct vector *vector)
     return 0;
 }
 
-/* All vectors of this operation, of algorithms that begin so. The hash of a message is not a thing
- * that libcrypto asks for. */
+/* All vectors of this operation, of algorithms that begin so, of messages that are hashed before or
+ * are not. */
 static void check_all(const char *settings, const char *algorithm, const char *operation,
-                      void (*check)(const struct vector *vector))
+                      bool hashed, void (*check)(const struct vector *vector))
 {
     struct vector vector = { 0 };
     FILE *file = vectors_open();
@@ -126,7 +186,7 @@ static void check_all(const char *settings, const char *algorithm, const char *o
     while (vectors_next(file, &vector)) {
         ck_object_handle_t object;
 
-        if (strcmp(vector.operation, operation) != 0 || vector.hash != NULL ||
+        if (strcmp(vector.operation, operation) != 0 || (vector.hash != NULL) != hashed ||
             strncmp(vector.algorithm, algorithm, strlen(algorithm)) != 0)
             continue;
         if (!is_offered(vector.algorithm))
@@ -144,19 +204,20 @@ static void check_all(const char *settings, const char *algorithm, const char *o
         skip();
 }
 
-#define CASE(name, settings, algorithm, operation, check)                                          \
+#define CASE(name, settings, algorithm, operation, hashed, check)                                  \
     static void test_vectors_##name(void **state)                                                  \
     {                                                                                              \
         (void)state;                                                                               \
-        check_all(settings, algorithm, operation, check);                                          \
+        check_all(settings, algorithm, operation, hashed, check);                                  \
     }
 
-CASE(ml_dsa, "", "ML-DSA", "sign", check_signature)
-CASE(ml_dsa_refused, "", "ML-DSA", "refuse", check_refusal)
-CASE(ml_dsa_refused_on_token, "pkcs11-public-operations = token\n", "ML-DSA", "refuse",
+CASE(ml_dsa, "", "ML-DSA", "sign", false, check_signature)
+CASE(ml_dsa_refused, "", "ML-DSA", "refuse", false, check_refusal)
+CASE(ml_dsa_refused_on_token, "pkcs11-public-operations = token\n", "ML-DSA", "refuse", false,
      check_refusal)
-CASE(slh_dsa, "", "SLH-DSA", "sign", check_signature)
-CASE(ml_kem, "", "ML-KEM", "decapsulate", check_decapsulation)
+CASE(slh_dsa, "", "SLH-DSA", "sign", false, check_signature)
+CASE(slh_dsa_hashed, "", "SLH-DSA", "sign", true, check_hashed)
+CASE(ml_kem, "", "ML-KEM", "decapsulate", false, check_decapsulation)
 
 int main(void)
 {
@@ -165,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_vectors_ml_dsa_refused),
         cmocka_unit_test(test_vectors_ml_dsa_refused_on_token),
         cmocka_unit_test(test_vectors_slh_dsa),
+        cmocka_unit_test(test_vectors_slh_dsa_hashed),
         cmocka_unit_test(test_vectors_ml_kem),
     };
 
