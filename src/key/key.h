@@ -158,7 +158,8 @@ bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, 
 /* The secret of KEM_SECRET_LEN bytes that ciphertext, which has the length of the key's set, holds:
  * the token decapsulates. And a fresh one with its ciphertext, of that length: on the host or,
  * where the key has a twin, on the token. False with an error raised. */
-#define KEM_SECRET_LEN 32 /* FIPS 203 §8 */
+#define KEM_SECRET_LEN     32 /* FIPS 203 §8 */
+#define KEM_CIPHERTEXT_MAX 1568
 bool key_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret);
 bool key_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret);
 

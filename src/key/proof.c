@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "der/ecdsa.h"
 #include "key/derive.h"
+#include "key/software.h"
 #include "module/call.h"
 #include "module/ckr.h"
 
@@ -241,6 +242,66 @@ static CK_RV by_agreement(struct question *question, enum proof *proof, size_t *
     return rv;
 }
 
+/* What a public key's owner alone can open. */
+static CK_RV ask_owner(struct question *question, struct key *half, CK_RV *refusal, bool *is_owner)
+{
+    CK_MECHANISM mechanism = { .mechanism = key_set(half)->algorithm->mechanism };
+    uint8_t ciphertext[KEM_CIPHERTEXT_MAX], secret[KEM_SECRET_LEN];
+    struct view sealed = { ciphertext, key_set(half)->out_len };
+    struct secret_template template;
+    struct handle opened;
+    CK_RV rv;
+
+    *refusal = RV_HOST_LACKS;
+    if (!software_encapsulate(half, ciphertext, secret))
+        return CKR_OK;
+    secret_template_make(&template, sizeof(secret));
+    *refusal = session_decapsulate(question->session, &mechanism, question->handle, template.list,
+                                   SECRET_TEMPLATE_COUNT, sealed, &opened);
+    if (*refusal != CKR_OK)
+        return refused(*refusal) ? CKR_OK : *refusal;
+    question->room.size = sizeof(secret);
+    question->room.exact = true;
+    rv = derive_finish(question->session, opened, &question->room);
+    *is_owner = CRYPTO_memcmp(secret, question->room.data, sizeof(secret)) == 0;
+    return rv;
+}
+
+static CK_RV by_encapsulation(struct question *question, enum proof *proof, size_t *which)
+{
+    CK_RV refusal = CKR_OK, rv = CKR_OK;
+    bool is_owner = false;
+    size_t i = 0;
+
+    (void)ERR_set_mark();
+    while (i < question->count && rv == CKR_OK && refusal == CKR_OK && !is_owner)
+        rv = ask_owner(question, question->halves[i++], &refusal, &is_owner);
+    (void)ERR_pop_to_mark();
+    if (rv != CKR_OK || refusal != CKR_OK)
+        return rv;
+    *proof = is_owner ? PROOF_FOUND : PROOF_NONE;
+    *which = i - 1;
+    return CKR_OK;
+}
+
+static bool encapsulates(const struct key *half)
+{
+    return key_set(half) != NULL && !key_set(half)->algorithm->signs;
+}
+
+/* By what a key does that does not sign, if it may. */
+static CK_RV by_secret(struct question *question, enum proof *proof, size_t *which)
+{
+    const struct object *usage = question->usage;
+    const struct key *half = question->halves[0];
+
+    if (encapsulates(half))
+        return usage->may_decapsulate && object_allows(usage, key_set(half)->algorithm->mechanism)
+                   ? by_encapsulation(question, proof, which)
+                   : CKR_OK;
+    return usage->may_derive && half->curve != NULL ? by_agreement(question, proof, which) : CKR_OK;
+}
+
 static bool question_write(struct question *question)
 {
     HOST_WORK;
@@ -259,6 +320,7 @@ static struct object usage_of(const struct attributes *attributes)
     struct object usage = {
         .may_sign = attribute_bool(attributes, CKA_SIGN, true),
         .may_derive = attribute_bool(attributes, CKA_DERIVE, true),
+        .may_decapsulate = attribute_bool(attributes, CKA_DECAPSULATE, true),
         .always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false),
     };
 
@@ -288,8 +350,8 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
         return CKR_HOST_MEMORY;
     if (usage.may_sign)
         rv = by_signature(&question, proof, which);
-    if (rv == CKR_OK && *proof == PROOF_IMPOSSIBLE && usage.may_derive)
-        rv = by_agreement(&question, proof, which);
+    if (rv == CKR_OK && *proof == PROOF_IMPOSSIBLE)
+        rv = by_secret(&question, proof, which);
     OPENSSL_clear_free(question.room.data, size);
     return rv;
 }

@@ -1,5 +1,5 @@
 /* Which public key is the other half of a private key, asked of the private key itself: by one
- * signature, or by one key agreement where it may not sign. */
+ * signature, or by one key agreement where it may not sign, or by what is encapsulated for each. */
 #ifndef BRIDGE_KEY_PROOF_H
 #define BRIDGE_KEY_PROOF_H
 

@@ -273,7 +273,7 @@ static CK_RV read_set(struct session *session, struct handle handle, CK_OBJECT_C
     CK_KEY_TYPE type = attribute_ulong(out, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
     const struct set_algorithm *algorithm = set_algorithm_of(type);
 
-    if (algorithm == NULL)
+    if (algorithm == NULL || !sets_known())
         return CKR_OK;
     if (class == CKO_PUBLIC_KEY)
         return attributes_read_more(session, handle, set_public_attributes,
@@ -482,6 +482,10 @@ static bool type_find_set(const struct attributes *attributes, enum key_type *ou
 {
     const struct set *set = attributes_set(attributes);
 
+    if (!sets_known()) {
+        *unusable = "its CKA_KEY_TYPE is one that OpenSSL knows from 3.5 on";
+        return false;
+    }
     *unusable = "its CKA_PARAMETER_SET is not one that this provider knows";
     if (set != NULL)
         *out = key_type_of_set(set);

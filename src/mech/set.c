@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include <openssl/crypto.h>
+
 #include "base/scope.h"
 
 /* PKCS#11 v3.2 §6.67 and on */
@@ -31,6 +33,11 @@ const struct set sets[SETS] = { SET_ROWS(SET) };
 #define FITS(id, algorithm, number, name, others, a, b, public_len, ...)                           \
     _Static_assert((public_len) <= SET_PUBLIC_MAX, name);
 SET_ROWS(FITS)
+
+bool sets_known(void)
+{
+    return OpenSSL_version_num() >= SETS_SINCE;
+}
 
 const struct set *set_find(CK_KEY_TYPE key_type, CK_ULONG number)
 {

@@ -7,6 +7,8 @@
 #ifndef BRIDGE_SET_H
 #define BRIDGE_SET_H
 
+#include <stdbool.h>
+
 #include "base/bytes.h"
 #include "module/cryptoki.h"
 
@@ -94,7 +96,12 @@ extern const struct set sets[SETS];
 const struct set *set_find(CK_KEY_TYPE key_type, CK_ULONG number);
 const struct set *set_by_name(const char *name);
 
-/* Whether CKA_KEY_TYPE is that of such an algorithm: CKA_PARAMETER_SET says which set. */
+/* The first libcrypto that has keys of sets; keys on a token are none for older ones. */
+#define SETS_SINCE 0x30500000UL
+bool sets_known(void);
+
+/* The algorithm of keys of this CKA_KEY_TYPE, whose CKA_PARAMETER_SET says which set; NULL where
+ * they have none. */
 const struct set_algorithm *set_algorithm_of(CK_KEY_TYPE key_type);
 
 #endif

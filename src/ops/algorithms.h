@@ -4,6 +4,8 @@
 
 #include <openssl/core_dispatch.h>
 
+#include "mech/set.h"
+
 /* The tables of algorithms, one for each operation: src/ops/. */
 extern const OSSL_ALGORITHM store_algorithms[];
 extern const OSSL_ALGORITHM decoder_algorithms[];
@@ -21,7 +23,7 @@ extern const OSSL_ALGORITHM encoder_algorithms_3_5[];
 extern const OSSL_ALGORITHM kem_algorithms_3_5[];
 extern const OSSL_ALGORITHM keymgmt_algorithms_3_5[];
 extern const OSSL_ALGORITHM sigalg_algorithms_3_5[];
-#define SINCE_3_5 0x30500000UL
+#define SINCE_3_5 SETS_SINCE
 
 /* src/ops/capabilities.c */
 extern OSSL_FUNC_provider_get_capabilities_fn capabilities_get;

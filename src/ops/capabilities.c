@@ -135,10 +135,8 @@ static int give_sigalgs(OSSL_CALLBACK *callback, void *arg)
 
 int capabilities_get(void *provctx, const char *capability, OSSL_CALLBACK *callback, void *arg)
 {
-    bool has_sets = OpenSSL_version_num() >= SINCE_3_5;
-
     if (strcmp(capability, "TLS-GROUP") == 0)
         return give_groups(provctx, callback, arg) &&
-               (!has_sets || give_set_groups(provctx, callback, arg));
-    return has_sets && strcmp(capability, "TLS-SIGALG") == 0 && give_sigalgs(callback, arg);
+               (!sets_known() || give_set_groups(provctx, callback, arg));
+    return sets_known() && strcmp(capability, "TLS-SIGALG") == 0 && give_sigalgs(callback, arg);
 }

@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/pem.h>
+#include <openssl/store.h>
 #include <openssl/x509.h>
 
 #include "pkcs11_bridge.h"
@@ -72,12 +73,16 @@ static EVP_PKEY *generate(OSSL_LIB_CTX *in, const char *type, const char *label)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(in, type, "provider=pkcs11");
     char uri[256];
-    OSSL_PARAM params[2] = { OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end() };
+    OSSL_PARAM params[3] = { OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end(),
+                             OSSL_PARAM_construct_end() };
     EVP_PKEY *key = NULL;
 
     snprintf(uri, sizeof(uri), "%s;object=%s", token_uri(), label != NULL ? label : "");
     if (label != NULL)
         params[0] = OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, uri, 0);
+    if (label != NULL && strncmp(label, "twin-", 5) == 0)
+        params[1] = OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_IF_EXISTS,
+                                                     (char *)(uintptr_t) "add", 0);
     if (ctx != NULL && EVP_PKEY_keygen_init(ctx) == 1 && EVP_PKEY_CTX_set_params(ctx, params) == 1)
         (void)EVP_PKEY_generate(ctx, &key);
     EVP_PKEY_CTX_free(ctx);
@@ -679,6 +684,17 @@ static void test_pq_session_keys(void **state)
             EVP_PKEY_CTX_free(ctx);
             EVP_SIGNATURE_free(ours);
         }
+        if (type->kind == ENCAPSULATES) {
+            EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(import, software, "provider=pkcs11");
+            size_t secret_len = sizeof(b);
+
+            assert_true(encapsulate(import, software, sig, &len, a));
+            assert_int_equal(EVP_PKEY_decapsulate_init(ctx, NULL), 1);
+            assert_int_equal(EVP_PKEY_decapsulate(ctx, b, &secret_len, sig, len), 1);
+            assert_memory_equal(a, b, sizeof(a));
+            assert_int_equal(calls("C_DecapsulateKey"), 1);
+            EVP_PKEY_CTX_free(ctx);
+        }
         EVP_PKEY_free(software);
     }
     OSSL_LIB_CTX_free(import);
@@ -786,6 +802,76 @@ static void test_pq_lengths(void **state)
     OSSL_LIB_CTX_free(faulty);
 }
 
+/* Whether key is what its public half says. */
+static bool is_whole(OSSL_LIB_CTX *in, const struct type *type, EVP_PKEY *key)
+{
+    EVP_PKEY *public = key_public_copy(key, plain);
+    unsigned char a[32], b[32];
+    size_t len;
+    bool ok = type->kind == SIGNS
+                  ? sign(in, key, NULL, message, 100, sig, &len) &&
+                        verify(plain, public, NULL, message, 100, sig, len)
+                  : encapsulate(plain, public, sig, &len, a) && decapsulate(in, key, sig, len, b) &&
+                        memcmp(a, b, sizeof(a)) == 0;
+
+    EVP_PKEY_free(public);
+    return ok;
+}
+
+/* NSS softokn has no two keys with one CKA_ID. */
+static bool make_twins(const struct type *type)
+{
+    char names[64], error[1024];
+    bool both = true;
+
+    snprintf(names, sizeof(names), "twin-%s;id=twin-%s", type->name, type->name);
+    for (int n = 0; n < 2 && both; n++) {
+        EVP_PKEY *key = generate(libctx, type->name, names);
+
+        both = key != NULL;
+        if (both)
+            assert_true(is_whole(libctx, type, key));
+        else
+            printf("%s: no twins: %s\n", type->name, last_error(error, sizeof(error)));
+        EVP_PKEY_free(key);
+    }
+    return both;
+}
+
+/* Two pairs with the same names, where the private object does not show its public half: the
+ * private key itself says which one it is. */
+static void test_pq_pairs(void **state)
+{
+    OSSL_LIB_CTX *faulty = libctx_new_faulty("");
+
+    (void)state;
+    fault("C_GetAttributeValue 1 * - len=none of=CKA_PUBLIC_KEY_INFO");
+    for (struct type *type = types; type < types + COUNT_OF(types); type++) {
+        char uri[256];
+        OSSL_STORE_CTX *store;
+        unsigned found = 0;
+
+        if (!type->there || type->slow || !make_twins(type))
+            continue;
+        snprintf(uri, sizeof(uri), "%s;object=twin-%s;type=private", token_uri(), type->name);
+        store = OSSL_STORE_open_ex(uri, faulty, NULL, NULL, NULL, NULL, NULL, NULL);
+        while (!OSSL_STORE_eof(store)) {
+            OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+            if (info == NULL)
+                continue;
+            assert_true(is_whole(faulty, type, OSSL_STORE_INFO_get0_PKEY(info)));
+            found++;
+            OSSL_STORE_INFO_free(info);
+        }
+        OSSL_STORE_close(store);
+        assert_int_equal(found, 2);
+    }
+    fault("");
+    OSSL_LIB_CTX_free(faulty);
+    ERR_clear_error();
+}
+
 struct thread {
     const struct type *type;
     EVP_PKEY *key;
@@ -887,6 +973,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_pq_session_keys),
         cmocka_unit_test(test_pq_faults),
         cmocka_unit_test(test_pq_lengths),
+        cmocka_unit_test(test_pq_pairs),
         cmocka_unit_test(test_pq_threads),
     };
     int failed;
