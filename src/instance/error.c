@@ -122,15 +122,16 @@ void error_raise_at(const char *file, int line, const char *function, const stru
 static void describe(CK_RV rv, char *cause, size_t size)
 {
     const struct ckr *ckr = ckr_describe(rv);
+    const char *advice = ckr_advice(call_name(), rv);
     char unknown[32];
 
     (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);
-    if (ckr->name == NULL && ckr->advice != NULL)
-        (void)snprintf(cause, size, "%s", ckr->detailed ? call_detail() : ckr->advice);
+    if (ckr->name == NULL && advice != NULL)
+        (void)snprintf(cause, size, "%s", ckr->detailed ? call_detail() : advice);
     else
         (void)snprintf(cause, size, "%s: %s%s%s%s%s", call_name(),
-                       ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
-                       ckr->advice != NULL ? ckr->advice : "", ckr->detailed ? "; " : "",
+                       ckr->name != NULL ? ckr->name : unknown, advice != NULL ? ": " : "",
+                       advice != NULL ? advice : "", ckr->detailed ? "; " : "",
                        ckr->detailed ? call_detail() : "");
 }
 

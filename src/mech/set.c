@@ -8,9 +8,9 @@
 
 /* PKCS#11 v3.2 §6.67 and on */
 static const struct set_algorithm algorithms[SET_ALGORITHMS] = {
-    [ML_DSA] = { "ML-DSA", CKK_ML_DSA, CKM_ML_DSA, true },
-    [SLH_DSA] = { "SLH-DSA", CKK_SLH_DSA, CKM_SLH_DSA, true },
-    [ML_KEM] = { "ML-KEM", CKK_ML_KEM, CKM_ML_KEM, false },
+    [ML_DSA] = { "ML-DSA", CKK_ML_DSA, CKM_ML_DSA, true, CKM_HASH_ML_DSA },
+    [SLH_DSA] = { "SLH-DSA", CKK_SLH_DSA, CKM_SLH_DSA, true, CKM_HASH_SLH_DSA },
+    [ML_KEM] = { "ML-KEM", CKK_ML_KEM, CKM_ML_KEM, false, 0 },
 };
 
 /* 2.16.840.1.101.3.4.a.b */

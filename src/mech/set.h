@@ -69,7 +69,8 @@ struct set_algorithm {
     const char *name;
     CK_KEY_TYPE key_type;
     CK_MECHANISM_TYPE mechanism;
-    bool signs; /* else it encapsulates */
+    bool signs;               /* else it encapsulates */
+    CK_MECHANISM_TYPE hashed; /* for a message that was hashed before (HashML-DSA) */
 };
 
 #define SET_ID(id, ...) SET_##id,

@@ -109,13 +109,18 @@ static void set_eddsa_params(const struct sign_request *request, struct view con
 static void set_additional_context(const struct sign_request *request, struct view context,
                                    struct sign_mechanism *out)
 {
-    if (request->hedge == HEDGE_PREFERRED && context.len == 0)
+    const bool hashed = request->digest != NULL;
+
+    if (!hashed && request->hedge == HEDGE_PREFERRED && context.len == 0)
         return;
-    out->additional = (struct sign_additional_context){ .hedgeVariant = request->hedge,
-                                                        .pContext = ck_input(context.data),
-                                                        .ulContextLen = context.len };
+    out->additional =
+        (struct sign_additional_context){ .hedgeVariant = request->hedge,
+                                          .pContext = ck_input(context.data),
+                                          .ulContextLen = context.len,
+                                          .hash = hashed ? request->digest->mechanism : 0 };
     out->ck.pParameter = &out->additional;
-    out->ck.ulParameterLen = sizeof(out->additional);
+    out->ck.ulParameterLen =
+        hashed ? sizeof(out->additional) : offsetof(struct sign_additional_context, hash);
 }
 
 void sign_mechanism(const struct sign_request *request, CK_MECHANISM_TYPE type, struct view context,
@@ -181,8 +186,10 @@ CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)
 
 CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request)
 {
-    return request->scheme == SIGN_SET ? request->set->algorithm->mechanism
-                                       : hashed_before[request->scheme];
+    if (request->scheme != SIGN_SET)
+        return hashed_before[request->scheme];
+    return request->digest != NULL ? request->set->algorithm->hashed
+                                   : request->set->algorithm->mechanism;
 }
 
 bool sign_is_whole(CK_MECHANISM_TYPE type)
@@ -190,7 +197,7 @@ bool sign_is_whole(CK_MECHANISM_TYPE type)
     bool whole = type == CKM_EDDSA;
 
     for (size_t i = 0; i < COUNT(sets); i++)
-        whole |= sets[i].algorithm->mechanism == type;
+        whole |= sets[i].algorithm->mechanism == type || sets[i].algorithm->hashed == type;
     return whole;
 }
 

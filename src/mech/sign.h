@@ -22,7 +22,8 @@ enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
 /* What the application asked for. */
 struct sign_request {
     enum sign_scheme scheme;
-    const struct digest *digest; /* NULL: none, the application's bytes are signed as they are */
+    const struct digest *digest; /* NULL: none, the application's bytes are signed as they are; SET:
+                                    with it they were hashed */
     const struct digest *mgf1;   /* PSS */
     size_t salt_len;             /* PSS, bytes */
     bool salt_free;              /* PSS: the application did not choose it */

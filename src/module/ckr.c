@@ -37,7 +37,7 @@ static const struct ckr ckrs[] = {
     ROW(CKR_NEED_TO_CREATE_THREADS, REPAIR_NOTHING, NULL),
     ROW(CKR_CANT_LOCK, REPAIR_NOTHING, NULL),
     ROW(CKR_ATTRIBUTE_READ_ONLY, REPAIR_NOTHING, NULL),
-    ROW(CKR_ATTRIBUTE_SENSITIVE, REPAIR_NOTHING, NULL),
+    ROW(CKR_ATTRIBUTE_SENSITIVE, REPAIR_NOTHING, "the token does not give out this value"),
     ROW(CKR_ATTRIBUTE_TYPE_INVALID, REPAIR_NOTHING, NULL),
     ROW(CKR_ATTRIBUTE_VALUE_INVALID, REPAIR_NOTHING, NULL),
     ROW(CKR_ACTION_PROHIBITED, REPAIR_NOTHING, "the object's attributes forbid it"),
@@ -99,6 +99,8 @@ static const struct ckr ckrs[] = {
     ROW(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, REPAIR_NOTHING,
         "the program is logged in as another user"),
     ROW(CKR_USER_TOO_MANY_TYPES, REPAIR_NOTHING, NULL),
+    ROW(CKR_WRAPPED_KEY_INVALID, REPAIR_NOTHING, "the token does not take the ciphertext"),
+    ROW(CKR_WRAPPED_KEY_LEN_RANGE, REPAIR_NOTHING, "the token does not take the ciphertext"),
     ROW(CKR_RANDOM_SEED_NOT_SUPPORTED, REPAIR_NOTHING, NULL),
     ROW(CKR_RANDOM_NO_RNG, REPAIR_NOTHING, "the token has no random number generator"),
     ROW(CKR_DOMAIN_PARAMS_INVALID, REPAIR_NOTHING, "the token does not have this curve"),
@@ -177,6 +179,22 @@ const struct ckr *ckr_describe(CK_RV rv)
     for (size_t i = 0; i < COUNT(ckrs); i++)
         found = ckrs[i].rv == rv ? &ckrs[i] : found;
     return found;
+}
+
+/* A secret that is asked for with CKA_EXTRACTABLE on and CKA_SENSITIVE off. */
+#define SECRET_REFUSED                                                                             \
+    "the token seems to be one that does not give out secrets: see its policy for "                \
+    "CKA_EXTRACTABLE "                                                                             \
+    "and CKA_SENSITIVE, or agree on keys with one in software"
+
+const char *ckr_advice(const char *call, CK_RV rv)
+{
+    static const char *const calls[] = { "C_DecapsulateKey", "C_EncapsulateKey", "C_DeriveKey" };
+
+    for (size_t i = 0; rv == CKR_TEMPLATE_INCONSISTENT && i < COUNT(calls); i++)
+        if (strcmp(calls[i], call) == 0)
+            return SECRET_REFUSED;
+    return ckr_describe(rv)->advice;
 }
 
 bool ckr_is_blind(const char *call, CK_RV rv)

@@ -32,6 +32,9 @@ struct ckr {
 /* Never NULL; an unknown value has neither name nor advice and no repair. */
 const struct ckr *ckr_describe(CK_RV rv);
 
+/* What a person can do about what call returned; NULL where the name says it all. */
+const char *ckr_advice(const char *call, CK_RV rv);
+
 /* Whether it is the token, the key or the login that is at fault, whatever was asked of them. */
 bool ckr_is_lasting(CK_RV rv);
 

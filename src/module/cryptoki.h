@@ -68,11 +68,13 @@ struct eddsa_params {
 #define CKK_ML_DSA              0x4aUL
 #define CKM_ML_DSA_KEY_PAIR_GEN 0x1cUL
 #define CKM_ML_DSA              0x1dUL
+#define CKM_HASH_ML_DSA         0x1fUL
 #endif
 #ifndef CKK_SLH_DSA
 #define CKK_SLH_DSA              0x4bUL
 #define CKM_SLH_DSA_KEY_PAIR_GEN 0x2dUL
 #define CKM_SLH_DSA              0x2eUL
+#define CKM_HASH_SLH_DSA         0x34UL
 #endif
 #ifndef CKK_ML_KEM
 #define CKK_ML_KEM              0x49UL
@@ -84,11 +86,13 @@ struct eddsa_params {
 #define CKA_DECAPSULATE 0x634UL
 #endif
 
-/* PKCS#11 v3.2 §6.67: CK_SIGN_ADDITIONAL_CONTEXT, and its CK_HEDGE_TYPE */
+/* PKCS#11 v3.2 §6.67: CK_HASH_SIGN_ADDITIONAL_CONTEXT, and up to its hash
+ * CK_SIGN_ADDITIONAL_CONTEXT; their CK_HEDGE_TYPE */
 struct sign_additional_context {
     CK_ULONG hedgeVariant;
     CK_BYTE *pContext;
     CK_ULONG ulContextLen;
+    CK_MECHANISM_TYPE hash;
 };
 
 enum hedge { HEDGE_PREFERRED, HEDGE_REQUIRED, HEDGE_DETERMINISTIC };

@@ -206,18 +206,36 @@ static int token_verify_init(void *vctx, const char *digest, void *key, const OS
     return is_no_digest(vctx, digest) && begin(vctx, NULL, key, params, false);
 }
 
-/* Takes an encoded message apart, 0, the length of the context and the context in front of it, for
- * tokens that encode by themselves. */
-static bool decode(const struct set_signature *ctx, struct view *message, struct view *context)
+/* The hash behind its OID, which is all that is signed of a message (FIPS 204 algorithm 4). */
+static const struct digest *decode_hash(struct view *message)
+{
+    struct view oid;
+
+    if (!der_read(message, DER_OID, &oid))
+        return NULL;
+    for (size_t i = 0; i < DIGESTS; i++)
+        if (view_equal(digests[i].oid, oid) && message->len == digests[i].size)
+            return &digests[i];
+    return NULL;
+}
+
+/* Takes an encoded message apart, for tokens that encode by themselves: whether it is a hash, 0 or
+ * 1, the length of the context and the context in front of it. */
+static bool decode(const struct set_signature *ctx, struct view *message, struct sign_request *out)
 {
     size_t len = message->len >= 2 ? message->data[1] : 0;
+    const bool hashed = message->len > 0 && message->data[0] == 1;
 
-    if (message->len < 2 + len || message->data[0] != 0)
-        return refuse(ctx->provider, "a token cannot sign this encoded message:",
-                      "only one that begins with 0, the context's length and the context");
-    *context = (struct view){ message->data + 2, len };
-    *message = (struct view){ message->data + 2 + len, message->len - 2 - len };
-    return true;
+    if (message->len >= 2 + len && message->data[0] <= 1) {
+        out->context = (struct view){ message->data + 2, len };
+        *message = (struct view){ message->data + 2 + len, message->len - 2 - len };
+        out->digest = hashed ? decode_hash(message) : NULL;
+        if (!hashed || out->digest != NULL)
+            return true;
+    }
+    return refuse(ctx->provider, "a token cannot sign this encoded message:",
+                  "only one that begins with 0 or 1, the context's length and the context, and "
+                  "behind a 1 has a hash that PKCS#11 has a name for");
 }
 
 static bool request_make(const struct set_signature *ctx, struct view *message,
@@ -230,7 +248,7 @@ static bool request_make(const struct set_signature *ctx, struct view *message,
     if (ctx->mu != 0)
         return refuse(ctx->provider, "cannot work with a mu that was made outside of the token:",
                       "PKCS#11 has no mechanism for it; give the message itself");
-    return ctx->encoding == ENCODING_PURE || decode(ctx, message, &out->context);
+    return ctx->encoding == ENCODING_PURE || decode(ctx, message, out);
 }
 
 /* Gives the host's context the same parameters. */

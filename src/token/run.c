@@ -195,8 +195,10 @@ struct mending {
     bool anew;
 };
 
-/* Whether there is to be another try after this one, which gave rv: what it needs is mended. */
-RARE static bool mend(const struct work *work, const struct attempt *attempt, CK_RV rv,
+/* Whether there is to be another try after this one, which gave rv: what it needs is mended. A token
+ * may want a login for what needs none elsewhere, a secret that is derived from a public object: the
+ * next try has one. */
+RARE static bool mend(struct work *work, const struct attempt *attempt, CK_RV rv,
                       struct mending *mending)
 {
     struct slot *slot = work->run.slot;
@@ -208,6 +210,7 @@ RARE static bool mend(const struct work *work, const struct attempt *attempt, CK
          !look_again(slot, rv, &mending->looks)))
         return false;
     repair(work, rv, attempt);
+    work->run.login |= attempt->verdict.repair == REPAIR_LOGIN;
     if (retry->tries > 1)
         tell(slot, true, rv);
     if (retry->tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt->verdict))
@@ -215,7 +218,7 @@ RARE static bool mend(const struct work *work, const struct attempt *attempt, CK
     return retry_pause(retry);
 }
 
-static CK_RV run(const struct work *work)
+static CK_RV run(struct work *work)
 {
     struct mending mending = { .anew = false };
     struct attempt attempt;

@@ -1,11 +1,6 @@
-/* A sweep, not a sample: every C_* function that opening a key, signing, decrypting, deriving and
- * generating call × every CKR_ value that PKCS#11 v3.1 §5 lets it return, once and for ever.
- *
- * Once: what passes by itself must not be noticed; what does not is an error that names function
- * and value. For ever: an error that names both, in time. Either way the next operation, with the
- * fault lifted, succeeds with the same keys in the same process. C_Login alone is called once in an
- * operation, whatever comes back. */
+/* The sweep of sweep.h over opening a key, signing, decrypting, deriving and generating. */
 #include "harness.h"
+#include "sweep.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -39,36 +34,7 @@ static const char *const path_names[PATHS] = {
     "derive",  "generate",        "generate for a session"
 };
 
-#define MODULE "CKR_CRYPTOKI_NOT_INITIALIZED CKR_FUNCTION_FAILED CKR_GENERAL_ERROR CKR_HOST_MEMORY "
-
-#define DEVICE  MODULE "CKR_DEVICE_ERROR CKR_DEVICE_MEMORY CKR_DEVICE_REMOVED "
-#define SESSION DEVICE "CKR_SESSION_CLOSED CKR_SESSION_HANDLE_INVALID "
-#define INIT                                                                                       \
-    SESSION "CKR_FUNCTION_CANCELED CKR_KEY_FUNCTION_NOT_PERMITTED CKR_KEY_HANDLE_INVALID "         \
-            "CKR_KEY_SIZE_RANGE CKR_KEY_TYPE_INCONSISTENT CKR_MECHANISM_INVALID "                  \
-            "CKR_MECHANISM_PARAM_INVALID CKR_OPERATION_ACTIVE CKR_PIN_EXPIRED "                    \
-            "CKR_USER_NOT_LOGGED_IN CKR_ARGUMENTS_BAD CKR_OPERATION_CANCEL_FAILED "
-#define WORK                                                                                       \
-    SESSION "CKR_ARGUMENTS_BAD CKR_BUFFER_TOO_SMALL CKR_DATA_INVALID CKR_DATA_LEN_RANGE "          \
-            "CKR_FUNCTION_CANCELED CKR_FUNCTION_REJECTED CKR_OPERATION_NOT_INITIALIZED "           \
-            "CKR_USER_NOT_LOGGED_IN CKR_TOKEN_RESOURCE_EXCEEDED "
-#define TEMPLATE                                                                                   \
-    "CKR_ATTRIBUTE_READ_ONLY CKR_ATTRIBUTE_TYPE_INVALID CKR_ATTRIBUTE_VALUE_INVALID "              \
-    "CKR_TEMPLATE_INCOMPLETE CKR_TEMPLATE_INCONSISTENT CKR_SESSION_READ_ONLY "                     \
-    "CKR_TOKEN_WRITE_PROTECTED CKR_PIN_EXPIRED CKR_USER_NOT_LOGGED_IN CKR_OPERATION_ACTIVE "       \
-    "CKR_FUNCTION_CANCELED CKR_MECHANISM_INVALID CKR_MECHANISM_PARAM_INVALID "                     \
-    "CKR_DOMAIN_PARAMS_INVALID CKR_ARGUMENTS_BAD CKR_TOKEN_RESOURCE_EXCEEDED "
-#define FIND                                                                                       \
-    SESSION "CKR_ARGUMENTS_BAD CKR_ATTRIBUTE_TYPE_INVALID CKR_ATTRIBUTE_VALUE_INVALID "            \
-            "CKR_OPERATION_ACTIVE CKR_PIN_EXPIRED "
-#define READ                                                                                       \
-    SESSION "CKR_ARGUMENTS_BAD CKR_ATTRIBUTE_SENSITIVE CKR_ATTRIBUTE_TYPE_INVALID "                \
-            "CKR_BUFFER_TOO_SMALL CKR_OBJECT_HANDLE_INVALID "
-
-static const struct row {
-    enum path path;
-    const char *function, *ckrs;
-} rows[] = {
+static const struct row rows[] = {
     { OPEN, "C_Initialize",
       "CKR_ARGUMENTS_BAD CKR_CANT_LOCK CKR_CRYPTOKI_ALREADY_INITIALIZED CKR_FUNCTION_FAILED "
       "CKR_GENERAL_ERROR CKR_HOST_MEMORY CKR_NEED_TO_CREATE_THREADS" },
@@ -119,40 +85,6 @@ static const struct row {
     { GENERATE_SESSION, "C_GenerateKeyPair", SESSION TEMPLATE "CKR_CURVE_NOT_SUPPORTED" },
     { GENERATE_SESSION, "C_GetAttributeValue", READ },
 };
-
-/* What may pass: a second try succeeds. */
-static bool passes(const char *ckr)
-{
-    static const char *const transient[] = {
-        "CKR_CRYPTOKI_NOT_INITIALIZED",
-        "CKR_FUNCTION_FAILED",
-        "CKR_GENERAL_ERROR",
-        "CKR_HOST_MEMORY",
-        "CKR_DEVICE_ERROR",
-        "CKR_DEVICE_MEMORY",
-        "CKR_DEVICE_REMOVED",
-        "CKR_SESSION_CLOSED",
-        "CKR_SESSION_HANDLE_INVALID",
-        "CKR_SESSION_COUNT",
-        "CKR_OPERATION_ACTIVE",
-        "CKR_OPERATION_NOT_INITIALIZED",
-        "CKR_KEY_HANDLE_INVALID",
-        "CKR_OBJECT_HANDLE_INVALID",
-        "CKR_USER_NOT_LOGGED_IN",
-        "CKR_USER_ALREADY_LOGGED_IN",
-        "CKR_TOKEN_NOT_PRESENT",
-        "CKR_SLOT_ID_INVALID",
-        "CKR_CANT_LOCK",
-        "CKR_CRYPTOKI_ALREADY_INITIALIZED",
-        "CKR_TOKEN_RESOURCE_EXCEEDED",
-        "CKR_OPERATION_CANCEL_FAILED",
-    };
-
-    for (size_t i = 0; i < COUNT_OF(transient); i++)
-        if (strcmp(transient[i], ckr) == 0)
-            return true;
-    return false;
-}
 
 struct world {
     OSSL_LIB_CTX *libctx;
@@ -283,49 +215,6 @@ static void world_end(struct world *world)
     OSSL_LIB_CTX_free(world->libctx);
 }
 
-static struct {
-    unsigned run, unnoticed, told;
-} tally;
-
-/* A failure names function and value; but some are known by what follows from them, and told by
- * that: the values of an attribute that is not there, a slot that has no token. */
-static bool is_told(const char *error, const char *function, const char *ckr)
-{
-    static const char *const otherwise[] = { "its attributes are not",
-                                             "its CKA_KEY_TYPE is not",
-                                             "its public half is not",
-                                             "no token matches",
-                                             "no longer on the token",
-                                             "is not one that this",
-                                             "were busy for",
-                                             "the padding is wrong",
-                                             "half of the new key cannot be read",
-                                             "does not show its CKA_CLASS" };
-
-    if (strstr(error, function) != NULL && strstr(error, ckr) != NULL)
-        return true;
-    for (size_t i = 0; i < COUNT_OF(otherwise); i++)
-        if (strstr(error, otherwise[i]) != NULL)
-            return true;
-    return false;
-}
-
-/* Each C_Login may cost the token a try, and a module that fails does not say whether it did: an
- * operation calls it once, and passes nothing over but that somebody is logged in. Only where there
- * is no PIN yet, none is tried: that may be a moment in which another process writes the token's
- * file. */
-static void check_login(const char *ckr, bool once, bool ok, const char *error)
-{
-    bool no_pin = strcmp(ckr, "CKR_USER_PIN_NOT_INITIALIZED") == 0;
-
-    if (ok != (strcmp(ckr, "CKR_USER_ALREADY_LOGGED_IN") == 0 || (no_pin && once)))
-        fail_msg("C_Login: %s: %s", ckr, ok ? "not noticed" : error);
-    if (calls("C_Login") != 1 && !no_pin)
-        fail_msg("C_Login: %s: %lu calls in one operation", ckr, calls("C_Login"));
-    if (!ok && (strstr(error, "C_Login") == NULL || strstr(error, ckr) == NULL))
-        fail_msg("C_Login: %s is told as: %s", ckr, error);
-}
-
 static unsigned object_count(const struct world *world)
 {
     unsigned count = 0;
@@ -344,84 +233,35 @@ static unsigned object_count(const struct world *world)
     return count;
 }
 
-static void check(struct world *world, const struct row *row, const char *ckr, bool once)
-{
-    /* that the user is logged in is said by a token where he is */
-    const char *effect = strcmp(ckr, "CKR_USER_ALREADY_LOGGED_IN") == 0 ? "after" : "";
-    char rule[128], error[600];
-    bool login = strcmp(row->function, "C_Login") == 0, ok;
+static struct world swept;
 
-    world_begin(world, row->path,
-                row->path == SIGN_LONG ? SETTINGS "pkcs11-digest = token\n" : SETTINGS);
-    snprintf(rule, sizeof(rule), "%s 1 %s %s %s", row->function, once ? "1" : "*", ckr, effect);
-    fault(rule);
-    calls_reset();
-    ERR_clear_error();
-    ok = walk(world, row->path);
-    if (calls(row->function) == 0)
-        fail_msg("%s never calls %s", path_names[row->path], row->function);
-    fault("");
-    tally.run++;
-    tally.unnoticed += ok;
-    tally.told += !ok;
-    (void)last_error(error, sizeof(error));
-    if (login)
-        check_login(ckr, once, ok, error);
-    else if (once && passes(ckr) && !ok)
-        fail_msg("%s: %s once: %s: %s", path_names[row->path], row->function, ckr, error);
-    if (!ok && !is_told(error, row->function, ckr))
-        fail_msg("%s: %s %s: %s is told as: %s", path_names[row->path], row->function,
-                 once ? "once" : "for ever", ckr, error);
-    ERR_clear_error();
-    if (!walk(world, row->path))
-        fail_msg("%s: %s %s: %s: afterwards: %s", path_names[row->path], row->function,
-                 once ? "once" : "for ever", ckr, last_error(error, sizeof(error)));
-    world_end(world);
+static void sweep_begin(unsigned path)
+{
+    world_begin(&swept, path, path == SIGN_LONG ? SETTINGS "pkcs11-digest = token\n" : SETTINGS);
 }
 
-static void each_ckr(const char *ckrs, void (*act)(const struct row *row, const char *ckr),
-                     const struct row *row)
+static bool sweep_walk(unsigned path)
 {
-    char *list = strdup(ckrs), *rest = NULL;
-
-    for (char *ckr = strtok_r(list, " ", &rest); ckr != NULL; ckr = strtok_r(NULL, " ", &rest))
-        act(row, ckr);
-    free(list);
+    return walk(&swept, path);
 }
 
-static void check_once(const struct row *row, const char *ckr)
+static void sweep_end(void)
 {
-    struct world world;
-
-    check(&world, row, ckr, true);
+    world_end(&swept);
 }
 
-static void check_for_ever(const struct row *row, const char *ckr)
-{
-    struct world world;
-
-    check(&world, row, ckr, false);
-}
-
-static void sweep(const char *what, void (*act)(const struct row *row, const char *ckr))
-{
-    tally.run = tally.unnoticed = tally.told = 0;
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        each_ckr(rows[i].ckrs, act, &rows[i]);
-    printf("%s: %u combinations: %u not noticed, %u errors that say what happened\n", what,
-           tally.run, tally.unnoticed, tally.told);
-}
+static const struct paths paths = { path_names, sweep_begin, sweep_walk, sweep_end };
 
 static void test_sweep_once(void **state)
 {
     (void)state;
-    sweep("once", check_once);
+    sweep(&paths, rows, COUNT_OF(rows), true);
 }
 
 static void test_sweep_for_ever(void **state)
 {
     (void)state;
-    sweep("for ever", check_for_ever);
+    sweep(&paths, rows, COUNT_OF(rows), false);
 }
 
 /* Every generation that failed left nothing: the keys that are there are those that were made. */
@@ -455,14 +295,14 @@ static void *work(void *arg)
     /* a peer of its own: how libcrypto keeps a shared one together, the thread sanitizer cannot see
      */
     struct world own = *(const struct world *)arg, *world = &own;
-    static const enum path paths[] = { SIGN_RSA, SIGN_EC, DECRYPT, DERIVE, OPEN };
+    static const enum path turns[] = { SIGN_RSA, SIGN_EC, DECRYPT, DERIVE, OPEN };
 
     own.peer = EVP_PKEY_Q_keygen(own.libctx, NULL, "EC", "P-256");
-    for (size_t n = 0; n < 2 * COUNT_OF(paths); n++)
-        if (!walk(world, paths[n % COUNT_OF(paths)])) {
+    for (size_t n = 0; n < 2 * COUNT_OF(turns); n++)
+        if (!walk(world, turns[n % COUNT_OF(turns)])) {
             char error[600];
 
-            print_error("%s: %s\n", path_names[paths[n % COUNT_OF(paths)]],
+            print_error("%s: %s\n", path_names[turns[n % COUNT_OF(turns)]],
                         last_error(error, sizeof(error)));
             atomic_fetch_add(&failures, 1);
         }

@@ -27,12 +27,22 @@ static void test_ckr_unknown(void **state)
     assert_int_equal(ckr_describe(0x7ffffff0)->repair, REPAIR_NOTHING);
 }
 
+static void test_ckr_advice_depends_on_the_call(void **state)
+{
+    (void)state;
+    assert_null(ckr_advice("C_GenerateKeyPair", CKR_TEMPLATE_INCONSISTENT));
+    assert_non_null(ckr_advice("C_DecapsulateKey", CKR_TEMPLATE_INCONSISTENT));
+    assert_ptr_equal(ckr_advice("C_DecapsulateKey", CKR_DEVICE_REMOVED),
+                     ckr_describe(CKR_DEVICE_REMOVED)->advice);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ckr_names),
         cmocka_unit_test(test_ckr_own_outcomes_have_advice_only),
         cmocka_unit_test(test_ckr_unknown),
+        cmocka_unit_test(test_ckr_advice_depends_on_the_call),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

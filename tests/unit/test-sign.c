@@ -230,6 +230,30 @@ static void test_sign_algorithm_as_libcrypto(void **state)
     EVP_PKEY_free(ec);
 }
 
+/* CK_SIGN_ADDITIONAL_CONTEXT where something is asked for, and the same with the hash of a message.
+ */
+static void test_sign_sets(void **state)
+{
+    struct sign_request request = { .scheme = SIGN_SET, .set = set_by_name("ML-DSA-65") };
+    struct sign_mechanism mechanism;
+
+    (void)state;
+    assert_true(sign_mechanism_token(&request, &mechanism));
+    assert_int_equal(mechanism.ck.mechanism, CKM_ML_DSA);
+    assert_int_equal(mechanism.ck.ulParameterLen, 0);
+    request.hedge = HEDGE_DETERMINISTIC;
+    assert_true(sign_mechanism_token(&request, &mechanism));
+    assert_int_equal(mechanism.ck.ulParameterLen, 3 * sizeof(CK_ULONG));
+    request.digest = digest_find("SHA2-384");
+    assert_true(sign_mechanism_token(&request, &mechanism));
+    assert_int_equal(mechanism.ck.mechanism, CKM_HASH_ML_DSA);
+    assert_int_equal(mechanism.ck.ulParameterLen, 4 * sizeof(CK_ULONG));
+    assert_int_equal(mechanism.additional.hash, CKM_SHA384);
+    assert_true(sign_is_whole(CKM_HASH_ML_DSA));
+    request.set = set_by_name("SLH-DSA-SHA2-128f");
+    assert_int_equal(sign_type_token(&request), CKM_HASH_SLH_DSA);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_sign_pss_parameters),
         cmocka_unit_test(test_sign_input),
         cmocka_unit_test(test_sign_algorithm_as_libcrypto),
+        cmocka_unit_test(test_sign_sets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
