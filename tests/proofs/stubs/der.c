@@ -2,19 +2,41 @@
  * them. Each makes sure that what it is given is there. */
 #include "proof.h"
 
+#include "stubs/der.h"
+
 #define READABLE(view) ((view).len == 0 || __CPROVER_r_ok((view).data, (view).len))
+
+static struct view input;
+
+struct view any_input(void)
+{
+    size_t len = nondet_uint32();
+
+    return input = (struct view){ any_memory(len), len };
+}
+
+/* A part of the input, which is known from here on: so a proof need not go through all reads before one. */
+static struct view part_of_input(size_t from, size_t len)
+{
+    struct view part = { input.data + from, len };
+
+    CHECK(from + len <= input.len, "what is read lies in the input");
+    ASSUME(from + len <= input.len);
+    return part;
+}
 
 bool der_read(struct view *in, enum der_tag tag, struct view *content)
 {
-    size_t header = any_size(6), len = any_size(ANY_LENGTH);
+    size_t from = (size_t)(in->data - input.data), end = from + in->len;
+    size_t at = nondet_uint32(), len = nondet_uint32(), rest = at + len, left = nondet_uint32();
 
     (void)tag;
-    CHECK(READABLE(*in), "the input is there");
+    CHECK(__CPROVER_same_object(in->data, input.data) && end <= input.len, "the input is there");
     if (nondet_bool() || in->len < 2)
         return false;
-    ASSUME(header >= 2 && header <= in->len && len <= in->len - header);
-    *content = (struct view){ in->data + header, len };
-    *in = (struct view){ in->data + header + len, in->len - header - len };
+    ASSUME(at >= from + 2 && at <= from + 6 && rest + left == end);
+    *content = part_of_input(at, len);
+    *in = part_of_input(rest, left);
     return true;
 }
 
