@@ -1,9 +1,9 @@
 /* SHOWN: a half of r||s, as an INTEGER and back, is what it was
- * BOUND: all halves of 16 bytes, whatever zeros they begin with
+ * BOUND: all halves of 32 bytes, whatever zeros they begin with
  * FILES: src/der/der.c
  * LOOPS: unwound
  * CC: -Dmemcpy=copy_bytes -Dmemset=set_bytes
- * CBMC: --unwind 20
+ * CBMC: --unwind 36
  * BREAK: src/der/ecdsa.c s/out + size - number.len, number.data/out, number.data/
  */
 #include "proof.h"
@@ -11,7 +11,7 @@
 #include "bytewise.h"
 #include "der/ecdsa.c"
 
-#define HALF 16
+#define HALF 32
 
 void proof(void)
 {

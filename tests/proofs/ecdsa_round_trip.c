@@ -1,9 +1,9 @@
 /* SHOWN: r||s, to DER and back, is what it was
- * BOUND: all signatures with halves of 4 bytes; each half by itself up to 16 is ecdsa_number
+ * BOUND: all signatures with halves of 8 bytes; a half of 32 by itself is ecdsa_number
  * FILES: src/der/ecdsa.c src/der/der.c
  * LOOPS: unwound
  * CC: -Dmemcpy=copy_bytes -Dmemset=set_bytes
- * CBMC: --unwind 16
+ * CBMC: --unwind 24
  * BREAK: src/der/ecdsa.c s/out + size - number.len, number.data/out, number.data/
  * BREAK: src/der/ecdsa.c s/ || (number.data.0. \& 0x80) != 0//
  */
@@ -12,7 +12,7 @@
 #include "bytewise.h"
 #include "der/ecdsa.h"
 
-#define HALF 4
+#define HALF 8
 
 void proof(void)
 {

@@ -78,11 +78,11 @@ static inline bool writer_sound(const struct der_writer *writer)
 /* The bytes of tag and length before a value of so many bytes (X.690 §8.1.3). */
 static inline size_t header_size(size_t len)
 {
-    size_t bytes = 0;
+    size_t bytes = 1;
 
     if (len < 0x80)
         return 2;
-    while (bytes < sizeof(len) && len >> 8 * bytes != 0)
+    for (size_t most = 0xff; bytes < sizeof(len) && len > most; most = most << 8 | 0xff)
         bytes++;
     return 2 + bytes;
 }

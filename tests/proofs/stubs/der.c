@@ -2,19 +2,41 @@
  * them. Each makes sure that what it is given is there. */
 #include "proof.h"
 
-#define READABLE(view) __CPROVER_r_ok((view).data, (view).len)
+#include "stubs/der.h"
+
+#define READABLE(view) ((view).len == 0 || __CPROVER_r_ok((view).data, (view).len))
+
+static struct view input;
+
+struct view any_input(void)
+{
+    size_t len = nondet_uint32();
+
+    return input = (struct view){ any_memory(len), len };
+}
+
+/* A part of the input, which is known from here on: so a proof need not go through all reads before one. */
+static struct view part_of_input(size_t from, size_t len)
+{
+    struct view part = { input.data + from, len };
+
+    CHECK(from + len <= input.len, "what is read lies in the input");
+    ASSUME(from + len <= input.len);
+    return part;
+}
 
 bool der_read(struct view *in, enum der_tag tag, struct view *content)
 {
-    size_t header = any_size(6), len = any_size(ANY_LENGTH);
+    size_t from = (size_t)(in->data - input.data), end = from + in->len;
+    size_t at = nondet_uint32(), len = nondet_uint32(), rest = at + len, left = nondet_uint32();
 
     (void)tag;
-    CHECK(READABLE(*in), "the input is there");
+    CHECK(__CPROVER_same_object(in->data, input.data) && end <= input.len, "the input is there");
     if (nondet_bool() || in->len < 2)
         return false;
-    ASSUME(header >= 2 && header <= in->len && len <= in->len - header);
-    *content = (struct view){ in->data + header, len };
-    *in = (struct view){ in->data + header + len, in->len - header - len };
+    ASSUME(at >= from + 2 && at <= from + 6 && rest + left == end);
+    *content = part_of_input(at, len);
+    *in = part_of_input(rest, left);
     return true;
 }
 
@@ -50,10 +72,17 @@ struct view view_strip(struct view bytes)
     return bytes;
 }
 
+/* A writer whose position, and with it a mark, is the number of bytes written as an address: no more of it is asked
+ * here than that, and lengths are easier to reason about than pointers are. */
+static size_t written(const uint8_t *position)
+{
+    return (size_t)position;
+}
+
 struct der_writer der_begin(uint8_t *buf, size_t size)
 {
     CHECK(__CPROVER_w_ok(buf, size), "the buffer is there");
-    return (struct der_writer){ buf, buf + size, buf + size, false };
+    return (struct der_writer){ buf, NULL, (uint8_t *)size, false };
 }
 
 uint8_t *der_mark(const struct der_writer *writer)
@@ -63,10 +92,12 @@ uint8_t *der_mark(const struct der_writer *writer)
 
 static void take(struct der_writer *writer, size_t size)
 {
-    if (writer->failed || (size_t)(writer->position - writer->start) < size)
+    size_t sum = written(writer->position) + size;
+
+    if (writer->failed || sum > written(writer->end))
         writer->failed = true;
     else
-        writer->position -= size;
+        writer->position = (uint8_t *)sum;
 }
 
 void der_bytes(struct der_writer *writer, struct view bytes)
@@ -77,13 +108,11 @@ void der_bytes(struct der_writer *writer, struct view bytes)
 
 void der_wrap(struct der_writer *writer, enum der_tag tag, const uint8_t *mark)
 {
+    size_t len = written(writer->position) - written(mark);
+
     (void)tag;
-    CHECK(__CPROVER_same_object(mark, writer->position) && mark <= writer->end,
-          "the mark is in the buffer");
-    if (!writer->failed) {
-        CHECK(mark >= writer->position, "the mark is behind what is written");
-        take(writer, header_size((size_t)(mark - writer->position)));
-    }
+    CHECK(written(mark) <= written(writer->position), "the mark is in what is written");
+    take(writer, header_size(len));
 }
 
 void der_value(struct der_writer *writer, enum der_tag tag, struct view content)
@@ -96,9 +125,10 @@ void der_value(struct der_writer *writer, enum der_tag tag, struct view content)
 /* The zeros of the number are left out, and one is put before a first bit that is set. */
 void der_unsigned(struct der_writer *writer, struct view bytes)
 {
-    size_t len = nondet_size();
+    size_t len = nondet_ushort();
 
     CHECK(READABLE(bytes), "the number is there");
+    CHECK(bytes.len < 0xffff, "its length is one that is thought of here");
     ASSUME(len >= 1 && len <= bytes.len + 1);
     take(writer, header_size(len) + len);
 }
@@ -113,5 +143,5 @@ void der_small(struct der_writer *writer, unsigned value)
 
 size_t der_done(struct der_writer *writer)
 {
-    return writer->failed ? 0 : (size_t)(writer->end - writer->position);
+    return writer->failed ? 0 : written(writer->position);
 }
