@@ -419,13 +419,11 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
         bool has;
         CK_RV told = way_is_there(session, work, row, &has);
 
+        if (told == CKR_OK && !has)
+            continue;
         work->mechanism = row->mechanism;
         if (told != CKR_OK)
             return told;
-        if (!has) {
-            call_named("C_GetMechanismInfo"); /* which may have said so before */
-            continue;
-        }
         rv = make_pair_once(session, work, row, true, pair);
         if (template_refused(rv))
             rv = make_pair_once(session, work, row, false, pair);

@@ -245,7 +245,8 @@ static CK_RV by_agreement(struct question *question, enum proof *proof, size_t *
 /* What a public key's owner alone can open. */
 static CK_RV ask_owner(struct question *question, struct key *half, CK_RV *refusal, bool *is_owner)
 {
-    CK_MECHANISM mechanism = { .mechanism = key_set(half)->algorithm->mechanism };
+    const CK_MECHANISM_TYPE type = key_set(half)->algorithm->mechanism;
+    CK_MECHANISM mechanism = { type, NULL, 0 };
     uint8_t ciphertext[KEM_CIPHERTEXT_MAX], secret[KEM_SECRET_LEN];
     struct view sealed = { ciphertext, key_set(half)->out_len };
     struct secret_template template;
