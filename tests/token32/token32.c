@@ -2,11 +2,15 @@
  * with what no packaged token does of them. It is a test fixture: small, nothing in it is
  * protected, and whoever can read its folder has its keys.
  *
- *   TOKEN32_DIR       the folder of the token's objects (NAME.object), of its PIN where it is not
- * 1234 (pin) and of how often it was refused (tries). Without it they live as long as the process.
- *   TOKEN32_SECRETS   of C_DecapsulateKey and C_EncapsulateKey: "give" (the default) as the
- * template wants them, "keep" never readable, whatever the template says, "refuse" a template that
- * wants them readable
+ *   TOKEN32_DIR
+ *       The folder of the token's objects (NAME.object), of its PIN where it is not 1234 (pin) and
+ *       of how often it was refused (tries). Without it they live as long as the process.
+ *   TOKEN32_SECRETS
+ *       What C_DecapsulateKey and C_EncapsulateKey make: "give" (the default) what the template
+ *       wants, "keep" keys that cannot be read, whatever the template says, "refuse" no key that
+ *       could be read.
+ *   TOKEN32_NO_CONTEXTS
+ *       Context strings are passed over.
  *
  * One slot, the token soft32 in it, one mutex over everything. */
 #include "token32.h"
