@@ -167,7 +167,7 @@ static const struct {
     { OSSL_OP_SIGNATURE, signature_algorithms, true },
     { OSSL_OP_SIGNATURE, sigalg_algorithms, true },
     { OSSL_OP_DECODER, decoder_algorithms_3_5, false },
-    { OSSL_OP_ENCODER, encoder_algorithms_3_5, false },
+    { OSSL_OP_ENCODER, encoder_algorithms_3_5, true },
     { OSSL_OP_KEYMGMT, keymgmt_algorithms_3_5, true },
     { OSSL_OP_SIGNATURE, sigalg_algorithms_3_5, true },
     { OSSL_OP_KEM, kem_algorithms_3_5, false },
