@@ -64,10 +64,20 @@ static inline bool key_type_is_rsa(enum key_type type)
     return type == KEY_RSA || type == KEY_RSA_PSS;
 }
 
-/* The parameter set of a type of key; NULL for other types. */
+/* Whether a type of key is a parameter set, and which. */
+static inline bool key_type_is_set(enum key_type type)
+{
+    return type >= KEY_SET;
+}
+
 static inline const struct set *key_type_set(enum key_type type)
 {
-    return type >= KEY_SET ? &sets[type - KEY_SET] : NULL;
+    return &sets[type - KEY_SET];
+}
+
+static inline bool key_has_set(const struct key *key)
+{
+    return key_type_is_set(key->type);
 }
 
 static inline const struct set *key_set(const struct key *key)
