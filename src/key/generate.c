@@ -47,7 +47,9 @@ static bool work_open(struct work *work)
 static const struct generate_row *next_way(const struct generation *generation,
                                            const struct generate_row *row)
 {
-    const struct generate_kind kind = { generation->curve, key_type_set(generation->type) };
+    const struct generate_kind kind = { generation->curve, key_type_is_set(generation->type)
+                                                               ? key_type_set(generation->type)
+                                                               : NULL };
 
     return generate_next(&kind, row);
 }
@@ -127,9 +129,7 @@ static void add(CK_ATTRIBUTE *list, CK_ULONG *count, CK_ATTRIBUTE_TYPE type, con
 
 static bool type_encapsulates(enum key_type type)
 {
-    const struct set *set = key_type_set(type);
-
-    return set != NULL && !set->algorithm->signs;
+    return key_type_is_set(type) && !key_type_set(type)->algorithm->signs;
 }
 
 static struct usage default_usage(enum key_type type)
@@ -177,7 +177,7 @@ static void templates_usage(const struct generation *generation, bool all, struc
         add_usage(t, CKA_DECRYPT, CKA_ENCRYPT, &t->decrypt);
         add_usage(t, CKA_UNWRAP, CKA_WRAP, &t->unwrap);
     }
-    if ((!key_type_is_rsa(type) && key_type_set(type) == NULL) || all)
+    if ((!key_type_is_rsa(type) && !key_type_is_set(type)) || all)
         ADD_PRIVATE(t, CKA_DERIVE, t->derive);
 }
 

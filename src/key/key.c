@@ -134,8 +134,8 @@ static bool set_bytes(struct key *key, struct view bytes)
 
 static bool raw_set(struct key *key, struct view point)
 {
-    return key_set(key) != NULL ? set_bytes(key, point)
-                                : key->curve != NULL && point_set(key, key->curve, point);
+    return key_has_set(key) ? set_bytes(key, point)
+                            : key->curve != NULL && point_set(key, key->curve, point);
 }
 
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
@@ -204,14 +204,14 @@ static unsigned bit_length(const struct bytes *number)
 static bool has_size(const struct key *key)
 {
     return key_type_is_rsa(key->type) ? key->n.data != NULL
-                                      : key->curve != NULL || key_set(key) != NULL;
+                                      : key->curve != NULL || key_has_set(key);
 }
 
 unsigned key_bits(const struct key *key)
 {
     if (!has_size(key))
         return 0;
-    if (key_set(key) != NULL)
+    if (key_has_set(key))
         return key_set(key)->bits;
     return key_type_is_rsa(key->type) ? bit_length(&key->n) : key->curve->order_bits;
 }
@@ -240,7 +240,7 @@ unsigned key_security_bits(const struct key *key)
 {
     if (!has_size(key))
         return 0;
-    if (key_set(key) != NULL)
+    if (key_has_set(key))
         return key_set(key)->security_bits;
     return key_type_is_rsa(key->type) ? rsa_security_bits(key_bits(key))
                                       : curve_security_bits(key->curve);
@@ -259,7 +259,7 @@ uint8_t *key_spki(const struct key *key, size_t *len)
     else if (key->type == KEY_EC)
         *len = spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
     else
-        *len = spki_write_raw(key_set(key) != NULL ? key_set(key)->oid : key->curve->oid,
+        *len = spki_write_raw(key_has_set(key) ? key_set(key)->oid : key->curve->oid,
                               view_bytes(&key->point), der, room);
     return *len != 0 ? MOVE(der) : NULL;
 }

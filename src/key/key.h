@@ -75,10 +75,20 @@ static inline bool key_type_is_rsa(enum key_type type)
     return type == KEY_RSA || type == KEY_RSA_PSS;
 }
 
-/* The parameter set of a type of key; NULL for other types. */
+/* Whether a type of key is a parameter set, and which. */
+static inline bool key_type_is_set(enum key_type type)
+{
+    return type >= KEY_SET;
+}
+
 static inline const struct set *key_type_set(enum key_type type)
 {
-    return type >= KEY_SET ? &sets[type - KEY_SET] : NULL;
+    return &sets[type - KEY_SET];
+}
+
+static inline bool key_has_set(const struct key *key)
+{
+    return key_type_is_set(key->type);
 }
 
 static inline const struct set *key_set(const struct key *key)
@@ -121,7 +131,7 @@ static inline size_t key_signature_max(const struct key *key)
 {
     if (key_type_is_rsa(key->type))
         return key->n.len;
-    if (key_set(key) != NULL)
+    if (key_has_set(key))
         return key_set(key)->out_len;
     return key->curve != NULL ? key->curve->signature_max : 0;
 }

@@ -75,10 +75,8 @@ static const struct way {
 
 static bool way_fits(const struct way *way, enum key_type type)
 {
-    const struct set *set = key_type_set(type);
-
     if (way->scheme == SIGN_SET)
-        return set != NULL && set->algorithm->signs;
+        return key_type_is_set(type) && key_type_set(type)->algorithm->signs;
     return way->scheme == SIGN_EDDSA ? type == KEY_ED25519 || type == KEY_ED448 : type == KEY_EC;
 }
 
@@ -87,7 +85,7 @@ static void way_mechanism(const struct way *way, enum key_type type, struct sign
     struct sign_request request = { .scheme = way->scheme,
                                     .digest = way->digest != NULL ? digest_find(way->digest) : NULL,
                                     .eddsa_params = type == KEY_ED448,
-                                    .set = key_type_set(type) };
+                                    .set = key_type_is_set(type) ? key_type_set(type) : NULL };
 
     /* each of these has one */
     sign_mechanism(&request, sign_type(&request, way->column), request.context, out);
@@ -285,7 +283,7 @@ static CK_RV by_encapsulation(struct question *question, enum proof *proof, size
 
 static bool encapsulates(const struct key *half)
 {
-    return key_set(half) != NULL && !key_set(half)->algorithm->signs;
+    return key_has_set(half) && !key_set(half)->algorithm->signs;
 }
 
 /* By what a key does that does not sign, if it may. */

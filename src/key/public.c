@@ -101,7 +101,6 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
     struct view e = view_attribute(attributes, CKA_PUBLIC_EXPONENT);
     struct view params = view_attribute(attributes, CKA_EC_PARAMS);
     struct view point = view_attribute(attributes, CKA_EC_POINT);
-    const struct set *set = key_set(key);
     const struct curve *curve;
 
     *unusable = "its attributes are not those of a key";
@@ -110,7 +109,7 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
             return HALF_ABSENT;
         return key_set_rsa(key, n, e) ? HALF_READ : HALF_UNUSABLE;
     }
-    if (set != NULL)
+    if (key_has_set(key))
         return half_read_set(key, attributes);
     curve = curve_by_params(params);
     if (point.len == 0)
@@ -134,9 +133,8 @@ static bool on_curve(const struct curve *curve, const EVP_PKEY *software)
 
 static bool is_of_kind(const struct key *key, const EVP_PKEY *software)
 {
-    const struct set *set = key_set(key);
-
-    return set != NULL ? EVP_PKEY_is_a(software, set->name) == 1 : on_curve(key->curve, software);
+    return key_has_set(key) ? EVP_PKEY_is_a(software, key_set(key)->name) == 1
+                            : on_curve(key->curve, software);
 }
 
 /* Takes the public half from a software key of the same type. */

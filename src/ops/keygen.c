@@ -60,7 +60,7 @@ void *keygen_init(void *provctx, enum key_type type, int selection, const OSSL_P
 
 static bool needs_no_curve(enum key_type type)
 {
-    return key_type_is_rsa(type) || key_type_set(type) != NULL;
+    return key_type_is_rsa(type) || key_type_is_set(type);
 }
 
 int keygen_set_template(void *vctx, void *vkey)
@@ -165,7 +165,7 @@ static int set_group(void *vctx, const OSSL_PARAM *p)
     const char *name = NULL;
     const struct curve *curve = NULL;
 
-    if (key_type_set(ctx->generation.type) != NULL)
+    if (key_type_is_set(ctx->generation.type))
         return 1; /* the type says it */
     if (text_param_get(p, &name))
         curve = curve_by_name(name);

@@ -176,8 +176,10 @@ static int begin(struct set_signature *ctx, const struct set *fixed, struct key 
         return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
     if (key != NULL && !key_take(&ctx->key, key, signing))
         return 0;
-    if (fixed != NULL && key_set(ctx->key) != fixed)
-        return refuse(ctx->provider, "the key is not one for", fixed->name);
+    if (!key_has_set(ctx->key) || !key_set(ctx->key)->algorithm->signs ||
+        (fixed != NULL && key_set(ctx->key) != fixed))
+        return refuse(ctx->provider, "the key is not one for",
+                      fixed != NULL ? fixed->name : "such signatures");
     if (signing && !key_is_private(ctx->key))
         return refuse(ctx->provider, "cannot sign:", "this is a public key");
     bytes_clear(&ctx->message);
