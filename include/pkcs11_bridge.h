@@ -42,6 +42,10 @@
 #define PKCS11_BRIDGE_CONF_AMBIGUOUS         "pkcs11-ambiguous"
 #define PKCS11_BRIDGE_CONF_EPHEMERAL         "pkcs11-ephemeral"
 #define PKCS11_BRIDGE_CONF_IMPORT            "pkcs11-module-import"
+#define PKCS11_BRIDGE_CONF_AUDIT             "pkcs11-audit"
+#define PKCS11_BRIDGE_CONF_AUDIT_CHAIN       "pkcs11-audit-chain"
+#define PKCS11_BRIDGE_CONF_AUDIT_REQUIRED    "pkcs11-audit-required"
+#define PKCS11_BRIDGE_CONF_AUDIT_WAIT        "pkcs11-audit-wait-ms"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs and those with file capabilities. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"

@@ -13,12 +13,13 @@
 #include "base/scope.h"
 #include "pkcs11_bridge.h"
 
-#define SESSIONS_DEFAULT  8
-#define SESSIONS_MOST     1024
-#define MILLISECONDS_MOST (60UL * 60 * 1000)
-#define WAIT_DEFAULT      10000
-#define RETRY_DEFAULT     3000
-#define IDLE_UNSET        ((unsigned)-1)
+#define SESSIONS_DEFAULT   8
+#define SESSIONS_MOST      1024
+#define MILLISECONDS_MOST  (60UL * 60 * 1000)
+#define WAIT_DEFAULT       10000
+#define RETRY_DEFAULT      3000
+#define AUDIT_WAIT_DEFAULT 1000
+#define IDLE_UNSET         ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
 #define OSSL_OP_SKEYMGMT 23
@@ -279,6 +280,28 @@ static bool set_import(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_audit(const char *value, struct config *config)
+{
+    static const char *const words[] = { "syslog", "journald", NULL };
+
+    return (value[0] == '/' || word(value, words) >= 0) && copy(value, &config->audit.where);
+}
+
+static bool set_audit_chain(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->audit.chained);
+}
+
+static bool set_audit_required(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->audit.required);
+}
+
+static bool set_audit_wait(const char *value, struct config *config)
+{
+    return number(value, 1, MILLISECONDS_MOST, &config->audit.wait_ms);
+}
+
 static void text_add(char *text, size_t size, const char *format, ...)
 {
     size_t used = strlen(text);
@@ -461,6 +484,11 @@ static const struct {
     { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
     { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false },
     { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "software, session", false },
+    { PKCS11_BRIDGE_CONF_AUDIT, NULL, set_audit, "an absolute path, syslog, journald", false },
+    { PKCS11_BRIDGE_CONF_AUDIT_CHAIN, NULL, set_audit_chain, "yes, no", false },
+    { PKCS11_BRIDGE_CONF_AUDIT_REQUIRED, NULL, set_audit_required, "yes, no", false },
+    { PKCS11_BRIDGE_CONF_AUDIT_WAIT, NULL, set_audit_wait,
+      "a number of milliseconds from 1 to 3600000", false },
 };
 
 const char *config_key(size_t i)
@@ -508,6 +536,7 @@ static bool defaults(struct config *config)
         .uri_in_pem = true,
         .default_slot = CK_UNAVAILABLE_INFORMATION,
         .pin_most = SECRET_MAX,
+        .audit = { .wait_ms = AUDIT_WAIT_DEFAULT },
         .limits = { .sessions_max = SESSIONS_DEFAULT,
                     .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,
@@ -540,6 +569,7 @@ void config_clear(struct config *config)
     OPENSSL_free(config->init_args);
     OPENSSL_free(config->pin_file);
     OPENSSL_free(config->token_pins);
+    OPENSSL_free(config->audit.where);
     secret_free(config->pin);
     *config = (struct config){ 0 };
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "audit/audit.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "token/object.h"
@@ -45,8 +46,9 @@ struct config {
     bool ambiguous_first;    /* what a URI does not tell from others is the first of them */
     bool ephemeral_on_token; /* also keys that nobody asked a token for */
     bool import_session;     /* private keys of other providers become session keys */
-    char unknown[128];       /* words of the list that is being read */
-    char warnings[1024];     /* what was not understood, and is done without; or "" */
+    struct audit_config audit;
+    char unknown[128];   /* words of the list that is being read */
+    char warnings[1024]; /* what was not understood, and is done without; or "" */
 };
 
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */

@@ -190,7 +190,7 @@ static OSSL_FUNC_core_get_params_fn *take_upcalls(struct provider *provider,
     return get;
 }
 
-#define CONFIG_KEYS_MAX 48
+#define CONFIG_KEYS_MAX 64
 
 /* The values that the core gave for the keys of config_key, in their order. */
 static const char *section_lookup(void *arg, const char *key)
@@ -215,7 +215,7 @@ static void warn(struct provider *provider, const char *name, char **values)
         log_line("%s", provider->config.warnings);
 }
 
-static struct pin_config pins_of(const struct provider *provider)
+static struct pin_config pins_of(struct provider *provider)
 {
     const struct config *config = &provider->config;
 
@@ -224,7 +224,8 @@ static struct pin_config pins_of(const struct provider *provider)
                                 .pin = config->pin,
                                 .file = config->pin_file,
                                 .for_any = config->pin_for_any,
-                                .most = config->pin_most };
+                                .most = config->pin_most,
+                                .witness = audit_witness(&provider->audit) };
 }
 
 static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *get)
@@ -283,6 +284,8 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
         provider->bio_write == NULL || provider->bio_gets == NULL)
         return false;
     if (!host_begin(&provider->host, core, in) || !configure(provider, get))
+        return false;
+    if (!audit_begin(&provider->audit, &provider->config.audit))
         return false;
     provider->pins = pins_of(provider);
     trace_begin(); /* pkcs11-log is known */

@@ -57,6 +57,9 @@ static CK_RV decrypt_padded(struct session *session, struct handle handle, void 
     return CKR_OK;
 }
 
+static const struct operation_kind decryption_raw = { "decrypt", decrypt };
+static const struct operation_kind decryption = { "decrypt", decrypt_padded };
+
 /* What came of one. */
 struct outcome {
     CK_MECHANISM_TYPE mechanism;
@@ -86,7 +89,7 @@ static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, 
         cipher_mechanism_raw(&operation->mechanism.cipher);
     else if (!cipher_mechanism(&kept, &operation->mechanism.cipher))
         return CKR_MECHANISM_INVALID;
-    rv = operation_run(operation, request == NULL ? decrypt : decrypt_padded);
+    rv = operation_run(operation, request == NULL ? &decryption_raw : &decryption);
     outcome->mechanism = operation->mechanism.ck.mechanism;
     outcome->refused = operation->refused;
     outcome->login = login_failed(rv);

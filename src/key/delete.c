@@ -72,14 +72,21 @@ static bool not_one(const struct deletion *deletion)
 static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose purpose,
                     session_task *task)
 {
+    const CK_ATTRIBUTE *label = uri_label(&deletion->load->uri), *id = uri_id(&deletion->load->uri);
+    struct deed deed = { .what = "delete" };
     struct run run = { .slot = slot,
                        .purpose = purpose,
                        .login = true,
                        .elsewhere = purpose == TO_READ,
                        .pins = &deletion->load->pins,
                        .task = task,
-                       .arg = deletion };
+                       .arg = deletion,
+                       .deed = purpose == TO_WRITE ? &deed : NULL };
 
+    if (label != NULL)
+        deed.label = (struct view){ label->pValue, label->ulValueLen };
+    if (id != NULL)
+        deed.id = (struct view){ id->pValue, id->ulValueLen };
     return run_task(&run);
 }
 

@@ -118,6 +118,8 @@ static CK_MECHANISM_TYPE mechanism_type(const struct key *key)
                : CKM_ECDH1_DERIVE;
 }
 
+static const struct operation_kind derivation = { "derive", derive };
+
 bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
 {
     struct operation_place place;
@@ -142,7 +144,7 @@ bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
                                                   .pPublicData = ck_input(operation->extra.data),
                                                   .ulPublicDataLen = operation->extra.len };
     mechanism->ck = (CK_MECHANISM){ type, &mechanism->params, sizeof(mechanism->params) };
-    rv = operation_run(operation, derive);
+    rv = operation_run(operation, &derivation);
     if (rv != CKR_OK)
         return key_failed(key, "derive", type, rv);
     return secret_finish(operation, out, len);

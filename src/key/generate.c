@@ -605,15 +605,32 @@ static bool taken(const struct work *work)
     return false;
 }
 
+/* What the URI calls it; a label may be chosen later. */
+static struct view name_view(const CK_ATTRIBUTE *name)
+{
+    return name != NULL ? (struct view){ name->pValue, name->ulValueLen }
+                        : (struct view){ NULL, 0 };
+}
+
+static struct deed deed_of(const struct work *work)
+{
+    return (struct deed){ .what = work->generation->import != NULL ? "import" : "generate",
+                          .mechanism = &work->mechanism,
+                          .label = name_view(uri_label(&work->uri)),
+                          .id = name_view(uri_id(&work->uri)) };
+}
+
 static CK_RV run_on(struct work *work, struct slot *slot, enum purpose purpose, session_task *task)
 {
+    struct deed deed = deed_of(work);
     struct run run = { .slot = slot,
                        .purpose = purpose,
                        .login = true,
                        .elsewhere = true,
                        .pins = &work->pins,
                        .task = task,
-                       .arg = work };
+                       .arg = work,
+                       .deed = purpose != TO_READ ? &deed : NULL };
 
     return run_task(&run);
 }

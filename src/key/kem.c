@@ -23,6 +23,8 @@ static CK_RV decapsulate(struct session *session, struct handle handle, void *ar
     return rv == CKR_OK ? derive_finish(session, secret, &operation->out) : rv;
 }
 
+static const struct operation_kind decapsulation = { "decapsulate", decapsulate };
+
 bool key_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret)
 {
     struct operation_place place;
@@ -37,7 +39,7 @@ bool key_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret)
         return false;
     operation->out.exact = true;
     operation->mechanism.ck = (CK_MECHANISM){ .mechanism = type };
-    rv = operation_run(operation, decapsulate);
+    rv = operation_run(operation, &decapsulation);
     if (rv == CKR_OK)
         memcpy(secret, operation->out.data, KEM_SECRET_LEN);
     return rv == CKR_OK || key_failed(key, "decapsulate", type, rv);
@@ -69,7 +71,7 @@ static bool encapsulate_on_token(struct key *key, uint8_t *ciphertext, uint8_t *
         .ciphertext = { .data = ciphertext, .size = key_set(key)->out_len, .exact = true },
         .secret = { .data = secret, .size = KEM_SECRET_LEN, .exact = true },
     };
-    CK_RV rv = run_on_object(key->twin, &pins, encapsulate, &task);
+    CK_RV rv = run_on_object(key->twin, &pins, NULL, encapsulate, &task);
 
     return rv == CKR_OK || key_failed(key, "encapsulate", task.mechanism.mechanism, rv);
 }

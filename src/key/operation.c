@@ -171,7 +171,7 @@ static struct operation *fill(struct operation *operation, struct key *key, stru
     operation->out = out;
     operation->refused = false;
     operation->answer = CKR_OK;
-    operation->task = NULL;
+    operation->kind = NULL;
     operation->in_place = false;
     operation->job = NULL;
     memset(out.data, 0, out.size);
@@ -226,7 +226,10 @@ struct operation *operation_begin(struct operation_place *place, struct key *key
 
 static CK_RV run_here(struct operation *operation)
 {
-    return run_on_object(operation->key->object, &operation->pins, operation->task, operation);
+    const struct operation_kind *kind = operation->kind;
+    struct deed deed = { .what = kind->name, .mechanism = &operation->mechanism.ck.mechanism };
+
+    return run_on_object(operation->key->object, &operation->pins, &deed, kind->task, operation);
 }
 
 /* Rings before the job can see that the work is done, and then takes the ring back. */
@@ -329,10 +332,10 @@ static bool run_elsewhere(struct job *job)
     return true;
 }
 
-CK_RV operation_run(struct operation *operation, object_task *task)
+CK_RV operation_run(struct operation *operation, const struct operation_kind *kind)
 {
     KEEP_ERRNO;
-    operation->task = task;
+    operation->kind = kind;
     return operation->job != NULL && run_elsewhere(operation->job) ? operation->job->rv
                                                                    : run_here(operation);
 }

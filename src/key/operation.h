@@ -18,6 +18,13 @@ struct derive_mechanism {
 
 struct job;
 
+/* A use of a private key: its name to a witness, and what does it, with the operation for its arg.
+ */
+struct operation_kind {
+    const char *name;
+    object_task *task;
+};
+
 struct operation {
     struct key *key;
     struct pin_source pins; /* of the key's provider */
@@ -27,7 +34,7 @@ struct operation {
     CK_RV answer; /* of the call after that, where one says more than that it was done */
 
     /* operation.c */
-    object_task *task;
+    const struct operation_kind *kind;
     bool in_place;   /* in its caller's memory */
     struct job *job; /* that it is in; NULL outside of one */
 
@@ -55,9 +62,9 @@ struct operation_place {
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size);
 
-/* Runs task (with the operation for its arg) on the key's object and waits for it: with the thread
- * blocked or, in a job, with the job paused. */
-CK_RV operation_run(struct operation *operation, object_task *task);
+/* Runs the task of kind on the key's object and waits for it: with the thread blocked or, in a job,
+ * with the job paused. A witness is told. */
+CK_RV operation_run(struct operation *operation, const struct operation_kind *kind);
 
 void operation_end(struct operation **operation);
 

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 
+#include "base/clock.h"
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "der/ecdsa.h"
@@ -13,6 +14,7 @@
 #include "key/software.h"
 #include "module/call.h"
 #include "module/ckr.h"
+#include "token/witness.h"
 
 /* What is signed says what it is for, and nobody can know it before. */
 #define PURPOSE     "pkcs11-bridge: are these two halves of one key pair?"
@@ -326,8 +328,8 @@ static struct object usage_of(const struct attributes *attributes)
     return usage;
 }
 
-CK_RV proof_ask(struct session *session, struct handle handle, const struct attributes *attributes,
-                struct key *const *halves, size_t count, enum proof *proof, size_t *which)
+static CK_RV ask(struct session *session, struct handle handle, const struct attributes *attributes,
+                 struct key *const *halves, size_t count, enum proof *proof, size_t *which)
 {
     struct object usage = usage_of(attributes);
     struct question question = {
@@ -351,4 +353,33 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
         rv = by_secret(&question, proof, which);
     OPENSSL_clear_free(question.room.data, size);
     return rv;
+}
+
+static struct view value_view(const CK_ATTRIBUTE *attribute)
+{
+    return attribute != NULL ? (struct view){ attribute->pValue, attribute->ulValueLen }
+                             : (struct view){ NULL, 0 };
+}
+
+/* The private key is used: a witness is told, as of any other use. */
+CK_RV proof_ask(struct session *session, struct handle handle, const struct attributes *attributes,
+                struct key *const *halves, size_t count, enum proof *proof, size_t *which)
+{
+    struct witness *witness = halves[0]->provider->pins.witness;
+    struct deed deed = { .what = "prove",
+                         .label = value_view(attribute(attributes, CKA_LABEL)),
+                         .id = value_view(attribute(attributes, CKA_ID)),
+                         .token = &session->slot->token };
+    struct deed_outcome outcome = {
+        .tries = 1, .began = clock_ns(), .session = session->ck, .epoch = session->epoch
+    };
+
+    if (witness == NULL)
+        return ask(session, handle, attributes, halves, count, proof, which);
+    outcome.rv = witness->before(witness, &deed);
+    if (outcome.rv != CKR_OK)
+        return outcome.rv;
+    outcome.rv = ask(session, handle, attributes, halves, count, proof, which);
+    witness->after(witness, &deed, &outcome);
+    return outcome.rv;
 }

@@ -44,6 +44,8 @@ static CK_RV sign(struct session *session, struct handle handle, void *arg)
     return session_sign(session, operation->in, &operation->out);
 }
 
+static const struct operation_kind signing = { "sign", sign };
+
 bool key_takes_hash(const struct key *key, const struct sign_request *request)
 {
     return key->object == NULL || object_allows(key->object, sign_type_hashed(request));
@@ -197,7 +199,7 @@ static bool sign_on_token(struct key *key, const struct sign_request *request,
         return false;
     operation->out.exact = true;
     sign_mechanism(request, type, operation->extra, &operation->mechanism.sign);
-    rv = operation_run(operation, sign);
+    rv = operation_run(operation, &signing);
     return rv == CKR_OK ? signature_finish(operation, signature, len)
                         : sign_failed(operation, request, rv, lacks);
 }
@@ -325,7 +327,7 @@ CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size
         return CKR_HOST_MEMORY;
     operation->out.exact = true;
     operation->mechanism.ck = (CK_MECHANISM){ .mechanism = CKM_RSA_PKCS };
-    rv = operation_run(operation, sign);
+    rv = operation_run(operation, &signing);
     *len = operation->out.len;
     if (rv == CKR_OK)
         memcpy(signature, operation->out.data, operation->out.size);

@@ -40,7 +40,7 @@ bool key_verify(struct key *key, const struct sign_request *request, enum sign_c
             return false;
         task.signature = (struct view){ rs, 2 * curve_order_bytes(key->curve) };
     }
-    rv = run_on_object(key->twin, &pins, verify, &task);
+    rv = run_on_object(key->twin, &pins, NULL, verify, &task);
     if (rv != CKR_OK)
         return key_failed(key, "verify", type, rv);
     return task.valid;
@@ -70,7 +70,7 @@ bool key_encrypt(struct key *key, const struct cipher_request *request, struct v
     CK_RV rv = CKR_MECHANISM_PARAM_INVALID;
 
     if (cipher_mechanism(request, &task.mechanism))
-        rv = run_on_object(key->twin, &pins, encrypt, &task);
+        rv = run_on_object(key->twin, &pins, NULL, encrypt, &task);
     *len = task.out.len;
     return rv == CKR_OK || key_failed(key, "encrypt", task.mechanism.ck.mechanism, rv);
 }

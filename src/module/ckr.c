@@ -161,6 +161,7 @@ static const struct ckr ckrs[] = {
     OWN(RV_HOST_LACKS, REPAIR_NOTHING,
         "no other provider that is active has what is done on the host (random numbers, SHA-256, "
         "HMAC): activate default, or fips, beside pkcs11 in openssl.cnf"),
+    DETAILED(RV_UNRECORDED, "it cannot be recorded, as pkcs11-audit-required wants it"),
     DETAILED(RV_LENGTH, "the module returned what cannot be"),
     DETAILED(RV_SESSIONS_BUSY, "all sessions with the token were busy for too long"),
     OWN(RV_RECURSION, REPAIR_NOTHING, "the PKCS#11 module called back into this provider"),

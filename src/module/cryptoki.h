@@ -154,6 +154,7 @@ enum own_rv {
     RV_PIN_UNNAMED,   /* nothing says that the configured PIN is this token's */
     RV_LOGIN_FAILED,  /* C_Login failed in this operation; not called again */
     RV_HOST_LACKS,    /* no other provider does what the host has to do */
+    RV_UNRECORDED,    /* it cannot be recorded, and must not be done then */
     RV_START_OVERDUE, /* another thread's C_Initialize has not come back */
     RV_END,           /* behind the last */
 };

@@ -13,6 +13,7 @@
 #include "module/ckr.h"
 #include "module/lock.h"
 #include "token/slot.h"
+#include "token/witness.h"
 
 #define HASH_LEN 32
 #define FAILURES 32
@@ -398,12 +399,46 @@ static bool is_unread(const struct session *session, CK_RV *rv)
 }
 
 /* The only call of C_Login. */
+static CK_RV call(const struct showing *showing)
+{
+    const struct secret *secret = showing->pin.secret;
+
+    return session_login(showing->session, showing->user,
+                         secret != NULL ? secret_data(secret) : NULL,
+                         secret != NULL ? secret_len(secret) : 0);
+}
+
+/* With what C_Login says in *rv, or that the witness did not let it be called. */
+static CK_RV call_witnessed(const struct showing *showing, struct witness *witness, CK_RV *rv)
+{
+    const struct session *session = showing->session;
+    struct deed deed = { .what = showing->user == CKU_CONTEXT_SPECIFIC ? "login-again" : "login",
+                         .token = &session->slot->token };
+    struct deed_outcome outcome = {
+        .tries = 1, .began = clock_ns(), .session = session->ck, .epoch = session->epoch
+    };
+    CK_RV permitted = witness->before(witness, &deed);
+
+    if (permitted != CKR_OK)
+        return permitted;
+    *rv = outcome.rv = call(showing);
+    witness->after(witness, &deed, &outcome);
+    return CKR_OK;
+}
+
 static CK_RV show(struct showing *showing)
 {
     struct session *session = showing->session;
     struct secret *secret = showing->pin.secret;
-    CK_RV rv = session_login(session, showing->user, secret != NULL ? secret_data(secret) : NULL,
-                             secret != NULL ? secret_len(secret) : 0);
+    struct witness *witness = showing->pins->config->witness;
+    CK_RV rv = CKR_OK, permitted = CKR_OK;
+
+    if (witness != NULL)
+        permitted = call_witnessed(showing, witness, &rv);
+    else
+        rv = call(showing);
+    if (permitted != CKR_OK)
+        return permitted;
 
     if (!is_unread(session, &rv))
         showing_remember(showing, rv);

@@ -12,15 +12,17 @@
 
 struct slot;
 struct uri;
+struct witness;
 
 /* What the configuration has of them, the same for all that a provider does. Any may be missing. */
 struct pin_config {
-    OSSL_LIB_CTX *libctx; /* for the hash by which PINs that were shown are remembered */
-    const char *table;    /* pkcs11-token-pins: a file by which tokens have PINs */
-    struct secret *pin;   /* pkcs11-module-token-pin */
-    const char *file;     /* the same, where it is a file */
-    bool for_any;         /* pkcs11-pin-scope: these two go to tokens that nothing names */
-    size_t most;          /* the longest PIN to show, in bytes; 0: any */
+    OSSL_LIB_CTX *libctx;    /* for the hash by which PINs that were shown are remembered */
+    const char *table;       /* pkcs11-token-pins: a file by which tokens have PINs */
+    struct secret *pin;      /* pkcs11-module-token-pin */
+    const char *file;        /* the same, where it is a file */
+    bool for_any;            /* pkcs11-pin-scope: these two go to tokens that nothing names */
+    size_t most;             /* the longest PIN to show, in bytes; 0: any */
+    struct witness *witness; /* of each login, and of what it is for (token/witness.h); or NULL */
 };
 
 /* The places to look for the PIN of a token, for one operation: those of the URI, the one that

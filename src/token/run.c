@@ -20,8 +20,10 @@ struct work {
 
 /* A try that failed. */
 struct attempt {
-    unsigned long epoch;  /* of the session that it had, or wanted */
-    struct handle handle; /* of the object, if it got so far */
+    unsigned long epoch;       /* of the session that it had, or wanted */
+    struct handle handle;      /* of the object, if it got so far */
+    CK_SESSION_HANDLE session; /* the number of the session, for the witness */
+    unsigned tries;            /* up to this one */
     struct verdict verdict;
     bool committed; /* it must not be made again if the call that failed may have done its work */
     bool outdated;  /* another thread has ended the epoch since */
@@ -107,9 +109,11 @@ static CK_RV try_once(const struct work *work, struct attempt *attempt)
 
     attempt->epoch = atomic_load(&run->slot->pool.epoch);
     attempt->handle = (struct handle){ 0, 0 };
+    attempt->tries++;
     rv = session_take(run->slot, run->purpose, run->login, run->pins, &session);
     if (rv == CKR_OK) {
         attempt->epoch = session->epoch;
+        attempt->session = session->ck;
         session->committed = false;
         rv = perform(work, session, &attempt->handle);
     }
@@ -195,9 +199,9 @@ struct mending {
     bool anew;
 };
 
-/* Whether there is to be another try after this one, which gave rv: what it needs is mended. A token
- * may want a login for what needs none elsewhere, a secret that is derived from a public object: the
- * next try has one. */
+/* Whether there is to be another try after this one, which gave rv: what it needs is mended. A
+ * token may want a login for what needs none elsewhere, a secret that is derived from a public
+ * object: the next try has one. */
 RARE static bool mend(struct work *work, const struct attempt *attempt, CK_RV rv,
                       struct mending *mending)
 {
@@ -218,18 +222,51 @@ RARE static bool mend(struct work *work, const struct attempt *attempt, CK_RV rv
     return retry_pause(retry);
 }
 
-static CK_RV run(struct work *work)
+static CK_RV run_tries(struct work *work, struct attempt *attempt)
 {
     struct mending mending = { .anew = false };
-    struct attempt attempt;
     CK_RV rv;
 
     do
-        rv = try_once(work, &attempt);
-    while (rv != CKR_OK && mend(work, &attempt, rv, &mending));
+        rv = try_once(work, attempt);
+    while (rv != CKR_OK && mend(work, attempt, rv, &mending));
     if (rv == CKR_OK && atomic_load_explicit(&work->run.slot->troubled, memory_order_relaxed))
         tell(work->run.slot, false, rv);
     return rv;
+}
+
+/* The witness may say no. */
+RARE static CK_RV run_witnessed(struct work *work, struct witness *witness)
+{
+    struct deed *deed = work->run.deed;
+    struct attempt attempt = { .tries = 0 };
+    struct deed_outcome outcome = { .began = clock_ns() };
+
+    deed->token = &work->run.slot->token;
+    if (work->object != NULL) {
+        deed->label = view_bytes(&work->object->label);
+        deed->id = view_bytes(&work->object->id);
+    }
+    outcome.rv = witness->before(witness, deed);
+    if (outcome.rv != CKR_OK)
+        return outcome.rv;
+    outcome.rv = run_tries(work, &attempt);
+    outcome.tries = attempt.tries;
+    outcome.session = attempt.session;
+    outcome.epoch = attempt.epoch;
+    witness->after(witness, deed, &outcome);
+    return outcome.rv;
+}
+
+static CK_RV run(struct work *work)
+{
+    struct witness *witness = work->run.deed != NULL ? work->run.pins->config->witness : NULL;
+    struct attempt attempt;
+
+    if (witness != NULL)
+        return run_witnessed(work, witness);
+    attempt.tries = 0;
+    return run_tries(work, &attempt);
 }
 
 CK_RV run_task(const struct run *task)
@@ -273,13 +310,15 @@ CK_RV run_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS fla
     return is_doubtful(rv) ? CKR_OK : rv;
 }
 
-CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task *task, void *arg)
+CK_RV run_on_object(struct object *object, struct pin_source *pins, struct deed *deed,
+                    object_task *task, void *arg)
 {
     struct work work = { .run = { .slot = object->slot,
                                   .purpose = TO_READ,
                                   .login = object->private,
                                   .pins = pins,
-                                  .arg = arg },
+                                  .arg = arg,
+                                  .deed = deed },
                          .object = object,
                          .on_object = task };
     CK_RV rv = run(&work);

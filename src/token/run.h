@@ -6,6 +6,7 @@
 
 #include "token/admit.h"
 #include "token/object.h"
+#include "token/witness.h"
 
 /* One piece of work: C_* calls on one session that may be made again from the start. A task that
  * fails may leave an operation active: its session is not used again, unless the token refused to
@@ -24,6 +25,7 @@ struct run {
     struct pin_source *pins;
     session_task *task;
     void *arg;
+    struct deed *deed; /* what the witness of pins is told; NULL: nothing */
 };
 
 CK_RV run_task(const struct run *run);
@@ -33,7 +35,8 @@ CK_RV run_task(const struct run *run);
 CK_RV run_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has);
 
 /* With the handle of object, which is found again first where it went stale, on the same session.
- */
-CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task *task, void *arg);
+ * deed: what and mechanism, or NULL where no witness is told. */
+CK_RV run_on_object(struct object *object, struct pin_source *pins, struct deed *deed,
+                    object_task *task, void *arg);
 
 #endif

@@ -1,0 +1,146 @@
+#include "audit/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/scope.h"
+
+static bool is_file(const struct sink *sink, const struct stat *file)
+{
+    return file->st_dev == sink->device && file->st_ino == sink->inode;
+}
+
+/* Whether fd is still what it was opened for. */
+static bool is_open(const struct sink *sink)
+{
+    struct stat file;
+
+    return sink->fd >= 0 && fstat(sink->fd, &file) == 0 && is_file(sink, &file);
+}
+
+/* Closes only what it opened. */
+static void sink_close(struct sink *sink)
+{
+    if (is_open(sink))
+        (void)close(sink->fd);
+    sink->fd = -1;
+}
+
+/* Takes fd over; false where it is -1. */
+static bool sink_take(struct sink *sink, int fd)
+{
+    struct stat file;
+
+    if (fd < 0 || fstat(fd, &file) != 0) {
+        fd_scoped(&fd);
+        return false;
+    }
+    sink_close(sink);
+    sink->fd = fd;
+    sink->device = file.st_dev;
+    sink->inode = file.st_ino;
+    sink->torn = false;
+    return true;
+}
+
+/* A FIFO that nobody reads does not hold the open up. */
+static int file_open(const struct sink *sink)
+{
+    return open(sink->path,
+                O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK,
+                S_IRUSR | S_IWUSR);
+}
+
+static int socket_open(const struct sink *sink)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd;
+
+    if (strlen(sink->path) >= sizeof(address.sun_path))
+        return -1;
+    (void)strcpy(address.sun_path, sink->path);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    fd_scoped(&fd);
+    return -1;
+}
+
+bool sink_ready(struct sink *sink)
+{
+    bool open = is_open(sink);
+    struct stat named;
+
+    if (!open)
+        sink->fd = -1;
+    if (sink->kind != SINK_FILE)
+        return open || sink_take(sink, socket_open(sink));
+    if (open && stat(sink->path, &named) == 0 && is_file(sink, &named))
+        return true;
+    return sink_take(sink, file_open(sink)) || open;
+}
+
+/* What writev made of the parts, or -1; waits for a reader that is slow. */
+static ssize_t put(const struct sink *sink, const struct iovec *parts, int count)
+{
+    struct pollfd room = { .fd = sink->fd, .events = POLLOUT };
+    ssize_t put;
+
+    do
+        put = writev(sink->fd, parts, count);
+    while (put < 0 &&
+           (errno == EINTR || (errno == EAGAIN && poll(&room, 1, (int)sink->wait_ms) == 1)));
+    return put;
+}
+
+/* One that was cut off before, by a disk that was full, is ended first. */
+static bool file_write(struct sink *sink, const char *line, size_t len)
+{
+    const struct iovec parts[] = { { (void *)(uintptr_t) "\n", sink->torn ? 1 : 0 },
+                                   { (void *)(uintptr_t)line, len },
+                                   { (void *)(uintptr_t) "\n", 1 } };
+    size_t all = parts[0].iov_len + len + 1;
+    ssize_t done = put(sink, parts, COUNT(parts));
+
+    if (done > 0)
+        sink->torn = (size_t)done != all;
+    return done > 0 && !sink->torn;
+}
+
+/* RFC 3164: facility authpriv (10), severity info (6). */
+#define SYSLOG_HEAD "<86>pkcs11-bridge[%ld]: "
+
+/* The fields of systemd.journal-fields(7), each in a line. */
+#define JOURNAL_HEAD                                                                               \
+    "PRIORITY=6\nSYSLOG_FACILITY=10\nSYSLOG_IDENTIFIER=pkcs11-bridge\nSYSLOG_PID=%ld\nMESSAGE="
+
+static bool socket_write(struct sink *sink, const char *line, size_t len)
+{
+    bool syslog = sink->kind == SINK_SYSLOG;
+    char head[128];
+    int head_len =
+        snprintf(head, sizeof(head), syslog ? SYSLOG_HEAD : JOURNAL_HEAD, (long)getpid());
+    const struct iovec parts[] = { { head, (size_t)head_len },
+                                   { (void *)(uintptr_t)line, len },
+                                   { (void *)(uintptr_t) "\n", syslog ? 0 : 1 } };
+
+    return put(sink, parts, COUNT(parts)) >= 0;
+}
+
+bool sink_write(struct sink *sink, const char *line, size_t len)
+{
+    if (sink->kind == SINK_FILE)
+        return file_write(sink, line, len);
+    if (socket_write(sink, line, len))
+        return true;
+    sink_close(sink); /* the daemon was started anew */
+    return sink_ready(sink) && socket_write(sink, line, len);
+}

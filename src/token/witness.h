@@ -1,0 +1,36 @@
+/* Who is told what is done with private and secret keys: before it is, and what came of it. The
+ * provider's audit trail is one (audit/audit.h). */
+#ifndef BRIDGE_WITNESS_H
+#define BRIDGE_WITNESS_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "token/token.h"
+
+/* What is done. Whoever does it fills it but for the last, and has it until it is over. */
+struct deed {
+    const char *what;                   /* "sign", "login", ... */
+    const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named */
+    struct view label, id;              /* of the object, as the token has them; may be none */
+    const struct token *token;
+    uint64_t number; /* the witness's own */
+};
+
+/* What came of it. */
+struct deed_outcome {
+    CK_RV rv;
+    unsigned tries;
+    uint64_t began;            /* clock_ns */
+    CK_SESSION_HANDLE session; /* the last that it had, and the epoch of that */
+    unsigned long epoch;
+};
+
+struct witness {
+    /* CKR_OK, or why it must not be done: the token is not asked then, and after is not called. */
+    CK_RV (*before)(struct witness *witness, struct deed *deed);
+    void (*after)(struct witness *witness, const struct deed *deed,
+                  const struct deed_outcome *outcome);
+};
+
+#endif
