@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/scope.h"
 
 static bool is_file(const struct sink *sink, const struct stat *file)
@@ -59,6 +60,23 @@ static int file_open(const struct sink *sink)
                 S_IRUSR | S_IWUSR);
 }
 
+/* Whether a file has a line at its end that was cut off, by a disk that was full. What another
+ * process is writing at the moment looks like it, for a moment. */
+static bool is_torn(const struct sink *sink)
+{
+    _cleanup_(fd_scoped) int fd = open(sink->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat file;
+    char last = '\n';
+
+    for (unsigned looks = 0; looks < 3; looks++) {
+        if (fd < 0 || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || !is_file(sink, &file) ||
+            file.st_size == 0 || pread(fd, &last, 1, file.st_size - 1) != 1 || last == '\n')
+            return false;
+        clock_rest();
+    }
+    return true;
+}
+
 static int socket_open(const struct sink *sink)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -85,7 +103,10 @@ bool sink_ready(struct sink *sink)
         return open || sink_take(sink, socket_open(sink));
     if (open && stat(sink->path, &named) == 0 && is_file(sink, &named))
         return true;
-    return sink_take(sink, file_open(sink)) || open;
+    if (!sink_take(sink, file_open(sink)))
+        return open;
+    sink->torn = is_torn(sink);
+    return true;
 }
 
 /* What writev made of the parts, or -1; waits for a reader that is slow. */
@@ -110,9 +131,9 @@ static bool file_write(struct sink *sink, const char *line, size_t len)
     size_t all = parts[0].iov_len + len + 1;
     ssize_t done = put(sink, parts, COUNT(parts));
 
-    if (done > 0)
-        sink->torn = (size_t)done != all;
-    return done > 0 && !sink->torn;
+    /* where nothing was written, another process may have been cut off */
+    sink->torn = done < 0 ? errno == ENOSPC || errno == EDQUOT : (size_t)done != all;
+    return done >= 0 && !sink->torn;
 }
 
 /* RFC 3164: facility authpriv (10), severity info (6). */

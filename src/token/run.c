@@ -23,7 +23,7 @@ struct attempt {
     unsigned long epoch;       /* of the session that it had, or wanted */
     struct handle handle;      /* of the object, if it got so far */
     CK_SESSION_HANDLE session; /* the number of the session, for the witness */
-    unsigned tries;            /* up to this one */
+    unsigned failed;           /* how many there were, with this one */
     struct verdict verdict;
     bool committed; /* it must not be made again if the call that failed may have done its work */
     bool outdated;  /* another thread has ended the epoch since */
@@ -109,7 +109,6 @@ static CK_RV try_once(const struct work *work, struct attempt *attempt)
 
     attempt->epoch = atomic_load(&run->slot->pool.epoch);
     attempt->handle = (struct handle){ 0, 0 };
-    attempt->tries++;
     rv = session_take(run->slot, run->purpose, run->login, run->pins, &session);
     if (rv == CKR_OK) {
         attempt->epoch = session->epoch;
@@ -202,12 +201,12 @@ struct mending {
 /* Whether there is to be another try after this one, which gave rv: what it needs is mended. A
  * token may want a login for what needs none elsewhere, a secret that is derived from a public
  * object: the next try has one. */
-RARE static bool mend(struct work *work, const struct attempt *attempt, CK_RV rv,
-                      struct mending *mending)
+RARE static bool mend(struct work *work, struct attempt *attempt, CK_RV rv, struct mending *mending)
 {
     struct slot *slot = work->run.slot;
     struct retry *retry = &mending->retry;
 
+    attempt->failed++;
     retry->budget_ms = mending->looks.budget_ms = atomic_load(&slot->retry_ms);
     if (work->run.once ||
         (!try_again(work, attempt, rv, retry->tries) && !look_anew(slot, rv, &mending->anew) &&
@@ -222,11 +221,12 @@ RARE static bool mend(struct work *work, const struct attempt *attempt, CK_RV rv
     return retry_pause(retry);
 }
 
-static CK_RV run_tries(struct work *work, struct attempt *attempt)
+static CK_RV run(struct work *work, struct attempt *attempt)
 {
     struct mending mending = { .anew = false };
     CK_RV rv;
 
+    attempt->failed = 0;
     do
         rv = try_once(work, attempt);
     while (rv != CKR_OK && mend(work, attempt, rv, &mending));
@@ -235,45 +235,41 @@ static CK_RV run_tries(struct work *work, struct attempt *attempt)
     return rv;
 }
 
-/* The witness may say no. */
-RARE static CK_RV run_witnessed(struct work *work, struct witness *witness)
+static void object_tell(struct deed *deed, const struct object *object)
 {
-    struct deed *deed = work->run.deed;
-    struct attempt attempt = { .tries = 0 };
+    deed->label = view_bytes(&object->label);
+    deed->id = view_bytes(&object->id);
+}
+
+/* The witness may say no. */
+RARE static CK_RV run_witnessed(struct work *work, struct deed *deed)
+{
+    struct witness *witness = work->run.pins->config->witness;
     struct deed_outcome outcome = { .began = clock_ns() };
+    struct attempt attempt = { .session = CK_INVALID_HANDLE };
 
     deed->token = &work->run.slot->token;
-    if (work->object != NULL) {
-        deed->label = view_bytes(&work->object->label);
-        deed->id = view_bytes(&work->object->id);
-    }
+    if (work->object != NULL)
+        object_tell(deed, work->object);
     outcome.rv = witness->before(witness, deed);
     if (outcome.rv != CKR_OK)
         return outcome.rv;
-    outcome.rv = run_tries(work, &attempt);
-    outcome.tries = attempt.tries;
+    outcome.rv = run(work, &attempt);
+    outcome.tries = attempt.failed + (outcome.rv == CKR_OK);
     outcome.session = attempt.session;
     outcome.epoch = attempt.epoch;
     witness->after(witness, deed, &outcome);
     return outcome.rv;
 }
 
-static CK_RV run(struct work *work)
-{
-    struct witness *witness = work->run.deed != NULL ? work->run.pins->config->witness : NULL;
-    struct attempt attempt;
-
-    if (witness != NULL)
-        return run_witnessed(work, witness);
-    attempt.tries = 0;
-    return run_tries(work, &attempt);
-}
-
 CK_RV run_task(const struct run *task)
 {
     struct work work = { .run = *task };
+    struct attempt attempt;
 
-    return run(&work);
+    return task->deed != NULL && task->pins->config->witness != NULL
+               ? run_witnessed(&work, task->deed)
+               : run(&work, &attempt);
 }
 
 struct question {
@@ -317,11 +313,11 @@ CK_RV run_on_object(struct object *object, struct pin_source *pins, struct deed 
                                   .purpose = TO_READ,
                                   .login = object->private,
                                   .pins = pins,
-                                  .arg = arg,
-                                  .deed = deed },
+                                  .arg = arg },
                          .object = object,
                          .on_object = task };
-    CK_RV rv = run(&work);
+    struct attempt attempt;
+    CK_RV rv = deed != NULL ? run_witnessed(&work, deed) : run(&work, &attempt);
 
     if (rv == CKR_OK && copy_is_due(object))
         copy_make(object, pins);

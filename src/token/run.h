@@ -35,7 +35,7 @@ CK_RV run_task(const struct run *run);
 CK_RV run_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, bool *has);
 
 /* With the handle of object, which is found again first where it went stale, on the same session.
- * deed: what and mechanism, or NULL where no witness is told. */
+ * deed: what and mechanism, where pins has a witness; NULL where none is told. */
 CK_RV run_on_object(struct object *object, struct pin_source *pins, struct deed *deed,
                     object_task *task, void *arg);
 
