@@ -51,14 +51,15 @@ static void result_tell(struct line *line, CK_RV rv)
         line_add_text(line, "call", call_name());
 }
 
-static void outcome_tell(struct line *line, const struct deed_outcome *outcome)
+static void outcome_tell(struct line *line, const struct deed *deed,
+                         const struct deed_outcome *outcome)
 {
     if (outcome->epoch != 0) {
         line_add_number(line, "session", outcome->session);
         line_add_number(line, "epoch", outcome->epoch);
     }
     result_tell(line, outcome->rv);
-    line_add_number(line, "ns", clock_ns() - outcome->began);
+    line_add_number(line, "ns", clock_ns() - deed->began);
     line_add_number(line, "tries", outcome->tries);
 }
 
@@ -104,7 +105,7 @@ static void after(struct witness *witness, const struct deed *deed,
     struct line line;
 
     deed_tell(&line, deed, audit->required ? "end" : NULL);
-    outcome_tell(&line, outcome);
+    outcome_tell(&line, deed, outcome);
     if (!trail_write(audit->trail, line.text, line.len))
         lost(audit->trail);
 }

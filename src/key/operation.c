@@ -224,20 +224,21 @@ struct operation *operation_begin(struct operation_place *place, struct key *key
     return &place->operation;
 }
 
-RARE static CK_RV run_told(struct operation *operation)
+RARE static struct deed *deed_fill(const struct operation *operation, struct deed *deed)
 {
-    const struct operation_kind *kind = operation->kind;
-    struct deed deed = { .what = kind->name, .mechanism = &operation->mechanism.ck.mechanism };
-
-    return run_on_object(operation->key->object, &operation->pins, &deed, kind->task, operation);
+    *deed = (struct deed){ .what = operation->kind->name,
+                           .mechanism = &operation->mechanism.ck.mechanism };
+    return deed;
 }
 
 static CK_RV run_here(struct operation *operation)
 {
-    return operation->pins.config->witness != NULL
-               ? run_told(operation)
-               : run_on_object(operation->key->object, &operation->pins, NULL,
-                               operation->kind->task, operation);
+    struct deed deed;
+
+    return run_on_object(operation->key->object, &operation->pins,
+                         operation->pins.config->witness != NULL ? deed_fill(operation, &deed)
+                                                                 : NULL,
+                         operation->kind->task, operation);
 }
 
 /* Rings before the job can see that the work is done, and then takes the ring back. */

@@ -369,10 +369,9 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
     struct deed deed = { .what = "prove",
                          .label = value_view(attribute(attributes, CKA_LABEL)),
                          .id = value_view(attribute(attributes, CKA_ID)),
-                         .token = &session->slot->token };
-    struct deed_outcome outcome = {
-        .tries = 1, .began = clock_ns(), .session = session->ck, .epoch = session->epoch
-    };
+                         .token = &session->slot->token,
+                         .began = clock_ns() };
+    struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };
 
     if (witness == NULL)
         return ask(session, handle, attributes, halves, count, proof, which);

@@ -413,10 +413,9 @@ static CK_RV call_witnessed(const struct showing *showing, struct witness *witne
 {
     const struct session *session = showing->session;
     struct deed deed = { .what = showing->user == CKU_CONTEXT_SPECIFIC ? "login-again" : "login",
-                         .token = &session->slot->token };
-    struct deed_outcome outcome = {
-        .tries = 1, .began = clock_ns(), .session = session->ck, .epoch = session->epoch
-    };
+                         .token = &session->slot->token,
+                         .began = clock_ns() };
+    struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };
     CK_RV permitted = witness->before(witness, &deed);
 
     if (permitted != CKR_OK)

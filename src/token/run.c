@@ -221,55 +221,65 @@ RARE static bool mend(struct work *work, struct attempt *attempt, CK_RV rv, stru
     return retry_pause(retry);
 }
 
-static CK_RV run(struct work *work, struct attempt *attempt)
-{
-    struct mending mending = { .anew = false };
-    CK_RV rv;
-
-    attempt->failed = 0;
-    do
-        rv = try_once(work, attempt);
-    while (rv != CKR_OK && mend(work, attempt, rv, &mending));
-    if (rv == CKR_OK && atomic_load_explicit(&work->run.slot->troubled, memory_order_relaxed))
-        tell(work->run.slot, false, rv);
-    return rv;
-}
-
 static void object_tell(struct deed *deed, const struct object *object)
 {
     deed->label = view_bytes(&object->label);
     deed->id = view_bytes(&object->id);
 }
 
-/* The witness may say no. */
-RARE static CK_RV run_witnessed(struct work *work, struct deed *deed)
+/* The witness, if there is one, may say no. */
+RARE static CK_RV witness_begin(struct work *work)
 {
+    struct deed *deed = work->run.deed;
     struct witness *witness = work->run.pins->config->witness;
-    struct deed_outcome outcome = { .began = clock_ns() };
-    struct attempt attempt = { .session = CK_INVALID_HANDLE };
 
-    deed->token = &work->run.slot->token;
+    if (witness == NULL) {
+        work->run.deed = NULL;
+        return CKR_OK;
+    }
     if (work->object != NULL)
         object_tell(deed, work->object);
-    outcome.rv = witness->before(witness, deed);
-    if (outcome.rv != CKR_OK)
-        return outcome.rv;
-    outcome.rv = run(work, &attempt);
-    outcome.tries = attempt.failed + (outcome.rv == CKR_OK);
-    outcome.session = attempt.session;
-    outcome.epoch = attempt.epoch;
-    witness->after(witness, deed, &outcome);
-    return outcome.rv;
+    deed->token = &work->run.slot->token;
+    deed->began = clock_ns();
+    return witness->before(witness, deed);
+}
+
+RARE static void witness_end(const struct work *work, const struct attempt *attempt, CK_RV rv)
+{
+    struct witness *witness = work->run.pins->config->witness;
+    const struct deed_outcome outcome = { .rv = rv,
+                                          .tries = attempt->failed + (rv == CKR_OK),
+                                          .session = attempt->session,
+                                          .epoch = attempt->epoch };
+
+    witness->after(witness, work->run.deed, &outcome);
+}
+
+static CK_RV run(struct work *work)
+{
+    struct mending mending = { .anew = false };
+    struct attempt attempt;
+    CK_RV rv = work->run.deed != NULL ? witness_begin(work) : CKR_OK;
+
+    if (rv != CKR_OK)
+        return rv;
+    attempt.failed = 0;
+    attempt.session = CK_INVALID_HANDLE;
+    do
+        rv = try_once(work, &attempt);
+    while (rv != CKR_OK && mend(work, &attempt, rv, &mending));
+    if (rv == CKR_OK && atomic_load_explicit(&work->run.slot->troubled, memory_order_relaxed))
+        tell(work->run.slot, false, rv);
+    if (work->run.deed != NULL)
+        witness_end(work, &attempt, rv);
+    return rv;
 }
 
 CK_RV run_task(const struct run *task)
 {
     struct work work = { .run = *task };
-    struct attempt attempt;
 
-    return task->deed != NULL && task->pins->config->witness != NULL
-               ? run_witnessed(&work, task->deed)
-               : run(&work, &attempt);
+    return run(&work);
 }
 
 struct question {
@@ -313,11 +323,11 @@ CK_RV run_on_object(struct object *object, struct pin_source *pins, struct deed 
                                   .purpose = TO_READ,
                                   .login = object->private,
                                   .pins = pins,
-                                  .arg = arg },
+                                  .arg = arg,
+                                  .deed = deed },
                          .object = object,
                          .on_object = task };
-    struct attempt attempt;
-    CK_RV rv = deed != NULL ? run_witnessed(&work, deed) : run(&work, &attempt);
+    CK_RV rv = run(&work);
 
     if (rv == CKR_OK && copy_is_due(object))
         copy_make(object, pins);

@@ -8,12 +8,13 @@
 #include "base/bytes.h"
 #include "token/token.h"
 
-/* What is done. Whoever does it fills it but for the last, and has it until it is over. */
+/* What is done; whoever does it fills it, but for the last, and keeps it until it is over. */
 struct deed {
     const char *what;                   /* "sign", "login", ... */
     const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named */
     struct view label, id;              /* of the object, as the token has them; may be none */
     const struct token *token;
+    uint64_t began;  /* clock_ns */
     uint64_t number; /* the witness's own */
 };
 
@@ -21,7 +22,6 @@ struct deed {
 struct deed_outcome {
     CK_RV rv;
     unsigned tries;
-    uint64_t began;            /* clock_ns */
     CK_SESSION_HANDLE session; /* the last that it had, and the epoch of that */
     unsigned long epoch;
 };
