@@ -94,6 +94,15 @@ static ck_rv_t close_session(ck_session_handle_t session)
     return CKR_OK;
 }
 
+static ck_rv_t get_session_info(ck_session_handle_t session, struct ck_session_info *info)
+{
+    (void)session;
+    memset(info, 0, sizeof(*info));
+    info->state = CKS_RO_USER_FUNCTIONS;
+    info->flags = CKF_SERIAL_SESSION;
+    return CKR_OK;
+}
+
 static ck_rv_t login(ck_session_handle_t session, ck_user_type_t user, unsigned char *pin,
                      unsigned long len)
 {
@@ -253,6 +262,7 @@ static struct ck_function_list functions = {
     .C_GetMechanismInfo = get_mechanism_info,
     .C_OpenSession = open_session,
     .C_CloseSession = close_session,
+    .C_GetSessionInfo = get_session_info,
     .C_Login = login,
     .C_FindObjectsInit = find_init,
     .C_FindObjects = find,
