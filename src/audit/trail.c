@@ -18,7 +18,7 @@
 #include "module/lock.h"
 
 /* Lines that wait for the thread, at most. */
-#define PENDING_MAX (512 * 1024)
+#define PENDING_MAX ((size_t)512 * 1024)
 
 /* The thread ends when there has been nothing to do for so long. */
 #define IDLE_MS 5000
@@ -351,7 +351,8 @@ static struct trail *trail_new(const char *where, bool chained, unsigned wait_ms
 
 static bool is_same(const struct trail *trail, const struct trail *other)
 {
-    return strcmp(trail->sink.path, other->sink.path) == 0 && trail->chained == other->chained &&
+    return trail->sink.kind == other->sink.kind &&
+           strcmp(trail->sink.path, other->sink.path) == 0 && trail->chained == other->chained &&
            trail->wait_ms == other->wait_ms;
 }
 
