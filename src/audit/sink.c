@@ -84,7 +84,7 @@ static int socket_open(const struct sink *sink)
 
     if (strlen(sink->path) >= sizeof(address.sun_path))
         return -1;
-    (void)strcpy(address.sun_path, sink->path);
+    memcpy(address.sun_path, sink->path, strlen(sink->path) + 1);
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
