@@ -16,6 +16,19 @@ bool bytes_set(struct bytes *out, const void *data, size_t len)
     return true;
 }
 
+bool bytes_add(struct bytes *to, const void *data, size_t len)
+{
+    uint8_t *more = OPENSSL_realloc(to->data, to->len + len + 1);
+
+    if (more == NULL)
+        return false;
+    if (len != 0)
+        memcpy(more + to->len, data, len);
+    *to = (struct bytes){ more, to->len + len };
+    more[to->len] = 0;
+    return true;
+}
+
 bool bytes_are(const struct bytes *a, const void *data, size_t len)
 {
     return a->len == len && (len == 0 || memcmp(a->data, data, len) == 0);

@@ -27,6 +27,9 @@ static inline struct view view_bytes(const struct bytes *bytes)
 /* Copies len bytes of data into *out, which must hold nothing. False when memory is short. */
 bool bytes_set(struct bytes *out, const void *data, size_t len);
 
+/* Adds to what is there, or to "none". False when memory is short. */
+bool bytes_add(struct bytes *to, const void *data, size_t len);
+
 bool bytes_equal(const struct bytes *a, const struct bytes *b);
 bool bytes_are(const struct bytes *a, const void *data, size_t len);
 

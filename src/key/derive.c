@@ -7,19 +7,30 @@
 #include "key/software.h"
 #include "module/call.h"
 
+void secret_template_make(struct secret_template *out, CK_ULONG size)
+{
+    *out = (struct secret_template){
+        .list = { { CKA_CLASS, &out->class, sizeof(out->class) },
+                  { CKA_KEY_TYPE, &out->type, sizeof(out->type) },
+                  { CKA_TOKEN, &out->no, sizeof(out->no) },
+                  { CKA_SENSITIVE, &out->no, sizeof(out->no) },
+                  { CKA_EXTRACTABLE, &out->yes, sizeof(out->yes) },
+                  { CKA_VALUE_LEN, &out->size, sizeof(out->size) } },
+        .class = CKO_SECRET_KEY,
+        .type = CKK_GENERIC_SECRET,
+        .yes = CK_TRUE,
+        .no = CK_FALSE,
+        .size = size,
+    };
+}
+
 CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,
                    CK_ULONG size, struct handle *secret)
 {
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
-    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    CK_ATTRIBUTE template[] = {
-        { CKA_CLASS, &class, sizeof(class) },   { CKA_KEY_TYPE, &type, sizeof(type) },
-        { CKA_TOKEN, &no, sizeof(no) },         { CKA_SENSITIVE, &no, sizeof(no) },
-        { CKA_EXTRACTABLE, &yes, sizeof(yes) }, { CKA_VALUE_LEN, &size, sizeof(size) },
-    };
+    struct secret_template template;
 
-    return session_derive(session, mechanism, handle, template, COUNT(template), secret);
+    secret_template_make(&template, size);
+    return session_derive(session, mechanism, handle, template.list, SECRET_TEMPLATE_COUNT, secret);
 }
 
 CK_RV derive_finish(struct session *session, struct handle secret, struct room *out)

@@ -4,6 +4,20 @@
 
 #include "key/key.h"
 
+/* What a secret that is to be read is made by: a session object of size bytes. It points into
+ * itself. */
+struct secret_template {
+    CK_ATTRIBUTE list[6];
+    CK_OBJECT_CLASS class;
+    CK_KEY_TYPE type;
+    CK_BBOOL yes, no;
+    CK_ULONG size;
+};
+
+#define SECRET_TEMPLATE_COUNT 6
+
+void secret_template_make(struct secret_template *out, CK_ULONG size);
+
 /* Makes the secret of size bytes, a session object, and takes its value, after which it is gone. A
  * token that refuses the first of the two has done nothing. */
 CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,

@@ -47,9 +47,9 @@ static bool work_open(struct work *work)
 static const struct generate_row *next_way(const struct generation *generation,
                                            const struct generate_row *row)
 {
-    bool rsa = key_type_is_rsa(generation->type);
+    const struct generate_kind kind = { generation->curve, key_type_set(generation->type) };
 
-    return generate_next(rsa, rsa ? CURVE_EC : generation->curve->kind, row);
+    return generate_next(&kind, row);
 }
 
 static bool generate_failed(const struct work *work, CK_RV rv)
@@ -104,11 +104,11 @@ static CK_RV check_taken(struct session *session, struct work *work)
 struct templates {
     CK_ATTRIBUTE private[24], public[24];
     CK_ULONG private_count, public_count;
-    CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive;
+    CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive, decapsulate;
     CK_OBJECT_CLASS private_class, public_class;
     CK_KEY_TYPE type;
     uint8_t point[EC_POINT_MAX + 4];
-    CK_ULONG bits;
+    CK_ULONG bits, set;
     uint8_t params[64];
     CK_ULONG params_len;
     CK_MECHANISM_TYPE allowed[SIGN_PSS_MECHANISMS];
@@ -125,8 +125,17 @@ static void add(CK_ATTRIBUTE *list, CK_ULONG *count, CK_ATTRIBUTE_TYPE type, con
 #define ADD_PUBLIC(t, type, value)                                                                 \
     add((t)->public, &(t)->public_count, type, &(value), sizeof(value))
 
+static bool type_encapsulates(enum key_type type)
+{
+    const struct set *set = key_type_set(type);
+
+    return set != NULL && !set->algorithm->signs;
+}
+
 static struct usage default_usage(enum key_type type)
 {
+    if (type_encapsulates(type))
+        return (struct usage){ .decapsulate = true };
     switch (type) {
     case KEY_RSA:
         return (struct usage){ .sign = true, .decrypt = true, .unwrap = true };
@@ -140,26 +149,35 @@ static struct usage default_usage(enum key_type type)
     }
 }
 
+static void add_usage(struct templates *t, CK_ATTRIBUTE_TYPE private, CK_ATTRIBUTE_TYPE public,
+                      const CK_BBOOL *value)
+{
+    add(t->private, &t->private_count, private, value, sizeof(*value));
+    add(t->public, &t->public_count, public, value, sizeof(*value));
+}
+
 /* all: also the usages that make no sense for the type, as some tokens turn on what is not turned
- * off. */
+ * off. Only newer tokens know of encapsulation. */
 static void templates_usage(const struct generation *generation, bool all, struct templates *t)
 {
-    struct usage usage =
-        generation->has_usage ? generation->usage : default_usage(generation->type);
+    enum key_type type = generation->type;
+    struct usage usage = generation->has_usage ? generation->usage : default_usage(type);
+    bool encapsulates = type_encapsulates(type);
 
-    t->sign = usage.sign;
-    t->decrypt = usage.decrypt;
-    t->unwrap = usage.unwrap;
+    t->sign = usage.sign && !encapsulates;
+    t->decrypt = usage.decrypt && !encapsulates;
+    t->unwrap = usage.unwrap && !encapsulates;
     t->derive = usage.derive;
-    ADD_PRIVATE(t, CKA_SIGN, t->sign);
-    ADD_PUBLIC(t, CKA_VERIFY, t->sign);
-    if (generation->type == KEY_RSA || all) {
-        ADD_PRIVATE(t, CKA_DECRYPT, t->decrypt);
-        ADD_PRIVATE(t, CKA_UNWRAP, t->unwrap);
-        ADD_PUBLIC(t, CKA_ENCRYPT, t->decrypt);
-        ADD_PUBLIC(t, CKA_WRAP, t->unwrap);
+    t->decapsulate = usage.decapsulate;
+    if (encapsulates)
+        add_usage(t, CKA_DECAPSULATE, CKA_ENCAPSULATE, &t->decapsulate);
+    if (!encapsulates || all)
+        add_usage(t, CKA_SIGN, CKA_VERIFY, &t->sign);
+    if (type == KEY_RSA || all) {
+        add_usage(t, CKA_DECRYPT, CKA_ENCRYPT, &t->decrypt);
+        add_usage(t, CKA_UNWRAP, CKA_WRAP, &t->unwrap);
     }
-    if (!key_type_is_rsa(generation->type) || all)
+    if ((!key_type_is_rsa(type) && key_type_set(type) == NULL) || all)
         ADD_PRIVATE(t, CKA_DERIVE, t->derive);
 }
 
@@ -198,10 +216,12 @@ static void templates_restrict(const struct generation *generation, struct templ
 static void templates_order(const struct generation *generation, const struct generate_row *row,
                             struct templates *t)
 {
-    if (!row->rsa) {
+    if (row->by == GENERATE_CURVE)
         add(t->public, &t->public_count, CKA_EC_PARAMS, t->params, t->params_len);
+    if (row->by == GENERATE_SET)
+        ADD_PUBLIC(t, CKA_PARAMETER_SET, t->set);
+    if (row->by != GENERATE_RSA)
         return;
-    }
     t->bits = generation->bits;
     ADD_PUBLIC(t, CKA_MODULUS_BITS, t->bits);
     add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, generation->exponent.data,
@@ -228,13 +248,20 @@ static void templates_values(const struct generation *generation, const struct g
     ADD_PRIVATE(t, CKA_CLASS, t->private_class);
     ADD_PUBLIC(t, CKA_CLASS, t->public_class);
     add_both(t, CKA_KEY_TYPE, &t->type, sizeof(t->type));
-    if (row->rsa) {
+    switch (row->by) {
+    case GENERATE_RSA:
         add_both(t, CKA_MODULUS, half->n.data, half->n.len);
         add_both(t, CKA_PUBLIC_EXPONENT, half->e.data, half->e.len);
-    } else {
+        break;
+    case GENERATE_CURVE:
         der_value(&writer, DER_OCTET_STRING, view_bytes(&half->point));
         add_both(t, CKA_EC_PARAMS, t->params, t->params_len);
         add(t->public, &t->public_count, CKA_EC_POINT, t->point, der_done(&writer));
+        break;
+    case GENERATE_SET:
+        add_both(t, CKA_PARAMETER_SET, &t->set, sizeof(t->set));
+        add(t->public, &t->public_count, CKA_VALUE, half->point.data, half->point.len);
+        break;
     }
     for (CK_ULONG i = 0; i < import->count; i++)
         add(t->private, &t->private_count, import->values[i].type, import->values[i].pValue,
@@ -257,7 +284,9 @@ static void templates_make(const struct work *work, const struct generate_row *r
     templates_name(work, t);
     if (generation->type == KEY_RSA_PSS)
         templates_restrict(generation, t);
-    if (!row->rsa)
+    if (row->by == GENERATE_SET)
+        t->set = key_type_set(generation->type)->number;
+    if (row->by == GENERATE_CURVE)
         t->params_len = generate_params(row, generation->curve, t->params, sizeof(t->params));
     if (generation->import != NULL)
         templates_values(generation, row, t);
@@ -367,14 +396,16 @@ static void note_left(struct session *session, struct work *work, CK_RV rv)
     call_named(name);
 }
 
-/* Whether the token has the mechanism of the row; what is imported needs none. */
+/* Whether the token has the mechanism of the row; what is imported needs none. Of the mechanism for
+ * ML-DSA NSS softokn says that it makes keys, not pairs. */
 static CK_RV way_is_there(struct session *session, const struct work *work,
                           const struct generate_row *row, bool *has)
 {
+    CK_FLAGS flags = row->by == GENERATE_SET ? 0 : CKF_GENERATE_KEY_PAIR;
+
     *has = true;
-    return work->generation->import == NULL
-               ? slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, has)
-               : CKR_OK;
+    return work->generation->import == NULL ? slot_mechanism(session, row->mechanism, flags, has)
+                                            : CKR_OK;
 }
 
 /* One way after the other, until the token has one. */

@@ -9,7 +9,7 @@
 struct generation {
     struct provider *provider;
     enum key_type type;
-    const struct curve *curve;       /* but for RSA */
+    const struct curve *curve;       /* but for RSA and parameter sets */
     unsigned bits;                   /* RSA */
     struct bytes exponent;           /* RSA: big-endian */
     const struct digest *pss_digest; /* KEY_RSA_PSS: the only one; NULL: any */

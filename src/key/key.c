@@ -77,6 +77,11 @@ enum key_type key_type_of(const struct curve *curve)
     return (enum key_type)(KEY_EC + (int)curve->kind);
 }
 
+enum key_type key_type_of_set(const struct set *set)
+{
+    return (enum key_type)(KEY_SET + (set - sets));
+}
+
 /* One coordinate of software's point, as long as the field's elements are. */
 static bool coordinate(const EVP_PKEY *software, const char *name, uint8_t *out, size_t len)
 {
@@ -119,6 +124,20 @@ static bool point_set(struct key *key, const struct curve *curve, struct view po
     return bytes_set(&key->point, point.data, point.len);
 }
 
+static bool set_bytes(struct key *key, struct view bytes)
+{
+    if (bytes.len != key_set(key)->public_len)
+        return false;
+    bytes_clear(&key->point);
+    return bytes_set(&key->point, bytes.data, bytes.len);
+}
+
+static bool raw_set(struct key *key, struct view point)
+{
+    return key_set(key) != NULL ? set_bytes(key, point)
+                                : key->curve != NULL && point_set(key, key->curve, point);
+}
+
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
 {
     if (curve == NULL || key->type != key_type_of(curve) || key->point.data != NULL)
@@ -127,16 +146,22 @@ bool key_set_ec(struct key *key, const struct curve *curve, struct view point)
     return point_set(key, curve, point);
 }
 
+bool key_set_raw(struct key *key, struct view point)
+{
+    return key->point.data == NULL && !key_type_is_rsa(key->type) && raw_set(key, point);
+}
+
 bool key_set_public(struct key *key, const struct key *from)
 {
-    return key_type_is_rsa(from->type)
-               ? key_set_rsa(key, view_bytes(&from->n), view_bytes(&from->e))
-               : key_set_ec(key, from->curve, view_bytes(&from->point));
+    if (key_type_is_rsa(from->type))
+        return key_set_rsa(key, view_bytes(&from->n), view_bytes(&from->e));
+    key->curve = from->curve;
+    return key->type == from->type && key_set_raw(key, view_bytes(&from->point));
 }
 
 bool key_replace_point(struct key *key, struct view point)
 {
-    if (!key_can_change(key) || key->curve == NULL || !point_set(key, key->curve, point))
+    if (!key_can_change(key) || !raw_set(key, point))
         return false;
     pkey_release(atomic_exchange(&key->host, NULL));
     return true;
@@ -176,13 +201,16 @@ static unsigned bit_length(const struct bytes *number)
 /* Whether there is something to be measured: parameters are a curve without a point. */
 static bool has_size(const struct key *key)
 {
-    return key_type_is_rsa(key->type) ? key->n.data != NULL : key->curve != NULL;
+    return key_type_is_rsa(key->type) ? key->n.data != NULL
+                                      : key->curve != NULL || key_set(key) != NULL;
 }
 
 unsigned key_bits(const struct key *key)
 {
     if (!has_size(key))
         return 0;
+    if (key_set(key) != NULL)
+        return key_set(key)->bits;
     return key_type_is_rsa(key->type) ? bit_length(&key->n) : key->curve->order_bits;
 }
 
@@ -210,6 +238,8 @@ unsigned key_security_bits(const struct key *key)
 {
     if (!has_size(key))
         return 0;
+    if (key_set(key) != NULL)
+        return key_set(key)->security_bits;
     return key_type_is_rsa(key->type) ? rsa_security_bits(key_bits(key))
                                       : curve_security_bits(key->curve);
 }
@@ -218,6 +248,8 @@ size_t key_signature_max(const struct key *key)
 {
     if (!has_size(key))
         return 0;
+    if (key_set(key) != NULL)
+        return key_set(key)->out_len;
     return key_type_is_rsa(key->type) ? key->n.len : curve_signature_max(key->curve);
 }
 
@@ -234,7 +266,8 @@ uint8_t *key_spki(const struct key *key, size_t *len)
     else if (key->type == KEY_EC)
         *len = spki_write_ec(key->curve->oid, view_bytes(&key->point), der, room);
     else
-        *len = spki_write_raw(key->curve->oid, view_bytes(&key->point), der, room);
+        *len = spki_write_raw(key_set(key) != NULL ? key_set(key)->oid : key->curve->oid,
+                              view_bytes(&key->point), der, room);
     return *len != 0 ? MOVE(der) : NULL;
 }
 

@@ -12,13 +12,14 @@
 #include "instance/instance.h"
 #include "mech/cipher.h"
 #include "mech/curve.h"
+#include "mech/set.h"
 #include "mech/sign.h"
 #include "token/object.h"
 
 struct doubt;
 
-/* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind.
- */
+/* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind,
+ * from KEY_SET on in that of enum set_id. */
 enum key_type {
     KEY_RSA,
     KEY_RSA_PSS,
@@ -27,8 +28,12 @@ enum key_type {
     KEY_ED448,
     KEY_X25519,
     KEY_X448,
-    KEY_TYPES
+    KEY_SET,
+    KEY_TYPES = KEY_SET + SETS
 };
+
+/* The longest public key but RSA's. */
+#define KEY_POINT_MAX SET_PUBLIC_MAX
 
 /* Never changed once others can see it, but for what is made at the first need, and for the point
  * of a public key that is nowhere on a token (key_replace_point). */
@@ -37,7 +42,7 @@ struct key {
     struct provider *provider;
     enum key_type type;
     struct bytes n, e;                  /* RSA: big-endian, no leading zeros */
-    const struct curve *curve;          /* but for RSA; NULL while empty */
+    const struct curve *curve;          /* of the types up to KEY_X448 but RSA; NULL while empty */
     struct bytes point;                 /* KEY_EC: 0x04 X Y; else the key's bytes */
     struct object *object;              /* the private half; NULL for a public key */
     bool asked;                         /* the public half was proved, not just named alike */
@@ -59,15 +64,29 @@ static inline bool key_type_is_rsa(enum key_type type)
     return type == KEY_RSA || type == KEY_RSA_PSS;
 }
 
+/* The parameter set of a type of key; NULL for other types. */
+static inline const struct set *key_type_set(enum key_type type)
+{
+    return type >= KEY_SET ? &sets[type - KEY_SET] : NULL;
+}
+
+static inline const struct set *key_set(const struct key *key)
+{
+    return key_type_set(key->type);
+}
+
+enum key_type key_type_of_set(const struct set *set);
+
 /* Fill an empty key; false when memory is short or the values cannot be a key's. An EC point may be
  * compressed, and is not then; one that is not stays as it is, on the curve or not. */
 bool key_set_rsa(struct key *key, struct view n, struct view e);
 bool key_set_ec(struct key *key, const struct curve *curve, struct view point);
+bool key_set_raw(struct key *key, struct view point); /* what is not RSA, of its curve or set */
 bool key_set_public(struct key *key, const struct key *from);
 
-/* Gives a public key another point on the curve that it has, in the forms that key_set_ec takes;
- * false for a key on a token and for what is no point. Only for a key that nobody else uses
- * meanwhile. */
+/* Gives a public key another point on the curve or of the set that it has, in the forms that
+ * key_set_raw takes; false for a key on a token and for what is no point. Only for a key that
+ * nobody else uses meanwhile. */
 bool key_replace_point(struct key *key, struct view point);
 
 /* Whether key_replace_point may be called: the key is no private one and has no place on a token.
@@ -135,6 +154,13 @@ enum key_type key_type_of(const struct curve *curve);
  * curves. A point that is not on the curve does not reach the token. out: curve_field_bytes bytes;
  * *len is set. False with an error raised. */
 bool key_derive(struct key *key, struct key *peer, bool cofactor, uint8_t *out, size_t *len);
+
+/* The secret of KEM_SECRET_LEN bytes that ciphertext, which has the length of the key's set, holds:
+ * the token decapsulates. And a fresh one with its ciphertext, of that length: on the host or,
+ * where the key has a twin, on the token. False with an error raised. */
+#define KEM_SECRET_LEN 32 /* FIPS 203 §8 */
+bool key_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret);
+bool key_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret);
 
 /* The mechanism for column, and what the C_* call gets: a message as it is, or a digest brought
  * into the mechanism's form, in input (SIGN_INPUT_MAX bytes). False with an error raised. */

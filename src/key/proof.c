@@ -17,7 +17,7 @@
 #define PURPOSE     "pkcs11-bridge: are these two halves of one key pair?"
 #define NONCE_LEN   32
 #define MESSAGE_LEN (sizeof(PURPOSE) + NONCE_LEN)
-#define ANSWER_MAX  256 /* an ECDSA or EdDSA signature, or a shared secret */
+#define ECDSA_MAX   256 /* its signatures, and shared secrets */
 
 struct question {
     struct session *session;
@@ -27,8 +27,7 @@ struct question {
     size_t count;
     uint8_t message[MESSAGE_LEN], hash[DIGEST_MAX];
     size_t hash_len;
-    uint8_t answer[ANSWER_MAX];
-    struct room room; /* the token's answer */
+    struct room room; /* the token's answer: a signature or a shared secret */
 };
 
 /* What a public key has to say of the token's answer. */
@@ -68,13 +67,17 @@ static const struct way {
     const char *digest;
     enum sign_column column;
 } ways[] = {
-    { SIGN_EDDSA, NULL, SIGN_TOKEN_HASHES },       { SIGN_ECDSA, "SHA2-256", SIGN_HASHED_BEFORE },
-    { SIGN_ECDSA, "SHA2-256", SIGN_TOKEN_HASHES }, { SIGN_ECDSA, "SHA2-384", SIGN_TOKEN_HASHES },
-    { SIGN_ECDSA, "SHA2-512", SIGN_TOKEN_HASHES },
+    { SIGN_EDDSA, NULL, SIGN_TOKEN_HASHES },        { SIGN_SET, NULL, SIGN_TOKEN_HASHES },
+    { SIGN_ECDSA, "SHA2-256", SIGN_HASHED_BEFORE }, { SIGN_ECDSA, "SHA2-256", SIGN_TOKEN_HASHES },
+    { SIGN_ECDSA, "SHA2-384", SIGN_TOKEN_HASHES },  { SIGN_ECDSA, "SHA2-512", SIGN_TOKEN_HASHES },
 };
 
 static bool way_fits(const struct way *way, enum key_type type)
 {
+    const struct set *set = key_type_set(type);
+
+    if (way->scheme == SIGN_SET)
+        return set != NULL && set->algorithm->signs;
     return way->scheme == SIGN_EDDSA ? type == KEY_ED25519 || type == KEY_ED448 : type == KEY_EC;
 }
 
@@ -82,7 +85,8 @@ static void way_mechanism(const struct way *way, enum key_type type, struct sign
 {
     struct sign_request request = { .scheme = way->scheme,
                                     .digest = way->digest != NULL ? digest_find(way->digest) : NULL,
-                                    .eddsa_params = type == KEY_ED448 };
+                                    .eddsa_params = type == KEY_ED448,
+                                    .set = key_type_set(type) };
 
     if (way->column == SIGN_HASHED_BEFORE)
         sign_mechanism_hashed(&request, out);
@@ -92,11 +96,12 @@ static void way_mechanism(const struct way *way, enum key_type type, struct sign
 
 static struct view way_input(const struct way *way, const struct question *question)
 {
-    size_t order = curve_order_bytes(question->halves[0]->curve);
-    size_t hash_len = question->hash_len < order ? question->hash_len : order;
+    size_t hash_len = question->hash_len, order;
 
-    return way->column == SIGN_HASHED_BEFORE ? (struct view){ question->hash, hash_len }
-                                             : (struct view){ question->message, MESSAGE_LEN };
+    if (way->column == SIGN_TOKEN_HASHES)
+        return (struct view){ question->message, MESSAGE_LEN };
+    order = curve_order_bytes(question->halves[0]->curve);
+    return (struct view){ question->hash, hash_len < order ? hash_len : order };
 }
 
 static enum opinion judge_signature(const struct question *question, struct key *half,
@@ -105,8 +110,8 @@ static enum opinion judge_signature(const struct question *question, struct key 
     HOST_WORK;
     const struct way *way = arg;
     OSSL_LIB_CTX *libctx = half->provider->host.libctx;
-    uint8_t der[ECDSA_SIG_DER_MAX(ANSWER_MAX / 2)];
-    struct view signature = { question->answer, question->room.len };
+    uint8_t der[ECDSA_SIG_DER_MAX(ECDSA_MAX / 2)];
+    struct view signature = { question->room.data, question->room.len };
     EVP_PKEY *host = key_host(half);
     EVP_MD_CTX *ctx = host != NULL ? EVP_MD_CTX_new() : NULL;
     enum opinion opinion = SAYS_UNKNOWN;
@@ -138,8 +143,8 @@ static CK_RV sign(struct question *question, const struct way *way, CK_RV *refus
     *refusal = session_sign_init(session, &mechanism.ck, question->handle);
     if (*refusal != CKR_OK)
         return refused(*refusal) ? CKR_OK : *refusal;
-    question->room.size = half->type == KEY_EC ? 2 * curve_order_bytes(half->curve)
-                                               : curve_signature_max(half->curve);
+    question->room.size =
+        half->type == KEY_EC ? 2 * curve_order_bytes(half->curve) : key_signature_max(half);
     question->room.exact = true;
     return session_sign(session, in, &question->room);
 }
@@ -169,14 +174,15 @@ static enum opinion judge_agreement(const struct question *question, struct key 
     EVP_PKEY *own = (EVP_PKEY *)(uintptr_t)arg, *host = key_host(half);
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx =
         EVP_PKEY_CTX_new_from_pkey(half->provider->host.libctx, own, HOST_PROPERTIES);
-    uint8_t secret[ANSWER_MAX];
+    uint8_t secret[ECDSA_MAX];
     size_t len = sizeof(secret);
 
     if (host == NULL || ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 ||
         EVP_PKEY_derive_set_peer(ctx, host) != 1 || EVP_PKEY_derive(ctx, secret, &len) != 1)
         return SAYS_UNKNOWN;
-    return len == question->room.len && CRYPTO_memcmp(secret, question->answer, len) == 0 ? SAYS_YES
-                                                                                          : SAYS_NO;
+    return len == question->room.len && CRYPTO_memcmp(secret, question->room.data, len) == 0
+               ? SAYS_YES
+               : SAYS_NO;
 }
 
 /* A key on the curve, for this one agreement, and its point. */
@@ -269,17 +275,21 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
         .session = session, .handle = handle, .usage = &usage, .halves = halves, .count = count
     };
     CK_RV rv = CKR_OK;
+    size_t size;
 
     *proof = PROOF_IMPOSSIBLE;
     if (key_type_is_rsa(halves[0]->type) || usage.always_authenticate)
         return CKR_OK;
-    question.room.data = question.answer;
     if (!question_write(&question))
         return RV_HOST_LACKS;
+    size = ECDSA_MAX > key_signature_max(halves[0]) ? ECDSA_MAX : key_signature_max(halves[0]);
+    question.room.data = OPENSSL_malloc(size);
+    if (question.room.data == NULL)
+        return CKR_HOST_MEMORY;
     if (usage.may_sign)
         rv = by_signature(&question, proof, which);
     if (rv == CKR_OK && *proof == PROOF_IMPOSSIBLE && usage.may_derive)
         rv = by_agreement(&question, proof, which);
-    OPENSSL_cleanse(question.answer, sizeof(question.answer));
+    OPENSSL_clear_free(question.room.data, size);
     return rv;
 }

@@ -44,6 +44,11 @@ static const CK_ATTRIBUTE_TYPE certificate_attributes[] = { CKA_ID, CKA_LABEL, C
 static const CK_ATTRIBUTE_TYPE restriction_attributes[] = { CKA_KEY_TYPE, CKA_ID, CKA_LABEL,
                                                             CKA_MODULUS, CKA_ALLOWED_MECHANISMS };
 
+/* Read besides, of keys of parameter sets only: older tokens do not know them, and the CKA_VALUE of
+ * a private key is not for reading. */
+static const CK_ATTRIBUTE_TYPE set_public_attributes[] = { CKA_PARAMETER_SET, CKA_VALUE };
+static const CK_ATTRIBUTE_TYPE set_private_attributes[] = { CKA_PARAMETER_SET, CKA_DECAPSULATE };
+
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
 {
     const CK_ATTRIBUTE *one = attribute(attributes, type);
@@ -72,6 +77,23 @@ static struct view ec_point(const struct curve *curve, struct view value)
 
 enum half { HALF_READ, HALF_ABSENT, HALF_UNUSABLE };
 
+static const struct set *attributes_set(const struct attributes *attributes)
+{
+    return set_find(attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION),
+                    attribute_ulong(attributes, CKA_PARAMETER_SET, CK_UNAVAILABLE_INFORMATION));
+}
+
+/* Of a public object: what has another set is another key's. */
+static enum half half_read_set(struct key *key, const struct attributes *attributes)
+{
+    struct view value = view_attribute(attributes, CKA_VALUE);
+
+    if (value.len == 0)
+        return HALF_ABSENT;
+    return attributes_set(attributes) == key_set(key) && key_set_raw(key, value) ? HALF_READ
+                                                                                 : HALF_UNUSABLE;
+}
+
 static enum half half_read(struct key *key, const struct attributes *attributes,
                            const char **unusable)
 {
@@ -79,6 +101,7 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
     struct view e = view_attribute(attributes, CKA_PUBLIC_EXPONENT);
     struct view params = view_attribute(attributes, CKA_EC_PARAMS);
     struct view point = view_attribute(attributes, CKA_EC_POINT);
+    const struct set *set = key_set(key);
     const struct curve *curve;
 
     *unusable = "its attributes are not those of a key";
@@ -87,6 +110,8 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
             return HALF_ABSENT;
         return key_set_rsa(key, n, e) ? HALF_READ : HALF_UNUSABLE;
     }
+    if (set != NULL)
+        return half_read_set(key, attributes);
     curve = curve_by_params(params);
     if (point.len == 0)
         return HALF_ABSENT;
@@ -95,7 +120,8 @@ static enum half half_read(struct key *key, const struct attributes *attributes,
     return key_set_ec(key, curve, ec_point(curve, point)) ? HALF_READ : HALF_UNUSABLE;
 }
 
-/* A certificate may be another key's, on another curve with points of the same length. */
+/* A certificate may be another key's, on another curve with points of the same length, or of
+ * another set. */
 static bool on_curve(const struct curve *curve, const EVP_PKEY *software)
 {
     char group[64];
@@ -106,19 +132,26 @@ static bool on_curve(const struct curve *curve, const EVP_PKEY *software)
                              : EVP_PKEY_get0_type_name(software)) == curve;
 }
 
+static bool is_of_kind(const struct key *key, const EVP_PKEY *software)
+{
+    const struct set *set = key_set(key);
+
+    return set != NULL ? EVP_PKEY_is_a(software, set->name) == 1 : on_curve(key->curve, software);
+}
+
 /* Takes the public half from a software key of the same type. */
 static bool half_from_software(struct key *key, EVP_PKEY *software)
 {
-    uint8_t point[EC_POINT_MAX], n[2048], e[1024];
+    uint8_t point[KEY_POINT_MAX], n[2048], e[1024];
     BIGNUM *bn_n = NULL, *bn_e = NULL;
     size_t len = 0;
     bool ok;
 
     if (!key_type_is_rsa(key->type))
-        return on_curve(key->curve, software) &&
+        return is_of_kind(key, software) &&
                EVP_PKEY_get_octet_string_param(software, OSSL_PKEY_PARAM_PUB_KEY, point,
                                                sizeof(point), &len) == 1 &&
-               key_set_ec(key, key->curve, (struct view){ point, len });
+               key_set_raw(key, (struct view){ point, len });
     ok = EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_N, &bn_n) == 1 &&
          EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_E, &bn_e) == 1 &&
          BN_num_bytes(bn_n) <= (int)sizeof(n) && BN_num_bytes(bn_e) <= (int)sizeof(e);
@@ -202,8 +235,10 @@ static CK_RV add_public_object(struct pairing *pairing, const struct attributes 
         pairing_add(pairing, half, attribute(shown, CKA_LABEL));
         return CKR_OK;
     }
-    *unusable = "the public key object that goes with it has no public key in it that fits: look "
-                "at its CKA_MODULUS and CKA_PUBLIC_EXPONENT, or its CKA_EC_PARAMS and CKA_EC_POINT";
+    *unusable =
+        "the public key object that goes with it has no public key in it that fits: look "
+        "at its CKA_MODULUS and CKA_PUBLIC_EXPONENT, its CKA_EC_PARAMS and CKA_EC_POINT, or "
+        "its CKA_PARAMETER_SET and CKA_VALUE";
     key_free(half);
     return CKR_OK;
 }
@@ -231,6 +266,30 @@ static CK_RV add_public_indexed(struct pairing *pairing, const struct indexed *o
                : CKR_OK;
 }
 
+/* What is behind the first attributes of a key of parameter sets. */
+static CK_RV read_set(struct session *session, struct handle handle, CK_OBJECT_CLASS class,
+                      struct attributes *out)
+{
+    CK_KEY_TYPE type = attribute_ulong(out, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+    const struct set_algorithm *algorithm = set_algorithm_of(type);
+
+    if (algorithm == NULL)
+        return CKR_OK;
+    if (class == CKO_PUBLIC_KEY)
+        return attributes_read_more(session, handle, set_public_attributes,
+                                    COUNT(set_public_attributes), out);
+    return attributes_read_more(session, handle, set_private_attributes,
+                                algorithm->signs ? 1 : COUNT(set_private_attributes), out);
+}
+
+static CK_RV read_public(struct session *session, struct handle handle, CK_ULONG count,
+                         struct attributes *out)
+{
+    CK_RV rv = attributes_read(session, handle, public_attributes, count, out);
+
+    return rv == CKR_OK ? read_set(session, handle, CKO_PUBLIC_KEY, out) : rv;
+}
+
 static CK_RV add_public_searched(struct pairing *pairing, const char **unusable)
 {
     CK_KEY_TYPE type =
@@ -242,8 +301,7 @@ static CK_RV add_public_searched(struct pairing *pairing, const char **unusable)
     if (rv == CKR_OK)
         rv = search_beside(pairing->session, pairing->attributes, CKO_PUBLIC_KEY, &type, &found);
     for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && !pairing->crowded; i++) {
-        rv = attributes_read(pairing->session, found.list[i], public_attributes,
-                             COUNT(public_attributes) - 1, shown);
+        rv = read_public(pairing->session, found.list[i], COUNT(public_attributes) - 1, shown);
         if (rv == CKR_OK)
             rv = add_public_object(pairing, shown, unusable);
     }
@@ -419,6 +477,17 @@ static bool pss_only(struct view allowed)
     return allowed.len >= sizeof(one) && i < count;
 }
 
+static bool type_find_set(const struct attributes *attributes, enum key_type *out,
+                          const char **unusable)
+{
+    const struct set *set = attributes_set(attributes);
+
+    *unusable = "its CKA_PARAMETER_SET is not one that this provider knows";
+    if (set != NULL)
+        *out = key_type_of_set(set);
+    return set != NULL;
+}
+
 /* Modules differ in which CKA_KEY_TYPE Edwards and Montgomery keys have: the curve decides. */
 static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, enum key_type *out,
                       const char **unusable)
@@ -429,6 +498,8 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
         *out = public_restricts(attributes) ? KEY_RSA_PSS : KEY_RSA;
         return true;
     }
+    if (set_algorithm_of(ck_type) != NULL)
+        return type_find_set(attributes, out, unusable);
     if (ck_type != CKK_EC && ck_type != CKK_EC_EDWARDS && ck_type != CKK_EC_MONTGOMERY) {
         *unusable = "its CKA_KEY_TYPE is not supported";
         return false;
@@ -443,24 +514,30 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
 
 static CK_RV read_list(const struct provider *provider, struct session *session,
                        struct handle handle, const CK_ATTRIBUTE_TYPE *types, CK_ULONG count,
-                       struct attributes *out)
+                       CK_OBJECT_CLASS class, struct attributes *out)
 {
+    CK_RV rv;
+
     if (provider->config.no_allowed_mechanisms)
         count--;
-    return attributes_read(session, handle, types, count, out);
+    rv = attributes_read(session, handle, types, count, out);
+    if (rv == CKR_OK)
+        rv = read_set(session, handle, attribute_ulong(out, CKA_CLASS, class), out);
+    return rv;
 }
 
 CK_RV public_read_any(struct provider *provider, struct session *session, struct handle handle,
                       struct attributes *out)
 {
-    return read_list(provider, session, handle, any_attributes, COUNT(any_attributes), out);
+    return read_list(provider, session, handle, any_attributes, COUNT(any_attributes),
+                     CKO_PRIVATE_KEY, out);
 }
 
 bool public_shown(const struct attributes *attributes)
 {
     return attribute(attributes, CKA_PUBLIC_KEY_INFO) != NULL ||
            attribute(attributes, CKA_MODULUS) != NULL ||
-           attribute(attributes, CKA_EC_POINT) != NULL;
+           attribute(attributes, CKA_EC_POINT) != NULL || attribute(attributes, CKA_VALUE) != NULL;
 }
 
 CK_RV public_read_beside(const struct provider *provider, struct session *session,
@@ -469,7 +546,7 @@ CK_RV public_read_beside(const struct provider *provider, struct session *sessio
     switch (class) {
     case CKO_PUBLIC_KEY:
         return read_list(provider, session, handle, public_attributes, COUNT(public_attributes),
-                         out);
+                         class, out);
     case CKO_PRIVATE_KEY:
         return attributes_read(session, handle, restriction_attributes,
                                COUNT(restriction_attributes), out);
@@ -597,9 +674,9 @@ static CK_RV key_attributes(const struct provider *provider, struct session *ses
 {
     return class == CKO_PRIVATE_KEY
                ? read_list(provider, session, handle, any_attributes + PRIVATE_FROM,
-                           COUNT(any_attributes) - PRIVATE_FROM, out)
+                           COUNT(any_attributes) - PRIVATE_FROM, class, out)
                : read_list(provider, session, handle, public_attributes, COUNT(public_attributes),
-                           out);
+                           class, out);
 }
 
 /* The object at handle, found again, has the public half that key shows. */
@@ -643,6 +720,7 @@ static bool object_fill(struct object *object, const struct attributes *attribut
     object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
     object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
     object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
+    object->may_decapsulate = attribute_bool(attributes, CKA_DECAPSULATE, true);
     object->always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false);
     return (allowed.len == 0 || bytes_set(&object->allowed, allowed.data, allowed.len)) &&
            (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&

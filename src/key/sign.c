@@ -9,8 +9,8 @@
 #include "mech/pss.h"
 #include "module/call.h"
 
-/* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size, but
- * for EdDSA, which needs the message whole. */
+/* A message that a single C_Sign takes; more goes through C_SignUpdate in pieces of this size,
+ * unless the mechanism needs the message whole. */
 #define SIGN_SINGLE_MAX (64UL * 1024)
 
 static CK_RV sign_in_pieces(struct session *session, struct operation *operation)
@@ -39,7 +39,7 @@ static CK_RV sign(struct session *session, struct handle handle, void *arg)
         rv = login_context(session, &operation->pins);
     if (rv != CKR_OK)
         return rv;
-    if (operation->in.len > SIGN_SINGLE_MAX && mechanism->mechanism != CKM_EDDSA)
+    if (operation->in.len > SIGN_SINGLE_MAX && !sign_is_whole(mechanism->mechanism))
         return sign_in_pieces(session, operation);
     return session_sign(session, operation->in, &operation->out);
 }
@@ -124,7 +124,7 @@ bool key_sign_input(struct key *key, const struct sign_request *request, enum si
 }
 
 /* The bytes that C_Sign returns: RSA as many as the modulus has, ECDSA twice as many as the order
- * (PKCS#11 v3.1 §6.3.12), EdDSA as RFC 8032 has it. */
+ * (PKCS#11 v3.1 §6.3.12), others as they are known. */
 static size_t raw_signature_len(const struct key *key)
 {
     return key->type == KEY_EC ? 2 * curve_order_bytes(key->curve) : key_signature_max(key);

@@ -25,23 +25,27 @@ static EVP_PKEY *generate(struct provider *provider, const char *type, const cha
 }
 
 /* The key of the pair, which is the key's from then on. */
-static struct key *adopt(struct provider *provider, const struct curve *curve, EVP_PKEY **pair)
+static struct key *adopt(struct provider *provider, enum key_type type, const struct curve *curve,
+                         EVP_PKEY **pair)
 {
-    _cleanup_(key_scoped) struct key *key = key_new(provider, key_type_of(curve));
-    uint8_t point[EC_POINT_MAX];
+    _cleanup_(key_scoped) struct key *key = key_new(provider, type);
+    uint8_t point[KEY_POINT_MAX];
     size_t len = 0;
 
+    if (key != NULL)
+        key->curve = curve;
     if (key == NULL || *pair == NULL ||
         EVP_PKEY_get_octet_string_param(*pair, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point,
                                         sizeof(point), &len) != 1 ||
-        !key_set_ec(key, curve, (struct view){ point, len }))
+        !key_set_raw(key, (struct view){ point, len }))
         return NULL;
     atomic_store(&key->host, MOVE(*pair));
     key->software = true;
     return MOVE(key);
 }
 
-struct key *software_generate(struct provider *provider, const struct curve *curve)
+struct key *software_generate(struct provider *provider, enum key_type type,
+                              const struct curve *curve)
 {
     HOST_WORK;
     _cleanup_(pkey_scoped) EVP_PKEY *pair = NULL;
@@ -50,10 +54,12 @@ struct key *software_generate(struct provider *provider, const struct curve *cur
 
     if (libcrypto_ended())
         return NULL;
-    (void)curve_name(curve, name, sizeof(name));
-    pair =
-        curve->kind == CURVE_EC ? generate(provider, "EC", name) : generate(provider, name, NULL);
-    key = adopt(provider, curve, &pair);
+    if (curve != NULL)
+        (void)curve_name(curve, name, sizeof(name));
+    else
+        (void)OPENSSL_strlcpy(name, key_type_set(type)->name, sizeof(name));
+    pair = type == KEY_EC ? generate(provider, "EC", name) : generate(provider, name, NULL);
+    key = adopt(provider, type, curve, &pair);
     if (key == NULL)
         (void)failed(provider, "generate a key");
     return key;
@@ -102,4 +108,28 @@ bool software_sign(struct key *key, struct view digest, uint8_t *signature, size
     return (ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 &&
             EVP_PKEY_sign(ctx, signature, len, digest.data, digest.len) == 1) ||
            failed(key->provider, "sign");
+}
+
+bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret)
+{
+    HOST_WORK;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = context(key);
+    size_t len = key_signature_max(key), secret_len = KEM_SECRET_LEN;
+
+    return (ctx != NULL && EVP_PKEY_encapsulate_init(ctx, NULL) == 1 &&
+            EVP_PKEY_encapsulate(ctx, ciphertext, &len, secret, &secret_len) == 1 &&
+            len == key_signature_max(key) && secret_len == KEM_SECRET_LEN) ||
+           failed(key->provider, "encapsulate");
+}
+
+bool software_decapsulate(struct key *key, struct view ciphertext, uint8_t *secret)
+{
+    HOST_WORK;
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx = context(key);
+    size_t len = KEM_SECRET_LEN;
+
+    return (ctx != NULL && EVP_PKEY_decapsulate_init(ctx, NULL) == 1 &&
+            EVP_PKEY_decapsulate(ctx, secret, &len, ciphertext.data, ciphertext.len) == 1 &&
+            len == KEM_SECRET_LEN) ||
+           failed(key->provider, "decapsulate");
 }

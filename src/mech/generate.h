@@ -3,11 +3,18 @@
 #define BRIDGE_GENERATE_H
 
 #include "mech/curve.h"
+#include "mech/set.h"
+
+/* What kind of key pair: RSA where neither is set. */
+struct generate_kind {
+    const struct curve *curve;
+    const struct set *set;
+};
 
 /* How a token may be asked for a key pair. */
 struct generate_row {
-    bool rsa;
-    enum curve_kind kind; /* unless rsa */
+    enum { GENERATE_RSA, GENERATE_CURVE, GENERATE_SET } by;
+    enum curve_kind kind; /* GENERATE_CURVE */
     CK_MECHANISM_TYPE mechanism;
     CK_KEY_TYPE key_type; /* CKA_KEY_TYPE of what it makes */
     bool printable;       /* CKA_EC_PARAMS as the curve's name, not its OID */
@@ -15,7 +22,7 @@ struct generate_row {
 
 /* The row after previous (NULL: the first) for this kind of key; NULL after the last. Tokens differ
  * in which they have, and are asked one after the other. */
-const struct generate_row *generate_next(bool rsa, enum curve_kind kind,
+const struct generate_row *generate_next(const struct generate_kind *kind,
                                          const struct generate_row *previous);
 
 /* Whether a CKR says that the token does not have this way. */
@@ -27,7 +34,7 @@ size_t generate_params(const struct generate_row *row, const struct curve *curve
 
 /* What a key may be used for: CKA_SIGN and so on. */
 struct usage {
-    bool sign, decrypt, unwrap, derive;
+    bool sign, decrypt, unwrap, derive, decapsulate;
 };
 
 /* Reads the names of RFC 5280 §4.2.1.3 (digitalSignature, keyAgreement, ...), divided by blanks or

@@ -104,12 +104,26 @@ static void set_eddsa_params(const struct sign_request *request, struct sign_mec
     out->ck.ulParameterLen = sizeof(out->eddsa);
 }
 
+/* Without, a token hedges if it can, and there is no context. */
+static void set_additional_context(const struct sign_request *request, struct sign_mechanism *out)
+{
+    if (request->hedge == HEDGE_PREFERRED && request->context.len == 0)
+        return;
+    out->additional = (struct sign_additional_context){ .hedgeVariant = request->hedge,
+                                                        .pContext = ck_input(request->context.data),
+                                                        .ulContextLen = request->context.len };
+    out->ck.pParameter = &out->additional;
+    out->ck.ulParameterLen = sizeof(out->additional);
+}
+
 static void mechanism_set(const struct sign_request *request, CK_MECHANISM_TYPE type,
                           struct sign_mechanism *out)
 {
     out->ck = (CK_MECHANISM){ .mechanism = type };
     if (request->eddsa_params)
         set_eddsa_params(request, out);
+    if (request->scheme == SIGN_SET)
+        set_additional_context(request, out);
     if (request->scheme != SIGN_RSA_PSS)
         return;
     out->pss = (CK_RSA_PKCS_PSS_PARAMS){ .hashAlg = request->digest->mechanism,
@@ -144,8 +158,8 @@ CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)
 {
     const struct row *row = row_of(request);
 
-    if (request->scheme == SIGN_EDDSA)
-        return CKM_EDDSA;
+    if (request->scheme == SIGN_EDDSA || request->scheme == SIGN_SET)
+        return sign_type_hashed(request);
     if (request->scheme == SIGN_RSA_PSS && !sign_pss_has_name(request))
         return NO_MECHANISM;
     return row_exists(row) ? row->token_hashes : NO_MECHANISM;
@@ -153,7 +167,17 @@ CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request)
 
 CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request)
 {
-    return hashed_before[request->scheme];
+    return request->scheme == SIGN_SET ? request->set->algorithm->mechanism
+                                       : hashed_before[request->scheme];
+}
+
+bool sign_is_whole(CK_MECHANISM_TYPE type)
+{
+    bool whole = type == CKM_EDDSA;
+
+    for (size_t i = 0; i < COUNT(sets); i++)
+        whole |= sets[i].algorithm->mechanism == type;
+    return whole;
 }
 
 bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out)

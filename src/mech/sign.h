@@ -4,6 +4,7 @@
 
 #include "mech/curve.h"
 #include "mech/digest.h"
+#include "mech/set.h"
 
 enum sign_scheme {
     SIGN_RSA_PKCS1,
@@ -11,6 +12,7 @@ enum sign_scheme {
     SIGN_RSA_RAW,
     SIGN_ECDSA,
     SIGN_EDDSA,
+    SIGN_SET, /* an algorithm of parameter sets */
     SIGN_SCHEMES
 };
 
@@ -23,7 +25,9 @@ struct sign_request {
     bool salt_free;              /* PSS: the application did not choose it */
     bool eddsa_params;           /* EdDSA: the mechanism takes the two below */
     bool prehash;
-    struct view context; /* 0 to 255 bytes; the mechanism points to them */
+    struct view context;   /* EdDSA, SET: 0 to 255 bytes; the mechanism points to them */
+    const struct set *set; /* SET */
+    enum hedge hedge;      /* SET */
 };
 
 /* A CK_MECHANISM with room for its parameters; it points into itself and must not be copied. */
@@ -31,10 +35,15 @@ struct sign_mechanism {
     CK_MECHANISM ck;
     CK_RSA_PKCS_PSS_PARAMS pss;
     struct eddsa_params eddsa;
+    struct sign_additional_context additional;
 };
 
 /* The longest input that C_Sign gets in the "hashed before" column, for keys up to 16384 bits. */
 #define SIGN_INPUT_MAX 2048
+
+/* Whether C_Sign gets the message in one piece with this mechanism: not every token takes it in
+ * several. */
+bool sign_is_whole(CK_MECHANISM_TYPE type);
 
 /* The type of the mechanism that hashes on the token; SIGN_NO_MECHANISM where PKCS#11 has none, as
  * for PSS where it cannot name the MGF1. */
@@ -44,7 +53,8 @@ CK_MECHANISM_TYPE sign_type_token(const struct sign_request *request);
 /* The type of the mechanism for a digest that was made before. */
 CK_MECHANISM_TYPE sign_type_hashed(const struct sign_request *request);
 
-/* The mechanism that hashes on the token (for EdDSA, the only one). False where PKCS#11 has none.
+/* The mechanism that hashes on the token (for EdDSA and sets, the only one). False where PKCS#11
+ * has none.
  */
 bool sign_mechanism_token(const struct sign_request *request, struct sign_mechanism *out);
 

@@ -119,6 +119,17 @@ static const struct ckr ckrs[] = {
     ROW(CKR_OPERATION_CANCEL_FAILED, REPAIR_SESSION, NULL),
     ROW(CKR_KEY_EXHAUSTED, REPAIR_NOTHING, "the key has been used as often as it may be"),
 
+    ROW(CKR_PENDING, REPAIR_NOTHING, NULL),
+    ROW(CKR_SESSION_ASYNC_NOT_SUPPORTED, REPAIR_NOTHING, NULL),
+    ROW(CKR_SEED_RANDOM_REQUIRED, REPAIR_NOTHING,
+        "the token's random number generator has no seed"),
+    ROW(CKR_OPERATION_NOT_VALIDATED, REPAIR_NOTHING,
+        "the token is in a validated mode (FIPS 140), which does not have this"),
+    ROW(CKR_TOKEN_NOT_INITIALIZED, REPAIR_NOTHING,
+        "the token is not initialised: give it a label and PINs with its own tool"),
+    ROW(CKR_PARAMETER_SET_NOT_SUPPORTED, REPAIR_NOTHING,
+        "the token does not have this parameter set"),
+
     OWN(RV_PIN_MISSING, REPAIR_NOTHING,
         "the token needs a PIN and none was given: set pkcs11-module-token-pin or "
         "pkcs11-token-pins, or put pin-source=file:/path in the URI"),
@@ -243,6 +254,26 @@ static bool begins(const char *call)
     return len > 4 && strcmp(call + len - 4, "Init") == 0;
 }
 
+/* The operation that is active after the call, by what it returned (PKCS#11 v3.1 §5.2). */
+static CK_FLAGS left_active(const char *call, CK_RV rv)
+{
+    static const struct {
+        const char *begin;
+        CK_FLAGS flag;
+    } operations[] = { { "C_Sign", CKF_SIGN },
+                       { "C_Verify", CKF_VERIFY },
+                       { "C_Encrypt", CKF_ENCRYPT },
+                       { "C_Decrypt", CKF_DECRYPT },
+                       { "C_FindObjects", CKF_FIND_OBJECTS } };
+
+    if (rv != CKR_OPERATION_ACTIVE && rv != CKR_BUFFER_TOO_SMALL)
+        return 0;
+    for (size_t i = 0; i < COUNT(operations); i++)
+        if (strncmp(call, operations[i].begin, strlen(operations[i].begin)) == 0)
+            return operations[i].flag;
+    return 0;
+}
+
 struct verdict ckr_verdict(const char *call, CK_RV rv)
 {
     /* what the call needs to begin was not there: the session, the login, the module, the token */
@@ -258,7 +289,8 @@ struct verdict ckr_verdict(const char *call, CK_RV rv)
         .begun = !begins(call) && !among(rv, before_anything, COUNT(before_anything)),
         .about_data = exception != NULL && exception->about_data,
         .spoils = !refused || !begins(call),
-        .active = rv == CKR_OPERATION_ACTIVE || strcmp(call, "C_FindObjectsFinal") == 0
+        .active = rv == CKR_OPERATION_ACTIVE || strcmp(call, "C_FindObjectsFinal") == 0,
+        .pending = left_active(call, rv),
     };
 }
 

@@ -51,6 +51,7 @@ struct verdict {
     bool about_data; /* it may be an answer about the data that was given */
     bool spoils;     /* it may have left an operation active on its session */
     bool active;     /* there is one */
+    CK_FLAGS pending; /* it is this one (CKF_SIGN, ...), and nothing else is wrong; 0: not so */
 };
 
 struct verdict ckr_verdict(const char *call, CK_RV rv);

@@ -1,5 +1,5 @@
 /* PKCS#11 as p11-kit's header has it, and the constants that are newer than the oldest p11-kit that
- * we build with (PKCS#11 v3.0 and v3.1, and CKR values of our own). */
+ * we build with (PKCS#11 v3.0 to v3.2, and CKR values of our own). */
 #ifndef BRIDGE_CRYPTOKI_H
 #define BRIDGE_CRYPTOKI_H
 
@@ -60,6 +60,39 @@ struct eddsa_params {
 #define CKK_EC_MONTGOMERY 0x41UL
 #endif
 
+/* PKCS#11 v3.2: ML-DSA, and what else is a parameter set and bytes */
+#ifndef CKA_PARAMETER_SET
+#define CKA_PARAMETER_SET 0x61dUL
+#endif
+#ifndef CKK_ML_DSA
+#define CKK_ML_DSA              0x4aUL
+#define CKM_ML_DSA_KEY_PAIR_GEN 0x1cUL
+#define CKM_ML_DSA              0x1dUL
+#endif
+#ifndef CKK_SLH_DSA
+#define CKK_SLH_DSA              0x4bUL
+#define CKM_SLH_DSA_KEY_PAIR_GEN 0x2dUL
+#define CKM_SLH_DSA              0x2eUL
+#endif
+#ifndef CKK_ML_KEM
+#define CKK_ML_KEM              0x49UL
+#define CKM_ML_KEM_KEY_PAIR_GEN 0xfUL
+#define CKM_ML_KEM              0x17UL
+#endif
+#ifndef CKA_ENCAPSULATE
+#define CKA_ENCAPSULATE 0x633UL
+#define CKA_DECAPSULATE 0x634UL
+#endif
+
+/* PKCS#11 v3.2 §6.67: CK_SIGN_ADDITIONAL_CONTEXT, and its CK_HEDGE_TYPE */
+struct sign_additional_context {
+    CK_ULONG hedgeVariant;
+    CK_BYTE *pContext;
+    CK_ULONG ulContextLen;
+};
+
+enum hedge { HEDGE_PREFERRED, HEDGE_REQUIRED, HEDGE_DETERMINISTIC };
+
 /* PKCS#11 v3.0 §5.1 */
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED
 #define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
@@ -69,6 +102,20 @@ struct eddsa_params {
 #endif
 #ifndef CKR_KEY_EXHAUSTED
 #define CKR_KEY_EXHAUSTED 0x203UL
+#endif
+
+#ifndef CKR_PENDING
+#define CKR_PENDING                     0x204UL
+#define CKR_SESSION_ASYNC_NOT_SUPPORTED 0x205UL
+#define CKR_SEED_RANDOM_REQUIRED        0x206UL
+#define CKR_OPERATION_NOT_VALIDATED     0x207UL
+#define CKR_TOKEN_NOT_INITIALIZED       0x208UL
+#define CKR_PARAMETER_SET_NOT_SUPPORTED 0x209UL
+#endif
+
+/* PKCS#11 v3.0 §5.6: which operations C_SessionCancel ends, beside those of v2.40 */
+#ifndef CKF_FIND_OBJECTS
+#define CKF_FIND_OBJECTS 0x40UL
 #endif
 
 /* The crypto user of Luna HSMs, who logs in where others have CKU_USER. */

@@ -11,17 +11,27 @@
 #include "module/module.h"
 #include "module/trace.h"
 
-#define LISTED_CALL(module, function, ...)                                                         \
-    ((module)->functions->function != NULL ? (module)->functions->function(__VA_ARGS__)            \
-                                           : CKR_FUNCTION_NOT_SUPPORTED)
+#define LISTED_CALL(list, function, ...)                                                           \
+    ((list)->function != NULL ? (list)->function(__VA_ARGS__) : CKR_FUNCTION_NOT_SUPPORTED)
 
-#define P11_CALL(module, function, ...)                                                            \
+#define MADE_CALL(module, call, function, ...)                                                     \
     __extension__({                                                                                \
         KEEP_ERRNO;                                                                                \
-        call_enter((module), #function)                                                            \
-            ? call_leave(TRACED(LISTED_CALL(module, function, ##__VA_ARGS__), ##__VA_ARGS__))      \
-            : RV_PROCESS_ENDS;                                                                     \
+        call_enter((module), #function) ? call_leave(TRACED(call, ##__VA_ARGS__))                  \
+                                        : RV_PROCESS_ENDS;                                         \
     })
+
+#define P11_CALL(module, function, ...)                                                            \
+    MADE_CALL(module, LISTED_CALL((module)->functions.v2_40, function, ##__VA_ARGS__), function,   \
+              ##__VA_ARGS__)
+
+/* The same for a function of a newer list (v3_0, v3_2 of module/interface.h). */
+#define P11_CALL_NEWER(module, list, function, ...)                                                \
+    MADE_CALL(module,                                                                              \
+              (module)->functions.list != NULL                                                     \
+                  ? LISTED_CALL((module)->functions.list, function, ##__VA_ARGS__)                 \
+                  : CKR_FUNCTION_NOT_SUPPORTED,                                                    \
+              function, ##__VA_ARGS__)
 
 /* From a moment on when no call is under way (gate_close, gate_clear), the calls of other threads
  * to this module wait. */

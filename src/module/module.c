@@ -23,11 +23,11 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static struct module *module_find(const CK_FUNCTION_LIST *functions)
+static struct module *module_find(const struct functions *functions)
 {
     struct module *module = modules;
 
-    while (module != NULL && module->functions != functions)
+    while (module != NULL && module->functions.v2_40 != functions->v2_40)
         module = module->next;
     return module;
 }
@@ -42,7 +42,8 @@ static void module_free(struct module **module)
 }
 
 static struct module *module_new(const struct module_source *source,
-                                 const struct module_tenant *tenant, CK_FUNCTION_LIST *functions)
+                                 const struct module_tenant *tenant,
+                                 const struct functions *functions)
 {
     _cleanup_(module_free) struct module *module = OPENSSL_zalloc(sizeof(*module));
     const char *init_args = source->init_args;
@@ -53,7 +54,7 @@ static struct module *module_new(const struct module_source *source,
     module->init_args = init_args != NULL ? OPENSSL_strdup(init_args) : NULL;
     if (module->path == NULL || (init_args != NULL && module->init_args == NULL))
         return NULL;
-    module->functions = functions;
+    module->functions = *functions;
     module->tenant = tenant;
     module->user = CKU_USER;
     (void)pthread_mutex_init(&module->serial_lock, NULL);
@@ -61,56 +62,48 @@ static struct module *module_new(const struct module_source *source,
     return MOVE(module);
 }
 
-static CK_FUNCTION_LIST *load(const char *path, char *why, size_t size)
+static bool load(const char *path, struct functions *out, char *why, size_t size)
 {
-    CK_FUNCTION_LIST *functions = NULL;
-    CK_C_GetFunctionList get_function_list;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
     if (library == NULL) {
         (void)snprintf(why, size, "cannot load the PKCS#11 module: %s; check pkcs11-module-path",
                        dlerror());
-        return NULL;
+        return false;
     }
-    call_named("C_GetFunctionList");
-    *(void **)&get_function_list = dlsym(library, "C_GetFunctionList");
-    if (get_function_list == NULL || get_function_list(&functions) != CKR_OK || functions == NULL) {
-        (void)snprintf(why, size,
-                       "cannot use %s: it is not a PKCS#11 module (no C_GetFunctionList)", path);
-        (void)dlclose(library);
-        return NULL;
-    }
-    return functions;
+    if (functions_find(library, out))
+        return true;
+    (void)snprintf(why, size, "cannot use %s: it is not a PKCS#11 module (no C_GetFunctionList)",
+                   path);
+    (void)dlclose(library);
+    return false;
 }
 
 /* By its own path, so that it is the same library to those in the process who load it as well, and
  * finds what lies beside it. Nobody whom the user does not trust can have led that elsewhere
  * between the look and the loading; whether somebody else has is looked at afterwards. */
-static CK_FUNCTION_LIST *load_trusted(const struct module_source *source, struct file_seen *file,
-                                      char *why, size_t size)
+static bool load_trusted(const struct module_source *source, struct file_seen *file,
+                         struct functions *out, char *why, size_t size)
 {
-    CK_FUNCTION_LIST *functions;
-
     if (source->path[0] != '/') {
         (void)snprintf(
             why, size,
             "cannot load the PKCS#11 module %s: pkcs11-module-path must be an absolute path",
             source->path);
-        return NULL;
+        return false;
     }
-    if (!trust_check(source->path, &source->trust, file, why, size))
-        return NULL;
-    functions = load(source->path, why, size);
-    if (functions != NULL && !trust_still(source->path, file)) {
-        (void)snprintf(why, size, "cannot use %s: it was replaced while it was loaded; try again",
-                       source->path);
-        return NULL;
-    }
-    return functions;
+    if (!trust_check(source->path, &source->trust, file, why, size) ||
+        !load(source->path, out, why, size))
+        return false;
+    if (trust_still(source->path, file))
+        return true;
+    (void)snprintf(why, size, "cannot use %s: it was replaced while it was loaded; try again",
+                   source->path);
+    return false;
 }
 
 /* Under the lock: the known module of these functions, or fresh made known. */
-static struct module *module_share(struct module **fresh, const CK_FUNCTION_LIST *functions)
+static struct module *module_share(struct module **fresh, const struct functions *functions)
 {
     struct module *module = module_find(functions);
 
@@ -148,19 +141,19 @@ bool module_open(const struct module_source *source, const struct module_tenant 
                  struct module **out, char *why, size_t size)
 {
     struct file_seen file;
-    CK_FUNCTION_LIST *functions = load_trusted(source, &file, why, size);
+    struct functions functions;
     _cleanup_(module_free) struct module *fresh = NULL;
 
-    if (functions == NULL)
+    if (!load_trusted(source, &file, &functions, why, size))
         return false;
-    fresh = module_new(source, tenant, functions);
+    fresh = module_new(source, tenant, &functions);
     if (fresh == NULL) {
         (void)snprintf(why, size, "out of memory");
         return false;
     }
     fresh->file = file;
     lock_take();
-    *out = module_share(&fresh, functions);
+    *out = module_share(&fresh, &functions);
     lock_release();
     if (module_fits(*out, source, &file, why, size))
         return true;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "module/cryptoki.h"
+#include "module/interface.h"
 #include "module/trust.h"
 
 struct retry;
@@ -42,12 +42,13 @@ struct module {
     char *path;            /* as configured */
     char *init_args;       /* pReserved of C_Initialize, or NULL */
     struct file_seen file; /* what was there when it was loaded */
-    CK_FUNCTION_LIST *functions;
+    struct functions functions;
     const struct module_tenant *tenant;
     atomic_bool serial; /* it cannot take OS locking: one call at a time, under serial_lock */
     pthread_mutex_t serial_lock;
     atomic_bool ours;   /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
                            the gate, or by who finds the module finalised */
+    atomic_bool leaves; /* it does not have C_SessionCancel, whatever its list says */
     atomic_bool barred; /* it is being started anew: only the thread that does it may call */
     atomic_bool ended;  /* finalised for the end of the process: no call any more */
     atomic_ulong user;  /* who C_Login is for: CKU_USER, or what the module has in its place */
@@ -81,7 +82,8 @@ struct module_source {
 };
 
 /* Loads the library, where its file may be trusted, or finds it loaded, and counts a user. Makes no
- * C_* call but C_GetFunctionList. False with a sentence in why (size bytes) when that fails. */
+ * C_* call but C_GetInterface and C_GetFunctionList. False with a sentence in why (size bytes) when
+ * that fails. */
 bool module_open(const struct module_source *source, const struct module_tenant *tenant,
                  struct module **out, char *why, size_t size);
 

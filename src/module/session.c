@@ -39,6 +39,11 @@ static CK_RV stale(const char *function)
          ? P11_CALL((session)->module, function, (session)->ck, ##__VA_ARGS__)                     \
          : stale(#function))
 
+#define NEWER_CALL(session, handle, list, function, ...)                                           \
+    (handle_fits((handle), (session)) && session_current(session)                                  \
+         ? P11_CALL_NEWER((session)->module, list, function, (session)->ck, ##__VA_ARGS__)         \
+         : stale(#function))
+
 #define HANDLE_CALL(session, handle, function, ...)                                                \
     (handle_fits((handle), (session)) ? SESSION_CALL(session, function, __VA_ARGS__)               \
                                       : stale(#function))
@@ -86,6 +91,21 @@ CK_RV session_close_stale(struct session *session)
     return session->life == atomic_load(&session->module->life)
                ? P11_CALL(session->module, C_CloseSession, session->ck)
                : stale("C_CloseSession");
+}
+
+CK_RV session_cancel(struct session *session, CK_FLAGS operations)
+{
+    struct module *module = session->module;
+    CK_RV rv;
+
+    if (module->functions.v3_0 == NULL || atomic_load(&module->leaves))
+        return CKR_FUNCTION_NOT_SUPPORTED;
+    if (!session_current(session))
+        return stale("C_SessionCancel");
+    rv = P11_CALL_NEWER(module, v3_0, C_SessionCancel, session->ck, operations);
+    if (rv == CKR_FUNCTION_NOT_SUPPORTED)
+        atomic_store(&module->leaves, true);
+    return rv;
 }
 
 CK_RV session_info(struct session *session, CK_SESSION_INFO *info)
@@ -377,6 +397,31 @@ CK_RV session_decrypt(struct session *session, struct view in, struct room *out)
     out->len = out->size;
     return room_check(out,
                       SESSION_CALL(session, C_Decrypt, input(in), in.len, out->data, &out->len));
+}
+
+CK_RV session_encapsulate(struct session *session, CK_MECHANISM *mechanism, struct handle key,
+                          CK_ATTRIBUTE *list, CK_ULONG count, struct room *ciphertext,
+                          struct handle *secret)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv;
+
+    ciphertext->len = ciphertext->size;
+    rv = NEWER_CALL(session, key, v3_2, C_EncapsulateKey, mechanism, key.ck, list, count,
+                    ciphertext->data, &ciphertext->len, &ck);
+    rv = room_check(ciphertext, rv);
+    return rv == CKR_OK ? stamp(session, secret, &ck, 1, key) : rv;
+}
+
+CK_RV session_decapsulate(struct session *session, CK_MECHANISM *mechanism, struct handle key,
+                          CK_ATTRIBUTE *list, CK_ULONG count, struct view ciphertext,
+                          struct handle *secret)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = NEWER_CALL(session, key, v3_2, C_DecapsulateKey, mechanism, key.ck, list, count,
+                          input(ciphertext), ciphertext.len, &ck);
+
+    return rv == CKR_OK ? stamp(session, secret, &ck, 1, key) : rv;
 }
 
 CK_RV session_random(struct session *session, uint8_t *out, CK_ULONG len)

@@ -44,16 +44,17 @@ struct session {
     unsigned long life;      /* of the module, when it was opened */
 
     /* token/pool.h */
-    struct session *peer;   /* among all of its pool */
-    bool write;             /* opened with CKF_RW_SESSION */
-    bool keeper;            /* session objects are made on it */
-    bool apart;             /* a keeper that stands beside the pool */
-    bool busy;              /* a keeper that a thread has */
-    unsigned objects;       /* on a keeper, as far as somebody still has them */
-    unsigned long home;     /* the keeper's number, of its own for each */
-    bool spoilt;            /* not to be used again */
-    bool remains;           /* nobody has it, and it is still open in the token */
-    bool committed;         /* token/run.h */
+    struct session *peer; /* among all of its pool */
+    bool write;           /* opened with CKF_RW_SESSION */
+    bool keeper;          /* session objects are made on it */
+    bool apart;           /* a keeper that stands beside the pool */
+    bool busy;            /* a keeper that a thread has */
+    unsigned objects;     /* on a keeper, as far as somebody still has them */
+    unsigned long home;   /* the keeper's number, of its own for each */
+    bool spoilt;          /* not to be used again */
+    CK_FLAGS pending; /* operations left active (CKF_SIGN, ...), where that is all that is wrong */
+    bool remains;     /* nobody has it, and it is still open in the token */
+    bool committed;   /* token/run.h */
     enum standing standing; /* of its pool, when the session was taken */
 };
 
@@ -99,6 +100,11 @@ struct room {
 CK_RV session_open(struct session *session, CK_SLOT_ID slot, CK_FLAGS flags);
 CK_RV session_close(struct session *session);
 CK_RV session_close_stale(struct session *session);
+
+/* C_SessionCancel: none of these operations (CKF_SIGN, ...) is active any more. They must be: NSS
+ * softokn fails where one is not. CKR_FUNCTION_NOT_SUPPORTED, and no call, where the module has no
+ * such function or has said so before. */
+CK_RV session_cancel(struct session *session, CK_FLAGS operations);
 CK_RV session_info(struct session *session, CK_SESSION_INFO *info);
 CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin, size_t len);
 
@@ -146,6 +152,14 @@ CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK
                             struct handle *public_key, struct handle *private_key);
 CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct handle base,
                      CK_ATTRIBUTE *list, CK_ULONG count, struct handle *derived);
+
+/* PKCS#11 v3.2 §5.18. CKR_FUNCTION_NOT_SUPPORTED, and no call, on older modules. */
+CK_RV session_encapsulate(struct session *session, CK_MECHANISM *mechanism, struct handle key,
+                          CK_ATTRIBUTE *list, CK_ULONG count, struct room *ciphertext,
+                          struct handle *secret);
+CK_RV session_decapsulate(struct session *session, CK_MECHANISM *mechanism, struct handle key,
+                          CK_ATTRIBUTE *list, CK_ULONG count, struct view ciphertext,
+                          struct handle *secret);
 
 CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key);
 CK_RV session_sign(struct session *session, struct view in, struct room *out);

@@ -72,6 +72,9 @@ static const struct signature {
     { "C_DecryptInit", "smo" },
     { "C_Decrypt", "sdD" },
     { "C_GenerateRandom", "sd" },
+    { "C_SessionCancel", "sf" },
+    { "C_EncapsulateKey", "smotDO" },
+    { "C_DecapsulateKey", "smotdO" },
 };
 
 /* One line, written at once, so that those of other threads and processes stay apart from it. */

@@ -205,14 +205,24 @@ static const OSSL_DISPATCH uri_functions[] = {
 #define PEM_PROPERTIES PROPERTIES ",input=pem"
 #define URI_PROPERTIES PROPERTIES ",input=der,structure=" STRUCTURE
 
-const OSSL_ALGORITHM decoder_algorithms[] = {
-    { "DER", PEM_PROPERTIES, pem_functions, "PEM with a pkcs11: URI" },
-    { "RSA", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA key" },
-    { "RSA-PSS", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA-PSS key" },
-    { "EC", URI_PROPERTIES, uri_functions, "pkcs11: URI of an EC key" },
-    { "ED25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed25519 key" },
-    { "ED448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed448 key" },
-    { "X25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an X25519 key" },
-    { "X448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an X448 key" },
-    { NULL, NULL, NULL, NULL },
+#define CLASSICAL                                                                                  \
+    { "DER", PEM_PROPERTIES, pem_functions, "PEM with a pkcs11: URI" },                            \
+        { "RSA", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA key" },                     \
+        { "RSA-PSS", URI_PROPERTIES, uri_functions, "pkcs11: URI of an RSA-PSS key" },             \
+        { "EC", URI_PROPERTIES, uri_functions, "pkcs11: URI of an EC key" },                       \
+        { "ED25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed25519 key" },             \
+        { "ED448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an Ed448 key" },                 \
+        { "X25519", URI_PROPERTIES, uri_functions, "pkcs11: URI of an X25519 key" },               \
+    {                                                                                              \
+        "X448", URI_PROPERTIES, uri_functions, "pkcs11: URI of an X448 key"                        \
+    }
+
+#define SET_DECODER(id, algorithm, number, name, ...)                                              \
+    { name, URI_PROPERTIES, uri_functions, "pkcs11: URI of a key of " name },
+
+const OSSL_ALGORITHM decoder_algorithms[] = { CLASSICAL, { NULL, NULL, NULL, NULL } };
+
+const OSSL_ALGORITHM decoder_algorithms_3_5[] = {
+    CLASSICAL,
+    SET_ROWS(SET_DECODER){ NULL, NULL, NULL, NULL },
 };

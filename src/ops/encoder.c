@@ -203,17 +203,18 @@ FUNCTIONS(text, text_does_selection, encode_text);
         type, PROPERTIES ",output=text", text, "for people"                                        \
     }
 
-const OSSL_ALGORITHM encoder_algorithms[] = {
-    EVERY("RSA"),
-    { "RSA", AS("der", "pkcs1"), pkcs1_public_der, "public half" },
-    { "RSA", AS("pem", "pkcs1"), pkcs1_public_pem, "public half" },
-    { "RSA", AS("der", "type-specific"), pkcs1_public_der, "public half" },
-    { "RSA", AS("pem", "type-specific"), pkcs1_public_pem, "public half" },
-    EVERY("RSA-PSS"),
-    EVERY("EC"),
-    EVERY("ED25519"),
-    EVERY("ED448"),
-    EVERY("X25519"),
-    EVERY("X448"),
-    { NULL, NULL, NULL, NULL },
+#define CLASSICAL                                                                                  \
+    EVERY("RSA"), { "RSA", AS("der", "pkcs1"), pkcs1_public_der, "public half" },                  \
+        { "RSA", AS("pem", "pkcs1"), pkcs1_public_pem, "public half" },                            \
+        { "RSA", AS("der", "type-specific"), pkcs1_public_der, "public half" },                    \
+        { "RSA", AS("pem", "type-specific"), pkcs1_public_pem, "public half" }, EVERY("RSA-PSS"),  \
+        EVERY("EC"), EVERY("ED25519"), EVERY("ED448"), EVERY("X25519"), EVERY("X448")
+
+#define SET_ENCODERS(id, algorithm, number, name, ...) EVERY(name),
+
+const OSSL_ALGORITHM encoder_algorithms[] = { CLASSICAL, { NULL, NULL, NULL, NULL } };
+
+const OSSL_ALGORITHM encoder_algorithms_3_5[] = {
+    CLASSICAL,
+    SET_ROWS(SET_ENCODERS){ NULL, NULL, NULL, NULL },
 };

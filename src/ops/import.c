@@ -165,8 +165,8 @@ int import_raw(void *keydata, int selection, const OSSL_PARAM params[])
     size_t len = 0;
 
     (void)selection;
+    key->curve = curve_by_name(key_names[key->type].type);
     return pub != NULL && !is_foreign(key, params) &&
            OSSL_PARAM_get_octet_string_ptr(pub, &point, &len) &&
-           key_set_ec(key, curve_by_name(key_names[key->type].type), (struct view){ point, len }) &&
-           import_private(key, params);
+           key_set_raw(key, (struct view){ point, len }) && import_private(key, params);
 }

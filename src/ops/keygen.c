@@ -58,6 +58,11 @@ void *keygen_init(void *provctx, enum key_type type, int selection, const OSSL_P
     return MOVE(ctx);
 }
 
+static bool needs_no_curve(enum key_type type)
+{
+    return key_type_is_rsa(type) || key_type_set(type) != NULL;
+}
+
 int keygen_set_template(void *vctx, void *vkey)
 {
     struct keygen *ctx = vctx;
@@ -66,7 +71,7 @@ int keygen_set_template(void *vctx, void *vkey)
     if (key->type != ctx->generation.type)
         return 0;
     ctx->generation.curve = key->curve;
-    return key_type_is_rsa(key->type) || key->curve != NULL;
+    return needs_no_curve(key->type) || key->curve != NULL;
 }
 
 static int set_uri(void *vctx, const OSSL_PARAM *p)
@@ -160,6 +165,8 @@ static int set_group(void *vctx, const OSSL_PARAM *p)
     const char *name = NULL;
     const struct curve *curve = NULL;
 
+    if (key_type_set(ctx->generation.type) != NULL)
+        return 1; /* the type says it */
     if (text_param_get(p, &name))
         curve = curve_by_name(name);
     if (curve == NULL || key_type_of(curve) != ctx->generation.type)
@@ -271,7 +278,8 @@ static bool is_unasked(const struct keygen *ctx)
     struct provider *provider = ctx->generation.provider;
 
     return !ctx->asked && !provider->config.ephemeral_on_token &&
-           key_names[ctx->generation.type].keyexch != NULL &&
+           (key_names[ctx->generation.type].keyexch != NULL ||
+            key_names[ctx->generation.type].kem != NULL) &&
            host_leads_here(&provider->host, key_names[ctx->generation.type].type);
 }
 
@@ -282,12 +290,13 @@ void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)
 
     (void)callback;
     (void)arg;
-    if (!key_type_is_rsa(ctx->generation.type) && ctx->generation.curve == NULL) {
+    if (!needs_no_curve(ctx->generation.type) && ctx->generation.curve == NULL) {
         (void)refuse(ctx->generation.provider, "cannot generate a key:", "no curve is set");
         return NULL;
     }
     if (!ctx->parameters_only)
-        return is_unasked(ctx) ? software_generate(ctx->generation.provider, ctx->generation.curve)
+        return is_unasked(ctx) ? software_generate(ctx->generation.provider, ctx->generation.type,
+                                                   ctx->generation.curve)
                                : key_generate(&ctx->generation);
     key = key_new(ctx->generation.provider, ctx->generation.type);
     if (key != NULL)

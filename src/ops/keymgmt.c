@@ -32,6 +32,10 @@ static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
 static OSSL_FUNC_keymgmt_import_types_fn raw_types;
 static OSSL_FUNC_keymgmt_get_params_fn raw_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn set_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn set_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn kem_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn kem_gettable_params;
 static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
 static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
 static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
@@ -307,11 +311,11 @@ static int get_of_group(const void *vkey, OSSL_PARAM *p)
     return 1;
 }
 
-/* Nothing to choose: EdDSA hashes by itself. */
+/* Nothing to choose: EdDSA and its like hash by themselves. */
 static int get_no_digest(const void *vkey, OSSL_PARAM *p)
 {
     const struct key *key = vkey;
-    return key->type == KEY_X25519 || key->type == KEY_X448 || OSSL_PARAM_set_utf8_string(p, "");
+    return key_names[key->type].signature == NULL || OSSL_PARAM_set_utf8_string(p, "");
 }
 
 #define EVERY_GETTABLE(ROW)                                                                        \
@@ -349,12 +353,52 @@ static int get_no_digest(const void *vkey, OSSL_PARAM *p)
     ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)                                   \
     ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, get_point, WHOLE)
 
+/* OSSL_PKEY_PARAM_SECURITY_CATEGORY of OpenSSL 3.6 */
+#define PARAM_SECURITY_CATEGORY "security-category"
+
+static int get_category(const void *vkey, OSSL_PARAM *p)
+{
+    const struct key *key = vkey;
+
+    return OSSL_PARAM_set_uint(p, key_set(key)->category);
+}
+
+/* What is the same for all keys of the type, as the host answers. */
+static int get_of_host(const void *vkey, OSSL_PARAM *p)
+{
+    HOST_WORK;
+    EVP_PKEY *host = key_host((struct key *)(uintptr_t)vkey);
+    OSSL_PARAM asked[] = { *p, OSSL_PARAM_construct_end() };
+
+    if (host == NULL || EVP_PKEY_get_params(host, asked) != 1)
+        return 0;
+    p->return_size = asked[0].return_size;
+    return 1;
+}
+
+/* OSSL_PKEY_PARAM_CMS_RI_TYPE, OSSL_PKEY_PARAM_CMS_KEMRI_KDF_ALGORITHM of OpenSSL 3.6 */
+#define PARAM_CMS_RI_TYPE   "ri-type"
+#define PARAM_CMS_KEMRI_KDF "kemri-kdf-alg"
+
+#define SET_GETTABLE(ROW)                                                                          \
+    RAW_GETTABLE(ROW)                                                                              \
+    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
+
+#define KEM_GETTABLE(ROW)                                                                          \
+    SET_GETTABLE(ROW)                                                                              \
+    ROW(PARAM_CMS_RI_TYPE, int, get_of_host, WHOLE)                                                \
+    ROW(PARAM_CMS_KEMRI_KDF, octet_string, get_of_host, WHOLE)
+
 PARAM_GETTERS(rsa_getters, RSA_GETTABLE);
 PARAM_LIST(rsa_gettable, RSA_GETTABLE);
 PARAM_GETTERS(ec_getters, EC_GETTABLE);
 PARAM_LIST(ec_gettable, EC_GETTABLE);
 PARAM_GETTERS(raw_getters, RAW_GETTABLE);
 PARAM_LIST(raw_gettable, RAW_GETTABLE);
+PARAM_GETTERS(set_getters, SET_GETTABLE);
+PARAM_LIST(set_gettable, SET_GETTABLE);
+PARAM_GETTERS(kem_getters, KEM_GETTABLE);
+PARAM_LIST(kem_gettable, KEM_GETTABLE);
 
 static int rsa_get_params(void *key, OSSL_PARAM params[])
 {
@@ -387,6 +431,28 @@ static const OSSL_PARAM *raw_gettable_params(void *provctx)
 {
     (void)provctx;
     return raw_gettable;
+}
+
+static int set_get_params(void *key, OSSL_PARAM params[])
+{
+    return params_get(set_getters, key, params);
+}
+
+static const OSSL_PARAM *set_gettable_params(void *provctx)
+{
+    (void)provctx;
+    return set_gettable;
+}
+
+static int kem_get_params(void *key, OSSL_PARAM params[])
+{
+    return params_get(kem_getters, key, params);
+}
+
+static const OSSL_PARAM *kem_gettable_params(void *provctx)
+{
+    (void)provctx;
+    return kem_gettable;
 }
 
 /* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
@@ -424,6 +490,8 @@ static const char *operation_name(enum key_type type, int operation)
         return key_names[type].asym_cipher;
     case OSSL_OP_KEYEXCH:
         return key_names[type].keyexch;
+    case OSSL_OP_KEM:
+        return key_names[type].kem;
     default:
         return NULL;
     }
@@ -510,7 +578,8 @@ static const OSSL_DISPATCH ec_functions[] = {
     { 0, NULL },
 };
 
-#define RAW_TYPE(name, key_type)                                                                   \
+/* params: whose parameters they have */
+#define RAW_TYPE(name, key_type, params)                                                           \
     static void *name##_new(void *provctx)                                                         \
     {                                                                                              \
         return key_new(provctx, key_type);                                                         \
@@ -537,27 +606,42 @@ static const OSSL_DISPATCH ec_functions[] = {
         { OSSL_FUNC_KEYMGMT_IMPORT, (void (*)(void))import_raw },                                  \
         { OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (void (*)(void))raw_types },                             \
         { OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))raw_types },                             \
-        { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))raw_get_params },                          \
-        { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))raw_gettable_params },                \
+        { OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))params##_get_params },                     \
+        { OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))params##_gettable_params },           \
         { OSSL_FUNC_KEYMGMT_SET_PARAMS, (void (*)(void))point_set_params },                        \
         { OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, (void (*)(void))point_settable_params },              \
         { OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))name##_operation_name },         \
         { 0, NULL },                                                                               \
     }
 
-RAW_TYPE(ed25519, KEY_ED25519);
-RAW_TYPE(ed448, KEY_ED448);
-RAW_TYPE(x25519, KEY_X25519);
-RAW_TYPE(x448, KEY_X448);
+RAW_TYPE(ed25519, KEY_ED25519, raw);
+RAW_TYPE(ed448, KEY_ED448, raw);
+RAW_TYPE(x25519, KEY_X25519, raw);
+RAW_TYPE(x448, KEY_X448, raw);
 
-const OSSL_ALGORITHM keymgmt_algorithms[] = {
-    { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, rsa_functions, "RSA keys on tokens" },
-    { "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10", PROPERTIES, rsa_pss_functions,
-      "RSA keys for PSS alone on tokens" },
-    { "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, ec_functions, "EC keys on tokens" },
-    { "ED25519:1.3.101.112", PROPERTIES, ed25519_functions, "Ed25519 keys on tokens" },
-    { "ED448:1.3.101.113", PROPERTIES, ed448_functions, "Ed448 keys on tokens" },
-    { "X25519:1.3.101.110", PROPERTIES, x25519_functions, "X25519 keys on tokens" },
-    { "X448:1.3.101.111", PROPERTIES, x448_functions, "X448 keys on tokens" },
-    { NULL, NULL, NULL, NULL },
+#define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), set);
+#define KEM_TYPE(id, ...)  RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), kem);
+SET_ROWS_SIGN(SIGN_TYPE)
+SET_ROWS_KEM(KEM_TYPE)
+
+#define CLASSICAL                                                                                  \
+    { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, rsa_functions, "RSA keys on tokens" }, \
+        { "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10", PROPERTIES, rsa_pss_functions,               \
+          "RSA keys for PSS alone on tokens" },                                                    \
+        { "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, ec_functions, "EC keys on tokens" },  \
+        { "ED25519:1.3.101.112", PROPERTIES, ed25519_functions, "Ed25519 keys on tokens" },        \
+        { "ED448:1.3.101.113", PROPERTIES, ed448_functions, "Ed448 keys on tokens" },              \
+        { "X25519:1.3.101.110", PROPERTIES, x25519_functions, "X25519 keys on tokens" },           \
+    {                                                                                              \
+        "X448:1.3.101.111", PROPERTIES, x448_functions, "X448 keys on tokens"                      \
+    }
+
+#define SET_ALGORITHM(id, algorithm, number, name, others, a, b, ...)                              \
+    { SET_NAMES(name, others, a, b), PROPERTIES, id##_functions, name " keys on tokens" },
+
+const OSSL_ALGORITHM keymgmt_algorithms[] = { CLASSICAL, { NULL, NULL, NULL, NULL } };
+
+const OSSL_ALGORITHM keymgmt_algorithms_3_5[] = {
+    CLASSICAL,
+    SET_ROWS(SET_ALGORITHM){ NULL, NULL, NULL, NULL },
 };

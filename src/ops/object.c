@@ -17,14 +17,21 @@
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * software keys never come here, even when this provider is listed first or preferred by a
  * property; docs/adr/0002-names-of-operations.md. */
+#define SIGN_NAMES(id, algorithm, number, name, ...)                                               \
+    [KEY_SET + SET_##id] = { name, "PKCS11-PQ-SIGN", NULL, NULL, NULL },
+
+#define KEM_NAMES(id, algorithm, number, name, ...)                                                \
+    [KEY_SET + SET_##id] = { name, NULL, NULL, NULL, "PKCS11-PQ-KEM" },
+
 const struct key_names key_names[KEY_TYPES] = {
-    [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA", NULL },
-    [KEY_RSA_PSS] = { "RSA-PSS", "PKCS11-RSA", NULL, NULL },
-    [KEY_EC] = { "EC", "PKCS11-ECDSA", NULL, "PKCS11-ECDH" },
-    [KEY_ED25519] = { "ED25519", "PKCS11-EDDSA", NULL, NULL },
-    [KEY_ED448] = { "ED448", "PKCS11-EDDSA", NULL, NULL },
-    [KEY_X25519] = { "X25519", NULL, NULL, "PKCS11-ECDH" },
-    [KEY_X448] = { "X448", NULL, NULL, "PKCS11-ECDH" },
+    [KEY_RSA] = { "RSA", "PKCS11-RSA", "PKCS11-RSA", NULL, NULL },
+    [KEY_RSA_PSS] = { "RSA-PSS", "PKCS11-RSA", NULL, NULL, NULL },
+    [KEY_EC] = { "EC", "PKCS11-ECDSA", NULL, "PKCS11-ECDH", NULL },
+    [KEY_ED25519] = { "ED25519", "PKCS11-EDDSA", NULL, NULL, NULL },
+    [KEY_ED448] = { "ED448", "PKCS11-EDDSA", NULL, NULL, NULL },
+    [KEY_X25519] = { "X25519", NULL, NULL, "PKCS11-ECDH", NULL },
+    [KEY_X448] = { "X448", NULL, NULL, "PKCS11-ECDH", NULL },
+    SET_ROWS_SIGN(SIGN_NAMES) SET_ROWS_KEM(KEM_NAMES)
 };
 
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg)

@@ -6,15 +6,22 @@
 #include <openssl/crypto.h>
 
 #include "base/scope.h"
+#include "mech/set.h"
 #include "ops/algorithms.h"
 
-/* since: the first version of libcrypto that knows what to do with them */
+/* since: the first version of libcrypto that knows what to do with them; of an operation's tables
+ * the first is offered that it knows */
 static const struct {
     int operation;
     unsigned long since;
     const OSSL_ALGORITHM *algorithms;
 } tables[OFFER_TABLES] = {
     { OSSL_OP_STORE, 0, store_algorithms },
+    { OSSL_OP_DECODER, SINCE_3_5, decoder_algorithms_3_5 },
+    { OSSL_OP_ENCODER, SINCE_3_5, encoder_algorithms_3_5 },
+    { OSSL_OP_KEYMGMT, SINCE_3_5, keymgmt_algorithms_3_5 },
+    { OSSL_OP_SIGNATURE, SINCE_3_5, sigalg_algorithms_3_5 },
+    { OSSL_OP_KEM, SINCE_3_5, kem_algorithms_3_5 },
     { OSSL_OP_DECODER, 0, decoder_algorithms },
     { OSSL_OP_ENCODER, 0, encoder_algorithms },
     { OSSL_OP_KEYMGMT, 0, keymgmt_algorithms },
@@ -25,21 +32,23 @@ static const struct {
     { OSSL_OP_RAND, 0, rand_algorithms },
 };
 
+#define KEM_NAMES(id, algorithm, number, name, others, a, b, ...)                                  \
+    { OSSL_OP_KEM, "PKCS11-PQ-KEM", SET_NAMES(name, others, a, b) },
+
 /* The names by which libcrypto looks for what software keys can do, for who has these made session
  * keys (pkcs11-module-import); docs/adr/0002-names-of-operations.md has why others do without. */
 static const struct {
     int operation;
     const char *own, *names;
-} software[] = {
-    { OSSL_OP_SIGNATURE, "PKCS11-RSA", "RSA:rsaEncryption:1.2.840.113549.1.1.1" },
-    { OSSL_OP_SIGNATURE, "PKCS11-ECDSA", "ECDSA" },
-    { OSSL_OP_SIGNATURE, "PKCS11-EDDSA", "ED25519:1.3.101.112" },
-    { OSSL_OP_SIGNATURE, "PKCS11-EDDSA", "ED448:1.3.101.113" },
-    { OSSL_OP_ASYM_CIPHER, "PKCS11-RSA", "RSA:rsaEncryption:1.2.840.113549.1.1.1" },
-    { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "ECDH" },
-    { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "X25519:1.3.101.110" },
-    { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "X448:1.3.101.111" },
-};
+} software[] = { { OSSL_OP_SIGNATURE, "PKCS11-RSA", "RSA:rsaEncryption:1.2.840.113549.1.1.1" },
+                 { OSSL_OP_SIGNATURE, "PKCS11-ECDSA", "ECDSA" },
+                 { OSSL_OP_SIGNATURE, "PKCS11-EDDSA", "ED25519:1.3.101.112" },
+                 { OSSL_OP_SIGNATURE, "PKCS11-EDDSA", "ED448:1.3.101.113" },
+                 { OSSL_OP_ASYM_CIPHER, "PKCS11-RSA", "RSA:rsaEncryption:1.2.840.113549.1.1.1" },
+                 { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "ECDH" },
+                 { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "X25519:1.3.101.110" },
+                 { OSSL_OP_KEYEXCH, "PKCS11-ECDH", "X448:1.3.101.111" },
+                 SET_ROWS_KEM(KEM_NAMES) };
 
 static const OSSL_ALGORITHM *find(const OSSL_ALGORITHM *table, const char *name)
 {

@@ -15,6 +15,7 @@ struct key_names {
     const char *signature;
     const char *asym_cipher;
     const char *keyexch;
+    const char *kem;
 };
 
 extern const struct key_names key_names[KEY_TYPES];

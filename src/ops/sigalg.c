@@ -159,12 +159,23 @@ SIGALGS(FUNCTIONS)
 
 #define ALGORITHM(name, type, digest, names) { names, PROPERTIES, name##_functions, NULL },
 
+#define SIGNATURES_BY_NAME                                                                         \
+    { "ED25519:1.3.101.112", PROPERTIES, ed25519_functions, NULL },                                \
+        { "ED25519ctx", PROPERTIES, ed25519ctx_functions, NULL },                                  \
+        { "ED25519ph", PROPERTIES, ed25519ph_functions, NULL },                                    \
+        { "ED448:1.3.101.113", PROPERTIES, ed448_functions, NULL },                                \
+        { "ED448ph", PROPERTIES, ed448ph_functions, NULL }, SIGALGS(ALGORITHM)
+
+#define SET_ALGORITHM(id, algorithm, number, name, others, a, b, ...)                              \
+    { SET_NAMES(name, others, a, b), PROPERTIES, id##_signature_functions, NULL },
+
 const OSSL_ALGORITHM sigalg_algorithms[] = {
     SIGNATURES_BY_KEY,
-    { "ED25519:1.3.101.112", PROPERTIES, ed25519_functions, NULL },
-    { "ED25519ctx", PROPERTIES, ed25519ctx_functions, NULL },
-    { "ED25519ph", PROPERTIES, ed25519ph_functions, NULL },
-    { "ED448:1.3.101.113", PROPERTIES, ed448_functions, NULL },
-    { "ED448ph", PROPERTIES, ed448ph_functions, NULL },
-    SIGALGS(ALGORITHM){ NULL, NULL, NULL, NULL },
+    SIGNATURES_BY_NAME{ NULL, NULL, NULL, NULL },
+};
+
+const OSSL_ALGORITHM sigalg_algorithms_3_5[] = {
+    SIGNATURES_BY_KEY,
+    { "PKCS11-PQ-SIGN", PROPERTIES, set_signature_functions, "ML-DSA on tokens" },
+    SIGNATURES_BY_NAME SET_ROWS_SIGN(SET_ALGORITHM){ NULL, NULL, NULL, NULL },
 };

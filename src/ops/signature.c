@@ -506,18 +506,6 @@ static bool hash_begin(struct signature *ctx)
     return ctx->hash != NULL;
 }
 
-static bool message_add(struct signature *ctx, const unsigned char *data, size_t len)
-{
-    uint8_t *more = OPENSSL_realloc(ctx->message.data, ctx->message.len + len + 1);
-
-    if (more == NULL)
-        return false;
-    ctx->message.data = more;
-    memcpy(more + ctx->message.len, data, len);
-    ctx->message.len += len;
-    return true;
-}
-
 int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
 {
     struct signature *ctx = vctx;
@@ -530,7 +518,7 @@ int signature_digest_update(void *vctx, const unsigned char *data, size_t len)
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }
-    return ctx->collecting ? message_add(ctx, data, len)
+    return ctx->collecting ? bytes_add(&ctx->message, data, len)
                            : EVP_DigestUpdate(ctx->hash, data, len) == 1;
 }
 

@@ -65,6 +65,10 @@ extern const OSSL_DISPATCH ed25519ctx_functions[];
 extern const OSSL_DISPATCH ed25519ph_functions[];
 extern const OSSL_DISPATCH ed448_functions[];
 extern const OSSL_DISPATCH ed448ph_functions[];
+extern const OSSL_DISPATCH set_signature_functions[];
+#define SET_FUNCTIONS(id, ...) extern const OSSL_DISPATCH id##_signature_functions[];
+SET_ROWS_SIGN(SET_FUNCTIONS)
+#undef SET_FUNCTIONS
 
 /* What our keymgmts lead to. */
 #define SIGNATURES_BY_KEY                                                                          \

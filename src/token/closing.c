@@ -173,6 +173,16 @@ static void tidy_after(struct session *session)
     call_named(name); /* as above */
 }
 
+/* Where that is all that is wrong with the session, the operation that is active is cancelled, and
+ * the session stays. */
+static void mend(struct session *session)
+{
+    const char *name = call_name();
+
+    session->spoilt = session_cancel(session, session->pending) != CKR_OK;
+    call_named(name); /* as above */
+}
+
 void session_return(struct session **held)
 {
     struct session *session = *held;
@@ -182,6 +192,9 @@ void session_return(struct session **held)
     *held = NULL;
     if (atomic_load_explicit(&session->slot->pool.untidy, memory_order_relaxed))
         tidy_after(session);
+    if (session->spoilt && session->pending != 0)
+        mend(session);
+    session->pending = 0;
     if (session->keeper)
         pool_keeper_return(&session->slot->pool, session);
     else

@@ -25,12 +25,14 @@ static const struct {
     { CKA_EC_PARAMS, 512, 1 },
     { CKA_EC_POINT, 512, 1 },
     { CKA_ALWAYS_AUTHENTICATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
-    { CKA_PUBLIC_KEY_INFO, 2600, 1 },
+    { CKA_PUBLIC_KEY_INFO, 2640, 1 },
     { CKA_SIGN, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_DECRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_DERIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE), sizeof(CK_MECHANISM_TYPE) },
     { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
+    { CKA_DECAPSULATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_PARAMETER_SET, sizeof(CK_ULONG), sizeof(CK_ULONG) },
 };
 
 static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
@@ -41,15 +43,14 @@ static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
     return 0;
 }
 
+/* Room for the attributes of types, behind those that are there. */
 static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types,
                                CK_ULONG count)
 {
-    memset(out, 0, sizeof(*out));
-    out->count = count;
     for (CK_ULONG i = 0; i < count; i++) {
         size_t size = attribute_size(types[i]);
 
-        out->list[i] = (CK_ATTRIBUTE){ types[i], out->store + out->used, size };
+        out->list[out->count++] = (CK_ATTRIBUTE){ types[i], out->store + out->used, size };
         out->used += (size + 7) / 8 * 8;
     }
 }
@@ -62,9 +63,9 @@ static bool partial(CK_RV rv)
 
 /* For modules that stop at the first attribute that they do not know. */
 static CK_RV attributes_read_singly(struct session *session, struct handle handle,
-                                    struct attributes *out)
+                                    struct attributes *out, CK_ULONG from)
 {
-    for (CK_ULONG i = 0; i < out->count; i++) {
+    for (CK_ULONG i = from; i < out->count; i++) {
         CK_RV rv;
 
         out->list[i].ulValueLen = attribute_size(out->list[i].type);
@@ -78,9 +79,9 @@ static CK_RV attributes_read_singly(struct session *session, struct handle handl
 }
 
 /* Whether a partial answer left an attribute as it was asked: its length was never set. */
-static bool attributes_untouched(const struct attributes *attributes)
+static bool attributes_untouched(const struct attributes *attributes, CK_ULONG from)
 {
-    for (CK_ULONG i = 0; i < attributes->count; i++) {
+    for (CK_ULONG i = from; i < attributes->count; i++) {
         const CK_ATTRIBUTE *one = &attributes->list[i];
 
         if (one->ulValueLen > sizeof(CK_ULONG) && one->ulValueLen == attribute_size(one->type))
@@ -106,16 +107,24 @@ static CK_RV attributes_check(const struct attributes *attributes)
     return CKR_OK;
 }
 
-CK_RV attributes_read(struct session *session, struct handle handle, const CK_ATTRIBUTE_TYPE *types,
-                      CK_ULONG count, struct attributes *out)
+CK_RV attributes_read_more(struct session *session, struct handle handle,
+                           const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out)
 {
+    CK_ULONG from = out->count;
     CK_RV rv;
 
     attributes_prepare(out, types, count);
-    rv = session_get(session, handle, out->list, count);
-    if (partial(rv) && attributes_untouched(out))
-        rv = attributes_read_singly(session, handle, out);
+    rv = session_get(session, handle, &out->list[from], count);
+    if (partial(rv) && attributes_untouched(out, from))
+        rv = attributes_read_singly(session, handle, out, from);
     return rv == CKR_OK || partial(rv) ? attributes_check(out) : rv;
+}
+
+CK_RV attributes_read(struct session *session, struct handle handle, const CK_ATTRIBUTE_TYPE *types,
+                      CK_ULONG count, struct attributes *out)
+{
+    memset(out, 0, sizeof(*out));
+    return attributes_read_more(session, handle, types, count, out);
 }
 
 struct attributes *attributes_pack(const struct attributes *from, size_t *size)

@@ -16,13 +16,17 @@ struct attributes {
     CK_ATTRIBUTE list[ATTRIBUTES_MOST];
     CK_ULONG count;
     size_t used;
-    uint8_t store[9216];
+    uint8_t store[13440];
 };
 
 /* Reads the attributes of types (at most ATTRIBUTES_MOST) in one call. One that the object does not
  * have, or does not show, is absent afterwards and no error. */
 CK_RV attributes_read(struct session *session, struct handle handle, const CK_ATTRIBUTE_TYPE *types,
                       CK_ULONG count, struct attributes *out);
+
+/* The same of more attributes of the object, beside what was read of it. */
+CK_RV attributes_read_more(struct session *session, struct handle handle,
+                           const CK_ATTRIBUTE_TYPE *types, CK_ULONG count, struct attributes *out);
 
 /* The whole value of one attribute of any length, for what may be longer than struct attributes
  * holds. CKR_OK with *out none where it is absent. */
@@ -63,8 +67,8 @@ struct object {
     bool private;             /* seen after login only */
     bool always_authenticate; /* CKA_ALWAYS_AUTHENTICATE: a login for each use */
 
-    bool may_sign, may_decrypt,
-        may_derive;       /* CKA_SIGN, CKA_DECRYPT, CKA_DERIVE; true where absent */
+    bool may_sign, may_decrypt, may_derive,
+        may_decapsulate;  /* CKA_SIGN, CKA_DECRYPT, ...; true where absent */
     struct bytes allowed; /* CKA_ALLOWED_MECHANISMS; none: all */
 
     bool session_object;         /* destroyed with this struct; cannot be found again */

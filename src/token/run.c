@@ -103,6 +103,7 @@ static CK_RV try_once(const struct work *work, struct attempt *attempt)
     attempt->committed = session->committed;
     attempt->outdated = !session_current(session);
     session->spoilt = session->keeper ? attempt->verdict.active : attempt->verdict.spoils;
+    session->pending = attempt->verdict.pending;
     return rv;
 }
 

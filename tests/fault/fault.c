@@ -46,6 +46,9 @@
  * that FAULT_TOUCH names is another, by its time, once this module is loaded. No lock is held while
  * the real module works or this one sleeps.
  *
+ * It has the interfaces of PKCS#11 v3.0 and v3.2 that the real module has, unless FAULT_INTERFACE
+ * says otherwise.
+ *
  * count_overlaps says how often C_Initialize or C_Finalize was called while a call of another
  * thread had not come back, or any call while one of these two had not. */
 #define CRYPTOKI_GNU
@@ -76,12 +79,18 @@ enum function {
 #define F(name, parameters, arguments) INDEX_##name,
 #include "functions.h"
 #undef F
+#define F(name, place, parameters, arguments) INDEX_##name,
+#include "functions_3.h"
+#undef F
     FUNCTIONS
 };
 
 static const char *const names[FUNCTIONS] = {
 #define F(name, parameters, arguments) #name,
 #include "functions.h"
+#undef F
+#define F(name, place, parameters, arguments) #name,
+#include "functions_3.h"
 #undef F
 };
 
@@ -149,7 +158,15 @@ struct rule {
     char token[33]; /* "": any, or none */
 };
 
+/* A list of PKCS#11 v3.0 or v3.2. */
+struct list_3 {
+    struct ck_function_list v2_40;
+    void (*newer[36])(void);
+};
+#define NEWER_IN_3_0 24
+
 static struct ck_function_list *real;
+static struct list_3 *real_3; /* the same, or NULL */
 static atomic_ulong counts[FUNCTIONS];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over what follows */
@@ -738,7 +755,7 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
 }
 
 #define FIRST(first, ...) (unsigned long)(first)
-#define F(name, parameters, arguments)                                                             \
+#define FORWARD(name, real_function, parameters, arguments)                                        \
     static ck_rv_t fault_##name parameters                                                         \
     {                                                                                              \
         struct rule verdict = judge(INDEX_##name, FIRST arguments);                                \
@@ -748,14 +765,39 @@ static ck_rv_t settle(enum function function, const struct rule *verdict, ck_rv_
         lie = calls_real(&verdict) ? verdict.lie : (struct lie){ 0 };                              \
         if (calls_real(&verdict)) {                                                                \
             (void)pthread_rwlock_rdlock(&calls_under_way);                                         \
-            rv = placed.name arguments;                                                            \
+            rv = real_function arguments;                                                          \
             (void)pthread_rwlock_unlock(&calls_under_way);                                         \
             rv = settle(INDEX_##name, &verdict, rv);                                               \
         }                                                                                          \
         leave(INDEX_##name);                                                                       \
         return rv;                                                                                 \
     }
+
+#define F(name, parameters, arguments) FORWARD(name, placed.name, parameters, arguments)
 #include "functions.h"
+#undef F
+
+/* A function of the real module's newer list; NULL where it has none. */
+static void (*newer_of_real(unsigned place))(void)
+{
+    bool has = real_3 != NULL && (place < NEWER_IN_3_0 || real_3->v2_40.version.minor >= 2);
+
+    return has ? real_3->newer[place] : NULL;
+}
+
+/* The functions that the real module may not have. */
+#define F(name, place, parameters, arguments)                                                      \
+    static ck_rv_t placed_##name parameters                                                        \
+    {                                                                                              \
+        ck_rv_t(*function) parameters = (ck_rv_t(*) parameters)newer_of_real(place);               \
+                                                                                                   \
+        return function != NULL ? function arguments : CKR_FUNCTION_NOT_SUPPORTED;                 \
+    }
+#include "functions_3.h"
+#undef F
+
+#define F(name, place, parameters, arguments) FORWARD(name, placed_##name, parameters, arguments)
+#include "functions_3.h"
 #undef F
 
 static bool is_removed(void)
@@ -820,6 +862,17 @@ static ck_rv_t get_attribute_value(ck_session_handle_t session, ck_object_handle
         say(&lie.len, len);                                                                        \
         return rv;                                                                                 \
     }
+
+static ck_rv_t encapsulate_key(ck_session_handle_t session, struct ck_mechanism *mechanism,
+                               ck_object_handle_t key, struct ck_attribute *list,
+                               unsigned long count, unsigned char *out, unsigned long *len,
+                               ck_object_handle_t *secret)
+{
+    ck_rv_t rv = fault_C_EncapsulateKey(session, mechanism, key, list, count, out, len, secret);
+
+    say(&lie.len, len);
+    return rv;
+}
 
 WORK(C_Sign)
 WORK(C_Encrypt)
@@ -928,7 +981,14 @@ static struct ck_function_list complete = {
 #undef F
 };
 
-static struct ck_function_list faulty;
+static void (*complete_3[36])(void) = {
+#define F(name, place, parameters, arguments) [place] = (void (*)(void))fault_##name,
+#include "functions_3.h"
+#undef F
+};
+
+static struct list_3 faulty_3 = { .v2_40 = { .version = { 3, 2 } } };
+#define faulty faulty_3.v2_40
 
 static void list_function(void *entry, const void *function, size_t size)
 {
@@ -940,6 +1000,7 @@ static void list_function(void *entry, const void *function, size_t size)
 static void list_functions(void)
 {
     struct ck_function_list wanted = complete;
+    void (*wanted_3)(void);
 
     wanted.C_GetFunctionList = C_GetFunctionList;
 #define F(name, parameters, arguments)                                                             \
@@ -948,10 +1009,38 @@ static void list_functions(void)
     list_function(&faulty.name, &wanted.name, sizeof(wanted.name));
 #include "functions.h"
 #undef F
+#define F(name, place, parameters, arguments)                                                      \
+    wanted_3 = lacks[INDEX_##name] ? NULL : complete_3[place];                                     \
+    list_function(&faulty_3.newer[place], &wanted_3, sizeof(wanted_3));
+#include "functions_3.h"
+#undef F
     if (faulty.C_GetFunctionList == NULL) {
         faulty.version = wanted.version;
         faulty.C_GetFunctionList = wanted.C_GetFunctionList;
     }
+}
+
+struct interface {
+    unsigned char *name;
+    void *functions;
+    unsigned long flags;
+};
+
+typedef ck_rv_t get_interface(unsigned char *name, struct ck_version *version,
+                              struct interface **out, unsigned long flags);
+
+/* The newest list that the real module has of v3.2 and v3.0. */
+static void open_real_3(void *library)
+{
+    unsigned char name[] = "PKCS 11";
+    struct ck_version versions[] = { { 3, 2 }, { 3, 0 } };
+    get_interface *get = NULL;
+    struct interface *found;
+
+    *(void **)&get = dlsym(library, "C_GetInterface");
+    for (unsigned i = 0; get != NULL && real_3 == NULL && i < 2; i++)
+        if (get(name, &versions[i], &found, 0) == CKR_OK)
+            real_3 = found->functions;
 }
 
 static void open_real(void)
@@ -961,11 +1050,16 @@ static void open_real(void)
     CK_C_GetFunctionList get = NULL;
 
     if (library != NULL)
+        open_real_3(library);
+    if (library != NULL)
         *(void **)&get = dlsym(library, "C_GetFunctionList");
-    if (get == NULL || get(&real) != CKR_OK)
+    if (real_3 != NULL)
+        real = &real_3->v2_40;
+    else if (get == NULL || get(&real) != CKR_OK)
         real = NULL;
     if (real != NULL)
         place_tokens();
+    complete_3[24] = (void (*)(void))encapsulate_key;
     complete.C_GetSlotList = get_slot_list;
     complete.C_GetTokenInfo = get_token_info;
     complete.C_GetSlotInfo = get_slot_info;
@@ -984,11 +1078,49 @@ static void open_real(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
-EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
+static void open_real_once(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     (void)pthread_once(&once, open_real);
+}
+
+EXPORT get_interface C_GetInterface;
+
+/* The interfaces that the real module has, but for what FAULT_INTERFACE says:
+ *     none      an error
+ *     unnamed   without a name
+ *     empty     without a list
+ *     old       the list is of v2.40, whatever was asked for
+ *     other     it is another interface's */
+ck_rv_t C_GetInterface(unsigned char *name, struct ck_version *version, struct interface **out,
+                       unsigned long flags)
+{
+    static struct interface interface = { (unsigned char *)"PKCS 11", &faulty_3, 0 };
+    const char *lies = getenv("FAULT_INTERFACE");
+
+    (void)name;
+    (void)flags;
+    open_real_once();
+    if (real_3 == NULL || version->minor != real_3->v2_40.version.minor ||
+        (lies != NULL && strcmp(lies, "none") == 0))
+        return CKR_FUNCTION_FAILED;
+    faulty.version = real_3->v2_40.version;
+    if (lies != NULL && strcmp(lies, "unnamed") == 0)
+        interface.name = NULL;
+    if (lies != NULL && strcmp(lies, "other") == 0)
+        interface.name = (unsigned char *)"Vendor NSS";
+    if (lies != NULL && strcmp(lies, "empty") == 0)
+        interface.functions = NULL;
+    if (lies != NULL && strcmp(lies, "old") == 0)
+        faulty.version = complete.version;
+    *out = &interface;
+    return CKR_OK;
+}
+
+EXPORT ck_rv_t C_GetFunctionList(struct ck_function_list **list)
+{
+    open_real_once();
     *list = &faulty;
     return real != NULL ? CKR_OK : CKR_GENERAL_ERROR;
 }

@@ -7,26 +7,30 @@ static void test_generate_rows(void **state)
 {
     static const struct {
         const char *name;
-        bool rsa;
-        enum curve_kind kind;
         CK_MECHANISM_TYPE first;
         size_t ways;
     } cases[] = {
-        { "RSA", true, CURVE_EC, CKM_RSA_PKCS_KEY_PAIR_GEN, 2 },
-        { "EC", false, CURVE_EC, CKM_EC_KEY_PAIR_GEN, 1 },
-        { "Ed25519", false, CURVE_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, 2 },
-        { "Ed448", false, CURVE_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, 2 },
-        { "X25519", false, CURVE_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 3 },
-        { "X448", false, CURVE_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 3 },
+        { "RSA", CKM_RSA_PKCS_KEY_PAIR_GEN, 2 },
+        { "P-256", CKM_EC_KEY_PAIR_GEN, 1 },
+        { "Ed25519", CKM_EC_EDWARDS_KEY_PAIR_GEN, 2 },
+        { "Ed448", CKM_EC_EDWARDS_KEY_PAIR_GEN, 2 },
+        { "X25519", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 3 },
+        { "X448", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 3 },
+        { "ML-DSA-44", CKM_ML_DSA_KEY_PAIR_GEN, 1 },
+        { "SLH-DSA-SHAKE-256f", CKM_SLH_DSA_KEY_PAIR_GEN, 1 },
+        { "ML-KEM-768", CKM_ML_KEM_KEY_PAIR_GEN, 1 },
+        { "ML-DSA-87", CKM_ML_DSA_KEY_PAIR_GEN, 1 },
     };
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        const struct generate_row *row = generate_next(cases[i].rsa, cases[i].kind, NULL);
+        const struct generate_kind kind = { curve_by_name(cases[i].name),
+                                            set_by_name(cases[i].name) };
+        const struct generate_row *row = generate_next(&kind, NULL);
         size_t ways = 0;
 
         check_case(row != NULL && row->mechanism == cases[i].first, cases[i].name);
-        for (; row != NULL; row = generate_next(cases[i].rsa, cases[i].kind, row))
+        for (; row != NULL; row = generate_next(&kind, row))
             ways++;
         check_case(ways == cases[i].ways, cases[i].name);
     }
@@ -41,9 +45,10 @@ static void test_generate_params(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         const struct curve *curve = curve_by_name(names[i]);
+        const struct generate_kind kind = { curve, NULL };
         const struct generate_row *row = NULL;
 
-        while ((row = generate_next(false, curve->kind, row)) != NULL) {
+        while ((row = generate_next(&kind, row)) != NULL) {
             uint8_t der[64];
             size_t len = generate_params(row, curve, der, sizeof(der));
 
@@ -60,14 +65,16 @@ static void test_generate_usage(void **state)
         bool ok;
         struct usage usage;
     } cases[] = {
-        { "", true, { false, false, false, false } },
+        { "", true, { .sign = false } },
         { "digitalSignature", true, { .sign = true } },
         { "digitalSignature, keyAgreement", true, { .sign = true, .derive = true } },
-        { " keyEncipherment  dataEncipherment ", true, { .decrypt = true, .unwrap = true } },
+        { " keyEncipherment  dataEncipherment ",
+          true,
+          { .decrypt = true, .unwrap = true, .decapsulate = true } },
         { "keyCertSign cRLSign nonRepudiation", true, { .sign = true } },
-        { "digitalsignature", false, { false, false, false, false } },
+        { "digitalsignature", false, { .sign = false } },
         { "digitalSignature everything", false, { .sign = true } },
-        { "digital", false, { false, false, false, false } },
+        { "digital", false, { .sign = false } },
     };
 
     (void)state;
@@ -77,7 +84,8 @@ static void test_generate_usage(void **state)
         check_case(usage_parse(cases[i].names, &usage) == cases[i].ok, cases[i].names);
         check_case(usage.sign == cases[i].usage.sign && usage.decrypt == cases[i].usage.decrypt &&
                        usage.unwrap == cases[i].usage.unwrap &&
-                       usage.derive == cases[i].usage.derive,
+                       usage.derive == cases[i].usage.derive &&
+                       usage.decapsulate == cases[i].usage.decapsulate,
                    cases[i].names);
     }
 }

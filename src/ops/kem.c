@@ -1,0 +1,138 @@
+/* Key encapsulation (provider-kem(7)): ML-KEM. The token decapsulates; what anybody can do with the
+ * public key is done on the host, unless pkcs11-public-operations says otherwise. */
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+
+#include "base/scope.h"
+#include "key/doubt.h"
+#include "ops/algorithms.h"
+#include "ops/ops.h"
+#include "ops/params.h"
+
+static OSSL_FUNC_kem_newctx_fn kem_newctx;
+static OSSL_FUNC_kem_freectx_fn kem_freectx;
+static OSSL_FUNC_kem_dupctx_fn kem_dupctx;
+static OSSL_FUNC_kem_encapsulate_init_fn kem_encapsulate_init;
+static OSSL_FUNC_kem_encapsulate_fn kem_encapsulate;
+static OSSL_FUNC_kem_decapsulate_init_fn kem_decapsulate_init;
+static OSSL_FUNC_kem_decapsulate_fn kem_decapsulate;
+
+struct kem {
+    struct provider *provider;
+    struct key *key;
+};
+
+static void *kem_newctx(void *provctx)
+{
+    struct kem *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    if (ctx != NULL)
+        ctx->provider = provctx;
+    return ctx;
+}
+
+static void kem_freectx(void *vctx)
+{
+    struct kem *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    key_free(ctx->key);
+    OPENSSL_free(ctx);
+}
+
+static void *kem_dupctx(void *vctx)
+{
+    const struct kem *ctx = vctx;
+    struct kem *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+
+    if (copy != NULL && ctx->key != NULL)
+        copy->key = key_ref(ctx->key);
+    return copy;
+}
+
+/* There are no parameters. */
+static int kem_encapsulate_init(void *vctx, void *vkey, const OSSL_PARAM params[])
+{
+    struct kem *ctx = vctx;
+    struct key *key = vkey;
+
+    (void)params;
+    if (!key_has_public(key))
+        return refuse(ctx->provider, "cannot encapsulate:", "the key has no public half");
+    return key_take(&ctx->key, key, false);
+}
+
+static int kem_decapsulate_init(void *vctx, void *vkey, const OSSL_PARAM params[])
+{
+    struct kem *ctx = vctx;
+    struct key *key = vkey;
+
+    (void)params;
+    if (!key_is_private(key))
+        return refuse(ctx->provider, "cannot decapsulate:", "this is a public key");
+    return key_take(&ctx->key, key, true);
+}
+
+/* Whether buffers, of which libcrypto says how long they are where it does, are long enough. */
+static bool fits(const size_t *len, size_t needed)
+{
+    return len == NULL || *len >= needed;
+}
+
+static void tell(size_t *len, size_t value)
+{
+    if (len != NULL)
+        *len = value;
+}
+
+static int kem_encapsulate(void *vctx, unsigned char *out, size_t *out_len, unsigned char *secret,
+                           size_t *secret_len)
+{
+    const struct kem *ctx = vctx;
+    size_t size = key_signature_max(ctx->key);
+
+    if (out != NULL) {
+        if (secret == NULL || !fits(out_len, size) || !fits(secret_len, KEM_SECRET_LEN))
+            return refuse(ctx->provider, "cannot encapsulate:", "a buffer is too small");
+        if (!key_encapsulate(ctx->key, out, secret))
+            return 0;
+    }
+    tell(out_len, size);
+    tell(secret_len, KEM_SECRET_LEN);
+    return 1;
+}
+
+static int kem_decapsulate(void *vctx, unsigned char *out, size_t *out_len, const unsigned char *in,
+                           size_t in_len)
+{
+    const struct kem *ctx = vctx;
+
+    if (out != NULL) {
+        if (!fits(out_len, KEM_SECRET_LEN))
+            return refuse(ctx->provider, "cannot decapsulate:", "the buffer is too small");
+        if (in_len != key_signature_max(ctx->key))
+            return refuse(ctx->provider, "cannot decapsulate:",
+                          "the ciphertext has not the length that this type of key has");
+        if (!key_decapsulate(ctx->key, (struct view){ in, in_len }, out))
+            return 0;
+    }
+    tell(out_len, KEM_SECRET_LEN);
+    return 1;
+}
+
+static const OSSL_DISPATCH kem_functions[] = {
+    { OSSL_FUNC_KEM_NEWCTX, (void (*)(void))kem_newctx },
+    { OSSL_FUNC_KEM_FREECTX, (void (*)(void))kem_freectx },
+    { OSSL_FUNC_KEM_DUPCTX, (void (*)(void))kem_dupctx },
+    { OSSL_FUNC_KEM_ENCAPSULATE_INIT, (void (*)(void))kem_encapsulate_init },
+    { OSSL_FUNC_KEM_ENCAPSULATE, (void (*)(void))kem_encapsulate },
+    { OSSL_FUNC_KEM_DECAPSULATE_INIT, (void (*)(void))kem_decapsulate_init },
+    { OSSL_FUNC_KEM_DECAPSULATE, (void (*)(void))kem_decapsulate },
+    { 0, NULL },
+};
+
+const OSSL_ALGORITHM kem_algorithms_3_5[] = {
+    { "PKCS11-PQ-KEM", PROPERTIES, kem_functions, "ML-KEM on tokens" },
+    { NULL, NULL, NULL, NULL },
+};

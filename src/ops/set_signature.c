@@ -1,0 +1,394 @@
+/* Signatures by algorithms of parameter sets, ML-DSA first of all (provider-signature(7),
+ * EVP_SIGNATURE-ML-DSA(7)): the message goes to the token whole, with what libcrypto's parameters
+ * say of it.
+ *
+ * A token may not look at the context string: a signature with one is verified before it leaves. */
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+
+#include "base/libcrypto.h"
+#include "base/scope.h"
+#include "der/algorithm.h"
+#include "key/doubt.h"
+#include "module/call.h"
+#include "ops/algorithms.h"
+#include "ops/ops.h"
+#include "ops/params.h"
+#include "ops/signature.h"
+
+static OSSL_FUNC_signature_newctx_fn set_newctx;
+static OSSL_FUNC_signature_freectx_fn set_freectx;
+static OSSL_FUNC_signature_dupctx_fn set_dupctx;
+static OSSL_FUNC_signature_digest_sign_init_fn set_sign_init;
+static OSSL_FUNC_signature_digest_sign_fn set_sign;
+static OSSL_FUNC_signature_digest_verify_init_fn set_verify_init;
+static OSSL_FUNC_signature_digest_verify_fn set_verify;
+static OSSL_FUNC_signature_digest_sign_update_fn set_update;
+static OSSL_FUNC_signature_digest_sign_final_fn set_sign_final;
+static OSSL_FUNC_signature_get_ctx_params_fn set_get_ctx_params;
+static OSSL_FUNC_signature_gettable_ctx_params_fn set_gettable_ctx_params;
+static OSSL_FUNC_signature_set_ctx_params_fn set_set_ctx_params;
+static OSSL_FUNC_signature_settable_ctx_params_fn set_settable_ctx_params;
+
+#define CONTEXT_MAX 255
+
+/* OSSL_SIGNATURE_PARAM_CONTEXT_STRING of OpenSSL 3.2, the others of 3.5 */
+#define PARAM_CONTEXT_STRING   "context-string"
+#define PARAM_DETERMINISTIC    "deterministic"
+#define PARAM_MESSAGE_ENCODING "message-encoding"
+#define PARAM_MU               "mu"
+
+/* Values of PARAM_MESSAGE_ENCODING: the message is encoded already (FIPS 204 algorithm 2, line 10),
+ * or not. */
+enum { ENCODING_RAW, ENCODING_PURE };
+
+struct set_signature {
+    struct provider *provider;
+    struct key *key;
+    uint8_t context[CONTEXT_MAX];
+    size_t context_len;
+    enum hedge hedge;
+    int encoding;
+    int mu;                /* the message is its mu (FIPS 204 §6.2) */
+    struct bytes message;  /* so far */
+    struct bytes expected; /* what a verification that is fed compares with; or none */
+};
+
+static void *set_newctx(void *provctx, const char *propq)
+{
+    struct set_signature *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    (void)propq;
+    if (ctx != NULL)
+        ctx->provider = provctx;
+    return ctx;
+}
+
+static void set_freectx(void *vctx)
+{
+    struct set_signature *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    key_free(ctx->key);
+    bytes_clear(&ctx->message);
+    bytes_clear(&ctx->expected);
+    OPENSSL_free(ctx);
+}
+
+static bool bytes_copy(struct bytes *bytes)
+{
+    const struct bytes from = *bytes;
+
+    *bytes = (struct bytes){ NULL, 0 };
+    return from.data == NULL || bytes_set(bytes, from.data, from.len);
+}
+
+static void *set_dupctx(void *vctx)
+{
+    const struct set_signature *ctx = vctx;
+    struct set_signature *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+    bool ok;
+
+    if (copy == NULL)
+        return NULL;
+    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    ok = bytes_copy(&copy->message);
+    ok = bytes_copy(&copy->expected) && ok;
+    if (ok)
+        return copy;
+    set_freectx(copy);
+    return NULL;
+}
+
+static int set_context(void *vctx, const OSSL_PARAM *p)
+{
+    struct set_signature *ctx = vctx;
+    void *context = ctx->context;
+
+    return OSSL_PARAM_get_octet_string(p, &context, sizeof(ctx->context), &ctx->context_len) ||
+           refuse(ctx->provider, "the context string is longer than", "255 bytes");
+}
+
+static int set_deterministic(void *vctx, const OSSL_PARAM *p)
+{
+    struct set_signature *ctx = vctx;
+    int yes = 0;
+
+    if (!OSSL_PARAM_get_int(p, &yes))
+        return 0;
+    ctx->hedge = yes != 0 ? HEDGE_DETERMINISTIC : HEDGE_REQUIRED;
+    return 1;
+}
+
+static int set_encoding(void *vctx, const OSSL_PARAM *p)
+{
+    struct set_signature *ctx = vctx;
+
+    return OSSL_PARAM_get_int(p, &ctx->encoding) &&
+           (ctx->encoding == ENCODING_RAW || ctx->encoding == ENCODING_PURE);
+}
+
+static int set_mu(void *vctx, const OSSL_PARAM *p)
+{
+    struct set_signature *ctx = vctx;
+
+    return OSSL_PARAM_get_int(p, &ctx->mu);
+}
+
+#define SETTABLE(ROW)                                                                              \
+    ROW(PARAM_CONTEXT_STRING, octet_string, set_context, WHOLE)                                    \
+    ROW(PARAM_DETERMINISTIC, int, set_deterministic, WHOLE)                                        \
+    ROW(PARAM_MESSAGE_ENCODING, int, set_encoding, WHOLE)                                          \
+    ROW(PARAM_MU, int, set_mu, WHOLE)                                                              \
+    ROW(SIGNATURE_PARAM_SIGNATURE, octet_string, param_set_octets,                                 \
+        FIELD(struct set_signature, expected, struct bytes))
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+static int set_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    return params_set(setters, ctx, params);
+}
+
+static const OSSL_PARAM *set_settable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return settable;
+}
+
+/* fixed: the set of an algorithm that a program named; or NULL. */
+static int begin(struct set_signature *ctx, const struct set *fixed, struct key *key,
+                 const OSSL_PARAM params[], bool signing)
+{
+    if (key == NULL && ctx->key == NULL)
+        return refuse(ctx->provider, "cannot begin a signature:", "no key is set");
+    if (key != NULL && !key_take(&ctx->key, key, signing))
+        return 0;
+    if (fixed != NULL && key_set(ctx->key) != fixed)
+        return refuse(ctx->provider, "the key is not one for", fixed->name);
+    if (signing && !key_is_private(ctx->key))
+        return refuse(ctx->provider, "cannot sign:", "this is a public key");
+    bytes_clear(&ctx->message);
+    if (key != NULL) {
+        ctx->context_len = 0;
+        ctx->hedge = HEDGE_PREFERRED;
+        ctx->encoding = ENCODING_PURE;
+        ctx->mu = 0;
+    }
+    return set_set_ctx_params(ctx, params);
+}
+
+static bool is_no_digest(const struct set_signature *ctx, const char *digest)
+{
+    return digest == NULL || digest[0] == '\0' ||
+           refuse(ctx->provider, "no digest can be chosen:", "the algorithm hashes by itself");
+}
+
+static int set_sign_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
+{
+    return is_no_digest(vctx, digest) && begin(vctx, NULL, key, params, true);
+}
+
+static int set_verify_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])
+{
+    return is_no_digest(vctx, digest) && begin(vctx, NULL, key, params, false);
+}
+
+/* Takes an encoded message apart, 0, the length of the context and the context in front of it, for
+ * tokens that encode by themselves. */
+static bool decode(const struct set_signature *ctx, struct view *message, struct view *context)
+{
+    size_t len = message->len >= 2 ? message->data[1] : 0;
+
+    if (message->len < 2 + len || message->data[0] != 0)
+        return refuse(ctx->provider, "a token cannot sign this encoded message:",
+                      "only one that begins with 0, the context's length and the context");
+    *context = (struct view){ message->data + 2, len };
+    *message = (struct view){ message->data + 2 + len, message->len - 2 - len };
+    return true;
+}
+
+static bool request_make(const struct set_signature *ctx, struct view *message,
+                         struct sign_request *out)
+{
+    *out = (struct sign_request){ .scheme = SIGN_SET,
+                                  .set = key_set(ctx->key),
+                                  .hedge = ctx->hedge,
+                                  .context = { ctx->context, ctx->context_len } };
+    if (ctx->mu != 0)
+        return refuse(ctx->provider, "cannot work with a mu that was made outside of the token:",
+                      "PKCS#11 has no mechanism for it; give the message itself");
+    return ctx->encoding == ENCODING_PURE || decode(ctx, message, &out->context);
+}
+
+/* Gives the host's context the same parameters. */
+static bool host_params(const struct set_signature *ctx, EVP_PKEY_CTX *host)
+{
+    int encoding = ctx->encoding, mu = ctx->mu;
+    OSSL_PARAM params[4], *p = params;
+
+    *p++ = OSSL_PARAM_construct_octet_string(PARAM_CONTEXT_STRING, (void *)(uintptr_t)ctx->context,
+                                             ctx->context_len);
+    *p++ = OSSL_PARAM_construct_int(PARAM_MESSAGE_ENCODING, &encoding);
+    if (mu != 0)
+        *p++ = OSSL_PARAM_construct_int(PARAM_MU, &mu);
+    *p = OSSL_PARAM_construct_end();
+    return EVP_PKEY_CTX_set_params(host, params) == 1;
+}
+
+static int verify_on_host(const struct set_signature *ctx, struct view sig, struct view message)
+{
+    HOST_WORK;
+    _cleanup_(md_ctx_scoped) EVP_MD_CTX *host = EVP_MD_CTX_new();
+    EVP_PKEY *key = key_host(ctx->key);
+    EVP_PKEY_CTX *pctx = NULL; /* belongs to host */
+
+    return host != NULL && key != NULL &&
+           EVP_DigestVerifyInit_ex(host, &pctx, NULL, ctx->provider->host.libctx, HOST_PROPERTIES,
+                                   key, NULL) == 1 &&
+           host_params(ctx, pctx) &&
+           EVP_DigestVerify(host, sig.data, sig.len, message.data, message.len) == 1;
+}
+
+static int set_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
+                    const unsigned char *data, size_t len)
+{
+    const struct set_signature *ctx = vctx;
+    size_t size = key_signature_max(ctx->key);
+    struct view message = { data, len };
+    struct sign_request request;
+
+    if (sig == NULL) {
+        *sig_len = size;
+        return 1;
+    }
+    if (sig_size < size)
+        return refuse(ctx->provider, "cannot sign:", "the buffer for the signature is too small");
+    if (!request_make(ctx, &message, &request) ||
+        !key_sign(ctx->key, &request, SIGN_TOKEN_HASHES, message, sig, sig_len))
+        return 0;
+    return request.context.len == 0 ||
+           verify_on_host(ctx, (struct view){ sig, *sig_len }, (struct view){ data, len }) ||
+           refuse(ctx->provider, "the token cannot sign with a context string:",
+                  "what it made is no such signature");
+}
+
+static int set_verify(void *vctx, const unsigned char *sig, size_t sig_len,
+                      const unsigned char *data, size_t len)
+{
+    const struct set_signature *ctx = vctx;
+    const struct view signature = { sig, sig_len };
+    struct view message = { data, len };
+    struct sign_request request;
+
+    if (!key_public_on_token(ctx->key))
+        return verify_on_host(ctx, signature, message);
+    return request_make(ctx, &message, &request) &&
+           key_verify(ctx->key, &request, SIGN_TOKEN_HASHES, message, signature);
+}
+
+/* A message that comes in pieces is kept: the token gets it whole. */
+static int set_update(void *vctx, const unsigned char *data, size_t len)
+{
+    struct set_signature *ctx = vctx;
+
+    return bytes_add(&ctx->message, data, len);
+}
+
+static int set_sign_final(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size)
+{
+    const struct set_signature *ctx = vctx;
+
+    return set_sign(vctx, sig, sig_len, sig_size, ctx->message.data, ctx->message.len);
+}
+
+static int set_verify_final(void *vctx)
+{
+    const struct set_signature *ctx = vctx;
+
+    return set_verify(vctx, ctx->expected.data, ctx->expected.len, ctx->message.data,
+                      ctx->message.len);
+}
+
+static int get_algorithm(const void *vctx, OSSL_PARAM *p)
+{
+    const struct set_signature *ctx = vctx;
+    uint8_t der[ALGORITHM_IDENTIFIER_MAX];
+    size_t len =
+        ctx->key != NULL ? algorithm_write(key_set(ctx->key)->oid, false, der, sizeof(der)) : 0;
+
+    return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
+}
+
+#define GETTABLE(ROW) ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)
+
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int set_get_ctx_params(void *ctx, OSSL_PARAM params[])
+{
+    return params_get(getters, ctx, params);
+}
+
+static const OSSL_PARAM *set_gettable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return gettable;
+}
+
+/* Among them what EVP_DigestSignInit(3) and EVP_DigestVerifyInit(3) come to. */
+#define SHARED                                                                                     \
+    { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))set_newctx },                                    \
+        { OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))set_freectx },                              \
+        { OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))set_dupctx },                                \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void))set_sign_init },                   \
+        { OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void))set_sign },                             \
+        { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void))set_verify_init },               \
+        { OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void))set_verify },                         \
+        { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))set_get_ctx_params },                \
+        { OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS, (void (*)(void))set_gettable_ctx_params },      \
+        { OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void))set_set_ctx_params },                \
+    {                                                                                              \
+        OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))set_settable_ctx_params           \
+    }
+
+const OSSL_DISPATCH set_signature_functions[] = { SHARED, { 0, NULL } };
+
+/* By the names of the sets, for programs that fetch them: the same for whole messages, and in
+ * pieces. */
+#define BY_NAME(id, algorithm, number, name, ...)                                                  \
+    static int id##_sign_init(void *ctx, void *key, const OSSL_PARAM params[])                     \
+    {                                                                                              \
+        return begin(ctx, &sets[SET_##id], key, params, true);                                     \
+    }                                                                                              \
+    static int id##_verify_init(void *ctx, void *key, const OSSL_PARAM params[])                   \
+    {                                                                                              \
+        return begin(ctx, &sets[SET_##id], key, params, false);                                    \
+    }                                                                                              \
+    static const char **id##_key_types(void)                                                       \
+    {                                                                                              \
+        static const char *types[] = { name, NULL };                                               \
+                                                                                                   \
+        return types;                                                                              \
+    }                                                                                              \
+    const OSSL_DISPATCH id##_signature_functions[] = {                                             \
+        SHARED,                                                                                    \
+        { OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES, (void (*)(void))id##_key_types },                   \
+        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))id##_sign_init },                 \
+        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_UPDATE, (void (*)(void))set_update },                   \
+        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_FINAL, (void (*)(void))set_sign_final },                \
+        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))set_sign },                                    \
+        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))id##_verify_init },             \
+        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_UPDATE, (void (*)(void))set_update },                 \
+        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_FINAL, (void (*)(void))set_verify_final },            \
+        { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))set_verify },                                \
+        { 0, NULL },                                                                               \
+    };
+
+SET_ROWS_SIGN(BY_NAME)
