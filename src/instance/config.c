@@ -21,7 +21,7 @@
 #define IDLE_UNSET        ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
-#define OSSL_OP_SKEYMGMT 23
+#define OSSL_OP_SKEYMGMT 15
 #endif
 
 static bool copy(const char *value, char **out)

@@ -17,6 +17,7 @@
 #include "token/object.h"
 
 struct doubt;
+struct secret_kind;
 
 /* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind,
  * from KEY_SET on in that of enum set_id. */
@@ -29,7 +30,8 @@ enum key_type {
     KEY_X25519,
     KEY_X448,
     KEY_SET,
-    KEY_TYPES = KEY_SET + SETS
+    KEY_TYPES = KEY_SET + SETS,
+    KEY_SECRET = KEY_TYPES, /* an EVP_SKEY's (key/secret.h): no type of an EVP_PKEY */
 };
 
 /* The longest public key but RSA's. */
@@ -52,6 +54,14 @@ struct key {
     struct doubt *doubt;                /* whether it is the one that was meant (key/doubt.h) */
     bool software;                      /* host has a private half too, which no token has */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
+
+    /* KEY_SECRET */
+    const struct secret_kind *kind;
+    size_t secret_len; /* CKA_VALUE_LEN; 0 where the token does not say */
+    bool extractable;
+    struct bytes check;  /* CKA_CHECK_VALUE; may be none */
+    _Atomic(char *) uri;            /* made at the first need, */
+    _Atomic(struct secret *) value; /* and so are its bytes */
 };
 
 struct key *key_new(struct provider *provider, enum key_type type);
@@ -67,7 +77,7 @@ static inline bool key_type_is_rsa(enum key_type type)
 /* The parameter set of a type of key; NULL for other types. */
 static inline const struct set *key_type_set(enum key_type type)
 {
-    return type >= KEY_SET ? &sets[type - KEY_SET] : NULL;
+    return type >= KEY_SET && type < KEY_TYPES ? &sets[type - KEY_SET] : NULL;
 }
 
 static inline const struct set *key_set(const struct key *key)

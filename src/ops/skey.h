@@ -1,0 +1,48 @@
+/* Secret keys of libcrypto's (EVP_SKEY, OpenSSL 3.5), for who builds with older headers:
+ * provider-skeymgmt(7), provider-cipher(7), provider-mac(7), provider-object(7). */
+#ifndef BRIDGE_SKEY_H
+#define BRIDGE_SKEY_H
+
+#include <openssl/core_dispatch.h>
+
+#ifndef OSSL_OP_SKEYMGMT
+#define OSSL_OP_SKEYMGMT 15
+
+#define OSSL_FUNC_CIPHER_ENCRYPT_SKEY_INIT 19
+#define OSSL_FUNC_CIPHER_DECRYPT_SKEY_INIT 20
+OSSL_CORE_MAKE_FUNC(int, cipher_encrypt_skey_init,
+                    (void *ctx, void *key, const unsigned char *iv, size_t iv_len,
+                     const OSSL_PARAM params[]))
+OSSL_CORE_MAKE_FUNC(int, cipher_decrypt_skey_init,
+                    (void *ctx, void *key, const unsigned char *iv, size_t iv_len,
+                     const OSSL_PARAM params[]))
+
+#define OSSL_FUNC_MAC_INIT_SKEY 13
+OSSL_CORE_MAKE_FUNC(int, mac_init_skey, (void *ctx, void *key, const OSSL_PARAM params[]))
+
+#define OSSL_SKEYMGMT_SELECT_SECRET_KEY 0x02
+
+#define OSSL_FUNC_SKEYMGMT_FREE                1
+#define OSSL_FUNC_SKEYMGMT_IMPORT              2
+#define OSSL_FUNC_SKEYMGMT_EXPORT              3
+#define OSSL_FUNC_SKEYMGMT_GENERATE            4
+#define OSSL_FUNC_SKEYMGMT_GET_KEY_ID          5
+#define OSSL_FUNC_SKEYMGMT_IMP_SETTABLE_PARAMS 6
+#define OSSL_FUNC_SKEYMGMT_GEN_SETTABLE_PARAMS 7
+OSSL_CORE_MAKE_FUNC(void, skeymgmt_free, (void *key))
+OSSL_CORE_MAKE_FUNC(const OSSL_PARAM *, skeymgmt_imp_settable_params, (void *provctx))
+OSSL_CORE_MAKE_FUNC(void *, skeymgmt_import,
+                    (void *provctx, int selection, const OSSL_PARAM params[]))
+OSSL_CORE_MAKE_FUNC(int, skeymgmt_export,
+                    (void *key, int selection, OSSL_CALLBACK *callback, void *arg))
+OSSL_CORE_MAKE_FUNC(const OSSL_PARAM *, skeymgmt_gen_settable_params, (void *provctx))
+OSSL_CORE_MAKE_FUNC(void *, skeymgmt_generate, (void *provctx, const OSSL_PARAM params[]))
+OSSL_CORE_MAKE_FUNC(const char *, skeymgmt_get_key_id, (void *key))
+#endif
+
+#ifndef OSSL_SKEY_PARAM_RAW_BYTES
+#define OSSL_SKEY_PARAM_RAW_BYTES  "raw-bytes"
+#define OSSL_SKEY_PARAM_KEY_LENGTH "key-length" /* in bytes */
+#endif
+
+#endif
