@@ -154,7 +154,7 @@ void offer_end(struct provider *provider)
 const OSSL_ALGORITHM *offer_of(const struct provider *provider, int operation)
 {
     for (size_t i = 0; i < OFFER_TABLES; i++)
-        if (tables[i].operation == operation && OpenSSL_version_num() >= tables[i].since)
+        if (tables[i].operation == operation && provider->core.version >= tables[i].since)
             return provider->offered[i] != NULL ? provider->offered[i] : tables[i].algorithms;
     return NULL;
 }

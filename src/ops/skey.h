@@ -45,4 +45,13 @@ OSSL_CORE_MAKE_FUNC(const char *, skeymgmt_get_key_id, (void *key))
 #define OSSL_SKEY_PARAM_KEY_LENGTH "key-length" /* in bytes */
 #endif
 
+/* OpenSSL 4.0: secret keys from a store */
+#define SKEYS_IN_STORES 0x40000000UL
+#ifndef OSSL_OBJECT_SKEY
+#define OSSL_OBJECT_SKEY 5
+#endif
+#ifndef OSSL_STORE_INFO_SKEY
+#define OSSL_STORE_INFO_SKEY 7
+#endif
+
 #endif

@@ -2,11 +2,13 @@
  * makes, and bytes that become a session object. */
 #include <string.h>
 
+#include <openssl/core_names.h>
 #include <openssl/params.h>
 
 #include "base/scope.h"
 #include "key/secret.h"
 #include "ops/algorithms.h"
+#include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/skey.h"
 #include "pkcs11_bridge.h"
@@ -24,7 +26,8 @@ static OSSL_FUNC_skeymgmt_generate_fn generic_generate;
 /* What the caller says of a key. */
 struct wish {
     struct secret_order order;
-    char *uri; /* secret_text: it may have a PIN in it */
+    char *uri;         /* secret_text: it may have a PIN in it */
+    struct key *given; /* by the store */
 };
 
 static void wish_clear(struct wish *wish)
@@ -57,6 +60,21 @@ static int set_value(void *vwish, const OSSL_PARAM *p)
     return 1;
 }
 
+/* The store's (OpenSSL 4.0). */
+static int set_reference(void *vwish, const OSSL_PARAM *p)
+{
+    struct wish *wish = vwish;
+    const void *reference = NULL;
+    size_t size = 0;
+    struct key *key;
+
+    if (!OSSL_PARAM_get_octet_string_ptr(p, &reference, &size))
+        return 0;
+    key = object_key(reference, size);
+    wish->given = object_is_given(key) ? key : NULL;
+    return wish->given != NULL;
+}
+
 static int set_if_exists(void *vwish, const OSSL_PARAM *p)
 {
     struct wish *wish = vwish;
@@ -78,7 +96,11 @@ static int set_if_exists(void *vwish, const OSSL_PARAM *p)
     ROW(PKCS11_BRIDGE_KEYGEN_IF_EXISTS, utf8_string, set_if_exists, WHOLE)                         \
     ROW(OSSL_SKEY_PARAM_KEY_LENGTH, size_t, param_set_size, FIELD(struct wish, order.len, size_t))
 
-PARAM_SETTERS(import_setters, IMPORT_SETTABLE);
+#define IMPORT_SETTERS(ROW)                                                                        \
+    IMPORT_SETTABLE(ROW)                                                                           \
+    ROW(OSSL_OBJECT_PARAM_REFERENCE, octet_ptr, set_reference, WHOLE)
+
+PARAM_SETTERS(import_setters, IMPORT_SETTERS);
 PARAM_SETTERS(generate_setters, GENERATE_SETTABLE);
 PARAM_LIST(import_settable, IMPORT_SETTABLE);
 PARAM_LIST(generate_settable, GENERATE_SETTABLE);
@@ -111,6 +133,8 @@ static void *import(void *provctx, enum secret_kind_id kind, const OSSL_PARAM pa
     wish_begin(&wish, provctx, kind);
     if (!params_set(import_setters, &wish, params))
         return NULL;
+    if (wish.given != NULL)
+        return key_ref(wish.given);
     if ((order->uri == NULL) == (order->value.data == NULL)) {
         (void)refuse(provctx, "a secret key is imported by one of", "pkcs11_uri, raw-bytes");
         return NULL;
