@@ -8,6 +8,7 @@
 #define BRIDGE_OPERATION_H
 
 #include "key/key.h"
+#include "mech/crypt.h"
 #include "module/call.h"
 #include "token/crew.h"
 #include "token/run.h"
@@ -46,6 +47,7 @@ struct operation {
         struct sign_mechanism sign;
         struct cipher_mechanism cipher;
         struct derive_mechanism derive;
+        struct crypt_mechanism crypt;
     } mechanism;
 };
 

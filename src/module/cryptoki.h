@@ -93,6 +93,21 @@ struct sign_additional_context {
 
 enum hedge { HEDGE_PREFERRED, HEDGE_REQUIRED, HEDGE_DETERMINISTIC };
 
+/* PKCS#11 v2.40 §2.13.3: CK_CCM_PARAMS */
+struct ccm_params {
+    CK_ULONG ulDataLen;
+    CK_BYTE *pNonce;
+    CK_ULONG ulNonceLen;
+    CK_BYTE *pAAD;
+    CK_ULONG ulAADLen;
+    CK_ULONG ulMACLen;
+};
+
+/* PKCS#11 v3.0 §2.15: RFC 5649 */
+#ifndef CKM_AES_KEY_WRAP_KWP
+#define CKM_AES_KEY_WRAP_KWP 0x210bUL
+#endif
+
 /* PKCS#11 v3.0 §5.1 */
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED
 #define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL

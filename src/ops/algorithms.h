@@ -22,6 +22,7 @@ extern const OSSL_ALGORITHM kem_algorithms_3_5[];
 extern const OSSL_ALGORITHM keymgmt_algorithms_3_5[];
 extern const OSSL_ALGORITHM sigalg_algorithms_3_5[];
 extern const OSSL_ALGORITHM skeymgmt_algorithms[];
+extern const OSSL_ALGORITHM cipher_algorithms[];
 #define SINCE_3_5 0x30500000UL
 
 /* src/ops/capabilities.c */
