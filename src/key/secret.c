@@ -39,7 +39,7 @@ static bool is_same(const struct key *key, const struct attributes *attributes)
 
     return attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION) ==
                key->object->type &&
-           len == key->secret_len &&
+           (len == 0 || key->secret_len == 0 || len == key->secret_len) &&
            (check == NULL || key->check.data == NULL ||
             bytes_are(&key->check, check->pValue, check->ulValueLen));
 }

@@ -238,9 +238,14 @@ static bool taken(const struct work *work)
     return false;
 }
 
+static size_t order_len(const struct secret_order *order)
+{
+    return order->value.data != NULL ? order->value.len : order->len;
+}
+
 static bool fits(const struct secret_order *order)
 {
-    size_t len = order->value.data != NULL ? order->value.len : order->len;
+    size_t len = order_len(order);
 
     if (secret_kind_fits(order->kind, len))
         return true;
@@ -286,7 +291,9 @@ struct key *secret_key_make(const struct secret_order *order)
         id_make(&work))
         (void)where(&work);
     uri_clear(&work.uri);
-    if (work.key != NULL)
+    if (work.key != NULL) {
         work.key->kind = order->kind;
+        work.key->secret_len = order_len(order);
+    }
     return work.key;
 }

@@ -340,8 +340,37 @@ static int blocks_final(void *vctx, unsigned char *out, size_t *out_len, size_t 
     return ctx->held == 0 || no(ctx, "the message is no whole number of blocks");
 }
 
-/* The block in progress goes through again from its beginning, and what came of it before is left
- * out. */
+/* Bytes that are held, in, and zeros up to the end of a block. */
+static bool fill_up(const struct cipher *ctx, struct view *in, struct bytes *memory)
+{
+    static const uint8_t zeros[CRYPT_BLOCK];
+    size_t rest = (ctx->held + in->len) % CRYPT_BLOCK;
+
+    if (!join(ctx, in, memory))
+        return false;
+    if (rest == 0)
+        return true;
+    if ((memory->data == NULL && !bytes_add(memory, in->data, in->len)) ||
+        !bytes_add(memory, zeros, CRYPT_BLOCK - rest))
+        return false;
+    *in = view_bytes(memory);
+    return true;
+}
+
+/* Of in, whole blocks, all but the last surplus bytes are the message's. */
+static void stream_go_on(struct cipher *ctx, struct view in, const uint8_t *result, size_t surplus)
+{
+    size_t blocks = in.len / CRYPT_BLOCK - (surplus != 0), whole = blocks * CRYPT_BLOCK;
+
+    if (blocks != 0)
+        crypt_advance(ctx->row, ctx->encrypt, ctx->iv, in.data + whole - CRYPT_BLOCK,
+                      result + whole - CRYPT_BLOCK, blocks);
+    hold(ctx, in.data + whole, in.len - whole - surplus);
+}
+
+/* The token gets whole blocks: openCryptoki's wants them for CTR. A block in progress goes through
+ * again from its beginning, one that is not complete with zeros behind it, and what comes of either
+ * is left out. */
 static int stream_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
                          const unsigned char *data, size_t len)
 {
@@ -349,24 +378,21 @@ static int stream_update(void *vctx, unsigned char *out, size_t *out_len, size_t
     struct cipher *ctx = vctx;
     struct view in = { data, len };
     _cleanup_(bytes_wipe) struct bytes memory = { NULL, 0 }, result = { NULL, 0 };
-    size_t before = ctx->held, whole, got = 0;
+    const size_t before = ctx->held;
+    size_t got = 0;
 
     *out_len = 0;
     if (!is_ready(ctx) || len == 0)
         return is_ready(ctx);
     if (len > out_size)
         return no(ctx, "the buffer is too small");
-    if (!join(ctx, &in, &memory) || !bytes_add(&result, in.data, in.len))
+    if (!fill_up(ctx, &in, &memory) || !bytes_add(&result, in.data, in.len))
         return 0;
     if (run(ctx, in, result.data, in.len, &got) != CRYPT_DONE)
         return 0;
     if (got != in.len)
         return no(ctx, "the token returned another length than that of the message");
-    whole = in.len - in.len % CRYPT_BLOCK;
-    if (whole != 0)
-        crypt_advance(ctx->row, ctx->encrypt, ctx->iv, in.data + whole - CRYPT_BLOCK,
-                      result.data + whole - CRYPT_BLOCK, whole / CRYPT_BLOCK);
-    hold(ctx, in.data + whole, in.len - whole);
+    stream_go_on(ctx, in, result.data, in.len - before - len);
     memcpy(out, result.data + before, len);
     *out_len = len;
     return 1;
@@ -397,17 +423,26 @@ static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_le
     return 1;
 }
 
+/* SoftHSM 2.6 wants room for the tag as well. */
 static int unseal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
 {
-    _cleanup_(bytes_clear) struct bytes sealed = { NULL, 0 };
-    uint8_t none;
+    _cleanup_(bytes_wipe) struct bytes sealed = { NULL, 0 }, opened = { NULL, 0 };
+    size_t len = 0;
 
     if (!ctx->tag_set)
         return no(ctx, "no tag is set");
     ctx->tag_set = false;
-    if (!bytes_add(&sealed, in.data, in.len) || !bytes_add(&sealed, ctx->tag, ctx->tag_len))
+    if (!bytes_add(&sealed, in.data, in.len) || !bytes_add(&sealed, ctx->tag, ctx->tag_len) ||
+        !bytes_add(&opened, sealed.data, sealed.len))
         return 0;
-    return run(ctx, view_bytes(&sealed), in.len != 0 ? out : &none, in.len, out_len) == CRYPT_DONE;
+    if (run(ctx, view_bytes(&sealed), opened.data, opened.len, &len) != CRYPT_DONE)
+        return 0;
+    if (len != in.len)
+        return no(ctx, "the token returned another length than that of the message");
+    if (len != 0)
+        memcpy(out, opened.data, len);
+    *out_len = len;
+    return 1;
 }
 
 static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
