@@ -70,6 +70,9 @@ struct operation *operation_begin(struct operation_place *place, struct key *key
  * blocked or, in a job, with the job paused. */
 CK_RV operation_run(struct operation *operation, object_task *task);
 
+/* The task of a signature and of a MAC: C_SignInit, C_Sign, and C_SignUpdate for what is long. */
+object_task operation_sign;
+
 void operation_end(struct operation **operation);
 
 /* Whether what operation_run gave is what C_Login said, which is about nothing but the login. */

@@ -28,6 +28,13 @@
 #define CKM_SHA3_512 0x2d0UL
 #endif
 
+#ifndef CKM_SHA3_256_HMAC
+#define CKM_SHA3_256_HMAC 0x2b1UL
+#define CKM_SHA3_224_HMAC 0x2b6UL
+#define CKM_SHA3_384_HMAC 0x2c1UL
+#define CKM_SHA3_512_HMAC 0x2d1UL
+#endif
+
 /* PKCS#11 v3.0 §2.3.6: ECDSA with SHA-3 */
 #ifndef CKM_ECDSA_SHA3_224
 #define CKM_ECDSA_SHA3_224 0x1047UL

@@ -21,6 +21,8 @@
 
 static OSSL_FUNC_cipher_freectx_fn cipher_freectx;
 static OSSL_FUNC_cipher_dupctx_fn cipher_dupctx;
+static OSSL_FUNC_cipher_encrypt_init_fn cipher_encrypt_init;
+static OSSL_FUNC_cipher_decrypt_init_fn cipher_decrypt_init;
 static OSSL_FUNC_cipher_encrypt_skey_init_fn cipher_encrypt_skey_init;
 static OSSL_FUNC_cipher_decrypt_skey_init_fn cipher_decrypt_skey_init;
 static OSSL_FUNC_cipher_update_fn blocks_update;
@@ -198,6 +200,32 @@ static int cipher_decrypt_skey_init(void *ctx, void *key, const unsigned char *i
 {
     KEEP_ERRNO;
     return init(ctx, key, iv, iv_len, params, false);
+}
+
+/* For who gives an IV to a context that has its key. */
+static int init_raw(struct cipher *ctx, const uint8_t *key, const uint8_t *iv, size_t iv_len,
+                    const OSSL_PARAM params[], bool encrypt)
+{
+    if (key == NULL)
+        return init(ctx, NULL, iv, iv_len, params, encrypt);
+    ctx->encrypt = encrypt;
+    return no(ctx, "this is for keys of a token (EVP_CipherInit_SKEY)");
+}
+
+static int cipher_encrypt_init(void *ctx, const unsigned char *key, size_t key_len,
+                               const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[])
+{
+    KEEP_ERRNO;
+    (void)key_len;
+    return init_raw(ctx, key, iv, iv_len, params, true);
+}
+
+static int cipher_decrypt_init(void *ctx, const unsigned char *key, size_t key_len,
+                               const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[])
+{
+    KEEP_ERRNO;
+    (void)key_len;
+    return init_raw(ctx, key, iv, iv_len, params, false);
 }
 
 /* Whether there is a key, and an IV where the mode wants one. Key wrapping has one to begin with.
@@ -701,6 +729,8 @@ static int cipher_constants(OSSL_PARAM params[], enum crypt_mode mode, size_t ke
         { OSSL_FUNC_CIPHER_NEWCTX, (void (*)(void))new_##bits##_##mode },                          \
         { OSSL_FUNC_CIPHER_FREECTX, (void (*)(void))cipher_freectx },                              \
         { OSSL_FUNC_CIPHER_DUPCTX, (void (*)(void))cipher_dupctx },                                \
+        { OSSL_FUNC_CIPHER_ENCRYPT_INIT, (void (*)(void))cipher_encrypt_init },                    \
+        { OSSL_FUNC_CIPHER_DECRYPT_INIT, (void (*)(void))cipher_decrypt_init },                    \
         { OSSL_FUNC_CIPHER_ENCRYPT_SKEY_INIT, (void (*)(void))cipher_encrypt_skey_init },          \
         { OSSL_FUNC_CIPHER_DECRYPT_SKEY_INIT, (void (*)(void))cipher_decrypt_skey_init },          \
         { OSSL_FUNC_CIPHER_UPDATE, (void (*)(void))way##_update },                                 \

@@ -17,7 +17,7 @@
 #define ROOM        (MESSAGE_MAX + 64)
 
 static OSSL_LIB_CTX *libctx, *plain;
-static unsigned char bytes[32], iv[16], message[MESSAGE_MAX];
+static unsigned char bytes[64], iv[16], message[MESSAGE_MAX];
 static unsigned char theirs[ROOM], ours[ROOM], back[ROOM];
 
 static SKEY *key_of(OSSL_LIB_CTX *in, size_t len)
@@ -248,6 +248,8 @@ static void test_crypt_mistakes(void **state)
     (void)state;
     assert_int_not_equal(EVP_CipherInit_SKEY(ctx, small, key, iv, 16, 1, NULL), 1);
     assert_error("length of the cipher's");
+    assert_int_not_equal(EVP_EncryptInit_ex2(ctx, cbc, bytes, iv, NULL), 1);
+    assert_error("for keys of a token");
     assert_int_not_equal(EVP_CipherInit_SKEY(ctx, cbc, key, iv, 12, 1, NULL), 1);
     assert_error("the IV has not the length");
     assert_int_equal(EVP_CipherInit_SKEY(ctx, cbc, key, NULL, 0, 1, NULL), 1);
@@ -491,6 +493,97 @@ static void test_crypt_ccm(void **state)
     EVP_SKEY_free(key);
 }
 
+static bool mac_run(EVP_MAC_CTX *ctx, size_t len, size_t piece, unsigned char *out, size_t *out_len)
+{
+    bool ok = true;
+
+    for (size_t at = 0; ok && at < len; at += piece)
+        ok = EVP_MAC_update(ctx, message + at, len - at < piece ? len - at : piece) == 1;
+    return ok && EVP_MAC_final(ctx, out, out_len, 64) == 1;
+}
+
+/* False where the token does not have it. */
+static bool mac_compare(SKEY *key, const char *name, const OSSL_PARAM *params, size_t key_len,
+                        const char *what, size_t len)
+{
+    char own[32];
+    EVP_MAC *mac, *soft = EVP_MAC_fetch(plain, name, NULL);
+    EVP_MAC_CTX *ctx, *other = EVP_MAC_CTX_new(soft), *copy;
+    unsigned char a[64], b[64];
+    size_t a_len = 0, b_len = 0;
+    bool ok;
+
+    snprintf(own, sizeof(own), "PKCS11-%s", name);
+    mac = EVP_MAC_fetch(libctx, own, NULL);
+    assert_non_null(mac);
+    ctx = EVP_MAC_CTX_new(mac);
+    assert_int_equal(EVP_MAC_init(other, bytes, key_len, params), 1);
+    assert_true(mac_run(other, len, len + 1, b, &b_len));
+    assert_int_not_equal(EVP_MAC_init(ctx, bytes, key_len, params), 1);
+    assert_error("for keys of a token");
+    assert_int_equal(EVP_MAC_init_SKEY(ctx, key, params), 1);
+    copy = EVP_MAC_CTX_dup(ctx);
+    ok = mac_run(ctx, len, 1000, a, &a_len) || !is_lacking(what);
+    if (ok) {
+        assert_int_equal(EVP_MAC_CTX_get_mac_size(ctx), b_len);
+        assert_int_equal(a_len, b_len);
+        assert_memory_equal(a, b, a_len);
+        memset(a, 0, sizeof(a));
+        assert_true(mac_run(copy, len, len + 1, a, &a_len));
+        assert_memory_equal(a, b, a_len);
+        memset(a, 0, sizeof(a));
+        assert_int_equal(EVP_MAC_init(ctx, NULL, 0, NULL), 1);
+        assert_true(mac_run(ctx, len, len + 1, a, &a_len));
+        assert_memory_equal(a, b, a_len);
+    }
+    EVP_MAC_CTX_free(copy);
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_CTX_free(other);
+    EVP_MAC_free(mac);
+    EVP_MAC_free(soft);
+    return ok;
+}
+
+static const size_t mac_lens[] = { 0, 1, 16, 100, 64 * 1024, MESSAGE_MAX };
+
+static void test_crypt_hmac(void **state)
+{
+    static const char *const digests[] = { "SHA1",       "SHA2-224",   "SHA2-256", "SHA2-384",
+                                           "SHA2-512",   "SHA512-224", "SHA3-224", "SHA3-256",
+                                           "SHA512-256", "SHA3-384",   "SHA3-512" };
+    SKEY *key = EVP_SKEY_import_raw_key(libctx, "GENERIC-SECRET", bytes, 64, OURS);
+
+    (void)state;
+    assert_non_null(key);
+    for (size_t d = 0; d < COUNT_OF(digests); d++) {
+        const OSSL_PARAM params[] = { TEXT_PARAM(OSSL_MAC_PARAM_DIGEST, digests[d]),
+                                      OSSL_PARAM_construct_end() };
+
+        for (size_t i = 0; i < COUNT_OF(mac_lens); i++)
+            if (!mac_compare(key, "HMAC", params, 64, digests[d], mac_lens[i]))
+                break;
+    }
+    EVP_SKEY_free(key);
+}
+
+static void test_crypt_cmac(void **state)
+{
+    static const char *const names[] = { "AES-128-CBC", "AES-192-CBC", "AES-256-CBC" };
+
+    (void)state;
+    for (size_t c = 0; c < COUNT_OF(names); c++) {
+        const OSSL_PARAM params[] = { TEXT_PARAM(OSSL_MAC_PARAM_CIPHER, names[c]),
+                                      OSSL_PARAM_construct_end() };
+        size_t key_len = 16 + 8 * c;
+        SKEY *key = key_of(libctx, key_len);
+
+        for (size_t i = 0; i < COUNT_OF(mac_lens); i++)
+            if (!mac_compare(key, "CMAC", params, key_len, "CMAC", mac_lens[i]))
+                break;
+        EVP_SKEY_free(key);
+    }
+}
+
 static void assert_software(OSSL_LIB_CTX *in)
 {
     static const char *const names[] = { "AES-256-CBC",    "AES-128-GCM",     "AES-256-CTR",
@@ -531,6 +624,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crypt_gcm_encrypt),  cmocka_unit_test(test_crypt_gcm_decrypt),
         cmocka_unit_test(test_crypt_gcm_mistakes), cmocka_unit_test(test_crypt_settings),
         cmocka_unit_test(test_crypt_ccm),          cmocka_unit_test(test_crypt_raw_keys),
+        cmocka_unit_test(test_crypt_hmac),         cmocka_unit_test(test_crypt_cmac),
     };
     int failed;
 
