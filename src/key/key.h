@@ -59,7 +59,7 @@ struct key {
     const struct secret_kind *kind;
     size_t secret_len; /* CKA_VALUE_LEN; 0 where the token does not say */
     bool extractable;
-    struct bytes check;  /* CKA_CHECK_VALUE; may be none */
+    struct bytes check;             /* CKA_CHECK_VALUE; may be none */
     _Atomic(char *) uri;            /* made at the first need, */
     _Atomic(struct secret *) value; /* and so are its bytes */
 };
