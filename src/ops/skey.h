@@ -10,15 +10,13 @@
 
 #define OSSL_FUNC_CIPHER_ENCRYPT_SKEY_INIT 19
 #define OSSL_FUNC_CIPHER_DECRYPT_SKEY_INIT 20
-OSSL_CORE_MAKE_FUNC(int, cipher_encrypt_skey_init,
-                    (void *ctx, void *key, const unsigned char *iv, size_t iv_len,
-                     const OSSL_PARAM params[]))
-OSSL_CORE_MAKE_FUNC(int, cipher_decrypt_skey_init,
-                    (void *ctx, void *key, const unsigned char *iv, size_t iv_len,
-                     const OSSL_PARAM params[]))
+typedef int(OSSL_FUNC_cipher_encrypt_skey_init_fn)(void *ctx, void *key, const unsigned char *iv,
+                                                   size_t iv_len, const OSSL_PARAM params[]);
+typedef int(OSSL_FUNC_cipher_decrypt_skey_init_fn)(void *ctx, void *key, const unsigned char *iv,
+                                                   size_t iv_len, const OSSL_PARAM params[]);
 
 #define OSSL_FUNC_MAC_INIT_SKEY 13
-OSSL_CORE_MAKE_FUNC(int, mac_init_skey, (void *ctx, void *key, const OSSL_PARAM params[]))
+typedef int(OSSL_FUNC_mac_init_skey_fn)(void *ctx, void *key, const OSSL_PARAM params[]);
 
 #define OSSL_SKEYMGMT_SELECT_SECRET_KEY 0x02
 
@@ -29,15 +27,15 @@ OSSL_CORE_MAKE_FUNC(int, mac_init_skey, (void *ctx, void *key, const OSSL_PARAM 
 #define OSSL_FUNC_SKEYMGMT_GET_KEY_ID          5
 #define OSSL_FUNC_SKEYMGMT_IMP_SETTABLE_PARAMS 6
 #define OSSL_FUNC_SKEYMGMT_GEN_SETTABLE_PARAMS 7
-OSSL_CORE_MAKE_FUNC(void, skeymgmt_free, (void *key))
-OSSL_CORE_MAKE_FUNC(const OSSL_PARAM *, skeymgmt_imp_settable_params, (void *provctx))
-OSSL_CORE_MAKE_FUNC(void *, skeymgmt_import,
-                    (void *provctx, int selection, const OSSL_PARAM params[]))
-OSSL_CORE_MAKE_FUNC(int, skeymgmt_export,
-                    (void *key, int selection, OSSL_CALLBACK *callback, void *arg))
-OSSL_CORE_MAKE_FUNC(const OSSL_PARAM *, skeymgmt_gen_settable_params, (void *provctx))
-OSSL_CORE_MAKE_FUNC(void *, skeymgmt_generate, (void *provctx, const OSSL_PARAM params[]))
-OSSL_CORE_MAKE_FUNC(const char *, skeymgmt_get_key_id, (void *key))
+typedef void(OSSL_FUNC_skeymgmt_free_fn)(void *key);
+typedef const OSSL_PARAM *(OSSL_FUNC_skeymgmt_imp_settable_params_fn)(void *provctx);
+typedef void *(OSSL_FUNC_skeymgmt_import_fn)(void *provctx, int selection,
+                                             const OSSL_PARAM params[]);
+typedef int(OSSL_FUNC_skeymgmt_export_fn)(void *key, int selection, OSSL_CALLBACK *callback,
+                                          void *arg);
+typedef const OSSL_PARAM *(OSSL_FUNC_skeymgmt_gen_settable_params_fn)(void *provctx);
+typedef void *(OSSL_FUNC_skeymgmt_generate_fn)(void *provctx, const OSSL_PARAM params[]);
+typedef const char *(OSSL_FUNC_skeymgmt_get_key_id_fn)(void *key);
 #endif
 
 #ifndef OSSL_SKEY_PARAM_RAW_BYTES
