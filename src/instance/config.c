@@ -18,10 +18,12 @@
 #define MILLISECONDS_MOST (60UL * 60 * 1000)
 #define WAIT_DEFAULT      10000
 #define RETRY_DEFAULT     3000
+#define COLLECT_DEFAULT   (64U << 20)
+#define COLLECT_MOST      (1UL << 30)
 #define IDLE_UNSET        ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
-#define OSSL_OP_SKEYMGMT 23
+#define OSSL_OP_SKEYMGMT 15
 #endif
 
 static bool copy(const char *value, char **out)
@@ -279,6 +281,16 @@ static bool set_import(const char *value, struct config *config)
     return i >= 0;
 }
 
+static bool set_collect_max(const char *value, struct config *config)
+{
+    return number(value, 0, COLLECT_MOST, &config->collect_max);
+}
+
+static bool set_gcm_caller_iv(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->gcm_caller_iv);
+}
+
 static void text_add(char *text, size_t size, const char *format, ...)
 {
     size_t used = strlen(text);
@@ -461,6 +473,9 @@ static const struct {
     { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
     { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false },
     { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "software, session", false },
+    { PKCS11_BRIDGE_CONF_COLLECT_MAX, NULL, set_collect_max, "a number of bytes up to 1073741824",
+      false },
+    { PKCS11_BRIDGE_CONF_GCM_CALLER_IV, NULL, set_gcm_caller_iv, "yes, no", false },
 };
 
 const char *config_key(size_t i)
@@ -508,6 +523,7 @@ static bool defaults(struct config *config)
         .uri_in_pem = true,
         .default_slot = CK_UNAVAILABLE_INFORMATION,
         .pin_most = SECRET_MAX,
+        .collect_max = COLLECT_DEFAULT,
         .limits = { .sessions_max = SESSIONS_DEFAULT,
                     .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,

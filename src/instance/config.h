@@ -45,6 +45,8 @@ struct config {
     bool ambiguous_first;    /* what a URI does not tell from others is the first of them */
     bool ephemeral_on_token; /* also keys that nobody asked a token for */
     bool import_session;     /* private keys of other providers become session keys */
+    unsigned collect_max;    /* bytes of a message that is kept until it is whole */
+    bool gcm_caller_iv;      /* AES-GCM encrypts with the caller's IV */
     char unknown[128];       /* words of the list that is being read */
     char warnings[1024];     /* what was not understood, and is done without; or "" */
 };

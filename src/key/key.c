@@ -43,6 +43,9 @@ void key_free(struct key *key)
     bytes_clear(&key->n);
     bytes_clear(&key->e);
     bytes_clear(&key->point);
+    bytes_clear(&key->check);
+    OPENSSL_free(atomic_load(&key->uri));
+    secret_free(atomic_load(&key->value));
     if (key->object != NULL)
         object_clear(key->object);
     OPENSSL_free(key->object);

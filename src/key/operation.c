@@ -70,7 +70,8 @@ static void operation_release(struct operation *operation)
 
     if (job != NULL && atomic_fetch_sub(&job->holders, 1) != 1)
         return;
-    OPENSSL_cleanse(operation->out.data, operation->out.size);
+    if (!operation->lent)
+        OPENSSL_cleanse(operation->out.data, operation->out.size);
     if (job != NULL)
         job_end(job);
     if (!operation->in_place)
@@ -172,9 +173,8 @@ static struct operation *fill(struct operation *operation, struct key *key, stru
     operation->refused = false;
     operation->answer = CKR_OK;
     operation->task = NULL;
-    operation->in_place = false;
+    operation->in_place = operation->lent = false;
     operation->job = NULL;
-    memset(out.data, 0, out.size);
     return operation;
 }
 
@@ -207,21 +207,50 @@ RARE static struct operation *begin_on_heap(struct key *key, struct view in, str
         return NULL;
     }
     (void)fill(&heap->operation, key, in, extra, (struct room){ heap->room, out_size, false, 0 });
+    memset(heap->room, 0, out_size);
     if (bell != NULL)
         outlive_job(heap, bell);
     return &heap->operation;
 }
 
+static bool is_in_job(const struct key *key)
+{
+    return key->provider->config.async && !call_inside() && ASYNC_get_current_job() != NULL;
+}
+
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size)
 {
-    bool in_job = key->provider->config.async && !call_inside() && ASYNC_get_current_job() != NULL;
+    bool in_job = is_in_job(key);
 
     if (in_job || out_size > OPERATION_ROOM)
         return begin_on_heap(key, in, extra, out_size, in_job);
     (void)fill(&place->operation, key, in, extra, (struct room){ place->room, out_size, false, 0 });
+    memset(place->room, 0, out_size);
     place->operation.in_place = true;
     return &place->operation;
+}
+
+static bool overlap(struct view in, const uint8_t *out, size_t out_size)
+{
+    return in.len != 0 && in.data < out + out_size && out < in.data + in.len;
+}
+
+struct operation *operation_begin_into(struct operation_place *place, struct key *key,
+                                       struct view in, struct view extra, uint8_t *out,
+                                       size_t out_size)
+{
+    if (is_in_job(key) || overlap(in, out, out_size))
+        return operation_begin(place, key, in, extra, out_size);
+    (void)fill(&place->operation, key, in, extra, (struct room){ out, out_size, false, 0 });
+    place->operation.in_place = place->operation.lent = true;
+    return &place->operation;
+}
+
+void operation_take(const struct operation *operation, uint8_t *out)
+{
+    if (!operation->lent && operation->out.len != 0)
+        memcpy(out, operation->out.data, operation->out.len);
 }
 
 static CK_RV run_here(struct operation *operation)

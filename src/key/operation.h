@@ -8,6 +8,7 @@
 #define BRIDGE_OPERATION_H
 
 #include "key/key.h"
+#include "mech/crypt.h"
 #include "module/call.h"
 #include "token/run.h"
 
@@ -29,6 +30,7 @@ struct operation {
     /* operation.c */
     object_task *task;
     bool in_place;   /* in its caller's memory */
+    bool lent;       /* out is the caller's */
     struct job *job; /* that it is in; NULL outside of one */
 
     /* nothing is in it before the caller has set it whole */
@@ -37,6 +39,7 @@ struct operation {
         struct sign_mechanism sign;
         struct cipher_mechanism cipher;
         struct derive_mechanism derive;
+        struct crypt_mechanism crypt;
     } mechanism;
 };
 
@@ -55,9 +58,20 @@ struct operation_place {
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size);
 
+/* The same for what may be long: the result goes to out, of out_size bytes, where that can be: not
+ * in a job, and not over in, which is needed again where a call is made again. When it is there,
+ * operation_take copies it to the same out where it is not. */
+struct operation *operation_begin_into(struct operation_place *place, struct key *key,
+                                       struct view in, struct view extra, uint8_t *out,
+                                       size_t out_size);
+void operation_take(const struct operation *operation, uint8_t *out);
+
 /* Runs task (with the operation for its arg) on the key's object and waits for it: with the thread
  * blocked or, in a job, with the job paused. */
 CK_RV operation_run(struct operation *operation, object_task *task);
+
+/* The task of a signature and of a MAC: C_SignInit, C_Sign, and C_SignUpdate for what is long. */
+object_task operation_sign;
 
 void operation_end(struct operation **operation);
 

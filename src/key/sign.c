@@ -28,7 +28,7 @@ static CK_RV sign_in_pieces(struct session *session, struct operation *operation
     return session_sign_final(session, &operation->out);
 }
 
-static CK_RV sign(struct session *session, struct handle handle, void *arg)
+CK_RV operation_sign(struct session *session, struct handle handle, void *arg)
 {
     struct operation *operation = arg;
     CK_MECHANISM *mechanism = &operation->mechanism.ck;
@@ -197,7 +197,7 @@ static bool sign_on_token(struct key *key, const struct sign_request *request,
         return false;
     operation->out.exact = true;
     sign_mechanism(request, type, operation->extra, &operation->mechanism.sign);
-    rv = operation_run(operation, sign);
+    rv = operation_run(operation, operation_sign);
     return rv == CKR_OK ? signature_finish(operation, signature, len)
                         : sign_failed(operation, request, rv, lacks);
 }
@@ -325,7 +325,7 @@ CK_RV key_sign_pkcs1(struct key *key, struct view data, uint8_t *signature, size
         return CKR_HOST_MEMORY;
     operation->out.exact = true;
     operation->mechanism.ck = (CK_MECHANISM){ .mechanism = CKM_RSA_PKCS };
-    rv = operation_run(operation, sign);
+    rv = operation_run(operation, operation_sign);
     *len = operation->out.len;
     if (rv == CKR_OK)
         memcpy(signature, operation->out.data, operation->out.size);

@@ -28,6 +28,13 @@
 #define CKM_SHA3_512 0x2d0UL
 #endif
 
+#ifndef CKM_SHA3_256_HMAC
+#define CKM_SHA3_256_HMAC 0x2b1UL
+#define CKM_SHA3_224_HMAC 0x2b6UL
+#define CKM_SHA3_384_HMAC 0x2c1UL
+#define CKM_SHA3_512_HMAC 0x2d1UL
+#endif
+
 /* PKCS#11 v3.0 §2.3.6: ECDSA with SHA-3 */
 #ifndef CKM_ECDSA_SHA3_224
 #define CKM_ECDSA_SHA3_224 0x1047UL
@@ -96,6 +103,21 @@ struct sign_additional_context {
 };
 
 enum hedge { HEDGE_PREFERRED, HEDGE_REQUIRED, HEDGE_DETERMINISTIC };
+
+/* PKCS#11 v2.40 §2.13.3: CK_CCM_PARAMS */
+struct ccm_params {
+    CK_ULONG ulDataLen;
+    CK_BYTE *pNonce;
+    CK_ULONG ulNonceLen;
+    CK_BYTE *pAAD;
+    CK_ULONG ulAADLen;
+    CK_ULONG ulMACLen;
+};
+
+/* PKCS#11 v3.0 §2.15: RFC 5649 */
+#ifndef CKM_AES_KEY_WRAP_KWP
+#define CKM_AES_KEY_WRAP_KWP 0x210bUL
+#endif
 
 /* PKCS#11 v3.0 §5.1 */
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED

@@ -218,6 +218,25 @@ bool attribute_bool(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
     return *(const CK_BBOOL *)one->pValue != CK_FALSE;
 }
 
+static bool keep(struct bytes *out, const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
+{
+    const CK_ATTRIBUTE *one = attribute(attributes, type);
+
+    return one == NULL || bytes_set(out, one->pValue, one->ulValueLen);
+}
+
+bool object_fill(struct object *object, const struct attributes *attributes)
+{
+    object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
+    object->may_encrypt = attribute_bool(attributes, CKA_ENCRYPT, true);
+    object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
+    object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
+    object->may_decapsulate = attribute_bool(attributes, CKA_DECAPSULATE, true);
+    object->always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false);
+    return keep(&object->allowed, attributes, CKA_ALLOWED_MECHANISMS) &&
+           keep(&object->id, attributes, CKA_ID) && keep(&object->label, attributes, CKA_LABEL);
+}
+
 static CK_ULONG object_template(struct object *object, CK_ATTRIBUTE *template)
 {
     CK_ULONG count = 0;
