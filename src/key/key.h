@@ -106,6 +106,9 @@ const char *key_describe(const struct key *key, char *buf, size_t size);
  * with pkcs11-pem-uri = full. May ask the module for its tokens. */
 const char *key_name(const struct key *key, char *buf, size_t size);
 
+/* What such a URI says of the token. */
+CK_TOKEN_INFO key_token_name(const struct provider *provider, struct slot *slot);
+
 /* Where the bytes for key_sign stand in the table of mechanisms. */
 enum sign_column { SIGN_TOKEN_HASHES, SIGN_HASHED_BEFORE };
 

@@ -9,10 +9,10 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "base/terminal.h"
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/ops.h"
-#include "ops/terminal.h"
 
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * software keys never come here, even when this provider is listed first or preferred by a

@@ -30,6 +30,17 @@ static const struct {
     { CKA_DECRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_DERIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE), sizeof(CK_MECHANISM_TYPE) },
+    { CKA_MODULUS_BITS, sizeof(CK_ULONG), sizeof(CK_ULONG) },
+    { CKA_VALUE_LEN, sizeof(CK_ULONG), sizeof(CK_ULONG) },
+    { CKA_PRIVATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_SENSITIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_EXTRACTABLE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_LOCAL, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_MODIFIABLE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_VERIFY, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_ENCRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_WRAP, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_UNWRAP, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
 };
 
