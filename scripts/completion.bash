@@ -6,8 +6,12 @@ _pkcs11_bridge() {
         [list]=""
         [show]=""
         [pem]="--out --pin-file --with-pin"
+        [keygen]="--type --usage --add"
+        [csr]="--subject --san --digest --out"
+        [import-cert]="--without-key"
         [delete]="--yes"
         [health]="--max-latency"
+        [bench]="--threads --seconds"
         [conf]=""
     )
     case $before in

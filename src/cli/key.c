@@ -79,38 +79,60 @@ char *key_uri(struct context *context, EVP_PKEY *pkey)
     return uri;
 }
 
-/* Keys for signatures that hash by themselves have no digest. */
-static const char *digest_for(EVP_PKEY *pkey)
+const char *key_digest(EVP_PKEY *pkey, const char *wanted)
 {
     char name[64] = "";
 
     if (EVP_PKEY_get_default_digest_name(pkey, name, sizeof(name)) > 0 &&
         strcmp(name, "UNDEF") == 0)
         return NULL;
-    return "SHA256";
+    return wanted != NULL ? wanted : "SHA256";
+}
+
+bool key_signer_begin(struct key_signer *signer, struct context *context, EVP_PKEY *pkey)
+{
+    signer->context = context;
+    signer->pkey = pkey;
+    signer->ctx = EVP_MD_CTX_new();
+    return signer->ctx != NULL;
+}
+
+bool key_signer_sign(struct key_signer *signer, const unsigned char *message, size_t len)
+{
+    signer->len = sizeof(signer->signature);
+    return EVP_MD_CTX_reset(signer->ctx) == 1 &&
+           EVP_DigestSignInit_ex(signer->ctx, NULL, key_digest(signer->pkey, NULL),
+                                 signer->context->libctx, NULL, signer->pkey, NULL) == 1 &&
+           EVP_DigestSign(signer->ctx, signer->signature, &signer->len, message, len) == 1;
+}
+
+bool key_signer_verify(struct key_signer *signer, const unsigned char *message, size_t len)
+{
+    return EVP_MD_CTX_reset(signer->ctx) == 1 &&
+           EVP_DigestVerifyInit_ex(signer->ctx, NULL, key_digest(signer->pkey, NULL),
+                                   signer->context->libctx, NULL, signer->pkey, NULL) == 1 &&
+           EVP_DigestVerify(signer->ctx, signer->signature, signer->len, message, len) == 1;
+}
+
+void key_signer_end(struct key_signer *signer)
+{
+    md_ctx_release(signer->ctx);
 }
 
 bool key_prove(struct context *context, EVP_PKEY *pkey, unsigned long long *sign_ns,
                unsigned long long *verify_ns)
 {
-    _cleanup_(md_ctx_scoped) EVP_MD_CTX *signing = EVP_MD_CTX_new();
-    _cleanup_(md_ctx_scoped) EVP_MD_CTX *verifying = EVP_MD_CTX_new();
-    unsigned char message[32], signature[4096];
-    size_t len = sizeof(signature);
-    unsigned long long began = clock_ns();
-    bool ok;
+    struct key_signer signer = { .ctx = NULL };
+    unsigned char message[32];
+    unsigned long long began = clock_ns(), signed_at;
+    bool ok = RAND_bytes_ex(context->libctx, message, sizeof(message), 0) == 1 &&
+              key_signer_begin(&signer, context, pkey) &&
+              key_signer_sign(&signer, message, sizeof(message));
 
-    if (signing == NULL || verifying == NULL ||
-        RAND_bytes_ex(context->libctx, message, sizeof(message), 0) != 1 ||
-        EVP_DigestSignInit_ex(signing, NULL, digest_for(pkey), context->libctx, NULL, pkey, NULL) !=
-            1 ||
-        EVP_DigestSign(signing, signature, &len, message, sizeof(message)) != 1)
-        return false;
-    *sign_ns = clock_ns() - began;
-    began = clock_ns();
-    ok = EVP_DigestVerifyInit_ex(verifying, NULL, digest_for(pkey), context->libctx, NULL, pkey,
-                                 NULL) == 1 &&
-         EVP_DigestVerify(verifying, signature, len, message, sizeof(message)) == 1;
-    *verify_ns = clock_ns() - began;
+    signed_at = clock_ns();
+    ok = ok && key_signer_verify(&signer, message, sizeof(message));
+    *sign_ns = signed_at - began;
+    *verify_ns = clock_ns() - signed_at;
+    key_signer_end(&signer);
     return ok;
 }
