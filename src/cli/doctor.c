@@ -23,9 +23,10 @@ static const struct option_row options[] = {
 
 /* The way of a real operation. */
 static doctor_step *const steps[] = {
-    doctor_file,   doctor_section, doctor_names, doctor_host,      doctor_provider,
-    doctor_values, doctor_module,  doctor_start, doctor_token,     doctor_pin,
-    doctor_login,  doctor_key,     doctor_usage, doctor_signature, doctor_certificate,
+    doctor_file,     doctor_section,    doctor_names,     doctor_host,
+    doctor_provider, doctor_values,     doctor_module,    doctor_start,
+    doctor_token,    doctor_pin,        doctor_login,     doctor_key,
+    doctor_usage,    doctor_mechanisms, doctor_signature, doctor_certificate,
 };
 
 static bool become(const char *name)

@@ -21,6 +21,7 @@ struct doctor {
     struct inventory inventory; /* private keys that the URI names, from the token on */
     struct slot *slot;          /* the token */
     char *key;                  /* the URI of the key; free() */
+    CK_KEY_TYPE key_type;
 };
 
 /* Says what a step found. The advice that follows belongs to it. */
@@ -52,6 +53,6 @@ void found_no_access(struct doctor *doctor, const char *step, const char *what, 
 typedef bool doctor_step(struct doctor *doctor);
 doctor_step doctor_file, doctor_section, doctor_names, doctor_host, doctor_provider, doctor_values,
     doctor_module, doctor_start, doctor_token, doctor_pin, doctor_login, doctor_key, doctor_usage,
-    doctor_signature, doctor_certificate;
+    doctor_mechanisms, doctor_signature, doctor_certificate;
 
 #endif

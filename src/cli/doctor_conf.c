@@ -1,5 +1,6 @@
 /* The doctor's steps that look at openssl.cnf. */
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,12 +69,35 @@ static bool installed_has_it(const struct doctor *doctor)
     return has;
 }
 
+/* A file in the same folder, whose name is nearest to the one that is not there. */
+static bool find_sibling(const char *wanted, char *path, size_t size)
+{
+    const char *slash = strrchr(wanted, '/'), *names[64];
+    char pattern[4096];
+    glob_t all = { 0 };
+    size_t count = 0;
+    int near;
+
+    (void)snprintf(pattern, sizeof(pattern), "%.*s/*", slash != NULL ? (int)(slash - wanted) : 1,
+                   slash != NULL ? wanted : ".");
+    (void)glob(pattern, 0, NULL, &all);
+    for (; count < all.gl_pathc && count < COUNT(names); count++)
+        names[count] = strrchr(all.gl_pathv[count], '/') + 1;
+    near = nearest(slash != NULL ? slash + 1 : wanted, names, count);
+    if (near >= 0)
+        (void)snprintf(path, size, "%s", all.gl_pathv[near]);
+    globfree(&all);
+    return near >= 0;
+}
+
 static bool no_file(struct doctor *doctor, const char *why)
 {
+    const char *variable = environment("OPENSSL_CONF");
     char path[4096];
 
-    installed_path(path, sizeof(path));
-    found(doctor, SICK, STEP_FILE, "OPENSSL_CONF=%s: %s", environment("OPENSSL_CONF"), why);
+    if (variable[0] == '\0' || !find_sibling(variable, path, sizeof(path)))
+        installed_path(path, sizeof(path));
+    found(doctor, SICK, STEP_FILE, "OPENSSL_CONF=%s: %s", variable, why);
     if (installed_has_it(doctor))
         advise_run(doctor, "unset OPENSSL_CONF");
     else

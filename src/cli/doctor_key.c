@@ -27,6 +27,7 @@
 #define STEP_LOGIN       "login"
 #define STEP_KEY         "key"
 #define STEP_USAGE       "usage"
+#define STEP_MECHANISMS  "mechanisms"
 #define STEP_SIGNATURE   "signature"
 #define STEP_CERTIFICATE "certificate"
 
@@ -37,13 +38,16 @@ static void advise_pin_file(struct doctor *doctor, const char *path)
     advise(doctor, "and type the PIN, Return, and Ctrl-D");
 }
 
+/* Beside openssl.cnf, where nothing else says where. */
 static void advise_pin(struct doctor *doctor)
 {
-    static const char path[] = "/etc/ssl/pkcs11.pin";
+    const char *slash = strrchr(doctor->file.path, '/');
+    char value[4096];
 
-    advise_set(doctor, doctor->file.section, PKCS11_BRIDGE_CONF_TOKEN_PIN,
-               "file:/etc/ssl/pkcs11.pin");
-    advise_pin_file(doctor, path);
+    (void)snprintf(value, sizeof(value), "file:%.*s/pkcs11.pin",
+                   slash != NULL ? (int)(slash - doctor->file.path) : 0, doctor->file.path);
+    advise_set(doctor, doctor->file.section, PKCS11_BRIDGE_CONF_TOKEN_PIN, value);
+    advise_pin_file(doctor, value + strlen("file:"));
 }
 
 /* The file that the PIN comes from: what it is like. */
@@ -169,6 +173,8 @@ static void advise_login(struct doctor *doctor, CK_RV rv)
             doctor,
             "see which programs hold the token's sessions, and set " PKCS11_BRIDGE_CONF_SESSIONS_MAX
             " lower in their sections");
+    else if (rv == RV_PIN_SOURCE && doctor->call->context.provider->config.pin_most != SECRET_MAX)
+        advise_set(doctor, doctor->file.section, PKCS11_BRIDGE_CONF_PIN_MOST, NULL);
     else if (rv == RV_PIN_UNNAMED)
         advise(doctor, "put token=%s in the URI", doctor->slot->token.label);
     else
@@ -213,7 +219,8 @@ static void advise_item(struct doctor *doctor, const struct inventory *inventory
 }
 
 /* Of all private keys, the one whose label is nearest to the URI's. */
-static void advise_nearest(struct doctor *doctor, const struct inventory *all, const char *wanted)
+static void advise_nearest(struct doctor *doctor, const struct inventory *all, const char *wanted,
+                           bool half)
 {
     const char *names[KEYS_MOST];
     char(*labels)[128] = OPENSSL_malloc(sizeof(*labels) * KEYS_MOST);
@@ -233,7 +240,7 @@ static void advise_nearest(struct doctor *doctor, const struct inventory *all, c
     else if (count != 0)
         advise(doctor, "pkcs11-bridge list shows the %zu private keys that are there", count);
     else if (doctor->uri != NULL)
-        advise_run(doctor, "pkcs11-bridge keygen '%s'", doctor->uri);
+        advise_run(doctor, "pkcs11-bridge keygen '%s'%s", doctor->uri, half ? " --add" : "");
     OPENSSL_free(labels);
 }
 
@@ -261,23 +268,27 @@ static bool no_key(struct doctor *doctor, const struct inventory *named)
           : has_class(named, CKO_CERTIFICATE) ? ", but a certificate: its key is not there"
                                               : "");
     if (token != NULL && take_inventory(doctor, &all, token))
-        advise_nearest(doctor, &all, wanted);
+        advise_nearest(doctor, &all, wanted, has_class(named, CKO_PUBLIC_KEY));
     if (token != NULL)
         inventory_end(&all);
     free(token);
     return false;
 }
 
+/* Of so many keys, one is the one that was meant. */
+#define SHOWN_MOST 5
+
 static bool several_keys(struct doctor *doctor, const struct inventory *named, unsigned count)
 {
-    bool any = doctor->uri == NULL || !doctor->inventory.uri.names_object;
+    unsigned shown = 0;
 
     found(doctor, doctor->uri == NULL ? NOTED : SICK, STEP_KEY, "%s fits %u private keys",
           doctor->inventory.uri.text, count);
-    for (CK_ULONG i = 0; i < named->count && i < 5; i++)
-        if (named->items[i].class == CKO_PRIVATE_KEY)
+    for (CK_ULONG i = 0; i < named->count; i++)
+        if (named->items[i].class == CKO_PRIVATE_KEY &&
+            attribute_bool(named->items[i].uses, CKA_SIGN, true) && shown++ < SHOWN_MOST)
             advise_item(doctor, named, &named->items[i]);
-    return any && doctor->uri == NULL;
+    return doctor->uri == NULL;
 }
 
 bool doctor_key(struct doctor *doctor)
@@ -297,6 +308,7 @@ bool doctor_key(struct doctor *doctor)
     else if (count > 1)
         ok = several_keys(doctor, &named, count);
     if (ok) {
+        doctor->key_type = attribute_ulong(first->names, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
         doctor->key = item_uri(first, doctor->call->context.provider, named.slot);
         found(doctor, WELL, STEP_KEY, "%s: %s", item_type(first, type, sizeof(type)), doctor->key);
     }
@@ -350,7 +362,63 @@ bool doctor_usage(struct doctor *doctor)
     return false;
 }
 
+/* What signatures are made with, by the key's type: the first that there is does for most of them.
+ */
+static const struct {
+    CK_KEY_TYPE type;
+    CK_MECHANISM_TYPE mechanisms[2];
+    unsigned count;
+} signing[] = {
+    { CKK_RSA, { CKM_RSA_PKCS, CKM_RSA_PKCS_PSS }, 2 },
+    { CKK_EC, { CKM_ECDSA }, 1 },
+    { CKK_EC_EDWARDS, { CKM_EDDSA }, 1 },
+};
+
+static void look_at_mechanisms(struct doctor *doctor, const CK_MECHANISM_TYPE *list, unsigned count)
+{
+    unsigned there = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        bool has = false;
+
+        (void)run_mechanism(doctor->slot, list[i], CKF_SIGN, &has);
+        there += has;
+        if (!has)
+            found(doctor, i == 0 ? SICK : NOTED, STEP_MECHANISMS,
+                  "the token does not sign with %s (C_GetMechanismInfo)", mechanism_name(list[i]));
+    }
+    if (there == count)
+        found(doctor, WELL, STEP_MECHANISMS, "the token signs with %s%s%s", mechanism_name(list[0]),
+              count > 1 ? " and " : "", count > 1 ? mechanism_name(list[1]) : "");
+    else if (there == 0)
+        advise(doctor,
+               "use a key of another type; pkcs11-tool --module %s --slot %lu "
+               "--list-mechanisms shows what the token has",
+               doctor->slot->module->path, (unsigned long)slot_id(doctor->slot));
+}
+
+bool doctor_mechanisms(struct doctor *doctor)
+{
+    for (size_t i = 0; i < COUNT(signing); i++)
+        if (signing[i].type == doctor->key_type)
+            look_at_mechanisms(doctor, signing[i].mechanisms, signing[i].count);
+    return true;
+}
+
 #define MS(ns) ((double)(ns) / (double)NS_PER_MS)
+
+/* A certificate has the public half in it. */
+static void advise_certificate(struct doctor *doctor)
+{
+    if (doctor->certificate != NULL)
+        advise_run(doctor, "pkcs11-bridge import-cert '%s' '%s' --without-key", doctor->key,
+                   doctor->certificate);
+    else
+        advise(doctor,
+               "store the key's certificate beside it: pkcs11-bridge import-cert '%s' "
+               "CERTIFICATE --without-key",
+               doctor->key);
+}
 
 bool doctor_signature(struct doctor *doctor)
 {
@@ -366,7 +434,13 @@ bool doctor_signature(struct doctor *doctor)
     found(doctor, SICK, STEP_SIGNATURE, "%s",
           error_text("the signature does not verify: the public half on the token is another key's",
                      text, sizeof(text)));
-    advise(doctor, "what the message says; PKCS11_PROVIDER_DEBUG=file:/dev/stderr shows each call");
+    if (strstr(text, "its public half is not on the token") != NULL)
+        advise_certificate(doctor);
+    else
+        advise(doctor,
+               "run: PKCS11_PROVIDER_DEBUG=file:/dev/stderr pkcs11-bridge health '%s' (it shows "
+               "each call of the module)",
+               doctor->key);
     return false;
 }
 

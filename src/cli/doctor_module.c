@@ -190,7 +190,7 @@ static bool look_at_softhsm(struct doctor *doctor)
         path = "/etc/softhsm/softhsm2.conf";
     if (access(path, R_OK) != 0) {
         found_no_access(doctor, STEP_START, "SoftHSM's configuration", path, R_OK);
-        if (errno == ENOENT || access(path, F_OK) != 0)
+        if (access(path, F_OK) != 0)
             advise_run(doctor, "unset SOFTHSM2_CONF");
         return true;
     }
@@ -221,10 +221,7 @@ static bool look_at_p11_kit(struct doctor *doctor)
         "p11-kit's server is not there: P11_KIT_SERVER_ADDRESS names the socket %s, which does not "
         "exist",
         path + 5);
-    advise(doctor,
-           "start p11-kit server --name %s with the token's URI, or correct "
-           "P11_KIT_SERVER_ADDRESS",
-           path + 5);
+    advise_run(doctor, "p11-kit server --name '%s' pkcs11:", path + 5);
     return true;
 }
 
@@ -370,10 +367,10 @@ static bool no_token(struct doctor *doctor)
     open_raise_no_token(doctor->call->context.provider, &doctor->inventory.uri,
                         &doctor->inventory.scan);
     found(doctor, SICK, STEP_TOKEN, "%s", error_text("there is no token", text, sizeof(text)));
-    if (count == 0 && (look_at_module(doctor, module) || strstr(module, "p11-kit-proxy") != NULL)) {
-        look_for_disabled(doctor);
+    if (count == 0 && look_at_module(doctor, module))
         return false;
-    }
+    if (count == 0 && strstr(module, "p11-kit-proxy") != NULL)
+        look_for_disabled(doctor);
     for (size_t i = 0; i < count; i++)
         labels[i] = slots[i]->token.label;
     trimmed(label, sizeof(slots[0]->token.info.label), wanted);
@@ -439,6 +436,22 @@ static bool is_token_well(struct doctor *doctor, struct slot *slot)
     return true;
 }
 
+static bool no_answer(struct doctor *doctor, CK_RV rv)
+{
+    const struct module *module = doctor->inventory.scan.module;
+    char text[2048];
+
+    error_raise_ckr(&doctor->call->context.provider->core, REASON_TOKEN_FAILED, rv,
+                    "look for tokens in %s", module->path);
+    found(doctor, SICK, STEP_TOKEN, "%s", error_text("it failed", text, sizeof(text)));
+    if (!look_at_module(doctor, module->path))
+        advise(doctor,
+               "look whether the token is there and its own tool sees it: pkcs11-tool "
+               "--module %s --list-slots",
+               module->path);
+    return false;
+}
+
 bool doctor_token(struct doctor *doctor)
 {
     struct inventory *inventory = &doctor->inventory;
@@ -446,6 +459,7 @@ bool doctor_token(struct doctor *doctor)
     struct slot *slots[TOKENS_MOST], *slot = NULL;
     size_t count = 0;
     char serial[TOKEN_SERIAL_MAX], why[2048];
+    CK_RV rv = CKR_OK;
 
     if (!open_uri(doctor->call->context.provider, text, "the URI", &inventory->uri,
                   &inventory->pins)) {
@@ -458,10 +472,12 @@ bool doctor_token(struct doctor *doctor)
     scan_begin(&inventory->scan, provider_module(doctor->call->context.provider, NULL),
                &inventory->uri, &doctor->call->context.provider->config.limits);
     scan_all(&inventory->scan);
-    while (count < TOKENS_MOST && scan_next(&inventory->scan, &slot) == CKR_OK && slot != NULL)
+    while (count < TOKENS_MOST && (rv = scan_next(&inventory->scan, &slot)) == CKR_OK &&
+           slot != NULL)
         slots[count++] = slot;
+    rv = rv == CKR_OK ? inventory->scan.failure : rv;
     if (count == 0)
-        return no_token(doctor);
+        return rv == CKR_OK ? no_token(doctor) : no_answer(doctor, rv);
     if (count > 1 && doctor->uri != NULL && inventory->uri.names_token)
         return several_tokens(doctor, slots, count);
     doctor->slot = slots[0];
