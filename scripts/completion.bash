@@ -3,7 +3,7 @@ _pkcs11_bridge() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local common="--json --config --module --help"
     local -A options=(
-        [doctor]="--as-user --cert"
+        [doctor]="--as-user --cert --server"
         [list]=""
         [show]=""
         [pem]="--out --pin-file --with-pin"
@@ -17,6 +17,7 @@ _pkcs11_bridge() {
     )
     case $before in
         --config | --module | --out | --pin-file | --cert) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+        --server) mapfile -t COMPREPLY < <(compgen -W "apache dovecot haproxy lighttpd nginx postfix stunnel" -- "$word") && return ;;
         --as-user) mapfile -t COMPREPLY < <(compgen -u -- "$word") && return ;;
     esac
     if [ "$COMP_CWORD" = 1 ]; then

@@ -14,19 +14,21 @@
 #include "instance/instance.h"
 #include "pkcs11_bridge.h"
 
-enum { AS_USER, CERT };
+enum { AS_USER, CERT, SERVER };
 static const struct option_row options[] = {
     [AS_USER] = { "as-user", "NAME", "look with this user's eyes, as www-data; for root" },
     [CERT] = { "cert", "FILE", "whether this certificate is for the key" },
+    [SERVER] = { "server", "NAME",
+                 "what to write in the configuration of nginx, apache, haproxy, ..." },
     { NULL, NULL, NULL },
 };
 
 /* The way of a real operation. */
 static doctor_step *const steps[] = {
-    doctor_file,     doctor_section,    doctor_names,     doctor_host,
-    doctor_provider, doctor_values,     doctor_module,    doctor_start,
-    doctor_token,    doctor_pin,        doctor_login,     doctor_key,
-    doctor_usage,    doctor_mechanisms, doctor_signature, doctor_certificate,
+    doctor_file,        doctor_section, doctor_names, doctor_host,       doctor_provider,
+    doctor_values,      doctor_module,  doctor_start, doctor_token,      doctor_pin,
+    doctor_login,       doctor_key,     doctor_usage, doctor_mechanisms, doctor_signature,
+    doctor_certificate, doctor_server,
 };
 
 static bool become(const char *name)
@@ -111,10 +113,12 @@ static enum status examine(struct call *call)
     struct doctor doctor = { .call = call,
                              .uri = call->operands[0],
                              .certificate = call_option(call, CERT),
+                             .server = call_option(call, SERVER),
                              .json = { .out = stdout } };
     const char *user = call_option(call, AS_USER);
 
-    if (user != NULL && !become(user))
+    if ((doctor.server != NULL && !doctor_knows_server(doctor.server)) ||
+        (user != NULL && !become(user)))
         return STATUS_USAGE;
     doctor.group = group_name(group, sizeof(group));
     if (call->json) {

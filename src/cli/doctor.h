@@ -13,6 +13,7 @@ struct doctor {
     struct call *call;
     const char *uri;         /* or NULL */
     const char *certificate; /* --cert, or NULL */
+    const char *server;      /* --server, or NULL */
     const char *group;       /* the user's, for advice about files */
     struct conf_file file;
     struct json json;
@@ -53,6 +54,9 @@ void found_no_access(struct doctor *doctor, const char *step, const char *what, 
 typedef bool doctor_step(struct doctor *doctor);
 doctor_step doctor_file, doctor_section, doctor_names, doctor_host, doctor_provider, doctor_values,
     doctor_module, doctor_start, doctor_token, doctor_pin, doctor_login, doctor_key, doctor_usage,
-    doctor_mechanisms, doctor_signature, doctor_certificate;
+    doctor_mechanisms, doctor_signature, doctor_certificate, doctor_server;
+
+/* Whether there is something to say of a server of this name; else words. */
+bool doctor_knows_server(const char *name);
 
 #endif

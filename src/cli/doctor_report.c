@@ -213,7 +213,7 @@ static bool may(const char *path, int mode)
 /* The first folder on the way that cannot be entered, or the file itself. */
 static void find_barrier(const char *path, char *barrier, size_t size)
 {
-    for (size_t i = 1; path[i] != '\0' && i < size; i++) {
+    for (size_t i = 1; i < size && path[i] != '\0'; i++) {
         if (path[i] != '/')
             continue;
         (void)snprintf(barrier, size, "%.*s", (int)i, path);

@@ -187,7 +187,7 @@ static enum status finish(enum status status)
     return STATUS_OUTPUT;
 }
 
-int main(int argc, char **argv)
+static enum status start(int argc, char **argv)
 {
     /* A pipe that is closed stops no work that has begun. */
     (void)signal(SIGPIPE, SIG_IGN);
@@ -204,4 +204,9 @@ int main(int argc, char **argv)
         return finish(STATUS_DONE);
     }
     return finish(dispatch(argc - 1, argv + 1));
+}
+
+int main(int argc, char **argv)
+{
+    return (int)start(argc, argv);
 }

@@ -31,11 +31,11 @@ void complain(const char *format, ...)
 const char *error_text(const char *otherwise, char *text, size_t size)
 {
     const char *data = NULL;
-    unsigned long error;
+    bool found = false;
     int flags = 0;
 
     (void)snprintf(text, size, "%s", otherwise);
-    for (bool found = false; (error = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0;) {
+    while (ERR_get_error_all(NULL, NULL, NULL, &data, &flags) != 0) {
         if (found || (flags & ERR_TXT_STRING) == 0 || data[0] == '\0')
             continue;
         (void)snprintf(text, size, "%s", data);

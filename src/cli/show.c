@@ -62,7 +62,10 @@ static void put_allowed(struct json *json, const struct item *item)
     if (json != NULL)
         json_array(json, "allowed");
     for (CK_ULONG i = 0; allowed != NULL && i < allowed->ulValueLen / sizeof(*list); i++)
-        put(json, json != NULL ? NULL : "allowed", mechanism_name(list[i]));
+        if (json != NULL)
+            json_text(json, NULL, mechanism_name(list[i]));
+        else
+            put(NULL, "allowed", mechanism_name(list[i]));
     if (json != NULL)
         json_end(json);
 }
@@ -91,7 +94,7 @@ static void put_fingerprint(struct json *json, const X509 *certificate)
     if (X509_digest(certificate, EVP_sha256(), digest, &len) != 1)
         return;
     for (unsigned i = 0; i < len; i++)
-        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+        (void)snprintf(text + 2 * (size_t)i, 3, "%02x", digest[i]);
     put(json, "sha256", text);
 }
 
