@@ -63,4 +63,10 @@ void config_clear(struct config *config);
 /* The keys, for a lookup that has to know them beforehand; NULL after the last. */
 const char *config_key(size_t i);
 
+/* Of the key with this number: what counts where nobody sets it, in words; whether its value may be
+ * a PIN; and the value that the environment has in its place, with the variable's name, or NULL. */
+const char *config_default(size_t i);
+bool config_is_secret(size_t i);
+const char *config_environment(size_t i, const char **name);
+
 #endif

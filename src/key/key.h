@@ -163,6 +163,9 @@ const char *key_describe(const struct key *key, char *buf, size_t size);
  * with pkcs11-pem-uri = full. May ask the module for its tokens. */
 const char *key_name(const struct key *key, char *buf, size_t size);
 
+/* What such a URI says of the token. */
+CK_TOKEN_INFO key_token_name(const struct provider *provider, struct slot *slot);
+
 /* Whether the key may sign what was hashed before: CKA_ALLOWED_MECHANISMS has that mechanism. No
  * call. */
 bool key_takes_hash(const struct key *key, const struct sign_request *request);

@@ -9,12 +9,12 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "base/terminal.h"
 #include "key/doubt.h"
 #include "mech/secret.h"
 #include "module/call.h"
 #include "ops/ops.h"
 #include "ops/skey.h"
-#include "ops/terminal.h"
 
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * that those of other providers stay where they are, even when this one is listed first or
