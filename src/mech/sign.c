@@ -104,14 +104,19 @@ static void set_eddsa_params(const struct sign_request *request, struct sign_mec
     out->ck.ulParameterLen = sizeof(out->eddsa);
 }
 
-/* Without, a token hedges if it can, and there is no context. */
+/* Without, a token hedges if it can, and there is no context. openCryptoki 3.27 frees what a
+ * context of no bytes points to. */
 static void set_additional_context(const struct sign_request *request, struct sign_mechanism *out)
 {
-    if (request->hedge == HEDGE_PREFERRED && request->context.len == 0)
+    bool has_context = request->context.len != 0;
+
+    if (request->hedge == HEDGE_PREFERRED && !has_context)
         return;
-    out->additional = (struct sign_additional_context){ .hedgeVariant = request->hedge,
-                                                        .pContext = ck_input(request->context.data),
-                                                        .ulContextLen = request->context.len };
+    out->additional = (struct sign_additional_context){
+        .hedgeVariant = request->hedge,
+        .pContext = has_context ? ck_input(request->context.data) : NULL,
+        .ulContextLen = request->context.len,
+    };
     out->ck.pParameter = &out->additional;
     out->ck.ulParameterLen = sizeof(out->additional);
 }
