@@ -113,7 +113,7 @@ bool doctor_pin(struct doctor *doctor)
     else if (pins->value != NULL)
         found(doctor, NOTED, STEP_PIN,
               "it stands in the URI, which ends up in logs and lists of processes");
-    else if (pins->config != NULL)
+    else if (pins->config->pin != NULL)
         found(doctor, WELL, STEP_PIN, "it stands in %s or its environment: who reads that has it",
               doctor->file.path);
     else {
