@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/inventory.h"
 #include "cli/json.h"
+#include "cli/nearest.h"
 
 enum health { WELL, NOTED, SICK };
 
@@ -40,10 +41,6 @@ void advise_set(struct doctor *doctor, const char *section, const char *key, con
 void advise_rename(struct doctor *doctor, const char *section, const char *key, const char *name);
 void advise_uri(struct doctor *doctor, const char *uri);
 __attribute__((format(printf, 2, 3))) void advise(struct doctor *doctor, const char *format, ...);
-
-/* Which of count texts is meant by one that is none of them: the nearest, where it is near enough;
- * else -1. */
-int nearest(const char *text, const char *const *texts, size_t count);
 
 /* Says, with advice, what keeps this user from path, of which access(2) in mode said no: the file
  * itself or a folder on the way. what: "the PIN file". */

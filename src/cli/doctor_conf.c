@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/conf.h>
@@ -15,6 +14,7 @@
 #include "base/environment.h"
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "cli/child.h"
 #include "cli/doctor.h"
 #include "cli/say.h"
 #include "instance/instance.h"
@@ -384,8 +384,9 @@ bool doctor_host(struct doctor *doctor)
 
 /* In the child: whether libcrypto, by this file alone, has the provider in the end, and its name or
  * the reason to fd. */
-static int try_provider(const struct doctor *doctor, int fd)
+static int try_provider(const void *arg, int fd)
 {
+    const struct doctor *doctor = arg;
     OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
     struct conf_file file;
     char text[1024] = "", *name = NULL;
@@ -404,29 +405,6 @@ static int try_provider(const struct doctor *doctor, int fd)
     }
     (void)dprintf(fd, "%s", error_text("OpenSSL gives no reason", text, sizeof(text)));
     return 1;
-}
-
-static bool run_child(const struct doctor *doctor, char *text, size_t size)
-{
-    int ends[2], status = 1;
-    ssize_t len = 0, got;
-    pid_t child;
-
-    if (pipe(ends) != 0)
-        return false;
-    (void)fflush(stdout);
-    child = fork();
-    if (child == 0) {
-        (void)close(ends[0]);
-        _exit(try_provider(doctor, ends[1]));
-    }
-    (void)close(ends[1]);
-    while ((got = read(ends[0], text + len, size - 1 - (size_t)len)) > 0)
-        len += got;
-    text[len] = '\0';
-    (void)close(ends[0]);
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-           WEXITSTATUS(status) == 0;
 }
 
 /* Where this command has its provider: installed, or in the folder of the build. */
@@ -452,7 +430,7 @@ bool doctor_provider(struct doctor *doctor)
     char text[1024], path[4096];
     const char *module = get(doctor, doctor->file.section, "module");
 
-    if (run_child(doctor, text, sizeof(text))) {
+    if (child_run(try_provider, doctor, text, sizeof(text))) {
         bool ours = strncmp(text, PROGRAM ":", strlen(PROGRAM ":")) == 0;
 
         found(doctor, ours ? WELL : NOTED, STEP_PROVIDER,

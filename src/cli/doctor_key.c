@@ -241,7 +241,8 @@ static void advise_nearest(struct doctor *doctor, const struct inventory *all, c
     else if (count != 0)
         advise(doctor, "pkcs11-bridge list shows the %zu private keys that are there", count);
     else if (doctor->uri != NULL)
-        advise_run(doctor, "pkcs11-bridge keygen '%s'%s", doctor->uri, half ? " --add" : "");
+        advise_run(doctor, "pkcs11-bridge keygen '%s'%s", doctor->inventory.uri.text,
+                   half ? " --add" : "");
     OPENSSL_free(labels);
 }
 
@@ -276,6 +277,29 @@ static bool no_key(struct doctor *doctor, const struct inventory *named)
     return false;
 }
 
+/* What signatures are made with, by the key's type: the first that there is does for most of them.
+ */
+static const struct {
+    CK_KEY_TYPE type;
+    CK_MECHANISM_TYPE mechanisms[2];
+    unsigned count;
+} signing[] = {
+    { CKK_RSA, { CKM_RSA_PKCS, CKM_RSA_PKCS_PSS }, 2 },
+    { CKK_EC, { CKM_ECDSA }, 1 },
+    { CKK_EC_EDWARDS, { CKM_EDDSA }, 1 },
+};
+
+/* Whether an item is a private key that signatures can be made with. */
+static bool can_sign(const struct item *item)
+{
+    CK_KEY_TYPE type = attribute_ulong(item->names, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
+
+    for (size_t i = 0; i < COUNT(signing); i++)
+        if (signing[i].type == type)
+            return item->class == CKO_PRIVATE_KEY && attribute_bool(item->uses, CKA_SIGN, true);
+    return false;
+}
+
 /* Of so many keys, one is the one that was meant. */
 #define SHOWN_MOST 5
 
@@ -286,8 +310,7 @@ static bool several_keys(struct doctor *doctor, const struct inventory *named, u
     found(doctor, doctor->uri == NULL ? NOTED : SICK, STEP_KEY, "%s fits %u private keys",
           doctor->inventory.uri.text, count);
     for (CK_ULONG i = 0; i < named->count; i++)
-        if (named->items[i].class == CKO_PRIVATE_KEY &&
-            attribute_bool(named->items[i].uses, CKA_SIGN, true) && shown++ < SHOWN_MOST)
+        if (can_sign(&named->items[i]) && shown++ < SHOWN_MOST)
             advise_item(doctor, named, &named->items[i]);
     return doctor->uri == NULL;
 }
@@ -362,18 +385,6 @@ bool doctor_usage(struct doctor *doctor)
     advise_new_key(doctor);
     return false;
 }
-
-/* What signatures are made with, by the key's type: the first that there is does for most of them.
- */
-static const struct {
-    CK_KEY_TYPE type;
-    CK_MECHANISM_TYPE mechanisms[2];
-    unsigned count;
-} signing[] = {
-    { CKK_RSA, { CKM_RSA_PKCS, CKM_RSA_PKCS_PSS }, 2 },
-    { CKK_EC, { CKM_ECDSA }, 1 },
-    { CKK_EC_EDWARDS, { CKM_EDDSA }, 1 },
-};
 
 static void look_at_mechanisms(struct doctor *doctor, const CK_MECHANISM_TYPE *list, unsigned count)
 {

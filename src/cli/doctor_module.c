@@ -376,7 +376,7 @@ static bool no_token(struct doctor *doctor)
     trimmed(label, sizeof(slots[0]->token.info.label), wanted);
     near = count == 1 ? 0 : nearest(wanted, labels, count);
     if (near >= 0 && doctor->uri != NULL) {
-        _cleanup_(free_scoped) char *uri = with_token(doctor->uri, labels[near], "");
+        _cleanup_(free_scoped) char *uri = with_token(doctor->inventory.uri.text, labels[near], "");
 
         advise_uri(doctor, uri != NULL ? uri : "");
     } else if (count == 0) {
@@ -402,7 +402,7 @@ static bool several_tokens(struct doctor *doctor, struct slot *const *slots, siz
 
         token_serial(&slots[i]->token, serial);
         (void)snprintf(more, sizeof(more), ";serial=%s", serial);
-        uri = with_token(doctor->uri, slots[i]->token.label, more);
+        uri = with_token(doctor->inventory.uri.text, slots[i]->token.label, more);
         advise_uri(doctor, uri != NULL ? uri : "");
     }
     return false;

@@ -3,53 +3,56 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/environment.h"
 #include "base/scope.h"
+#include "cli/child.h"
 #include "cli/doctor.h"
 #include "cli/say.h"
 
 struct server {
     const char *name;
-    const char *version;  /* a command for a shell, that says it behind a slash or a blank */
-    unsigned least[3];    /* the first that was seen to take a URI; 0: none does */
-    const char *uri_line; /* of its configuration, with a URI for %s */
-    const char *pem_line; /* the same with a file */
+    const char *programs[2]; /* what it is called; NULL: it has one name */
+    const char *option;      /* with which it says its version */
+    unsigned least[3];       /* the first that was seen to take a URI; 0: none does */
+    const char *uri_line;    /* of its configuration, with a URI for %s */
+    const char *pem_line;    /* the same with a file */
 };
-
-#define VERSION(command) "PATH=$PATH:/usr/sbin:/usr/local/sbin " command " 2>&1"
 
 static const struct server servers[] = {
     { "apache",
-      VERSION("apache2 -v || httpd -v"),
+      { "apache2", "httpd" },
+      "-v",
       { 2, 4, 0 },
       "SSLCertificateKeyFile \"%s\"",
       "SSLCertificateKeyFile \"%s\"" },
     { "dovecot",
-      VERSION("dovecot --version"),
+      { "dovecot" },
+      "--version",
       { 0 },
       NULL,
       "ssl_key = <%s (from 2.4 on: ssl_server_key_file = the same without <)" },
     { "haproxy",
-      VERSION("haproxy -v"),
+      { "haproxy" },
+      "-v",
       { 0 },
       NULL,
       "crt /path/of/certificate.pem, and the key beside it: mv '%s' /path/of/certificate.pem.key" },
     { "lighttpd",
-      VERSION("lighttpd -v"),
+      { "lighttpd" },
+      "-v",
       { 1, 4, 85 },
       "ssl.privkey = \"%s\"",
       "ssl.privkey = \"%s\"" },
     { "nginx",
-      VERSION("nginx -v"),
+      { "nginx" },
+      "-v",
       { 1, 30, 0 },
       "ssl_certificate_key \"store:%s\";",
       "ssl_certificate_key %s;" },
-    { "postfix", VERSION("postconf mail_version"), { 0 }, NULL, "smtpd_tls_key_file = %s" },
-    { "stunnel",
-      VERSION("stunnel4 -version || stunnel -version"),
-      { 5, 82, 0 },
-      "key = %s",
-      "key = %s" },
+    { "postfix", { "postconf" }, "mail_version", { 0 }, NULL, "smtpd_tls_key_file = %s" },
+    { "stunnel", { "stunnel4", "stunnel" }, "-version", { 5, 82, 0 }, "key = %s", "key = %s" },
 };
 
 static const struct server *find(const char *name)
@@ -69,33 +72,56 @@ bool doctor_knows_server(const char *name)
     return false;
 }
 
-/* The first numbers with dots between them in what its command says. */
-static bool read_version(const char *line, unsigned version[3])
+/* "1.30.0": up to three numbers with dots between; false where there are not two. */
+static bool read_numbers(const char *text, unsigned version[3])
 {
-    for (const char *c = line; *c != '\0'; c++) {
-        version[2] = 0;
-        if (*c >= '0' && *c <= '9' &&
-            sscanf(c, "%u.%u.%u", &version[0], &version[1], &version[2]) >= 2)
+    unsigned count = 0;
+    char *end = NULL;
+
+    version[2] = 0;
+    while (count < 3 && text[0] >= '0' && text[0] <= '9') {
+        version[count++] = (unsigned)strtoul(text, &end, 10);
+        text = *end == '.' ? end + 1 : end;
+        if (*end != '.')
+            break;
+    }
+    return count >= 2;
+}
+
+/* The first such numbers in what the program says. */
+static bool read_version(const char *text, unsigned version[3])
+{
+    while (*text != '\0') {
+        if (read_numbers(text, version))
             return true;
-        while (*c >= '0' && *c <= '9' && c[1] != '\0')
-            c++;
+        while (*text >= '0' && *text <= '9')
+            text++;
+        text += *text != '\0';
     }
     return false;
 }
 
+/* In the child: whichever of the names there is. */
+static int say_version(const void *arg, int out)
+{
+    const struct server *server = arg;
+    const char *path = environment("PATH");
+    char all[4096];
+
+    (void)snprintf(all, sizeof(all), "%s:/usr/sbin:/usr/local/sbin",
+                   path != NULL ? path : "/usr/bin");
+    if (dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0 || setenv("PATH", all, 1) != 0)
+        return 1;
+    for (size_t i = 0; i < COUNT(server->programs) && server->programs[i] != NULL; i++)
+        (void)execlp(server->programs[i], server->programs[i], server->option, (char *)NULL);
+    return 1;
+}
+
 static bool ask_version(const struct server *server, unsigned version[3])
 {
-    char line[256];
-    FILE *pipe = popen(server->version, "re");
-    bool known = false;
+    char text[4096];
 
-    while (pipe != NULL && !known && fgets(line, sizeof(line), pipe) != NULL)
-        known = strstr(line, "not found") == NULL && read_version(line, version);
-    while (pipe != NULL && fgets(line, sizeof(line), pipe) != NULL)
-        ; /* all of it, so that it ends as it would */
-    if (pipe != NULL)
-        (void)pclose(pipe);
-    return known;
+    return child_run(say_version, server, text, sizeof(text)) && read_version(text, version);
 }
 
 static bool takes_uri(const struct server *server, const unsigned version[3])
