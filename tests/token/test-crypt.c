@@ -2,6 +2,7 @@
  * same key as bytes. What the token does not have is passed over with a word. */
 #include "skey.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -227,6 +228,55 @@ static void test_crypt_fork(void **state)
     EVP_CIPHER_CTX_free(ctx);
     EVP_CIPHER_free(cipher);
     EVP_SKEY_free(key);
+}
+
+#define THREADS 8
+
+struct worker {
+    pthread_t thread;
+    const EVP_CIPHER *cipher;
+    SKEY *key;
+    unsigned right;
+};
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    unsigned char out[1100];
+    size_t len = 0;
+
+    for (unsigned i = 0; i < 20; i++) {
+        EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+
+        worker->right += begin(ctx, worker->cipher, worker->key, true, 1) &&
+                         run(ctx, message, 1000, 300, out, &len) && len == 1008 &&
+                         memcmp(out, theirs, len) == 0;
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    return NULL;
+}
+
+/* More than the pool has sessions, with one key. */
+static void test_crypt_threads(void **state)
+{
+    OSSL_LIB_CTX *in = libctx_new("pkcs11-sessions-max = 3\n");
+    SKEY *key = key_of(in, 32);
+    EVP_CIPHER *cipher = cipher_of(in, PKCS11_BRIDGE_CIPHER_PREFIX, 256, "CBC");
+    struct worker workers[THREADS];
+
+    (void)state;
+    assert_int_equal(software(256, "CBC", true, 1000), 1008);
+    for (size_t i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){ .cipher = cipher, .key = key };
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
+        assert_int_equal(workers[i].right, 20);
+    }
+    EVP_CIPHER_free(cipher);
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(in);
 }
 
 static void assert_error(const char *part)
@@ -712,7 +762,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crypt_gcm_mistakes), cmocka_unit_test(test_crypt_settings),
         cmocka_unit_test(test_crypt_ccm),          cmocka_unit_test(test_crypt_raw_keys),
         cmocka_unit_test(test_crypt_hmac),         cmocka_unit_test(test_crypt_cmac),
-        cmocka_unit_test(test_crypt_hkdf),
+        cmocka_unit_test(test_crypt_hkdf),         cmocka_unit_test(test_crypt_threads),
     };
     int failed;
 
