@@ -9,6 +9,7 @@
 
 #include "key/key.h"
 #include "mech/crypt.h"
+#include "mech/hkdf.h"
 #include "module/call.h"
 #include "token/run.h"
 
@@ -40,6 +41,7 @@ struct operation {
         struct cipher_mechanism cipher;
         struct derive_mechanism derive;
         struct crypt_mechanism crypt;
+        struct hkdf_mechanism hkdf;
     } mechanism;
 };
 
