@@ -328,6 +328,40 @@ static void test_imports_sign_in_pieces(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* More than one secret with one context. */
+static void test_imports_encapsulate(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("");
+    EVP_PKEY *key;
+    EVP_PKEY_CTX *seal, *open;
+
+    (void)state;
+    if (!made_here(soft_ml_kem))
+        skip();
+    calls_reset();
+    key = soft_brought(libctx, soft_ml_kem);
+    seal = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    open = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    assert_int_equal(EVP_PKEY_encapsulate_init(seal, NULL), 1);
+    assert_int_equal(EVP_PKEY_decapsulate_init(open, NULL), 1);
+    for (int i = 0; i < 2; i++) {
+        unsigned char sealed[1000], secret[32], again[32];
+        size_t len = 0, secret_len = 0, again_len = sizeof(again);
+
+        assert_int_equal(EVP_PKEY_encapsulate(seal, NULL, &len, NULL, &secret_len), 1);
+        assert_int_equal(len, 768);
+        assert_int_equal(EVP_PKEY_encapsulate(seal, sealed, &len, secret, &secret_len), 1);
+        assert_int_equal(EVP_PKEY_decapsulate(open, again, &again_len, sealed, len), 1);
+        assert_int_equal(again_len, sizeof(secret));
+        assert_memory_equal(again, secret, sizeof(secret));
+    }
+    assert_int_equal(calls(NULL), 0);
+    EVP_PKEY_CTX_free(seal);
+    EVP_PKEY_CTX_free(open);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* The premaster secret of TLS 1.2's RSA key exchange, through a copy of the context. */
 static void test_imports_decrypt_premaster(void **state)
 {
@@ -503,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_imports_stay_on_the_host),
         cmocka_unit_test(test_imports_copy_changes_alone),
         cmocka_unit_test(test_imports_sign_in_pieces),
+        cmocka_unit_test(test_imports_encapsulate),
         cmocka_unit_test(test_imports_decrypt_premaster),
         cmocka_unit_test(test_imports_derive),
         cmocka_unit_test(test_imports_not_within_a_call),
