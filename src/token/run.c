@@ -195,9 +195,9 @@ struct mending {
     bool anew;
 };
 
-/* Whether there is to be another try after this one, which gave rv: what it needs is mended. A token
- * may want a login for what needs none elsewhere, a secret that is derived from a public object: the
- * next try has one. */
+/* Whether there is to be another try after this one, which gave rv: what it needs is mended. A
+ * token may want a login for what needs none elsewhere, a secret that is derived from a public
+ * object: the next try has one. */
 RARE static bool mend(struct work *work, const struct attempt *attempt, CK_RV rv,
                       struct mending *mending)
 {
