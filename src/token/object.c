@@ -55,6 +55,10 @@ static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
     return 0;
 }
 
+/* What stands in the room for a value before it is read: no CK_BBOOL and no CK_ULONG that means
+ * something. */
+#define BLANK 0xff
+
 /* Room for the attributes of types, behind those that are there. */
 static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types,
                                CK_ULONG count)
@@ -63,6 +67,7 @@ static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *
         size_t size = attribute_size(types[i]);
 
         out->list[out->count++] = (CK_ATTRIBUTE){ types[i], out->store + out->used, size };
+        memset(out->store + out->used, BLANK, size);
         out->used += (size + 7) / 8 * 8;
     }
 }
@@ -90,16 +95,27 @@ static CK_RV attributes_read_singly(struct session *session, struct handle handl
     return CKR_OK;
 }
 
-/* Whether a partial answer left an attribute as it was asked: its length was never set. */
+/* Whether an attribute of a partial answer is as it was asked: neither its length was set nor,
+ * where that is the only one it can have, its value. */
+static bool is_untouched(const CK_ATTRIBUTE *one)
+{
+    const uint8_t *value = one->pValue;
+    size_t size = attribute_size(one->type), i = 0;
+
+    if (one->ulValueLen != size || size > sizeof(CK_ULONG))
+        return one->ulValueLen == size;
+    while (i < size && value[i] == BLANK)
+        i++;
+    return i == size;
+}
+
 static bool attributes_untouched(const struct attributes *attributes, CK_ULONG from)
 {
-    for (CK_ULONG i = from; i < attributes->count; i++) {
-        const CK_ATTRIBUTE *one = &attributes->list[i];
+    CK_ULONG i = from;
 
-        if (one->ulValueLen > sizeof(CK_ULONG) && one->ulValueLen == attribute_size(one->type))
-            return true;
-    }
-    return false;
+    while (i < attributes->count && !is_untouched(&attributes->list[i]))
+        i++;
+    return i < attributes->count;
 }
 
 /* Whether what is there has a length that its type can have. */
