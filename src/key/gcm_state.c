@@ -191,7 +191,7 @@ static bool create(struct file *file)
         return false;
     made = exists(file) || (errno == ENOENT && create_locked(file) && exists(file));
     (void)flock(file->dir, LOCK_UN);
-    return made || file->reservation->why[0] != '\0' || fail_errno(file, "open");
+    return made || (file->reservation->why[0] == '\0' && fail_errno(file, "open"));
 }
 
 static bool file_open(struct file *file)
