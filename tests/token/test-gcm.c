@@ -32,7 +32,7 @@ struct iv {
 
 static const char *uri_of(const char *name)
 {
-    static char uri[512];
+    static _Thread_local char uri[512];
 
     snprintf(uri, sizeof(uri), "%s;%s", token_uri(), name);
     return uri;
@@ -288,11 +288,12 @@ static void test_gcm_which_key(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* Each session key by itself, with or without a folder. */
+/* Each session key by itself, and none in the folder: no other process has it. */
 static void test_gcm_session_keys(void **state)
 {
     static unsigned char bytes[32] = "the same bytes";
-    OSSL_LIB_CTX *libctx = kept(3, folder("session"));
+    const char *dir = folder("session");
+    OSSL_LIB_CTX *libctx = kept(3, dir);
 
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
@@ -301,15 +302,17 @@ static void test_gcm_session_keys(void **state)
         assert_int_equal(count_until(libctx, key, 100, "pkcs11-gcm-limit"), 3);
         EVP_SKEY_free(key);
     }
+    assert_int_equal(rmdir(dir), 0);
     OSSL_LIB_CTX_free(libctx);
 }
 
 #define THREADS 16
-#define SHARED  1000
+#define SHARED  100000
 
 struct crowd {
     OSSL_LIB_CTX *libctx;
     const char *name;
+    pthread_barrier_t start;
     _Atomic size_t count;
     struct iv ivs[SHARED + THREADS];
 };
@@ -320,6 +323,7 @@ static void *crowd_run(void *arg)
     SKEY *key = open_key(crowd->libctx, crowd->name);
     struct iv iv;
 
+    (void)pthread_barrier_wait(&crowd->start);
     while (next_iv(crowd->libctx, key, &iv))
         crowd->ivs[atomic_fetch_add(&crowd->count, 1) % (SHARED + THREADS)] = iv;
     EVP_SKEY_free(key);
@@ -331,9 +335,11 @@ static void crowd_check(OSSL_LIB_CTX *libctx, const char *name)
     static struct crowd crowd;
     pthread_t threads[THREADS];
 
-    crowd = (struct crowd){ .libctx = libctx, .name = name };
+    memset(&crowd, 0, sizeof(crowd));
+    crowd.libctx = libctx;
+    crowd.name = name;
+    (void)pthread_barrier_init(&crowd.start, NULL, THREADS);
     EVP_SKEY_free(generate(libctx, name));
-    (void)uri_of(name);
     for (unsigned i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, crowd_run, &crowd), 0);
     for (unsigned i = 0; i < THREADS; i++)
@@ -355,6 +361,12 @@ static void test_gcm_threads_with_file(void **state)
     crowd_check(kept(SHARED, folder("threads")), "object=gcm-threads-file");
 }
 
+/* How processes begin together: each says that it is ready, and waits until all are. */
+static int ready[2], go[2];
+
+#define READY_FD 100
+#define GO_FD    101
+
 /* A process of its own: encrypts until it is refused, and writes the IVs. */
 static int worker(const char *name, const char *dir, const char *limit_, const char *out)
 {
@@ -364,6 +376,8 @@ static int worker(const char *name, const char *dir, const char *limit_, const c
     char error[1024];
     struct iv iv;
 
+    (void)!write(READY_FD, "r", 1);
+    (void)!read(GO_FD, error, 1);
     while (next_iv(libctx, key, &iv))
         (void)fwrite(&iv, sizeof(iv), 1, file);
     last_error(error, sizeof(error));
@@ -378,29 +392,38 @@ static pid_t worker_start(const char *name, const char *dir, const char *limit_,
     pid_t child = fork();
 
     if (child == 0) {
+        (void)dup2(ready[1], READY_FD);
+        (void)dup2(go[0], GO_FD);
+        (void)close(go[1]);
         (void)execl(self, self, "worker", name, dir, limit_, out, (char *)NULL);
         _exit(127);
     }
     return child;
 }
 
-#define WORKERS 4
+#define WORKERS  4
+#define TOGETHER 20000
 
 static void test_gcm_processes(void **state)
 {
     const char *dir = folder("processes");
-    OSSL_LIB_CTX *libctx = kept(SHARED, dir);
+    OSSL_LIB_CTX *libctx = kept(TOGETHER, dir);
     SKEY *key = generate(libctx, "object=gcm-processes");
-    struct iv ivs[SHARED + 1];
+    static struct iv ivs[TOGETHER + 1];
     char out[WORKERS][300];
     pid_t children[WORKERS];
     size_t count = 0;
+    char byte;
 
     (void)state;
+    assert_int_equal(pipe(ready) | pipe(go), 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         snprintf(out[i], sizeof(out[i]), "%s.ivs%u", dir, i);
-        children[i] = worker_start("object=gcm-processes", dir, "1000", out[i]);
+        children[i] = worker_start("object=gcm-processes", dir, "20000", out[i]);
     }
+    for (unsigned i = 0; i < WORKERS; i++)
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(go[1]);
     for (unsigned i = 0; i < WORKERS; i++) {
         int status = 0;
         FILE *file;
@@ -408,12 +431,15 @@ static void test_gcm_processes(void **state)
         assert_int_equal(waitpid(children[i], &status, 0), children[i]);
         assert_int_equal(status, 0);
         file = fopen(out[i], "rb");
-        count += fread(ivs + count, sizeof(*ivs), SHARED + 1 - count, file);
+        count += fread(ivs + count, sizeof(*ivs), TOGETHER + 1 - count, file);
         (void)fclose(file);
     }
-    assert_int_equal(count, SHARED);
+    assert_int_equal(count, TOGETHER);
     assert_unique(ivs, count);
     assert_int_equal(count_until(libctx, key, 10, "pkcs11-gcm-limit"), 0);
+    close(ready[0]);
+    close(ready[1]);
+    close(go[0]);
     EVP_SKEY_free(key);
     OSSL_LIB_CTX_free(libctx);
 }
