@@ -44,6 +44,8 @@
 #define PKCS11_BRIDGE_CONF_IMPORT            "pkcs11-module-import"
 #define PKCS11_BRIDGE_CONF_COLLECT_MAX       "pkcs11-collect-max"
 #define PKCS11_BRIDGE_CONF_GCM_CALLER_IV     "pkcs11-gcm-caller-iv"
+#define PKCS11_BRIDGE_CONF_GCM_LIMIT         "pkcs11-gcm-limit"
+#define PKCS11_BRIDGE_CONF_GCM_STATE         "pkcs11-gcm-state"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs and those with file capabilities. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"

@@ -21,6 +21,7 @@
 #define COLLECT_DEFAULT   67108864
 #define COLLECT_MOST      (1UL << 30)
 #define PIN_DEFAULT       1024
+#define GCM_LIMIT_MOST    (1ULL << 32) /* SP 800-38D §8.3 */
 #define IDLE_UNSET        ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
@@ -297,6 +298,20 @@ static bool set_gcm_caller_iv(const char *value, struct config *config)
     return yes_or_no(value, &config->gcm_caller_iv);
 }
 
+static bool set_gcm_limit(const char *value, struct config *config)
+{
+    char *end;
+    unsigned long long n = strtoull(value, &end, 10);
+
+    config->gcm_limit = n;
+    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && n >= 1 && n <= GCM_LIMIT_MOST;
+}
+
+static bool set_gcm_state(const char *value, struct config *config)
+{
+    return value[0] == '/' && copy(value, &config->gcm_state);
+}
+
 static void text_add(char *text, size_t size, const char *format, ...)
 {
     size_t used = strlen(text);
@@ -488,6 +503,10 @@ static const struct {
     { PKCS11_BRIDGE_CONF_COLLECT_MAX, NULL, set_collect_max, "a number of bytes up to 1073741824",
       false, TEXT_OF(COLLECT_DEFAULT) },
     { PKCS11_BRIDGE_CONF_GCM_CALLER_IV, NULL, set_gcm_caller_iv, "yes, no", false, "no" },
+    { PKCS11_BRIDGE_CONF_GCM_LIMIT, NULL, set_gcm_limit, "a number from 1 to 4294967296", false,
+      "4294967296" },
+    { PKCS11_BRIDGE_CONF_GCM_STATE, NULL, set_gcm_state, "the absolute path of a directory", false,
+      "none" },
 };
 
 const char *config_key(size_t i)
@@ -554,6 +573,7 @@ static bool defaults(struct config *config)
         .default_slot = CK_UNAVAILABLE_INFORMATION,
         .pin_most = PIN_DEFAULT,
         .collect_max = COLLECT_DEFAULT,
+        .gcm_limit = GCM_LIMIT_MOST,
         .limits = { .sessions_max = SESSIONS_DEFAULT,
                     .sessions_idle = IDLE_UNSET,
                     .wait_ms = WAIT_DEFAULT,
@@ -586,6 +606,7 @@ void config_clear(struct config *config)
     OPENSSL_free(config->init_args);
     OPENSSL_free(config->pin_file);
     OPENSSL_free(config->token_pins);
+    OPENSSL_free(config->gcm_state);
     secret_free(config->pin);
     *config = (struct config){ 0 };
 }

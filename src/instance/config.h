@@ -38,17 +38,19 @@ struct config {
     bool allow_uri_module;
     bool random;
     enum log_where log;
-    enum copying copying;    /* of keys to session objects */
-    bool async;              /* operations in an ASYNC_JOB pause it */
-    bool pem_uri_full;       /* all that is known of the token in the URIs that are written */
-    bool public_on_token;    /* verify and encrypt there */
-    bool ambiguous_first;    /* what a URI does not tell from others is the first of them */
-    bool ephemeral_on_token; /* also keys that nobody asked a token for */
-    bool import_session;     /* private keys of other providers become session keys */
-    unsigned collect_max;    /* bytes of a message that is kept until it is whole */
-    bool gcm_caller_iv;      /* AES-GCM encrypts with the caller's IV */
-    char unknown[128];       /* words of the list that is being read */
-    char warnings[1024];     /* what was not understood, and is done without; or "" */
+    enum copying copying;         /* of keys to session objects */
+    bool async;                   /* operations in an ASYNC_JOB pause it */
+    bool pem_uri_full;            /* all that is known of the token in the URIs that are written */
+    bool public_on_token;         /* verify and encrypt there */
+    bool ambiguous_first;         /* what a URI does not tell from others is the first of them */
+    bool ephemeral_on_token;      /* also keys that nobody asked a token for */
+    bool import_session;          /* private keys of other providers become session keys */
+    unsigned collect_max;         /* bytes of a message that is kept until it is whole */
+    bool gcm_caller_iv;           /* AES-GCM encrypts with the caller's IV */
+    unsigned long long gcm_limit; /* encryptions with a key; at most 2^32 */
+    char *gcm_state;              /* the directory where they are counted; or NULL */
+    char unknown[128];            /* words of the list that is being read */
+    char warnings[1024];          /* what was not understood, and is done without; or "" */
 };
 
 /* Gives the value of a key of the section, or NULL. What it returns belongs to it. */

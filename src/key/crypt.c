@@ -60,14 +60,24 @@ static CK_RV run(struct operation *operation, const struct crypt_request *reques
     return operation_run(operation, request->encrypt ? encrypt : decrypt);
 }
 
-enum crypt_result key_crypt(struct key *key, const struct crypt_request *request, struct view in,
-                            uint8_t *out, size_t size, size_t *len)
+static bool permitted(struct key *key, const struct crypt_request *request,
+                      struct gcm_permit *permit)
+{
+    return !request->encrypt || request->row != &crypt_rows[CRYPT_GCM] ||
+           gcm_permit_use(key, request->iv, permit);
+}
+
+enum crypt_result key_crypt(struct key *key, const struct crypt_request *request,
+                            struct gcm_permit *permit, struct view in, uint8_t *out, size_t size,
+                            size_t *len)
 {
     struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
     _cleanup_(bytes_clear) struct bytes extra = { NULL, 0 };
     CK_RV rv;
 
+    if (!permitted(key, request, permit))
+        return CRYPT_FAILED;
     if (!extra_make(request, &extra)) {
         error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
         return CRYPT_FAILED;

@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "der/spki.h"
 #include "key/doubt.h"
+#include "key/gcm.h"
 #include "mech/names.h"
 #include "module/call.h"
 #include "token/run.h"
@@ -46,6 +47,7 @@ void key_free(struct key *key)
     bytes_clear(&key->check);
     OPENSSL_free(atomic_load(&key->uri));
     secret_free(atomic_load(&key->value));
+    gcm_counter_free(atomic_load(&key->counter));
     if (key->object != NULL)
         object_clear(key->object);
     OPENSSL_free(key->object);

@@ -17,6 +17,7 @@
 #include "token/object.h"
 
 struct doubt;
+struct gcm_counter;
 struct secret_kind;
 
 /* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind,
@@ -70,9 +71,10 @@ struct key {
     const struct secret_kind *kind;
     size_t secret_len; /* CKA_VALUE_LEN; 0 where the token does not say */
     bool extractable;
-    struct bytes check;             /* CKA_CHECK_VALUE; may be none */
-    _Atomic(char *) uri;            /* made at the first need, */
-    _Atomic(struct secret *) value; /* and so are its bytes */
+    struct bytes check;                    /* CKA_CHECK_VALUE; may be none */
+    _Atomic(char *) uri;                   /* made at the first need, */
+    _Atomic(struct secret *) value;        /* and so are its bytes, */
+    _Atomic(struct gcm_counter *) counter; /* and who counts its encryptions (key/gcm.h) */
 };
 
 struct key *key_new(struct provider *provider, enum key_type type);

@@ -50,7 +50,8 @@ struct cipher {
     uint8_t iv[CRYPT_IV_MAX]; /* of what comes next */
     uint8_t first_iv[CRYPT_IV_MAX];
     size_t iv_len;
-    bool iv_set;
+    bool iv_set, iv_made;
+    struct gcm_permit permit;   /* for one encryption with it */
     uint8_t block[CRYPT_BLOCK]; /* the input of a block that is not complete, or is kept back */
     size_t held;                /* bytes of it */
     struct bytes aad, message;  /* as far as they have come */
@@ -105,6 +106,7 @@ static void *cipher_dupctx(void *vctx)
         return NULL;
     copy->aad = copy->message = (struct bytes){ NULL, 0 };
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    copy->permit = (struct gcm_permit){ 0 };
     if (ctx->encrypt && ctx->row == &crypt_rows[CRYPT_GCM])
         copy->iv_set = false;
     return bytes_add(&copy->aad, ctx->aad.data, ctx->aad.len) &&
@@ -159,6 +161,7 @@ static int take_iv(struct cipher *ctx, const uint8_t *iv, size_t len)
     memcpy(ctx->first_iv, iv, len);
     ctx->iv_len = len;
     ctx->iv_set = true;
+    ctx->iv_made = false;
     return 1;
 }
 
@@ -168,7 +171,8 @@ static int make_iv(struct cipher *ctx)
     if (!is_gcm(ctx) || !ctx->encrypt)
         return 1;
     ctx->iv_len = GCM_IV_LEN;
-    ctx->iv_set = ctx->key != NULL && gcm_iv_next(ctx->key, ctx->first_iv);
+    ctx->iv_set = ctx->key != NULL && gcm_iv_next(ctx->key, ctx->first_iv, &ctx->permit);
+    ctx->iv_made = ctx->iv_set;
     return ctx->key == NULL || ctx->iv_set;
 }
 
@@ -249,7 +253,7 @@ static enum crypt_result run(struct cipher *ctx, struct view in, uint8_t *out, s
         .tag_len = ctx->tag_len,
         .len = is_aead(ctx) && !ctx->encrypt ? in.len - ctx->tag_len : in.len,
     };
-    enum crypt_result result = key_crypt(ctx->key, &request, in, out, size, len);
+    enum crypt_result result = key_crypt(ctx->key, &request, &ctx->permit, in, out, size, len);
 
     if (result == CRYPT_WRONG)
         (void)no(ctx, is_aead(ctx) ? "the message, or its tag, is wrong" : "the data is wrong");
@@ -434,13 +438,20 @@ static int stream_final(void *vctx, unsigned char *out, size_t *out_len, size_t 
     return is_ready(vctx);
 }
 
+/* The caller's IV is looked at when it is used: it may have come before the key. */
+static bool iv_admit(struct cipher *ctx)
+{
+    return !is_gcm(ctx) || ctx->iv_made ||
+           gcm_iv_take(ctx->key, (struct view){ ctx->iv, ctx->iv_len }, &ctx->permit);
+}
+
 /* A whole message of an AEAD mode, encrypted: the tag comes behind it. */
 static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
 {
     size_t size = in.len + ctx->tag_len, len = 0;
     _cleanup_(free_scoped) uint8_t *sealed = OPENSSL_malloc(size);
 
-    if (sealed == NULL || run(ctx, in, sealed, size, &len) != CRYPT_DONE)
+    if (sealed == NULL || !iv_admit(ctx) || run(ctx, in, sealed, size, &len) != CRYPT_DONE)
         return 0;
     if (len != size)
         return no(ctx, "the token returned another length than that of the message and its tag");
