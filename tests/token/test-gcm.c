@@ -554,34 +554,6 @@ static void test_gcm_killed(void **state)
     killed(100000, folder("killed-close"), "object=gcm-killed-close", 400);
 }
 
-/* Killed while the file is made: it is there, whole, or not at all, and the next one goes on. */
-static void test_gcm_killed_at_first(void **state)
-{
-    OSSL_LIB_CTX *libctx = kept(4294967296UL, folder("killed-first"));
-
-    (void)state;
-    for (unsigned i = 0; i < kills() / 10; i++) {
-        char name[64], error[1024];
-        int status = 0;
-        SKEY *key;
-        struct iv iv;
-        pid_t child;
-
-        snprintf(name, sizeof(name), "object=gcm-first-%u", i);
-        key = generate(libctx, name);
-        child = fork();
-        if (child == 0)
-            _exit(!next_iv(libctx, key, &iv));
-        usleep(random_below(500));
-        (void)kill(child, SIGKILL);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        if (!next_iv(libctx, key, &iv))
-            fail_msg("%s", last_error(error, sizeof(error)));
-        EVP_SKEY_free(key);
-    }
-    OSSL_LIB_CTX_free(libctx);
-}
-
 /* The one file that is in the folder. */
 static const char *file_in(const char *dir)
 {
@@ -845,14 +817,14 @@ static void test_gcm_fork(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gcm_limit),           cmocka_unit_test(test_gcm_reopened),
-        cmocka_unit_test(test_gcm_two_contexts),    cmocka_unit_test(test_gcm_which_key),
-        cmocka_unit_test(test_gcm_session_keys),    cmocka_unit_test(test_gcm_threads),
-        cmocka_unit_test(test_gcm_processes),       cmocka_unit_test(test_gcm_threads_with_file),
-        cmocka_unit_test(test_gcm_killed),          cmocka_unit_test(test_gcm_damaged),
-        cmocka_unit_test(test_gcm_killed_at_first), cmocka_unit_test(test_gcm_full_disk),
-        cmocka_unit_test(test_gcm_two_places),      cmocka_unit_test(test_gcm_caller_iv),
-        cmocka_unit_test(test_gcm_caller_iv_again), cmocka_unit_test(test_gcm_fork),
+        cmocka_unit_test(test_gcm_limit),        cmocka_unit_test(test_gcm_reopened),
+        cmocka_unit_test(test_gcm_two_contexts), cmocka_unit_test(test_gcm_which_key),
+        cmocka_unit_test(test_gcm_session_keys), cmocka_unit_test(test_gcm_threads),
+        cmocka_unit_test(test_gcm_processes),    cmocka_unit_test(test_gcm_threads_with_file),
+        cmocka_unit_test(test_gcm_killed),       cmocka_unit_test(test_gcm_damaged),
+        cmocka_unit_test(test_gcm_full_disk),    cmocka_unit_test(test_gcm_two_places),
+        cmocka_unit_test(test_gcm_caller_iv),    cmocka_unit_test(test_gcm_caller_iv_again),
+        cmocka_unit_test(test_gcm_fork),
     };
 
     self = argv[0];
