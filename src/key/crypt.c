@@ -1,7 +1,5 @@
 #include "key/crypt.h"
 
-#include <string.h>
-
 #include "base/scope.h"
 #include "key/operation.h"
 #include "module/call.h"
@@ -84,7 +82,7 @@ enum crypt_result key_crypt(struct key *key, const struct crypt_request *request
         error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
         return CRYPT_FAILED;
     }
-    operation = operation_begin(&place, key, in, view_bytes(&extra), size);
+    operation = operation_begin_into(&place, key, in, view_bytes(&extra), out, size);
     if (operation == NULL)
         return CRYPT_FAILED;
     rv = run(operation, request);
@@ -95,6 +93,6 @@ enum crypt_result key_crypt(struct key *key, const struct crypt_request *request
     if (!request->encrypt && operation->answer != CKR_OK)
         return CRYPT_WRONG;
     *len = operation->out.len;
-    memcpy(out, operation->out.data, *len);
+    operation_take(operation, out);
     return CRYPT_DONE;
 }

@@ -40,7 +40,8 @@ static void operation_release(struct operation *operation)
     if (operation == NULL || atomic_fetch_sub(&operation->holders, 1) != 1)
         return;
     provider = operation->key->provider;
-    OPENSSL_cleanse(operation->out.data, operation->out.size);
+    if (!operation->lent)
+        OPENSSL_cleanse(operation->out.data, operation->out.size);
     if (operation->in_job) {
         key_free(operation->key);
         provider_let_go(provider, operation->generation);
@@ -172,12 +173,14 @@ static void outlive_job(struct operation *operation)
     operation->generation = provider_hold(operation->key->provider);
 }
 
-struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
-                                  struct view extra, size_t out_size)
+/* out: where the result may be, outside of a job; NULL: nowhere but in the operation. */
+static struct operation *begin(struct operation_place *place, struct key *key, struct view in,
+                               struct view extra, uint8_t *out, size_t out_size)
 {
     struct bell *bell = key->provider->config.async && !call_inside() ? bell_here() : NULL;
     size_t copies = bell != NULL ? in.len + extra.len + CALL_DETAIL_MAX : 0;
-    struct operation *operation = bell == NULL && out_size <= OPERATION_ROOM
+    bool lent = bell == NULL && out != NULL;
+    struct operation *operation = lent || (bell == NULL && out_size <= OPERATION_ROOM)
                                       ? in_place(place)
                                       : on_heap(key, out_size + copies);
 
@@ -189,13 +192,41 @@ struct operation *operation_begin(struct operation_place *place, struct key *key
     operation->in = in;
     operation->extra = extra;
     operation->out.size = out_size;
-    memset(operation->out.data, 0, out_size);
+    operation->lent = lent;
+    if (lent)
+        operation->out.data = out;
+    else
+        memset(operation->out.data, 0, out_size);
     operation->bell = bell;
     operation->pins = key_pins(key);
     atomic_init(&operation->holders, 1);
     if (bell != NULL)
         outlive_job(operation);
     return operation;
+}
+
+struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
+                                  struct view extra, size_t out_size)
+{
+    return begin(place, key, in, extra, NULL, out_size);
+}
+
+static bool overlap(struct view in, const uint8_t *out, size_t out_size)
+{
+    return in.len != 0 && in.data < out + out_size && out < in.data + in.len;
+}
+
+struct operation *operation_begin_into(struct operation_place *place, struct key *key,
+                                       struct view in, struct view extra, uint8_t *out,
+                                       size_t out_size)
+{
+    return begin(place, key, in, extra, overlap(in, out, out_size) ? NULL : out, out_size);
+}
+
+void operation_take(const struct operation *operation, uint8_t *out)
+{
+    if (!operation->lent && operation->out.len != 0)
+        memcpy(out, operation->out.data, operation->out.len);
 }
 
 static CK_RV run_here(struct operation *operation)

@@ -9,6 +9,7 @@
 
 #include "key/key.h"
 #include "mech/crypt.h"
+#include "mech/hkdf.h"
 #include "module/call.h"
 #include "token/crew.h"
 #include "token/run.h"
@@ -31,6 +32,7 @@ struct operation {
     /* operation.c */
     object_task *task;
     bool in_place;     /* in its caller's memory */
+    bool lent;         /* out is the caller's */
     bool in_job;       /* then key is held, and the provider outlives it */
     struct bell *bell; /* of the job; NULL outside of one */
     atomic_uint holders;
@@ -48,6 +50,7 @@ struct operation {
         struct cipher_mechanism cipher;
         struct derive_mechanism derive;
         struct crypt_mechanism crypt;
+        struct hkdf_mechanism hkdf;
     } mechanism;
 };
 
@@ -65,6 +68,14 @@ struct operation_place {
  * with _cleanup_(operation_end). NULL, with an error raised, when memory is short. */
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size);
+
+/* The same for what may be long: the result goes to out, of out_size bytes, where that can be: not
+ * in a job, and not over in, which is needed again where a call is made again. When it is there,
+ * operation_take copies it to the same out where it is not. */
+struct operation *operation_begin_into(struct operation_place *place, struct key *key,
+                                       struct view in, struct view extra, uint8_t *out,
+                                       size_t out_size);
+void operation_take(const struct operation *operation, uint8_t *out);
 
 /* Runs task (with the operation for its arg) on the key's object and waits for it: with the thread
  * blocked or, in a job, with the job paused. */

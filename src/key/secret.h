@@ -22,7 +22,9 @@ struct secret_order {
     struct view value; /* the key as bytes; none: the token makes it, */
     size_t len;        /* of so many */
     const char *uri;   /* the token, and the label and id to give; NULL: a session key */
-    bool add;          /* also where a secret key has the label or the id already */
+    struct key *base;  /* what it is derived from, on the same token; or NULL */
+    CK_MECHANISM *derive;
+    bool add; /* also where a secret key has the label or the id already */
 };
 
 /* Makes the key: private, sensitive and not extractable; on the token or, without a URI, for as

@@ -81,12 +81,24 @@ static void template_make(const struct work *work, bool all, struct template *t)
         ADD(t, CKA_VALUE_LEN, t->len);
 }
 
+static CK_RV derive_once(struct session *session, struct work *work, struct template *t)
+{
+    struct handle base;
+    CK_RV rv = object_handle(work->order->base->object, session, &base);
+
+    return rv == CKR_OK
+               ? session_derive(session, work->order->derive, base, t->list, t->count, &work->made)
+               : rv;
+}
+
 static CK_RV make_once(struct session *session, struct work *work, bool all)
 {
     CK_MECHANISM mechanism = { work->order->kind->generate, NULL, 0 };
     struct template t;
 
     template_make(work, all, &t);
+    if (work->order->base != NULL)
+        return derive_once(session, work, &t);
     return work->order->value.data != NULL
                ? session_create(session, t.list, t.count, &work->made)
                : session_generate_key(session, &mechanism, t.list, t.count, &work->made);
@@ -221,7 +233,9 @@ static void make_failed(CK_RV rv, void *arg)
     const struct work *work = arg;
     const struct secret_order *order = work->order;
 
-    if (order->value.data != NULL)
+    if (order->base != NULL)
+        (void)key_failed(order->base, "derive", order->derive->mechanism, rv);
+    else if (order->value.data != NULL)
         error_raise_ckr(&order->provider->core, REASON_OPERATION, rv, "make bytes an %s key of %s",
                         order->kind->name, work->uri.text);
     else
@@ -266,6 +280,16 @@ static bool id_make(struct work *work)
     return made;
 }
 
+/* On the token of the key that it is derived from. */
+static bool beside(struct work *work)
+{
+    CK_RV rv = make_on(work->order->base->object->slot, work);
+
+    if (rv != CKR_OK)
+        make_failed(rv, work);
+    return rv == CKR_OK;
+}
+
 static bool where(struct work *work)
 {
     const struct where where = { .provider = work->order->provider,
@@ -289,7 +313,7 @@ struct key *secret_key_make(const struct secret_order *order)
     if (open_default(order->provider, order->uri != NULL ? order->uri : "pkcs11:", "pkcs11_uri",
                      &work.uri, &work.pins) &&
         id_make(&work))
-        (void)where(&work);
+        (void)(order->base != NULL ? beside(&work) : where(&work));
     uri_clear(&work.uri);
     if (work.key != NULL) {
         work.key->kind = order->kind;

@@ -53,7 +53,7 @@ static void set_ccm(const struct crypt_request *request, struct crypt_mechanism 
 
 static void set_ctr(const struct crypt_request *request, struct crypt_mechanism *out)
 {
-    out->params.ctr.counter_bits = CRYPT_BLOCK * 8;
+    out->params.ctr.counter_bits = 8UL * CRYPT_BLOCK;
     memcpy(out->params.ctr.cb, request->iv.data, CRYPT_BLOCK);
     set(out, &out->params.ctr, sizeof(out->params.ctr));
 }

@@ -42,6 +42,7 @@ const char *mechanism_name(CK_MECHANISM_TYPE mechanism)
         NAME(CKM_AES_KEY_WRAP_KWP),
         NAME(CKM_AES_CCM),
         NAME(CKM_AES_CMAC),
+        NAME(CKM_HKDF_DERIVE),
         NAME(CKM_SHA_1_HMAC),
         NAME(CKM_SHA224_HMAC),
         NAME(CKM_SHA256_HMAC),

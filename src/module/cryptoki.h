@@ -115,6 +115,26 @@ struct ccm_params {
 #define CKM_AES_KEY_WRAP_KWP 0x210bUL
 #endif
 
+/* PKCS#11 v3.0 §2.62: CK_HKDF_PARAMS */
+struct hkdf_params {
+    CK_BBOOL bExtract, bExpand;
+    CK_MECHANISM_TYPE prfHashMechanism;
+    CK_ULONG ulSaltType;
+    CK_BYTE *pSalt;
+    CK_ULONG ulSaltLen;
+    CK_OBJECT_HANDLE hSaltKey;
+    CK_BYTE *pInfo;
+    CK_ULONG ulInfoLen;
+};
+
+#ifndef CKM_HKDF_DERIVE
+#define CKM_HKDF_DERIVE 0x402aUL
+#endif
+#ifndef CKF_HKDF_SALT_NULL
+#define CKF_HKDF_SALT_NULL 0x1UL
+#define CKF_HKDF_SALT_DATA 0x2UL
+#endif
+
 /* PKCS#11 v3.0 §5.1 */
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED
 #define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL

@@ -24,6 +24,7 @@ extern const OSSL_ALGORITHM sigalg_algorithms_3_5[];
 extern const OSSL_ALGORITHM skeymgmt_algorithms[];
 extern const OSSL_ALGORITHM cipher_algorithms[];
 extern const OSSL_ALGORITHM mac_algorithms[];
+extern const OSSL_ALGORITHM kdf_algorithms[];
 #define SINCE_3_5 0x30500000UL
 
 /* src/ops/capabilities.c */

@@ -26,6 +26,7 @@ static const struct {
     { OSSL_OP_SKEYMGMT, SINCE_3_5, skeymgmt_algorithms },
     { OSSL_OP_CIPHER, SINCE_3_5, cipher_algorithms },
     { OSSL_OP_MAC, SINCE_3_5, mac_algorithms },
+    { OSSL_OP_KDF, 0x30600000UL, kdf_algorithms },
     { OSSL_OP_DECODER, 0, decoder_algorithms },
     { OSSL_OP_ENCODER, 0, encoder_algorithms },
     { OSSL_OP_KEYMGMT, 0, keymgmt_algorithms },

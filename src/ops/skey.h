@@ -38,6 +38,16 @@ typedef void *(OSSL_FUNC_skeymgmt_generate_fn)(void *provctx, const OSSL_PARAM p
 typedef const char *(OSSL_FUNC_skeymgmt_get_key_id_fn)(void *key);
 #endif
 
+/* OpenSSL 3.6 */
+#ifndef OSSL_FUNC_KDF_SET_SKEY
+#define OSSL_FUNC_KDF_SET_SKEY    12
+#define OSSL_FUNC_KDF_DERIVE_SKEY 13
+typedef int(OSSL_FUNC_kdf_set_skey_fn)(void *ctx, void *key, const char *name);
+typedef void *(OSSL_FUNC_kdf_derive_skey_fn)(void *ctx, const char *type, void *provctx,
+                                             OSSL_FUNC_skeymgmt_import_fn *import, size_t len,
+                                             const OSSL_PARAM params[]);
+#endif
+
 #ifndef OSSL_SKEY_PARAM_RAW_BYTES
 #define OSSL_SKEY_PARAM_RAW_BYTES  "raw-bytes"
 #define OSSL_SKEY_PARAM_KEY_LENGTH "key-length" /* in bytes */

@@ -2,11 +2,13 @@
  * same key as bytes. What the token does not have is passed over with a word. */
 #include "skey.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
@@ -226,6 +228,55 @@ static void test_crypt_fork(void **state)
     EVP_CIPHER_CTX_free(ctx);
     EVP_CIPHER_free(cipher);
     EVP_SKEY_free(key);
+}
+
+#define THREADS 8
+
+struct worker {
+    pthread_t thread;
+    const EVP_CIPHER *cipher;
+    SKEY *key;
+    unsigned right;
+};
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    unsigned char out[1100];
+    size_t len = 0;
+
+    for (unsigned i = 0; i < 20; i++) {
+        EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+
+        worker->right += begin(ctx, worker->cipher, worker->key, true, 1) &&
+                         run(ctx, message, 1000, 300, out, &len) && len == 1008 &&
+                         memcmp(out, theirs, len) == 0;
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    return NULL;
+}
+
+/* More than the pool has sessions, with one key. */
+static void test_crypt_threads(void **state)
+{
+    OSSL_LIB_CTX *in = libctx_new("pkcs11-sessions-max = 3\n");
+    SKEY *key = key_of(in, 32);
+    EVP_CIPHER *cipher = cipher_of(in, PKCS11_BRIDGE_CIPHER_PREFIX, 256, "CBC");
+    struct worker workers[THREADS];
+
+    (void)state;
+    assert_int_equal(software(256, "CBC", true, 1000), 1008);
+    for (size_t i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){ .cipher = cipher, .key = key };
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
+        assert_int_equal(workers[i].right, 20);
+    }
+    EVP_CIPHER_free(cipher);
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(in);
 }
 
 static void assert_error(const char *part)
@@ -584,6 +635,92 @@ static void test_crypt_cmac(void **state)
     }
 }
 
+static void hkdf_params(OSSL_PARAM *params, const char *mode, size_t salt_len)
+{
+    *params++ = TEXT_PARAM(OSSL_KDF_PARAM_DIGEST, "SHA2-256");
+    *params++ = TEXT_PARAM(OSSL_KDF_PARAM_MODE, mode);
+    if (salt_len != 0)
+        *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, message, salt_len);
+    *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, message + 100, 10);
+    *params = OSSL_PARAM_construct_end();
+}
+
+static void hkdf_software(const char *mode, size_t salt_len, unsigned char *out, size_t len)
+{
+    EVP_KDF *kdf = EVP_KDF_fetch(plain, "HKDF", NULL);
+    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(kdf);
+    OSSL_PARAM params[6];
+
+    params[0] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, bytes, 64);
+    hkdf_params(params + 1, mode, salt_len);
+    assert_int_equal(EVP_KDF_derive(ctx, out, len, params), 1);
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+}
+
+/* Whether what derived encrypts is what a key of these bytes does. */
+static void assert_aes(SKEY *derived, const unsigned char *value)
+{
+    unsigned char kept[32];
+
+    memcpy(kept, bytes, 32);
+    memcpy(bytes, value, 32);
+    assert_true(compare(&modes[2], 256, derived, 64, 0));
+    memcpy(bytes, kept, 32);
+}
+
+/* OpenSSL 3.6. Bytes of a key that is sensitive don't leave NSS softokn, another key does come of
+ * it. */
+static void test_crypt_hkdf(void **state)
+{
+    static const struct {
+        const char *mode;
+        size_t salt;
+    } cases[] = { { "EXTRACT_AND_EXPAND", 20 },
+                  { "EXTRACT_AND_EXPAND", 0 },
+                  { "EXPAND_ONLY", 0 },
+                  { "EXTRACT_ONLY", 13 } };
+    int (*set_skey)(EVP_KDF_CTX *, SKEY *, const char *) = NULL;
+    SKEY *(*derive_skey)(EVP_KDF_CTX *, void *, const char *, const char *, size_t,
+                         const OSSL_PARAM *) = NULL;
+    unsigned char value[32], got[32];
+    SKEY *key, *derived = NULL;
+    EVP_KDF *kdf;
+    EVP_KDF_CTX *ctx;
+    OSSL_PARAM params[6];
+
+    (void)state;
+    *(void **)&set_skey = dlsym(RTLD_DEFAULT, "EVP_KDF_CTX_set_SKEY");
+    *(void **)&derive_skey = dlsym(RTLD_DEFAULT, "EVP_KDF_derive_SKEY");
+    if (set_skey == NULL || derive_skey == NULL)
+        skip();
+    key = EVP_SKEY_import_raw_key(libctx, "GENERIC-SECRET", bytes, 64, OURS);
+    kdf = EVP_KDF_fetch(libctx, "PKCS11-HKDF", NULL);
+    ctx = EVP_KDF_CTX_new(kdf);
+    assert_non_null(ctx);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        EVP_KDF_CTX_reset(ctx);
+        hkdf_params(params, cases[i].mode, cases[i].salt);
+        assert_int_not_equal(EVP_KDF_derive(ctx, got, 32, params), 1);
+        assert_error("no key of a token");
+        assert_int_equal(set_skey(ctx, key, OSSL_KDF_PARAM_KEY), 1);
+        hkdf_software(cases[i].mode, cases[i].salt, value, 32);
+        if (EVP_KDF_derive(ctx, got, 32, params) == 1)
+            assert_memory_equal(got, value, 32);
+        else
+            (void)is_lacking("HKDF to bytes");
+        derived = derive_skey(ctx, NULL, "AES", OURS, 32, params);
+        if (derived != NULL)
+            assert_aes(derived, value);
+        else
+            (void)is_lacking("HKDF");
+        EVP_SKEY_free(derived);
+    }
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+    EVP_SKEY_free(key);
+}
+
 static void assert_software(OSSL_LIB_CTX *in)
 {
     static const char *const names[] = { "AES-256-CBC",    "AES-128-GCM",     "AES-256-CTR",
@@ -625,6 +762,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crypt_gcm_mistakes), cmocka_unit_test(test_crypt_settings),
         cmocka_unit_test(test_crypt_ccm),          cmocka_unit_test(test_crypt_raw_keys),
         cmocka_unit_test(test_crypt_hmac),         cmocka_unit_test(test_crypt_cmac),
+        cmocka_unit_test(test_crypt_hkdf),         cmocka_unit_test(test_crypt_threads),
     };
     int failed;
 
