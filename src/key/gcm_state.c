@@ -15,12 +15,13 @@
 
 #define TITLE       "pkcs11-bridge AES-GCM\n"
 #define ID_AT       (sizeof(TITLE) - 1 + 4)
-#define BASE_AT     (ID_AT + 2 * GCM_ID_LEN + 1 + 5)
+#define BASE_AT     (ID_AT + 2UL * GCM_ID_LEN + 1 + 5)
 #define RESERVED_AT (BASE_AT + 16 + 1 + 9)
 #define CHECK_AT    (RESERVED_AT + 20 + 1)
 
 #define LOCK_WAIT_MS 10000
-#define NAME_MAX_    (2 * GCM_ID_LEN + sizeof(".new"))
+#define FRESH        ".new" /* under this name a file is made */
+#define FILE_NAME    (2UL * GCM_ID_LEN + sizeof(FRESH))
 
 /* CRC-32 (ITU-T V.42 §8.1.1.6.2), against accidents. */
 static uint32_t crc32_of(const char *data, size_t len)
@@ -44,7 +45,7 @@ static void hex_write(const uint8_t *data, size_t len, char *out)
 
 void gcm_record_write(const struct gcm_record *record, char *text)
 {
-    char id[2 * GCM_ID_LEN + 1];
+    char id[2UL * GCM_ID_LEN + 1];
 
     hex_write(record->id, GCM_ID_LEN, id);
     (void)snprintf(text, CHECK_AT + 1,
@@ -93,7 +94,7 @@ uint64_t gcm_block_size(uint64_t reserved, uint64_t limit)
 /* One key's file, and what is asked of it. */
 struct file {
     struct gcm_reservation *reservation;
-    char name[NAME_MAX_], fresh[NAME_MAX_];
+    char name[FILE_NAME], fresh[FILE_NAME];
     int dir, fd;
 };
 
@@ -220,7 +221,7 @@ static bool record_get(const struct file *file, struct gcm_record *record)
 static bool reserve(const struct file *file)
 {
     struct gcm_reservation *reservation = file->reservation;
-    struct gcm_record record;
+    struct gcm_record record = { .base = 0 };
 
     if (!lock(file, file->fd) || !record_get(file, &record))
         return false;
@@ -246,6 +247,7 @@ bool gcm_state_reserve(struct gcm_reservation *reservation)
 
     reservation->why[0] = '\0';
     hex_write(reservation->id, GCM_ID_LEN, file.name);
-    (void)snprintf(file.fresh, sizeof(file.fresh), "%s.new", file.name);
+    hex_write(reservation->id, GCM_ID_LEN, file.fresh);
+    memcpy(file.fresh + 2UL * GCM_ID_LEN, FRESH, sizeof(FRESH));
     return file_open(&file) && reserve(&file);
 }

@@ -11,9 +11,9 @@
 
 #include "base/bytes.h"
 
-#define GCM_ID_LEN     32
+#define GCM_ID_LEN     32U
 #define GCM_MOST       (UINT64_C(1) << 32) /* encryptions with a key: SP 800-38D §8.3 */
-#define GCM_BLOCK_MOST 4096                /* numbers that one fsync is for */
+#define GCM_BLOCK_MOST 4096U               /* numbers that one fsync is for */
 
 /* What the file has: text of GCM_RECORD_LEN bytes in one form alone. */
 struct gcm_record {
@@ -22,7 +22,7 @@ struct gcm_record {
     uint64_t reserved;      /* numbers below this are given out, or wasted */
 };
 
-#define GCM_RECORD_LEN (22 + 69 + 22 + 30 + 15)
+#define GCM_RECORD_LEN (22U + 69 + 22 + 30 + 15)
 
 /* text: GCM_RECORD_LEN bytes and a NUL. */
 void gcm_record_write(const struct gcm_record *record, char *text);

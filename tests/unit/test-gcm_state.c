@@ -1,8 +1,10 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -205,6 +207,38 @@ static void test_gcm_state_half_made(void **state)
     assert_int_equal(access(fresh, F_OK), -1);
 }
 
+/* The kernel ends a process that writes more than it may, before it writes: here between the
+ * file's beginning and its content, and then between the lock and the next number. */
+static void assert_killed_in_write(void)
+{
+    struct gcm_reservation got = wanted(GCM_MOST, 0);
+    const struct rlimit none = { 0, 0 };
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)setrlimit(RLIMIT_CORE, &none);
+        (void)setrlimit(RLIMIT_FSIZE, &none);
+        _exit(gcm_state_reserve(&got));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+}
+
+static void test_gcm_state_killed(void **state)
+{
+    struct gcm_reservation got = wanted(GCM_MOST, 0);
+
+    (void)state;
+    id_next();
+    for (unsigned n = 0; n < 3; n++) {
+        assert_killed_in_write();
+        if (!gcm_state_reserve(&got))
+            fail_msg("%s", got.why);
+        assert_int_equal(got.first, n * GCM_BLOCK_MOST);
+    }
+}
+
 /* Another process has the lock for a while. */
 static void test_gcm_state_waits(void **state)
 {
@@ -260,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_gcm_state_refused),
         cmocka_unit_test(test_gcm_state_no_directory),
         cmocka_unit_test(test_gcm_state_half_made),
+        cmocka_unit_test(test_gcm_state_killed),
         cmocka_unit_test(test_gcm_state_waits),
     };
 
