@@ -46,6 +46,10 @@
 #define PKCS11_BRIDGE_CONF_AUDIT_CHAIN       "pkcs11-audit-chain"
 #define PKCS11_BRIDGE_CONF_AUDIT_REQUIRED    "pkcs11-audit-required"
 #define PKCS11_BRIDGE_CONF_AUDIT_WAIT        "pkcs11-audit-wait-ms"
+#define PKCS11_BRIDGE_CONF_COLLECT_MAX       "pkcs11-collect-max"
+#define PKCS11_BRIDGE_CONF_GCM_CALLER_IV     "pkcs11-gcm-caller-iv"
+#define PKCS11_BRIDGE_CONF_GCM_LIMIT         "pkcs11-gcm-limit"
+#define PKCS11_BRIDGE_CONF_GCM_STATE         "pkcs11-gcm-state"
 
 /* Overrides pkcs11-module-path, except in set-user-id programs and those with file capabilities. */
 #define PKCS11_BRIDGE_ENV_MODULE "PKCS11_PROVIDER_MODULE"
@@ -62,5 +66,13 @@
 #define PKCS11_BRIDGE_KEYGEN_USAGE     "pkcs11_key_usage"
 #define PKCS11_BRIDGE_KEYGEN_EPHEMERAL "pkcs11_ephemeral"
 #define PKCS11_BRIDGE_KEYGEN_IF_EXISTS "pkcs11_if_exists"
+
+/* Ciphers with secret keys of a token (EVP_CIPHER_fetch): this before OpenSSL's name, as in
+ * PKCS11-AES-256-GCM, so that nobody finds them who has a key in software. */
+#define PKCS11_BRIDGE_CIPHER_PREFIX "PKCS11-"
+
+/* A size_t: the bytes that the caller has room for at EVP_CipherFinal. With it, AES-GCM and other
+ * modes whose messages go through whole take them in pieces, and Final gives out all of them. */
+#define PKCS11_BRIDGE_CIPHER_FINAL_ROOM "pkcs11-final-room"
 
 #endif

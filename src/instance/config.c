@@ -19,11 +19,20 @@
 #define WAIT_DEFAULT       10000
 #define RETRY_DEFAULT      3000
 #define AUDIT_WAIT_DEFAULT 1000
+#define COLLECT_DEFAULT    67108864
+#define COLLECT_MOST       (1UL << 30)
+#define PIN_DEFAULT        1024
+#define GCM_LIMIT_MOST     (1ULL << 32) /* SP 800-38D §8.3 */
 #define IDLE_UNSET         ((unsigned)-1)
 
 #ifndef OSSL_OP_SKEYMGMT
-#define OSSL_OP_SKEYMGMT 23
+#define OSSL_OP_SKEYMGMT 15
 #endif
+
+#define DIGITS_OF(number) #number
+#define TEXT_OF(number)   DIGITS_OF(number)
+
+_Static_assert(PIN_DEFAULT == SECRET_MAX, "docs/configuration.md has the number");
 
 static bool copy(const char *value, char **out)
 {
@@ -302,6 +311,30 @@ static bool set_audit_wait(const char *value, struct config *config)
     return number(value, 1, MILLISECONDS_MOST, &config->audit.wait_ms);
 }
 
+static bool set_collect_max(const char *value, struct config *config)
+{
+    return number(value, 0, COLLECT_MOST, &config->collect_max);
+}
+
+static bool set_gcm_caller_iv(const char *value, struct config *config)
+{
+    return yes_or_no(value, &config->gcm_caller_iv);
+}
+
+static bool set_gcm_limit(const char *value, struct config *config)
+{
+    char *end;
+    unsigned long long n = strtoull(value, &end, 10);
+
+    config->gcm_limit = n;
+    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && n >= 1 && n <= GCM_LIMIT_MOST;
+}
+
+static bool set_gcm_state(const char *value, struct config *config)
+{
+    return value[0] == '/' && copy(value, &config->gcm_state);
+}
+
 static void text_add(char *text, size_t size, const char *format, ...)
 {
     size_t used = strlen(text);
@@ -312,8 +345,8 @@ static void text_add(char *text, size_t size, const char *format, ...)
     va_end(args);
 }
 
-/* Calls each with every blank- or comma-separated word of value. What it does not know is no reason
- * to do without the provider: newer ones have more. */
+/* Calls each with every blank- or comma-separated word of value. What it does not know is no
+ * reason to do without the provider: newer ones have more. */
 static bool words_each(const char *value, struct config *config,
                        bool (*each)(const char *word, struct config *config))
 {
@@ -436,64 +469,97 @@ static const struct {
     bool (*set)(const char *value, struct config *config);
     const char *allowed;
     bool secret;
+    const char *otherwise; /* what counts without it, for people */
 } keys[] = {
     { PKCS11_BRIDGE_CONF_MODULE_PATH, PKCS11_BRIDGE_ENV_MODULE, set_module_path, "an absolute path",
-      false },
+      false, BRIDGE_DEFAULT_MODULE },
     { PKCS11_BRIDGE_CONF_MODULE_SHA256, NULL, set_sha256,
-      "the SHA-256 of the module's file, as 64 hexadecimal digits", false },
-    { PKCS11_BRIDGE_CONF_INSECURE_PATH, NULL, set_insecure_path, "yes, no", false },
-    { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false },
+      "the SHA-256 of the module's file, as 64 hexadecimal digits", false, "none" },
+    { PKCS11_BRIDGE_CONF_INSECURE_PATH, NULL, set_insecure_path, "yes, no", false, "no" },
+    { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false, "none" },
     { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
-      "the PIN itself, file: and the absolute path of a file that holds it (what begins with / is "
+      "the PIN itself, file: and the absolute path of a file that holds it (what begins with / "
+      "is "
       "a path, not a PIN), or env: and the name of an environment variable that holds it",
-      true },
+      true, "none" },
     { PKCS11_BRIDGE_CONF_TOKEN_PINS, NULL, set_token_pins,
-      "file:/path, of a file that has a PIN for each token", true },
-    { PKCS11_BRIDGE_CONF_PIN_SCOPE, NULL, set_pin_scope, "one, any", false },
-    { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false },
-    { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false },
-    { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false },
-    { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024",
-      false },
-    { PKCS11_BRIDGE_CONF_CACHE_KEYS, NULL, set_copying, "auto, true, false", false },
+      "file:/path, of a file that has a PIN for each token", true, "none" },
+    { PKCS11_BRIDGE_CONF_PIN_SCOPE, NULL, set_pin_scope, "one, any", false, "one" },
+    { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false, "auto" },
+    { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false, "at the first use" },
+    { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false,
+      TEXT_OF(SESSIONS_DEFAULT) },
+    { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024", false,
+      "as pkcs11-sessions-max" },
+    { PKCS11_BRIDGE_CONF_CACHE_KEYS, NULL, set_copying, "auto, true, false", false, "auto" },
     { PKCS11_BRIDGE_CONF_SESSION_WAIT, NULL, set_session_wait,
-      "a number of milliseconds up to 3600000", false },
-    { PKCS11_BRIDGE_CONF_RETRY, NULL, set_retry, "a number of milliseconds up to 3600000", false },
-    { PKCS11_BRIDGE_CONF_LOG, NULL, set_log, "auto, stderr, syslog, none", false },
+      "a number of milliseconds up to 3600000", false, TEXT_OF(WAIT_DEFAULT) },
+    { PKCS11_BRIDGE_CONF_RETRY, NULL, set_retry, "a number of milliseconds up to 3600000", false,
+      TEXT_OF(RETRY_DEFAULT) },
+    { PKCS11_BRIDGE_CONF_LOG, NULL, set_log, "auto, stderr, syslog, none", false, "auto" },
     { PKCS11_BRIDGE_CONF_ALLOW_EXPORT, NULL, set_allow_export,
-      "0 (public keys may be exported), 1 (they may not)", false },
+      "0 (public keys may be exported), 1 (they may not)", false, "0" },
     { PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS, NULL, set_blocked,
       "any of digest, cipher, mac, kdf, random, keymgmt, keyexch, signature, asym-cipher, kem, "
       "skeymgmt, encoder, decoder, store",
-      false },
+      false, "none" },
     { PKCS11_BRIDGE_CONF_QUIRKS, NULL, set_quirks,
       "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms, "
       "luna-non-standard-cku-user",
-      false },
-    { PKCS11_BRIDGE_CONF_ASSUME_FIPS, NULL, set_assume_fips, "true, false", false },
-    { PKCS11_BRIDGE_CONF_DEFAULT_SLOT, NULL, set_default_slot, "the number of a slot", false },
-    { PKCS11_BRIDGE_CONF_CACHE_PINS, NULL, set_cache_pins, "cache", false },
-    { PKCS11_BRIDGE_CONF_PIN_MOST, NULL, set_pin_most, "a number from 1 to 1024", false },
-    { PKCS11_BRIDGE_CONF_URI_IN_PEM, NULL, set_uri_in_pem, "true, false", false },
-    { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false },
-    { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false },
-    { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false },
-    { PKCS11_BRIDGE_CONF_ASYNC, NULL, set_async, "auto, off", false },
-    { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false },
-    { PKCS11_BRIDGE_CONF_PEM_URI, NULL, set_pem_uri, "least, full", false },
-    { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false },
-    { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false },
-    { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "software, session", false },
-    { PKCS11_BRIDGE_CONF_AUDIT, NULL, set_audit, "an absolute path, syslog, journald", false },
-    { PKCS11_BRIDGE_CONF_AUDIT_CHAIN, NULL, set_audit_chain, "yes, no", false },
-    { PKCS11_BRIDGE_CONF_AUDIT_REQUIRED, NULL, set_audit_required, "yes, no", false },
+      false, "none" },
+    { PKCS11_BRIDGE_CONF_ASSUME_FIPS, NULL, set_assume_fips, "true, false", false, "false" },
+    { PKCS11_BRIDGE_CONF_DEFAULT_SLOT, NULL, set_default_slot, "the number of a slot", false,
+      "the first that fits" },
+    { PKCS11_BRIDGE_CONF_CACHE_PINS, NULL, set_cache_pins, "cache", false, "cache" },
+    { PKCS11_BRIDGE_CONF_PIN_MOST, NULL, set_pin_most, "a number from 1 to 1024", false,
+      TEXT_OF(PIN_DEFAULT) },
+    { PKCS11_BRIDGE_CONF_URI_IN_PEM, NULL, set_uri_in_pem, "true, false", false, "true" },
+    { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false, "auto" },
+    { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false, "no" },
+    { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false, "yes" },
+    { PKCS11_BRIDGE_CONF_ASYNC, NULL, set_async, "auto, off", false, "auto" },
+    { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false,
+      "host" },
+    { PKCS11_BRIDGE_CONF_PEM_URI, NULL, set_pem_uri, "least, full", false, "least" },
+    { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false, "error" },
+    { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false, "software" },
+    { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "software, session", false, "software" },
+    { PKCS11_BRIDGE_CONF_COLLECT_MAX, NULL, set_collect_max, "a number of bytes up to 1073741824",
+      false, TEXT_OF(COLLECT_DEFAULT) },
+    { PKCS11_BRIDGE_CONF_GCM_CALLER_IV, NULL, set_gcm_caller_iv, "yes, no", false, "no" },
+    { PKCS11_BRIDGE_CONF_GCM_LIMIT, NULL, set_gcm_limit, "a number from 1 to 4294967296", false,
+      "4294967296" },
+    { PKCS11_BRIDGE_CONF_GCM_STATE, NULL, set_gcm_state, "the absolute path of a directory", false,
+      "none" },
+    { PKCS11_BRIDGE_CONF_AUDIT, NULL, set_audit, "an absolute path, syslog, journald", false,
+      "none" },
+    { PKCS11_BRIDGE_CONF_AUDIT_CHAIN, NULL, set_audit_chain, "yes, no", false, "no" },
+    { PKCS11_BRIDGE_CONF_AUDIT_REQUIRED, NULL, set_audit_required, "yes, no", false, "no" },
     { PKCS11_BRIDGE_CONF_AUDIT_WAIT, NULL, set_audit_wait,
-      "a number of milliseconds from 1 to 3600000", false },
+      "a number of milliseconds from 1 to 3600000", false, TEXT_OF(AUDIT_WAIT_DEFAULT) },
 };
 
 const char *config_key(size_t i)
 {
     return i < COUNT(keys) ? keys[i].key : NULL;
+}
+
+const char *config_default(size_t i)
+{
+    return keys[i].otherwise;
+}
+
+bool config_is_secret(size_t i)
+{
+    return keys[i].secret;
+}
+
+const char *config_environment(size_t i, const char **name)
+{
+    const char *value = keys[i].environment != NULL ? environment(keys[i].environment) : NULL;
+
+    *name = value != NULL && value[0] != '\0' ? keys[i].environment : NULL;
+    return *name != NULL ? value : NULL;
 }
 
 /* What is not known in a list is told, and goes no further. */
@@ -510,13 +576,13 @@ static void warn_unknown(size_t i, struct config *config)
 static bool key_load(size_t i, config_lookup *lookup, void *arg, struct config *out, char *why,
                      size_t size)
 {
-    const char *key = keys[i].key;
-    const char *value = keys[i].environment != NULL ? environment(keys[i].environment) : NULL;
+    const char *key;
+    const char *value = config_environment(i, &key);
 
-    if (value != NULL && value[0] != '\0')
-        key = keys[i].environment;
-    else
+    if (value == NULL) {
+        key = keys[i].key;
         value = lookup(arg, key);
+    }
     if (value == NULL || keys[i].set(value, out)) {
         warn_unknown(i, out);
         return true;
@@ -535,7 +601,9 @@ static bool defaults(struct config *config)
         .random = true,
         .uri_in_pem = true,
         .default_slot = CK_UNAVAILABLE_INFORMATION,
-        .pin_most = SECRET_MAX,
+        .pin_most = PIN_DEFAULT,
+        .collect_max = COLLECT_DEFAULT,
+        .gcm_limit = GCM_LIMIT_MOST,
         .audit = { .wait_ms = AUDIT_WAIT_DEFAULT },
         .limits = { .sessions_max = SESSIONS_DEFAULT,
                     .sessions_idle = IDLE_UNSET,
@@ -569,6 +637,7 @@ void config_clear(struct config *config)
     OPENSSL_free(config->init_args);
     OPENSSL_free(config->pin_file);
     OPENSSL_free(config->token_pins);
+    OPENSSL_free(config->gcm_state);
     OPENSSL_free(config->audit.where);
     secret_free(config->pin);
     *config = (struct config){ 0 };

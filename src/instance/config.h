@@ -39,13 +39,17 @@ struct config {
     bool allow_uri_module;
     bool random;
     enum log_where log;
-    enum copying copying;    /* of keys to session objects */
-    bool async;              /* operations in an ASYNC_JOB pause it */
-    bool pem_uri_full;       /* all that is known of the token in the URIs that are written */
-    bool public_on_token;    /* verify and encrypt there */
-    bool ambiguous_first;    /* what a URI does not tell from others is the first of them */
-    bool ephemeral_on_token; /* also keys that nobody asked a token for */
-    bool import_session;     /* private keys of other providers become session keys */
+    enum copying copying;         /* of keys to session objects */
+    bool async;                   /* operations in an ASYNC_JOB pause it */
+    bool pem_uri_full;            /* all that is known of the token in the URIs that are written */
+    bool public_on_token;         /* verify and encrypt there */
+    bool ambiguous_first;         /* what a URI does not tell from others is the first of them */
+    bool ephemeral_on_token;      /* also keys that nobody asked a token for */
+    bool import_session;          /* private keys of other providers become session keys */
+    unsigned collect_max;         /* bytes of a message that is kept until it is whole */
+    bool gcm_caller_iv;           /* AES-GCM encrypts with the caller's IV */
+    unsigned long long gcm_limit; /* encryptions with a key; at most 2^32 */
+    char *gcm_state;              /* the directory where they are counted; or NULL */
     struct audit_config audit;
     char unknown[128];   /* words of the list that is being read */
     char warnings[1024]; /* what was not understood, and is done without; or "" */
@@ -62,5 +66,11 @@ void config_clear(struct config *config);
 
 /* The keys, for a lookup that has to know them beforehand; NULL after the last. */
 const char *config_key(size_t i);
+
+/* Of the key with this number: what counts where nobody sets it, in words; whether its value may be
+ * a PIN; and the value that the environment has in its place, with the variable's name, or NULL. */
+const char *config_default(size_t i);
+bool config_is_secret(size_t i);
+const char *config_environment(size_t i, const char **name);
 
 #endif

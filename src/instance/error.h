@@ -19,7 +19,9 @@ struct core {
                             const char *function);
     void (*vset_error)(const OSSL_CORE_HANDLE *handle, uint32_t reason, const char *format,
                        va_list args);
-    char unknown[256]; /* keys of the section that nobody knows; or "" */
+    unsigned long version; /* as OpenSSL_version_num() has it, of the libcrypto that loaded this
+                              provider; a process may have another beside it */
+    char unknown[256];     /* keys of the section that nobody knows; or "" */
 };
 
 /* Reasons, for programs; the text of an entry is for people, who get to see no more than the

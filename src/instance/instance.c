@@ -228,19 +228,34 @@ static struct pin_config pins_of(struct provider *provider)
                                 .witness = audit_witness(&provider->audit) };
 }
 
+/* "3.5.1" as a number, without the patch; the library's own where it says nothing. */
+static unsigned long version_number(const char *text)
+{
+    unsigned long major, minor;
+    char *end = NULL;
+
+    if (text == NULL)
+        return OpenSSL_version_num();
+    major = strtoul(text, &end, 10);
+    minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+    return major << 28 | minor << 20;
+}
+
 static bool configure(struct provider *provider, OSSL_FUNC_core_get_params_fn *get)
 {
-    char *values[CONFIG_KEYS_MAX] = { NULL }, *name = NULL;
-    OSSL_PARAM params[CONFIG_KEYS_MAX + 2];
+    char *values[CONFIG_KEYS_MAX] = { NULL }, *name = NULL, *version = NULL;
+    OSSL_PARAM params[CONFIG_KEYS_MAX + 3];
     char why[512] = "out of memory";
     size_t count = 0;
 
     for (; config_key(count) != NULL && count < CONFIG_KEYS_MAX; count++)
         params[count] = OSSL_PARAM_construct_utf8_ptr(config_key(count), &values[count], 0);
     params[count++] = OSSL_PARAM_construct_utf8_ptr(OSSL_PROV_PARAM_CORE_PROV_NAME, &name, 0);
+    params[count++] = OSSL_PARAM_construct_utf8_ptr(OSSL_PROV_PARAM_CORE_VERSION, &version, 0);
     params[count] = OSSL_PARAM_construct_end();
     if (get(provider->core.handle, params) != 1)
         return false;
+    provider->core.version = version_number(version);
     if (config_load(section_lookup, values, &provider->config, why, sizeof(why))) {
         log_to(provider->config.log);
         warn(provider, name, values);

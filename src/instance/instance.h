@@ -14,7 +14,7 @@
 struct used_module;
 
 /* The tables of algorithms that there are (ops/offer.h). */
-#define OFFER_TABLES 14
+#define OFFER_TABLES 18
 
 struct provider {
     struct provider *next; /* under the lock (module/lock.h): all that are loaded */

@@ -1,6 +1,7 @@
 #include "key/delete.h"
 
 #include "base/scope.h"
+#include "key/open.h"
 #include "token/run.h"
 
 struct deletion {
@@ -61,8 +62,13 @@ static bool delete_failed(const struct load *load, CK_RV rv)
 
 static bool not_one(const struct deletion *deletion)
 {
-    error_raise(&deletion->load->provider->core, REASON_OBJECT, "cannot delete %s: %s",
-                deletion->load->uri.text,
+    const struct load *load = deletion->load;
+
+    if (load->scan.matched == 0) {
+        open_raise_no_token(load->provider, &load->uri, &load->scan);
+        return false;
+    }
+    error_raise(&load->provider->core, REASON_OBJECT, "cannot delete %s: %s", load->uri.text,
                 deletion->found == 0 ? "there is no such object"
                                      : "it names several objects; type=private, public or cert "
                                        "tells the parts of a key apart");

@@ -8,10 +8,10 @@
 #include "base/scope.h"
 #include "key/open.h"
 #include "key/public.h"
+#include "key/where.h"
 #include "mech/names.h"
 #include "module/call.h"
 #include "token/run.h"
-#include "token/scan.h"
 #include "uri/uri.h"
 
 #define ID_LEN 20
@@ -321,12 +321,6 @@ static CK_RV make_pair_once(struct session *session, struct work *work,
                                  t.private_count, &pair->public, &pair->private);
 }
 
-static bool template_refused(CK_RV rv)
-{
-    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
-           rv == CKR_TEMPLATE_INCONSISTENT;
-}
-
 /* Whether both halves are gone. */
 static bool destroy_pair(struct session *session, const struct pair *pair)
 {
@@ -423,7 +417,7 @@ static CK_RV make_pair(struct session *session, struct work *work, struct pair *
         if (told != CKR_OK)
             return told;
         rv = make_pair_once(session, work, row, true, pair);
-        if (template_refused(rv))
+        if (generate_template_refused(rv))
             rv = make_pair_once(session, work, row, false, pair);
         if (rv != CKR_OK)
             note_left(session, work, rv);
@@ -670,122 +664,28 @@ static CK_RV generate_on(struct work *work, struct slot *slot)
     return rv;
 }
 
-/* The next token that the URI may name, also behind those that were known and are gone. */
-static CK_RV next_slot(struct scan *scan, struct slot **slot)
+static CK_RV make_on(struct slot *slot, void *arg)
 {
-    CK_RV rv = scan_next(scan, slot);
-
-    return rv == CKR_OK && *slot == NULL && scan_widen(scan) ? scan_next(scan, slot) : rv;
+    return generate_on(arg, slot);
 }
 
-/* The tokens that the URI fits, so that it is seen whether it names one. */
-struct choice {
-    struct slot *slot; /* the first on which the key can be made, if there is one */
-    unsigned count;    /* of those */
-    char tokens[CALL_DETAIL_MAX / 2];
-};
-
-static bool can_be_made(const struct work *work, struct slot *slot)
+static void make_failed(CK_RV rv, void *arg)
 {
-    return !work->token_object || (slot_flags(slot) & CKF_WRITE_PROTECTED) == 0;
-}
-
-static void choice_add(struct choice *choice, const struct work *work, struct slot *slot)
-{
-    bool possible = can_be_made(work, slot);
-
-    if (choice->slot == NULL || (possible && choice->count == 0))
-        choice->slot = slot;
-    if (!possible)
-        return;
-    choice->count++;
-    token_tell(&slot->token.info, slot_id(slot), choice->tokens, sizeof(choice->tokens));
-}
-
-/* Asks every slot once. One that does not answer is not waited for where another token fits. */
-static CK_RV choose(const struct work *work, struct scan *scan, struct choice *choice)
-{
-    struct slot *slot;
-    CK_RV rv;
-
-    scan_all(scan);
-    do {
-        rv = scan_next(scan, &slot);
-        if (rv == CKR_OK && slot != NULL)
-            choice_add(choice, work, slot);
-    } while (rv == CKR_OK && slot != NULL && !scan_went_round(scan));
-    return rv;
-}
-
-/* Nothing is asked of a token that says it cannot be written to. */
-static CK_RV try_on(struct work *work, struct slot *slot)
-{
-    if (can_be_made(work, slot))
-        return generate_on(work, slot);
-    call_named("C_GetTokenInfo");
-    return CKR_TOKEN_WRITE_PROTECTED;
-}
-
-/* On slot or, where that is NULL, its token gone or write-protected, on the next token that the URI
- * fits. */
-static CK_RV generate_somewhere(struct work *work, struct scan *scan, struct slot *slot)
-{
-    CK_RV passed = CKR_OK, rv = slot == NULL ? next_slot(scan, &slot) : CKR_OK;
-    const char *failed_call = call_name();
-
-    while (rv == CKR_OK && slot != NULL) {
-        rv = passed = try_on(work, slot);
-        failed_call = call_name();
-        if (rv != RV_TOKEN_GONE && rv != CKR_TOKEN_WRITE_PROTECTED &&
-            !scan_again(scan, rv, failed_call))
-            return rv;
-        rv = next_slot(scan, &slot);
-        if (rv == CKR_OK && slot == NULL && scan_again(scan, passed, failed_call))
-            rv = next_slot(scan, &slot);
-    }
-    if (rv == CKR_OK)
-        call_named(failed_call);
-    return rv == CKR_OK ? passed : rv;
-}
-
-static bool ambiguous(const struct work *work, const struct choice *choice)
-{
-    error_raise(&work->generation->provider->core, REASON_TOKEN,
-                "cannot generate a key for %s: it fits %u tokens: %s: name one of them in "
-                "pkcs11_uri (;serial= or ;slot-id=), or set pkcs11-ambiguous = first",
-                work->uri.text, choice->count, choice->tokens);
-    return false;
+    (void)generate_failed(arg, rv);
 }
 
 /* Where nobody names a token, it is the first: so the ephemeral keys of TLS have it. */
-static bool must_name_one(const struct work *work)
-{
-    return work->generation->uri != NULL && !work->generation->provider->config.ambiguous_first;
-}
-
 static bool make(struct work *work)
 {
-    struct provider *provider = work->generation->provider;
-    struct module *module = provider_module(provider, work->uri.module_path);
-    struct choice choice = { .slot = NULL };
-    struct scan scan;
-    CK_RV rv = CKR_OK;
+    const struct where where = { .provider = work->generation->provider,
+                                 .uri = &work->uri,
+                                 .token_object = work->token_object,
+                                 .named = work->generation->uri != NULL,
+                                 .make = make_on,
+                                 .failed = make_failed,
+                                 .arg = work };
 
-    if (module == NULL)
-        return false;
-    scan_begin(&scan, module, &work->uri, &provider->config.limits);
-    if (must_name_one(work))
-        rv = choose(work, &scan, &choice);
-    if (rv == CKR_OK && choice.count <= 1)
-        rv = generate_somewhere(work, &scan, choice.slot);
-    scan_end(&scan);
-    if (choice.count > 1)
-        return ambiguous(work, &choice);
-    if (rv != CKR_OK)
-        return generate_failed(work, rv);
-    if (scan.matched == 0)
-        open_raise_no_token(provider, &work->uri, &scan);
-    return scan.matched != 0 && (work->taken == NULL || taken(work));
+    return where_make(&where) && (work->taken == NULL || taken(work));
 }
 
 static bool mark_make(struct work *work)

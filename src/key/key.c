@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "der/spki.h"
 #include "key/doubt.h"
+#include "key/gcm.h"
 #include "mech/names.h"
 #include "module/call.h"
 #include "token/run.h"
@@ -43,6 +44,10 @@ void key_free(struct key *key)
     bytes_clear(&key->n);
     bytes_clear(&key->e);
     bytes_clear(&key->point);
+    bytes_clear(&key->check);
+    OPENSSL_free(atomic_load(&key->uri));
+    secret_free(atomic_load(&key->value));
+    gcm_counter_free(atomic_load(&key->counter));
     if (key->object != NULL)
         object_clear(key->object);
     OPENSSL_free(key->object);
@@ -364,18 +369,24 @@ static bool label_is_shared(struct slot *slot)
     return count != 1;
 }
 
-const char *key_name(const struct key *key, char *buf, size_t size)
+CK_TOKEN_INFO key_token_name(const struct provider *provider, struct slot *slot)
 {
-    struct slot *slot = key->object->slot;
     const CK_TOKEN_INFO *info = &slot->token.info;
     CK_TOKEN_INFO least = { .flags = 0 };
 
-    if (key->provider->config.pem_uri_full || slot->token.label[0] == '\0')
-        return key_describe(key, buf, size);
+    if (provider->config.pem_uri_full || slot->token.label[0] == '\0')
+        return *info;
     memcpy(least.label, info->label, sizeof(least.label));
     if (label_is_shared(slot))
         memcpy(least.serialNumber, info->serialNumber, sizeof(least.serialNumber));
-    return object_uri(key->object, &least, buf, size);
+    return least;
+}
+
+const char *key_name(const struct key *key, char *buf, size_t size)
+{
+    CK_TOKEN_INFO info = key_token_name(key->provider, key->object->slot);
+
+    return object_uri(key->object, &info, buf, size);
 }
 
 const char *key_describe(const struct key *key, char *buf, size_t size)

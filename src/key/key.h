@@ -17,6 +17,8 @@
 #include "token/object.h"
 
 struct doubt;
+struct gcm_counter;
+struct secret_kind;
 
 /* KEY_RSA_PSS: an RSA key for PSS signatures alone. From KEY_EC on in the order of enum curve_kind,
  * from KEY_SET on in that of enum set_id. */
@@ -29,7 +31,8 @@ enum key_type {
     KEY_X25519,
     KEY_X448,
     KEY_SET,
-    KEY_TYPES = KEY_SET + SETS
+    KEY_TYPES = KEY_SET + SETS,
+    KEY_SECRET = KEY_TYPES, /* an EVP_SKEY's (key/secret.h): no type of an EVP_PKEY */
 };
 
 /* Whether the host's EVP_PKEY is all that there is of a key (key/software.h), and of which kind. */
@@ -63,6 +66,15 @@ struct key {
     struct doubt *doubt;                /* whether it is the one that was meant (key/doubt.h) */
     _Atomic(uint64_t) hashing;          /* what key_token_hashes said last (key/sign.c) */
     _Atomic(struct secret *) rejection; /* behind implicit rejection; made at the first need */
+
+    /* KEY_SECRET */
+    const struct secret_kind *kind;
+    size_t secret_len; /* CKA_VALUE_LEN; 0 where the token does not say */
+    bool extractable;
+    struct bytes check;                    /* CKA_CHECK_VALUE; may be none */
+    _Atomic(char *) uri;                   /* made at the first need, */
+    _Atomic(struct secret *) value;        /* and so are its bytes, */
+    _Atomic(struct gcm_counter *) counter; /* and who counts its encryptions (key/gcm.h) */
 };
 
 struct key *key_new(struct provider *provider, enum key_type type);
@@ -78,7 +90,7 @@ static inline bool key_type_is_rsa(enum key_type type)
 /* Whether a type of key is a parameter set, and which. */
 static inline bool key_type_is_set(enum key_type type)
 {
-    return type >= KEY_SET;
+    return type >= KEY_SET && type < KEY_TYPES;
 }
 
 static inline const struct set *key_type_set(enum key_type type)
@@ -152,6 +164,9 @@ const char *key_describe(const struct key *key, char *buf, size_t size);
  * to the token's successor, and the serial number where another token has that label now. All of it
  * with pkcs11-pem-uri = full. May ask the module for its tokens. */
 const char *key_name(const struct key *key, char *buf, size_t size);
+
+/* What such a URI says of the token. */
+CK_TOKEN_INFO key_token_name(const struct provider *provider, struct slot *slot);
 
 /* Whether the key may sign what was hashed before: CKA_ALLOWED_MECHANISMS has that mechanism. No
  * call. */

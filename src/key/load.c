@@ -10,6 +10,7 @@
 #include "key/doubt.h"
 #include "key/open.h"
 #include "key/public.h"
+#include "key/secret.h"
 #include "module/call.h"
 #include "token/run.h"
 
@@ -99,6 +100,8 @@ static const struct load_phase *choose_phases(const struct load *load)
     CK_OBJECT_CLASS class;
     bool named = uri_class(&load->uri, &class);
 
+    if (load->want == LOAD_SECRET)
+        return named && class != CKO_SECRET_KEY ? no_phases : secret_phases;
     if (load->subject.data != NULL || load->issuer.data != NULL)
         return certificate_phases;
     if (named && class == CKO_CERTIFICATE)
@@ -133,7 +136,7 @@ static bool phase_applies(const struct load *load)
     enum login_behavior login = load->provider->config.login;
 
     if (load->phase->class == CKO_SECRET_KEY)
-        return lists_secrets(load);
+        return load->want == LOAD_SECRET || lists_secrets(load);
     switch (load->phase->login) {
     case LOGIN_IF_ALWAYS:
         return login == LOGIN_ALWAYS;
@@ -352,6 +355,14 @@ static CK_RV make_name(struct session *session, struct handle handle, struct mak
     return task->loaded.name != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
+static CK_RV make_secret(struct session *session, struct handle handle, struct make_task *task)
+{
+    if (task->load->want != LOAD_SECRET)
+        return make_name(session, handle, task);
+    task->loaded.what = LOAD_KEY;
+    return secret_key_read(task->load->provider, session, handle, &task->loaded.key);
+}
+
 static CK_RV make_certificate(struct session *session, struct handle handle, struct make_task *task)
 {
     const struct attributes *known =
@@ -405,7 +416,7 @@ static CK_RV make_one(struct session *session, struct handle handle, struct make
 {
     switch (task->load->phase->class) {
     case CKO_SECRET_KEY:
-        return make_name(session, handle, task);
+        return make_secret(session, handle, task);
     case CKO_CERTIFICATE:
         return make_certificate(session, handle, task);
     default:
@@ -492,6 +503,8 @@ static const char *kind(const struct load *load)
         return "public key";
     if (load->want == LOAD_CERTIFICATE)
         return "certificate";
+    if (load->want == LOAD_SECRET)
+        return "secret key";
     (void)uri_class(&load->uri, &class);
     return class == CKO_PRIVATE_KEY   ? "private key"
            : class == CKO_PUBLIC_KEY  ? "public key"

@@ -10,7 +10,7 @@
 #include "uri/uri.h"
 
 /* What is looked for; the URI's type= narrows it further. */
-enum load_want { LOAD_ANY, LOAD_PRIVATE, LOAD_PUBLIC, LOAD_CERTIFICATE };
+enum load_want { LOAD_ANY, LOAD_PRIVATE, LOAD_PUBLIC, LOAD_CERTIFICATE, LOAD_SECRET };
 
 enum load_result { LOAD_KEY, LOAD_CERT, LOAD_NAME, LOAD_END, LOAD_FAILED };
 

@@ -70,7 +70,8 @@ static void operation_release(struct operation *operation)
 
     if (job != NULL && atomic_fetch_sub(&job->holders, 1) != 1)
         return;
-    OPENSSL_cleanse(operation->out.data, operation->out.size);
+    if (!operation->lent)
+        OPENSSL_cleanse(operation->out.data, operation->out.size);
     if (job != NULL)
         job_end(job);
     if (!operation->in_place)
@@ -172,9 +173,8 @@ static struct operation *fill(struct operation *operation, struct key *key, stru
     operation->refused = false;
     operation->answer = CKR_OK;
     operation->kind = NULL;
-    operation->in_place = false;
+    operation->in_place = operation->lent = false;
     operation->job = NULL;
-    memset(out.data, 0, out.size);
     return operation;
 }
 
@@ -207,19 +207,26 @@ RARE static struct operation *begin_on_heap(struct key *key, struct view in, str
         return NULL;
     }
     (void)fill(&heap->operation, key, in, extra, (struct room){ heap->room, out_size, false, 0 });
+    memset(heap->room, 0, out_size);
     if (bell != NULL)
         outlive_job(heap, bell);
     return &heap->operation;
 }
 
+static bool is_in_job(const struct key *key)
+{
+    return key->provider->config.async && !call_inside() && ASYNC_get_current_job() != NULL;
+}
+
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size)
 {
-    bool in_job = key->provider->config.async && !call_inside() && ASYNC_get_current_job() != NULL;
+    bool in_job = is_in_job(key);
 
     if (in_job || out_size > OPERATION_ROOM)
         return begin_on_heap(key, in, extra, out_size, in_job);
     (void)fill(&place->operation, key, in, extra, (struct room){ place->room, out_size, false, 0 });
+    memset(place->room, 0, out_size);
     place->operation.in_place = true;
     return &place->operation;
 }
@@ -229,134 +236,154 @@ RARE static struct deed *deed_fill(const struct operation *operation, struct dee
     *deed = (struct deed){ .what = operation->kind->name,
                            .mechanism = &operation->mechanism.ck.mechanism };
     return deed;
-}
+    static bool overlap(struct view in, const uint8_t *out, size_t out_size)
+    {
+        return in.len != 0 && in.data < out + out_size && out < in.data + in.len;
+    }
 
-static CK_RV run_here(struct operation *operation)
-{
-    struct deed deed;
+    struct operation *operation_begin_into(struct operation_place * place, struct key * key,
+                                           struct view in, struct view extra, uint8_t * out,
+                                           size_t out_size)
+    {
+        if (is_in_job(key) || overlap(in, out, out_size))
+            return operation_begin(place, key, in, extra, out_size);
+        (void)fill(&place->operation, key, in, extra, (struct room){ out, out_size, false, 0 });
+        place->operation.in_place = place->operation.lent = true;
+        return &place->operation;
+    }
 
-    return run_on_object(operation->key->object, &operation->pins,
-                         operation->pins.config->witness != NULL ? deed_fill(operation, &deed)
-                                                                 : NULL,
-                         operation->kind->task, operation);
-}
+    void operation_take(const struct operation *operation, uint8_t *out)
+    {
+        if (!operation->lent && operation->out.len != 0)
+            memcpy(out, operation->out.data, operation->out.len);
+    }
 
-/* Rings before the job can see that the work is done, and then takes the ring back. */
-static void ring(struct job *job)
-{
-    const uint64_t one = 1;
+    static CK_RV run_here(struct operation * operation)
+    {
+        struct deed deed;
 
-    lock_take();
-    (void)!write(job->bell->fd, &one, sizeof(one));
-    job->done = true;
-    lock_release();
-}
+        return run_on_object(operation->key->object, &operation->pins,
+                             operation->pins.config->witness != NULL ? deed_fill(operation, &deed)
+                                                                     : NULL,
+                             operation->kind->task, operation);
+    }
 
-/* On a thread of the crew. */
-static void run_errand(struct errand *errand)
-{
-    struct job *job = (struct job *)((char *)errand - offsetof(struct job, errand));
+    /* Rings before the job can see that the work is done, and then takes the ring back. */
+    static void ring(struct job * job)
+    {
+        const uint64_t one = 1;
 
-    job->rv = run_here(job->operation);
-    job->call = call_name();
-    (void)OPENSSL_strlcpy(job->detail, call_detail(), sizeof(job->detail));
-    ring(job);
-    operation_release(job->operation);
-}
+        lock_take();
+        (void)!write(job->bell->fd, &one, sizeof(one));
+        job->done = true;
+        lock_release();
+    }
 
-static bool is_done(struct job *job)
-{
-    bool done;
+    /* On a thread of the crew. */
+    static void run_errand(struct errand * errand)
+    {
+        struct job *job = (struct job *)((char *)errand - offsetof(struct job, errand));
 
-    lock_take();
-    done = job->done;
-    lock_release();
-    return done;
-}
+        job->rv = run_here(job->operation);
+        job->call = call_name();
+        (void)OPENSSL_strlcpy(job->detail, call_detail(), sizeof(job->detail));
+        ring(job);
+        operation_release(job->operation);
+    }
+
+    static bool is_done(struct job * job)
+    {
+        bool done;
+
+        lock_take();
+        done = job->done;
+        lock_release();
+        return done;
+    }
 
 /* The application may resume a job too early, or have forbidden pauses (ASYNC_block_pause(3)), when
  * ASYNC_pause_job comes back at once: then the thread waits a little, and not for nothing. */
 #define EARLY_MS 5
 
-/* False when the process was forked meanwhile: nobody does the work here. */
-static bool wait_paused(struct job *job)
-{
-    struct bell *bell = job->bell;
-    struct pollfd early = { .fd = bell->fd, .events = POLLIN };
-    uint64_t count;
+    /* False when the process was forked meanwhile: nobody does the work here. */
+    static bool wait_paused(struct job * job)
+    {
+        struct bell *bell = job->bell;
+        struct pollfd early = { .fd = bell->fd, .events = POLLIN };
+        uint64_t count;
 
-    while (!is_done(job)) {
-        if (bell_tell(bell))
-            (void)ASYNC_pause_job();
-        if (is_done(job))
-            break;
-        if (job->generation != lock_generation())
+        while (!is_done(job)) {
+            if (bell_tell(bell))
+                (void)ASYNC_pause_job();
+            if (is_done(job))
+                break;
+            if (job->generation != lock_generation())
+                return false;
+            (void)poll(&early, 1, EARLY_MS);
+        }
+        if (bell->generation == lock_generation()) /* else the ring is for the parent */
+            (void)!read(bell->fd, &count, sizeof(count));
+        return true;
+    }
+
+    /* In the child of a fork: the bell that both processes have is the parent's. */
+    static void bell_renew(struct job * job)
+    {
+        bell_release(job->bell);
+        job->bell = bell_here();
+        if (job->bell != NULL)
+            job->generation = provider_hold(job->operation->key->provider);
+    }
+
+    /* Has the crew do it and waits for that. False when it is not done. */
+    static bool send_and_wait(struct job * job, bool *sent)
+    {
+        struct bell *bell = job->bell;
+        bool done;
+
+        job->errand.run = run_errand;
+        *sent = bell != NULL && crew_send(job->operation->key->object->slot, &job->errand);
+        if (!*sent)
             return false;
-        (void)poll(&early, 1, EARLY_MS);
+        bell->pending = job->operation;
+        done = wait_paused(job);
+        bell->pending = NULL;
+        return done;
     }
-    if (bell->generation == lock_generation()) /* else the ring is for the parent */
-        (void)!read(bell->fd, &count, sizeof(count));
-    return true;
-}
 
-/* In the child of a fork: the bell that both processes have is the parent's. */
-static void bell_renew(struct job *job)
-{
-    bell_release(job->bell);
-    job->bell = bell_here();
-    if (job->bell != NULL)
-        job->generation = provider_hold(job->operation->key->provider);
-}
+    /* False when no thread of the crew did it. */
+    static bool run_elsewhere(struct job * job)
+    {
+        bool sent, done;
 
-/* Has the crew do it and waits for that. False when it is not done. */
-static bool send_and_wait(struct job *job, bool *sent)
-{
-    struct bell *bell = job->bell;
-    bool done;
-
-    job->errand.run = run_errand;
-    *sent = bell != NULL && crew_send(job->operation->key->object->slot, &job->errand);
-    if (!*sent)
-        return false;
-    bell->pending = job->operation;
-    done = wait_paused(job);
-    bell->pending = NULL;
-    return done;
-}
-
-/* False when no thread of the crew did it. */
-static bool run_elsewhere(struct job *job)
-{
-    bool sent, done;
-
-    atomic_fetch_add(&job->holders, 1); /* the crew's hold */
-    while (!(done = send_and_wait(job, &sent)) && sent)
-        bell_renew(job);
-    if (!done) {
-        operation_release(job->operation);
-        return false;
+        atomic_fetch_add(&job->holders, 1); /* the crew's hold */
+        while (!(done = send_and_wait(job, &sent)) && sent)
+            bell_renew(job);
+        if (!done) {
+            operation_release(job->operation);
+            return false;
+        }
+        call_named(job->call);
+        call_detail_set("%s", job->detail);
+        return true;
     }
-    call_named(job->call);
-    call_detail_set("%s", job->detail);
-    return true;
-}
 
-CK_RV operation_run(struct operation *operation, const struct operation_kind *kind)
-{
-    KEEP_ERRNO;
-    operation->kind = kind;
-    return operation->job != NULL && run_elsewhere(operation->job) ? operation->job->rv
-                                                                   : run_here(operation);
-}
+    CK_RV operation_run(struct operation * operation, const struct operation_kind *kind)
+    {
+        KEEP_ERRNO;
+        operation->kind = kind;
+        return operation->job != NULL && run_elsewhere(operation->job) ? operation->job->rv
+                                                                       : run_here(operation);
+    }
 
-void operation_end(struct operation **operation)
-{
-    if (*operation != NULL)
-        operation_release(*operation);
-    *operation = NULL;
-}
+    void operation_end(struct operation * *operation)
+    {
+        if (*operation != NULL)
+            operation_release(*operation);
+        *operation = NULL;
+    }
 
-bool login_failed(CK_RV rv)
-{
-    return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
-}
+    bool login_failed(CK_RV rv)
+    {
+        return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
+    }

@@ -8,6 +8,8 @@
 #define BRIDGE_OPERATION_H
 
 #include "key/key.h"
+#include "mech/crypt.h"
+#include "mech/hkdf.h"
 #include "module/call.h"
 #include "token/run.h"
 
@@ -36,6 +38,7 @@ struct operation {
     /* operation.c */
     const struct operation_kind *kind;
     bool in_place;   /* in its caller's memory */
+    bool lent;       /* out is the caller's */
     struct job *job; /* that it is in; NULL outside of one */
 
     /* nothing is in it before the caller has set it whole */
@@ -44,6 +47,8 @@ struct operation {
         struct sign_mechanism sign;
         struct cipher_mechanism cipher;
         struct derive_mechanism derive;
+        struct crypt_mechanism crypt;
+        struct hkdf_mechanism hkdf;
     } mechanism;
 };
 
@@ -62,9 +67,19 @@ struct operation_place {
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
                                   struct view extra, size_t out_size);
 
+/* The same for what may be long: the result goes to out, of out_size bytes, where that can be: not
+ * in a job, and not over in, which is needed again where a call is made again. When it is there,
+ * operation_take copies it to the same out where it is not. */
+struct operation *operation_begin_into(struct operation_place *place, struct key *key,
+                                       struct view in, struct view extra, uint8_t *out,
+                                       size_t out_size);
+void operation_take(const struct operation *operation, uint8_t *out);
+
 /* Runs the task of kind on the key's object and waits for it: with the thread blocked or, in a job,
  * with the job paused. A witness is told. */
 CK_RV operation_run(struct operation *operation, const struct operation_kind *kind);
+/* The task of a signature and of a MAC: C_SignInit, C_Sign, and C_SignUpdate for what is long. */
+object_task operation_sign;
 
 void operation_end(struct operation **operation);
 

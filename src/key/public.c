@@ -712,23 +712,6 @@ static CK_RV confirm_public(struct session *session, struct handle handle, void 
     return confirm(session, handle, CKO_PUBLIC_KEY, key);
 }
 
-static bool object_fill(struct object *object, const struct attributes *attributes)
-{
-    struct view id = view_attribute(attributes, CKA_ID);
-    struct view label = view_attribute(attributes, CKA_LABEL);
-
-    struct view allowed = view_attribute(attributes, CKA_ALLOWED_MECHANISMS);
-
-    object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
-    object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
-    object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
-    object->may_decapsulate = attribute_bool(attributes, CKA_DECAPSULATE, true);
-    object->always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false);
-    return (allowed.len == 0 || bytes_set(&object->allowed, allowed.data, allowed.len)) &&
-           (id.len == 0 || bytes_set(&object->id, id.data, id.len)) &&
-           (label.len == 0 || bytes_set(&object->label, label.data, label.len));
-}
-
 static CK_RV key_place(struct key *key, struct session *session, struct handle handle,
                        const struct attributes *attributes)
 {

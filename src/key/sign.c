@@ -28,7 +28,7 @@ static CK_RV sign_in_pieces(struct session *session, struct operation *operation
     return session_sign_final(session, &operation->out);
 }
 
-static CK_RV sign(struct session *session, struct handle handle, void *arg)
+CK_RV operation_sign(struct session *session, struct handle handle, void *arg)
 {
     struct operation *operation = arg;
     CK_MECHANISM *mechanism = &operation->mechanism.ck;
@@ -44,7 +44,7 @@ static CK_RV sign(struct session *session, struct handle handle, void *arg)
     return session_sign(session, operation->in, &operation->out);
 }
 
-static const struct operation_kind signing = { "sign", sign };
+static const struct operation_kind signing = { "sign", operation_sign };
 
 bool key_takes_hash(const struct key *key, const struct sign_request *request)
 {

@@ -111,3 +111,9 @@ bool usage_parse(const char *names, struct usage *out)
     }
     return true;
 }
+
+bool generate_template_refused(CK_RV rv)
+{
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
+           rv == CKR_TEMPLATE_INCONSISTENT;
+}

@@ -28,6 +28,9 @@ const struct generate_row *generate_next(const struct generate_kind *kind,
 /* Whether a CKR says that the token does not have this way. */
 bool generate_not_supported(CK_RV rv);
 
+/* Whether rv says that the token does not take an attribute of the template. */
+bool generate_template_refused(CK_RV rv);
+
 /* CKA_EC_PARAMS for curve; der: 64 bytes. The length. */
 size_t generate_params(const struct generate_row *row, const struct curve *curve, uint8_t *der,
                        size_t size);

@@ -105,7 +105,8 @@ static void set_eddsa_params(const struct sign_request *request, struct view con
     out->ck.ulParameterLen = sizeof(out->eddsa);
 }
 
-/* Without, a token hedges if it can, and there is no context. */
+/* Without, a token hedges if it can, and there is no context. openCryptoki 3.27 frees what a
+ * context of no bytes points to. */
 static void set_additional_context(const struct sign_request *request, struct view context,
                                    struct sign_mechanism *out)
 {
@@ -115,7 +116,8 @@ static void set_additional_context(const struct sign_request *request, struct vi
         return;
     out->additional =
         (struct sign_additional_context){ .hedgeVariant = request->hedge,
-                                          .pContext = ck_input(context.data),
+                                          .pContext =
+                                              context.len != 0 ? ck_input(context.data) : NULL,
                                           .ulContextLen = context.len,
                                           .hash = hashed ? request->digest->mechanism : 0 };
     out->ck.pParameter = &out->additional;

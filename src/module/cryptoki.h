@@ -28,6 +28,13 @@
 #define CKM_SHA3_512 0x2d0UL
 #endif
 
+#ifndef CKM_SHA3_256_HMAC
+#define CKM_SHA3_256_HMAC 0x2b1UL
+#define CKM_SHA3_224_HMAC 0x2b6UL
+#define CKM_SHA3_384_HMAC 0x2c1UL
+#define CKM_SHA3_512_HMAC 0x2d1UL
+#endif
+
 /* PKCS#11 v3.0 §2.3.6: ECDSA with SHA-3 */
 #ifndef CKM_ECDSA_SHA3_224
 #define CKM_ECDSA_SHA3_224 0x1047UL
@@ -96,6 +103,41 @@ struct sign_additional_context {
 };
 
 enum hedge { HEDGE_PREFERRED, HEDGE_REQUIRED, HEDGE_DETERMINISTIC };
+
+/* PKCS#11 v2.40 §2.13.3: CK_CCM_PARAMS */
+struct ccm_params {
+    CK_ULONG ulDataLen;
+    CK_BYTE *pNonce;
+    CK_ULONG ulNonceLen;
+    CK_BYTE *pAAD;
+    CK_ULONG ulAADLen;
+    CK_ULONG ulMACLen;
+};
+
+/* PKCS#11 v3.0 §2.15: RFC 5649 */
+#ifndef CKM_AES_KEY_WRAP_KWP
+#define CKM_AES_KEY_WRAP_KWP 0x210bUL
+#endif
+
+/* PKCS#11 v3.0 §2.62: CK_HKDF_PARAMS */
+struct hkdf_params {
+    CK_BBOOL bExtract, bExpand;
+    CK_MECHANISM_TYPE prfHashMechanism;
+    CK_ULONG ulSaltType;
+    CK_BYTE *pSalt;
+    CK_ULONG ulSaltLen;
+    CK_OBJECT_HANDLE hSaltKey;
+    CK_BYTE *pInfo;
+    CK_ULONG ulInfoLen;
+};
+
+#ifndef CKM_HKDF_DERIVE
+#define CKM_HKDF_DERIVE 0x402aUL
+#endif
+#ifndef CKF_HKDF_SALT_NULL
+#define CKF_HKDF_SALT_NULL 0x1UL
+#define CKF_HKDF_SALT_DATA 0x2UL
+#endif
 
 /* PKCS#11 v3.0 §5.1 */
 #ifndef CKR_TOKEN_RESOURCE_EXCEEDED

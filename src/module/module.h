@@ -53,10 +53,10 @@ struct module {
     const struct module_tenant *tenant;
     atomic_uint heed; /* bits of enum heed */
     pthread_mutex_t serial_lock;
-    atomic_bool ours;  /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
-                          the gate, or by who finds the module finalised */
+    atomic_bool ours;   /* our C_Initialize succeeded, so C_Finalize is ours as well; changed within
+                           the gate, or by who finds the module finalised */
     atomic_bool leaves; /* it does not have C_SessionCancel, whatever its list says */
-    atomic_ulong user; /* who C_Login is for: CKU_USER, or what the module has in its place */
+    atomic_ulong user;  /* who C_Login is for: CKU_USER, or what the module has in its place */
     atomic_flag end_follows_start, end_follows_login;
     _Atomic(enum module_state) state; /* changed under the lock, as the next */
     atomic_uint generation;           /* lock_generation() when it was started */

@@ -313,6 +313,15 @@ CK_RV session_destroy(struct session *session, struct handle object)
     return HANDLE_CALL(session, object, C_DestroyObject, object.ck);
 }
 
+CK_RV session_generate_key(struct session *session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *list,
+                           CK_ULONG count, struct handle *key)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = SESSION_CALL(session, C_GenerateKey, mechanism, list, count, &ck);
+
+    return rv == CKR_OK ? stamp(session, key, &ck, 1, none) : rv;
+}
+
 CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public,
                             CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
                             struct handle *public_key, struct handle *private_key)

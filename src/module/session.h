@@ -147,6 +147,8 @@ CK_RV session_copy(struct session *session, struct handle object, CK_ATTRIBUTE *
                    CK_ULONG count, struct handle *copy);
 CK_RV session_destroy(struct session *session, struct handle object);
 
+CK_RV session_generate_key(struct session *session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *list,
+                           CK_ULONG count, struct handle *key);
 CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public,
                             CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
                             struct handle *public_key, struct handle *private_key);

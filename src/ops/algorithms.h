@@ -23,6 +23,10 @@ extern const OSSL_ALGORITHM encoder_algorithms_3_5[];
 extern const OSSL_ALGORITHM kem_algorithms_3_5[];
 extern const OSSL_ALGORITHM keymgmt_algorithms_3_5[];
 extern const OSSL_ALGORITHM sigalg_algorithms_3_5[];
+extern const OSSL_ALGORITHM skeymgmt_algorithms[];
+extern const OSSL_ALGORITHM cipher_algorithms[];
+extern const OSSL_ALGORITHM mac_algorithms[];
+extern const OSSL_ALGORITHM kdf_algorithms[];
 #define SINCE_3_5 SETS_SINCE
 
 /* src/ops/capabilities.c */

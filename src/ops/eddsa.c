@@ -26,6 +26,8 @@ static OSSL_FUNC_signature_digest_sign_init_fn eddsa_sign_init;
 static OSSL_FUNC_signature_digest_sign_fn eddsa_sign;
 static OSSL_FUNC_signature_digest_verify_init_fn eddsa_verify_init;
 static OSSL_FUNC_signature_digest_verify_fn eddsa_verify;
+static OSSL_FUNC_signature_sign_fn eddsa_sign_message;
+static OSSL_FUNC_signature_verify_fn eddsa_verify_message;
 static OSSL_FUNC_signature_get_ctx_params_fn eddsa_get_ctx_params;
 static OSSL_FUNC_signature_gettable_ctx_params_fn eddsa_gettable_ctx_params;
 
@@ -355,6 +357,8 @@ DOOR(DIGEST_INIT, eddsa_sign_init, host_sign_init, token_sign_init)
 DOOR(MAKE, eddsa_sign, held_digest_sign, token_sign)
 DOOR(DIGEST_INIT, eddsa_verify_init, host_verify_init, token_verify_init)
 DOOR(VERIFY, eddsa_verify, held_digest_verify, token_verify)
+DOOR(MAKE, eddsa_sign_message, held_sign_message, token_sign)
+DOOR(VERIFY, eddsa_verify_message, held_verify_message, token_verify)
 DOOR(GET, eddsa_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
 DOOR(SET, eddsa_set_ctx_params, host_set_ctx_params, token_set_ctx_params)
 LIST_DOOR(eddsa_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
@@ -427,10 +431,10 @@ static const char **ed448_key_types(void)
 #define BY_NAME(name, type)                                                                        \
     SHARED, { OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES, (void (*)(void))type##_key_types },             \
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))name##_sign_init },               \
-        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))eddsa_sign },                                  \
+        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))eddsa_sign_message },                          \
         { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))name##_verify_init },           \
     {                                                                                              \
-        OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))eddsa_verify                                   \
+        OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))eddsa_verify_message                           \
     }
 
 MESSAGE_INITS(ed25519)

@@ -165,8 +165,27 @@ int held_digest_verify(void *ctx, const unsigned char *sig, size_t sig_len, cons
     return held->md != NULL && EVP_DigestVerify(held->md, sig, sig_len, in, in_len) == 1;
 }
 
+int held_sign_message(void *ctx, unsigned char *out, size_t *out_len, size_t out_size,
+                      const unsigned char *in, size_t in_len)
+{
+    HOST_WORK;
+    _cleanup_(held_end) struct held copy = { .key = NULL };
+
+    return held_copy(&copy, ctx) && held_digest_sign(&copy, out, out_len, out_size, in, in_len);
+}
+
+int held_verify_message(void *ctx, const unsigned char *sig, size_t sig_len,
+                        const unsigned char *in, size_t in_len)
+{
+    HOST_WORK;
+    _cleanup_(held_end) struct held copy = { .key = NULL };
+
+    return held_copy(&copy, ctx) && held_digest_verify(&copy, sig, sig_len, in, in_len);
+}
+
 int held_digest_update(void *ctx, const unsigned char *in, size_t in_len)
 {
+    HOST_WORK;
     struct held *held = ctx;
 
     return held->md != NULL && EVP_DigestUpdate(held->md, in, in_len) == 1;

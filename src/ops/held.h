@@ -59,6 +59,13 @@ int held_digest_update(void *ctx, const unsigned char *in, size_t in_len);
 int held_digest_sign_final(void *ctx, unsigned char *out, size_t *out_len, size_t out_size);
 int held_digest_verify_final(void *ctx, const unsigned char *sig, size_t sig_len);
 
+/* A whole message with a context that stays as it is, for one after the other (EVP_PKEY_sign(3)).
+ */
+int held_sign_message(void *ctx, unsigned char *out, size_t *out_len, size_t out_size,
+                      const unsigned char *in, size_t in_len);
+int held_verify_message(void *ctx, const unsigned char *sig, size_t sig_len,
+                        const unsigned char *in, size_t in_len);
+
 int held_encapsulate_init(void *ctx, void *key, const OSSL_PARAM params[]);
 int held_decapsulate_init(void *ctx, void *key, const OSSL_PARAM params[]);
 int held_encapsulate(void *ctx, unsigned char *out, size_t *out_len, unsigned char *secret,

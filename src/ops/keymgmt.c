@@ -467,7 +467,7 @@ static const OSSL_PARAM *raw_gettable_params(void *provctx)
 
 static int set_get_params(void *key, OSSL_PARAM params[])
 {
-    return params_get(set_getters, key, params);
+    return answer(key, set_getters, params);
 }
 
 static const OSSL_PARAM *set_gettable_params(void *provctx)
@@ -478,7 +478,7 @@ static const OSSL_PARAM *set_gettable_params(void *provctx)
 
 static int kem_get_params(void *key, OSSL_PARAM params[])
 {
-    return params_get(kem_getters, key, params);
+    return answer(key, kem_getters, params);
 }
 
 static const OSSL_PARAM *kem_gettable_params(void *provctx)

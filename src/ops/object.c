@@ -9,10 +9,12 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "base/terminal.h"
 #include "key/doubt.h"
+#include "mech/secret.h"
 #include "module/call.h"
 #include "ops/ops.h"
-#include "ops/terminal.h"
+#include "ops/skey.h"
 
 /* Signatures have names of our own. libcrypto asks for them only for keys of this keymgmt, so
  * that those of other providers stay where they are, even when this one is listed first or
@@ -34,18 +36,31 @@ const struct key_names key_names[KEY_TYPES] = {
     SET_ROWS_SIGN(SIGN_NAMES) SET_ROWS_KEM(KEM_NAMES)
 };
 
+/* A key management of EVP_SKEY is told a reference as any other parameter, which a program may set
+ * as well: it is one only while this thread gives the key. */
+static _Thread_local const struct key *given;
+
+bool object_is_given(const struct key *key)
+{
+    return key != NULL && key == given;
+}
+
 int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg)
 {
-    int type = OSSL_OBJECT_PKEY;
+    bool secret = key->type == KEY_SECRET;
+    int type = secret ? OSSL_OBJECT_SKEY : OSSL_OBJECT_PKEY, ok;
+    const char *name = secret ? key->kind->name : key_names[key->type].type;
     const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE,
-                                         (char *)(uintptr_t)key_names[key->type].type, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, (char *)(uintptr_t)name, 0),
         OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &key, sizeof(key)),
         OSSL_PARAM_construct_end(),
     };
 
-    return object_cb(params, object_arg);
+    given = key;
+    ok = object_cb(params, object_arg);
+    given = NULL;
+    return ok;
 }
 
 struct key *object_key(const void *reference, size_t size)

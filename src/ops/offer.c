@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "mech/set.h"
 #include "ops/algorithms.h"
+#include "ops/skey.h"
 
 /* since: the first version of libcrypto that knows what to do with them; of an operation's tables
  * the first is offered that it knows */
@@ -22,6 +23,10 @@ static const struct {
     { OSSL_OP_KEYMGMT, SINCE_3_5, keymgmt_algorithms_3_5 },
     { OSSL_OP_SIGNATURE, SINCE_3_5, sigalg_algorithms_3_5 },
     { OSSL_OP_KEM, SINCE_3_5, kem_algorithms_3_5 },
+    { OSSL_OP_SKEYMGMT, SINCE_3_5, skeymgmt_algorithms },
+    { OSSL_OP_CIPHER, SINCE_3_5, cipher_algorithms },
+    { OSSL_OP_MAC, SINCE_3_5, mac_algorithms },
+    { OSSL_OP_KDF, 0x30600000UL, kdf_algorithms },
     { OSSL_OP_DECODER, 0, decoder_algorithms },
     { OSSL_OP_ENCODER, 0, encoder_algorithms },
     { OSSL_OP_KEYMGMT, 0, keymgmt_algorithms },
@@ -152,7 +157,7 @@ void offer_end(struct provider *provider)
 const OSSL_ALGORITHM *offer_of(const struct provider *provider, int operation)
 {
     for (size_t i = 0; i < OFFER_TABLES; i++)
-        if (tables[i].operation == operation && OpenSSL_version_num() >= tables[i].since)
+        if (tables[i].operation == operation && provider->core.version >= tables[i].since)
             return provider->offered[i] != NULL ? provider->offered[i] : tables[i].algorithms;
     return NULL;
 }

@@ -27,6 +27,9 @@ int object_give(struct key *key, OSSL_CALLBACK *object_cb, void *object_arg);
 /* The key that a reference from object_give means; NULL for anything else. */
 struct key *object_key(const void *reference, size_t size);
 
+/* Whether this thread is giving the key to libcrypto. */
+bool object_is_given(const struct key *key);
+
 /* Hands the public half of key to callback as parameters (provider-keymgmt(7), export). 0 when
  * selection asks for a private half, quietly: callers try that first. A key on the host is handed
  * over as selection says. */

@@ -26,6 +26,8 @@ static OSSL_FUNC_signature_digest_sign_init_fn set_sign_init;
 static OSSL_FUNC_signature_digest_sign_fn set_sign;
 static OSSL_FUNC_signature_digest_verify_init_fn set_verify_init;
 static OSSL_FUNC_signature_digest_verify_fn set_verify;
+static OSSL_FUNC_signature_sign_fn set_sign_message;
+static OSSL_FUNC_signature_verify_fn set_verify_message;
 static OSSL_FUNC_signature_digest_sign_update_fn set_update;
 static OSSL_FUNC_signature_digest_sign_final_fn set_sign_final;
 static OSSL_FUNC_signature_get_ctx_params_fn set_get_ctx_params;
@@ -358,6 +360,8 @@ DOOR(DIGEST_INIT, set_sign_init, held_digest_sign_init, token_sign_init)
 DOOR(MAKE, set_sign, held_digest_sign, token_sign)
 DOOR(DIGEST_INIT, set_verify_init, held_digest_verify_init, token_verify_init)
 DOOR(VERIFY, set_verify, held_digest_verify, token_verify)
+DOOR(MAKE, set_sign_message, held_sign_message, token_sign)
+DOOR(VERIFY, set_verify_message, held_verify_message, token_verify)
 DOOR(GET, set_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
 DOOR(SET, set_set_ctx_params, host_set_ctx_params, token_set_ctx_params)
 LIST_DOOR(set_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
@@ -445,11 +449,11 @@ static int host_verify_init(void *ctx, void *key, const OSSL_PARAM params[])
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT, (void (*)(void))id##_sign_init },                 \
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_UPDATE, (void (*)(void))set_update },                   \
         { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_FINAL, (void (*)(void))set_sign_final },                \
-        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))set_sign },                                    \
+        { OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))set_sign_message },                            \
         { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT, (void (*)(void))id##_verify_init },             \
         { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_UPDATE, (void (*)(void))set_update },                 \
         { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_FINAL, (void (*)(void))set_verify_final },            \
-        { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))set_verify },                                \
+        { OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))set_verify_message },                        \
         { 0, NULL },                                                                               \
     };
 

@@ -12,6 +12,8 @@ static OSSL_FUNC_signature_sign_init_fn sign_init;
 static OSSL_FUNC_signature_verify_init_fn verify_init;
 static OSSL_FUNC_signature_sign_init_fn sign_message_init;
 static OSSL_FUNC_signature_verify_init_fn verify_message_init;
+static OSSL_FUNC_signature_sign_fn sign_message;
+static OSSL_FUNC_signature_verify_fn verify_message;
 static OSSL_FUNC_signature_set_ctx_params_fn set_ctx_params;
 
 /* name, type of key, digest, OpenSSL's names */
@@ -166,13 +168,23 @@ DOOR(INIT, verify_init, host_verify_init, signature_verify_init)
 DOOR(INIT, sign_message_init, host_sign_message_init, token_sign_message_init)
 DOOR(INIT, verify_message_init, host_verify_message_init, token_verify_message_init)
 
+static int token_verify_message(void *ctx, const unsigned char *sig, size_t sig_len,
+                                const unsigned char *data, size_t len)
+{
+    return signature_digest_update(ctx, data, len) &&
+           signature_digest_verify_final(ctx, sig, sig_len);
+}
+
+DOOR(MAKE, sign_message, held_sign_message, signature_digest_sign)
+DOOR(VERIFY, verify_message, held_verify_message, token_verify_message)
+
 /* A digest or, after sign_message_init, the whole message. */
 static int sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                 const unsigned char *data, size_t len)
 {
     const struct signature *ctx = vctx;
 
-    return ctx->of_message ? signature_digest_sign(vctx, sig, sig_len, sig_size, data, len)
+    return ctx->of_message ? sign_message(vctx, sig, sig_len, sig_size, data, len)
                            : signature_sign(vctx, sig, sig_len, sig_size, data, len);
 }
 
@@ -181,10 +193,8 @@ static int verify(void *vctx, const unsigned char *sig, size_t sig_len, const un
 {
     const struct signature *ctx = vctx;
 
-    if (!ctx->of_message)
-        return signature_verify(vctx, sig, sig_len, data, len);
-    return signature_digest_update(vctx, data, len) &&
-           signature_digest_verify_final(vctx, sig, sig_len);
+    return ctx->of_message ? verify_message(vctx, sig, sig_len, data, len)
+                           : signature_verify(vctx, sig, sig_len, data, len);
 }
 
 static int verify_message_final(void *vctx)

@@ -13,6 +13,7 @@
 #include "ops/algorithms.h"
 #include "ops/ops.h"
 #include "ops/params.h"
+#include "ops/skey.h"
 
 static OSSL_FUNC_store_open_fn store_open;
 static OSSL_FUNC_store_settable_ctx_params_fn store_settable_ctx_params;
@@ -38,14 +39,26 @@ static int store_close(void *loaderctx)
     return 1;
 }
 
+/* Secret keys are keys where libcrypto knows such and type= names them, and names elsewhere. */
+static void want_any(struct store *store)
+{
+    CK_OBJECT_CLASS class;
+    bool secret = store->load.provider->core.version >= SKEYS_IN_STORES &&
+                  uri_class(&store->load.uri, &class) && class == CKO_SECRET_KEY;
+
+    load_want(&store->load, secret ? LOAD_SECRET : LOAD_ANY);
+}
+
 static void *store_open(void *provctx, const char *uri)
 {
     struct store *store = OPENSSL_zalloc(sizeof(*store));
 
     if (store == NULL)
         return NULL;
-    if (load_begin(&store->load, provctx, uri))
+    if (load_begin(&store->load, provctx, uri)) {
+        want_any(store);
         return store;
+    }
     (void)store_close(store);
     return NULL;
 }
@@ -56,7 +69,7 @@ static int set_expect(void *vstore, const OSSL_PARAM *p)
     static const struct {
         int expect;
         enum load_want want;
-    } wants[] = { { 0, LOAD_ANY },
+    } wants[] = { { OSSL_STORE_INFO_SKEY, LOAD_SECRET },
                   { OSSL_STORE_INFO_PKEY, LOAD_PRIVATE },
                   { OSSL_STORE_INFO_PUBKEY, LOAD_PUBLIC },
                   { OSSL_STORE_INFO_CERT, LOAD_CERTIFICATE } };
@@ -64,7 +77,8 @@ static int set_expect(void *vstore, const OSSL_PARAM *p)
 
     if (!OSSL_PARAM_get_int(p, &expect))
         return 0;
-    store->nothing = true;
+    store->nothing = expect != 0;
+    want_any(store);
     for (size_t i = 0; i < COUNT(wants); i++)
         if (wants[i].expect == expect) {
             store->nothing = false;

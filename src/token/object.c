@@ -31,6 +31,17 @@ static const struct {
     { CKA_DECRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_DERIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_ALLOWED_MECHANISMS, 128 * sizeof(CK_MECHANISM_TYPE), sizeof(CK_MECHANISM_TYPE) },
+    { CKA_MODULUS_BITS, sizeof(CK_ULONG), sizeof(CK_ULONG) },
+    { CKA_VALUE_LEN, sizeof(CK_ULONG), sizeof(CK_ULONG) },
+    { CKA_PRIVATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_SENSITIVE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_EXTRACTABLE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_LOCAL, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_MODIFIABLE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_VERIFY, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_ENCRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_WRAP, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_UNWRAP, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
     { CKA_DECAPSULATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_PARAMETER_SET, sizeof(CK_ULONG), sizeof(CK_ULONG) },
@@ -44,6 +55,10 @@ static size_t attribute_size(CK_ATTRIBUTE_TYPE type)
     return 0;
 }
 
+/* What stands in the room for a value before it is read: no CK_BBOOL and no CK_ULONG that means
+ * something. */
+#define BLANK 0xff
+
 /* Room for the attributes of types, behind those that are there. */
 static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *types,
                                CK_ULONG count)
@@ -52,6 +67,7 @@ static void attributes_prepare(struct attributes *out, const CK_ATTRIBUTE_TYPE *
         size_t size = attribute_size(types[i]);
 
         out->list[out->count++] = (CK_ATTRIBUTE){ types[i], out->store + out->used, size };
+        memset(out->store + out->used, BLANK, size);
         out->used += (size + 7) / 8 * 8;
     }
 }
@@ -79,16 +95,27 @@ static CK_RV attributes_read_singly(struct session *session, struct handle handl
     return CKR_OK;
 }
 
-/* Whether a partial answer left an attribute as it was asked: its length was never set. */
+/* Whether an attribute of a partial answer is as it was asked: neither its length was set nor,
+ * where that is the only one it can have, its value. */
+static bool is_untouched(const CK_ATTRIBUTE *one)
+{
+    const uint8_t *value = one->pValue;
+    size_t size = attribute_size(one->type), i = 0;
+
+    if (one->ulValueLen != size || size > sizeof(CK_ULONG))
+        return one->ulValueLen == size;
+    while (i < size && value[i] == BLANK)
+        i++;
+    return i == size;
+}
+
 static bool attributes_untouched(const struct attributes *attributes, CK_ULONG from)
 {
-    for (CK_ULONG i = from; i < attributes->count; i++) {
-        const CK_ATTRIBUTE *one = &attributes->list[i];
+    CK_ULONG i = from;
 
-        if (one->ulValueLen > sizeof(CK_ULONG) && one->ulValueLen == attribute_size(one->type))
-            return true;
-    }
-    return false;
+    while (i < attributes->count && !is_untouched(&attributes->list[i]))
+        i++;
+    return i < attributes->count;
 }
 
 /* Whether what is there has a length that its type can have. */
@@ -216,6 +243,25 @@ bool attribute_bool(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
     if (one == NULL || one->ulValueLen != sizeof(CK_BBOOL))
         return otherwise;
     return *(const CK_BBOOL *)one->pValue != CK_FALSE;
+}
+
+static bool keep(struct bytes *out, const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
+{
+    const CK_ATTRIBUTE *one = attribute(attributes, type);
+
+    return one == NULL || bytes_set(out, one->pValue, one->ulValueLen);
+}
+
+bool object_fill(struct object *object, const struct attributes *attributes)
+{
+    object->may_sign = attribute_bool(attributes, CKA_SIGN, true);
+    object->may_encrypt = attribute_bool(attributes, CKA_ENCRYPT, true);
+    object->may_decrypt = attribute_bool(attributes, CKA_DECRYPT, true);
+    object->may_derive = attribute_bool(attributes, CKA_DERIVE, true);
+    object->may_decapsulate = attribute_bool(attributes, CKA_DECAPSULATE, true);
+    object->always_authenticate = attribute_bool(attributes, CKA_ALWAYS_AUTHENTICATE, false);
+    return keep(&object->allowed, attributes, CKA_ALLOWED_MECHANISMS) &&
+           keep(&object->id, attributes, CKA_ID) && keep(&object->label, attributes, CKA_LABEL);
 }
 
 static CK_ULONG object_template(struct object *object, CK_ATTRIBUTE *template)

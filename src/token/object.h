@@ -67,8 +67,8 @@ struct object {
     bool private;             /* seen after login only */
     bool always_authenticate; /* CKA_ALWAYS_AUTHENTICATE: a login for each use */
 
-    bool may_sign, may_decrypt, may_derive,
-        may_decapsulate;  /* CKA_SIGN, CKA_DECRYPT, ...; true where absent */
+    bool may_sign, may_encrypt, may_decrypt, may_derive,
+        may_decapsulate;  /* CKA_SIGN, CKA_ENCRYPT, ...; true where absent */
     struct bytes allowed; /* CKA_ALLOWED_MECHANISMS; none: all */
 
     bool session_object;         /* destroyed with this struct; cannot be found again */
@@ -86,6 +86,10 @@ struct object {
     struct handle_cell handle; /* written under the lock (module/lock.h) */
     struct copy copy;
 };
+
+/* Sets from attributes what they say of the object: its name and what it may be used for. False
+ * when memory is short. */
+bool object_fill(struct object *object, const struct attributes *attributes);
 
 /* The object's handle or its copy's, found again on session where it went stale. RV_KEY_GONE,
  * RV_SESSION_KEY_GONE, RV_KEY_REPLACED. */

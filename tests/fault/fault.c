@@ -47,7 +47,8 @@
  * the real module works or this one sleeps.
  *
  * It has the interfaces of PKCS#11 v3.0 and v3.2 that the real module has, unless FAULT_INTERFACE
- * says otherwise.
+ * says otherwise. C_GetAttributeValue stops at the attribute that FAULT_STOPS has the number of, in
+ * hexadecimal digits, as at one that the token does not know: it sets no length from there on.
  *
  * count_overlaps says how often C_Initialize or C_Finalize was called while a call of another
  * thread had not come back, or any call while one of these two had not. */
@@ -841,15 +842,27 @@ static ck_rv_t find_objects(ck_session_handle_t session, ck_object_handle_t *obj
     return rv;
 }
 
+/* Those before the one that FAULT_STOPS names, which the token does not know. */
+static unsigned long known_attributes(const struct ck_attribute *list, unsigned long count)
+{
+    const char *stops = getenv("FAULT_STOPS");
+    unsigned long type = stops != NULL ? strtoul(stops, NULL, 16) : 0, known = 0;
+
+    while (known < count && (stops == NULL || list[known].type != type))
+        known++;
+    return known;
+}
+
 static ck_rv_t get_attribute_value(ck_session_handle_t session, ck_object_handle_t object,
                                    struct ck_attribute *list, unsigned long count)
 {
-    ck_rv_t rv = fault_C_GetAttributeValue(session, object, list, count);
+    unsigned long known = known_attributes(list, count);
+    ck_rv_t rv = fault_C_GetAttributeValue(session, object, list, known);
 
-    for (unsigned long i = 0; i < count; i++)
+    for (unsigned long i = 0; i < known; i++)
         if (!lie.one || lie.of == list[i].type)
             say(&lie.len, &list[i].value_len);
-    return rv;
+    return known < count ? CKR_ATTRIBUTE_TYPE_INVALID : rv;
 }
 
 /* The functions with an input, an output and its length. */

@@ -51,6 +51,8 @@ static void check(const struct config *config)
     hold(config->limits.sessions_max >= 1 && config->limits.sessions_max <= 1024);
     hold(config->limits.sessions_idle <= 1024);
     hold(config->limits.wait_ms <= 3600000 && config->limits.retry_ms <= 3600000);
+    hold(config->gcm_limit >= 1 && config->gcm_limit <= 1ULL << 32);
+    hold(config->gcm_state == NULL || config->gcm_state[0] == '/');
     hold(config->pin_file == NULL || config->pin_file[0] == '/');
     hold(config->token_pins == NULL || config->token_pins[0] == '/');
     hold(strlen(config->warnings) < sizeof(config->warnings));

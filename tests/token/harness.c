@@ -40,7 +40,10 @@ static const char *path_settings(const char *module)
     return "";
 }
 
-static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
+#define DEFAULT_SECTION "default = default_section\n"
+#define PKCS11_SECTION  "pkcs11 = pkcs11_section\n"
+
+static OSSL_LIB_CTX *libctx_configured(const char *order, const char *module, const char *settings)
 {
     char path[] = "/tmp/bridge-conf-XXXXXX";
     FILE *file = fdopen(mkstemp(path), "w");
@@ -49,11 +52,10 @@ static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
     assert_non_null(file);
     fprintf(
         file,
-        "openssl_conf = init\n[init]\nproviders = providers\n[providers]\ndefault = "
-        "default_section\n"
-        "pkcs11 = pkcs11_section\n[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
+        "openssl_conf = init\n[init]\nproviders = "
+        "providers\n[providers]\n%s[default_section]\nactivate = 1\n[pkcs11_section]\nmodule = %s\n"
         "pkcs11-module-path = %s\n%s%s%sactivate = 1\n",
-        environment("BRIDGE_PROVIDER"), module, path_settings(module),
+        order, environment("BRIDGE_PROVIDER"), module, path_settings(module),
         strstr(settings, "token-pin") == NULL ? default_settings() : "", settings);
     fclose(file);
     if (OSSL_LIB_CTX_load_config(libctx, path) != 1) {
@@ -67,13 +69,20 @@ static OSSL_LIB_CTX *libctx_configured(const char *module, const char *settings)
 
 OSSL_LIB_CTX *libctx_new(const char *settings)
 {
-    return libctx_configured(environment("PKCS11_MODULE"), settings);
+    return libctx_configured(DEFAULT_SECTION PKCS11_SECTION, environment("PKCS11_MODULE"),
+                             settings);
+}
+
+OSSL_LIB_CTX *libctx_new_first(const char *settings)
+{
+    return libctx_configured(PKCS11_SECTION DEFAULT_SECTION, environment("PKCS11_MODULE"),
+                             settings);
 }
 
 OSSL_LIB_CTX *libctx_new_faulty(const char *settings)
 {
     setenv("FAULT_MODULE", environment("PKCS11_MODULE"), 1);
-    return libctx_configured(environment("BRIDGE_FAULT"), settings);
+    return libctx_configured(DEFAULT_SECTION PKCS11_SECTION, environment("BRIDGE_FAULT"), settings);
 }
 
 OSSL_LIB_CTX *libctx_new_plain(void)

@@ -23,6 +23,9 @@
  * settings ("key = value\n..."), which come after a module path and a PIN file that work. */
 OSSL_LIB_CTX *libctx_new(const char *settings);
 
+/* The same with this provider listed before the default one. */
+OSSL_LIB_CTX *libctx_new_first(const char *settings);
+
 /* The same with the module of tests/fault in between. */
 OSSL_LIB_CTX *libctx_new_faulty(const char *settings);
 

@@ -294,6 +294,27 @@ static void test_kem_is_lacking(void **state)
     world_free(&world);
 }
 
+/* A token that knows no CKA_DECAPSULATE, and whose C_GetAttributeValue stops there, has not said
+ * that the key may not decapsulate. */
+static void test_kem_attributes_left_out(void **state)
+{
+    struct world world;
+    unsigned char ciphertext[CIPHERTEXT_MAX], there[SECRET], here[SECRET];
+    char error[512];
+
+    (void)state;
+    if (!is_known("ML-KEM-512"))
+        skip();
+    setenv("FAULT_STOPS", "634", 1); /* CKA_DECAPSULATE */
+    world = world_new("", kems[0].label);
+    assert_true(encapsulate(world.plain, world.public, ciphertext, there));
+    if (!decapsulate(world.libctx, world.key, ciphertext, kems[0].ciphertext, here))
+        fail_msg("%s", last_error(error, sizeof(error)));
+    assert_memory_equal(here, there, SECRET);
+    world_free(&world);
+    unsetenv("FAULT_STOPS");
+}
+
 static int keys_make(void **state)
 {
     ck_session_handle_t session;
@@ -322,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_kem_secrets_that_stay),
         cmocka_unit_test(test_kem_lies),
         cmocka_unit_test(test_kem_is_lacking),
+        cmocka_unit_test(test_kem_attributes_left_out),
     };
 
     limit(300); /* nothing hangs */

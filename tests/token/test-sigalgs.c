@@ -132,6 +132,18 @@ static bool sign(const struct job *job, enum way way, const char *digest, unsign
     return ok;
 }
 
+/* By who does not have this provider. */
+static bool verify_whole(const struct job *job, const OSSL_PARAM *params, const unsigned char *data,
+                         size_t data_len, const unsigned char *sig, size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->plain, job->public, NULL);
+    bool ok = verify_message_init(ctx, job->theirs, params) == 1 &&
+              EVP_PKEY_verify(ctx, sig, len, data, data_len) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
 static bool verify(OSSL_LIB_CTX *libctx, EVP_PKEY *key, EVP_SIGNATURE *algorithm, enum way way,
                    const struct job *job, const char *digest, const unsigned char *sig, size_t len)
 {
@@ -282,6 +294,118 @@ static void test_sigalgs_on_the_host(void **state)
     assert_int_equal(calls(NULL), 0);
 }
 
+/* Two messages one after the other, each whole, with one context. */
+static void check_again(const struct job *job, const char *algorithm)
+{
+    EVP_PKEY_CTX *sign = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL);
+    EVP_PKEY_CTX *verify = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL);
+
+    assert_int_equal(sign_message_init(sign, job->ours, NULL), 1);
+    assert_int_equal(verify_message_init(verify, job->ours, NULL), 1);
+    for (int i = 0; i < 2; i++) {
+        unsigned char sig[4000];
+        size_t len = sizeof(sig);
+
+        if (EVP_PKEY_sign(sign, sig, &len, message + i, 100) != 1)
+            fail_msg("%s: no signature %d", algorithm, i);
+        if (!verify_whole(job, NULL, message + i, 100, sig, len))
+            fail_msg("%s: signature %d is wrong", algorithm, i);
+        if (EVP_PKEY_verify(verify, sig, len, message + i, 100) != 1)
+            fail_msg("%s: signature %d is not verified here", algorithm, i);
+    }
+    EVP_PKEY_CTX_free(sign);
+    EVP_PKEY_CTX_free(verify);
+}
+
+static void test_sigalgs_on_the_host_again(void **state)
+{
+    static const struct {
+        const char *type, *algorithm;
+        unsigned long since;
+    } cases[] = { { "RSA", "RSA-SHA256", 0 },
+                  { "EC", "ECDSA-SHA2-384", 0 },
+                  { "ED25519", "ED25519", 0 },
+                  { "ED25519", "ED25519ph", 0 },
+                  { "ML-DSA-44", "ML-DSA-44", 0x30500000UL } };
+
+    (void)state;
+    if (!functions_found())
+        skip();
+    for (size_t c = 0; c < COUNT_OF(cases); c++) {
+        struct job job;
+
+        if (OpenSSL_version_num() < cases[c].since)
+            continue;
+        job = job_on_host(cases[c].type, cases[c].algorithm);
+        check_again(&job, cases[c].algorithm);
+        job_free(&job);
+    }
+}
+
+/* In pieces, of which the last are fed to a copy of the context. */
+static void pieces_sign(const struct job *job, const OSSL_PARAM *params, size_t size,
+                        unsigned char *sig, size_t *len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL), *copy;
+
+    assert_int_equal(sign_message_init(ctx, job->ours, params), 1);
+    if (size != 0)
+        assert_int_equal(sign_update(ctx, message, size / 2), 1);
+    copy = EVP_PKEY_CTX_dup(ctx);
+    assert_non_null(copy);
+    EVP_PKEY_CTX_free(ctx);
+    if (size != 0)
+        assert_int_equal(sign_update(copy, message + size / 2, size - size / 2), 1);
+    assert_int_equal(sign_final(copy, NULL, len), 1);
+    assert_int_equal(sign_final(copy, sig, len), 1);
+    EVP_PKEY_CTX_free(copy);
+}
+
+static int pieces_verify(const struct job *job, const OSSL_PARAM *params, size_t size,
+                         const unsigned char *sig, size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL), *copy;
+    int ok;
+
+    assert_int_equal(verify_message_init(ctx, job->ours, params), 1);
+    assert_int_equal(set_signature(ctx, sig, len), 1);
+    if (size != 0)
+        assert_int_equal(verify_update(ctx, message, size), 1);
+    copy = EVP_PKEY_CTX_dup(ctx);
+    assert_non_null(copy);
+    EVP_PKEY_CTX_free(ctx);
+    ok = verify_final(copy);
+    EVP_PKEY_CTX_free(copy);
+    return ok;
+}
+
+/* With a context string, which the copies have as well. */
+static void test_sigalgs_sets_on_the_host(void **state)
+{
+    static const size_t sizes[] = { 0, 1000 };
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string("context-string", (char *)(uintptr_t) "a context", 9),
+        OSSL_PARAM_construct_end(),
+    };
+    struct job job;
+
+    (void)state;
+    if (!functions_found() || OpenSSL_version_num() < 0x30500000UL)
+        skip();
+    job = job_on_host("ML-DSA-44", "ML-DSA-44");
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        unsigned char sig[4000];
+        size_t len = sizeof(sig);
+
+        pieces_sign(&job, params, sizes[i], sig, &len);
+        assert_true(verify_whole(&job, params, message, sizes[i], sig, len));
+        assert_int_equal(pieces_verify(&job, params, sizes[i], sig, len), 1);
+        assert_int_not_equal(pieces_verify(&job, NULL, sizes[i], sig, len), 1);
+    }
+    ERR_clear_error();
+    job_free(&job);
+}
+
 /* Plain Ed25519 works; SoftHSM looks at no parameters and would sign plainly: that is noticed, and
  * no wrong signature comes out. */
 static void test_sigalgs_eddsa_of(bool on_host)
@@ -372,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_sigalgs_rsa_and_ecdsa),
         cmocka_unit_test(test_sigalgs_fixed),
         cmocka_unit_test(test_sigalgs_on_the_host),
+        cmocka_unit_test(test_sigalgs_on_the_host_again),
+        cmocka_unit_test(test_sigalgs_sets_on_the_host),
         cmocka_unit_test(test_sigalgs_eddsa),
         cmocka_unit_test(test_sigalgs_eddsa_on_the_host),
         cmocka_unit_test(test_sigalgs_eddsa_refused),

@@ -52,6 +52,9 @@ static void test_config_defaults(void **state)
     assert_false(config.insecure_path);
     assert_null(config.module_sha256);
     assert_true(config.random);
+    assert_true(config.gcm_limit == 4294967296);
+    assert_null(config.gcm_state);
+    assert_false(config.gcm_caller_iv);
     config_clear(&config);
 }
 
@@ -77,6 +80,8 @@ static void test_config_every_key(void **state)
         { "pkcs11-allow-uri-module", "yes" },
         { "pkcs11-random", "yes" },
         { "pkcs11-ephemeral", "token" },
+        { "pkcs11-gcm-limit", "4294967295" },
+        { "pkcs11-gcm-state", "/var/lib/gcm" },
         { "pkcs11-module-insecure-path", "yes" },
         { "pkcs11-module-sha256",
           "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF" },
@@ -108,6 +113,8 @@ static void test_config_every_key(void **state)
     assert_int_equal(config.digest, DIGEST_HOST);
     assert_true(config.allow_uri_module);
     assert_true(config.ephemeral_on_token);
+    assert_int_equal(config.gcm_limit, 4294967295);
+    assert_string_equal(config.gcm_state, "/var/lib/gcm");
     assert_true(config.insecure_path);
     assert_int_equal(strlen(config.module_sha256), 64);
     config_clear(&config);
@@ -150,6 +157,12 @@ static void test_config_bad_values(void **state)
         { "pkcs11-module-sha256", "", "64 hexadecimal digits" },
         { "pkcs11-module-sha256", "0x123", "64 hexadecimal digits" },
         { "pkcs11-ephemeral", "none", "software, token" },
+        { "pkcs11-gcm-limit", "0", "1 to 4294967296" },
+        { "pkcs11-gcm-limit", "4294967297", "1 to 4294967296" },
+        { "pkcs11-gcm-limit", "18446744073709551617", "1 to 4294967296" },
+        { "pkcs11-gcm-limit", "-1", "1 to 4294967296" },
+        { "pkcs11-gcm-limit", "5k", "1 to 4294967296" },
+        { "pkcs11-gcm-state", "gcm", "the absolute path" },
     };
 
     (void)state;

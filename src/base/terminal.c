@@ -1,4 +1,4 @@
-#include "ops/terminal.h"
+#include "base/terminal.h"
 
 #include <fcntl.h>
 #include <string.h>

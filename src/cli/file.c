@@ -1,0 +1,67 @@
+#include "cli/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/bio.h>
+
+#include "base/scope.h"
+#include "cli/say.h"
+
+static bool write_all(int fd, const char *data, size_t len)
+{
+    while (len != 0) {
+        ssize_t written = write(fd, data, len);
+
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            data += written;
+            len -= (size_t)written;
+        }
+    }
+    return true;
+}
+
+static bool failed(const char *path, const char *temporary)
+{
+    complain("cannot write %s: %s", path, strerror(errno));
+    if (temporary != NULL)
+        (void)unlink(temporary);
+    return false;
+}
+
+static bool replace(const char *path, mode_t mode, const char *data, size_t len)
+{
+    char temporary[4096];
+    int made = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
+    _cleanup_(fd_scoped) int fd = -1;
+
+    if (made < 0 || (size_t)made >= sizeof(temporary)) {
+        errno = ENAMETOOLONG;
+        return failed(path, NULL);
+    }
+    fd = mkstemp(temporary); /* for its owner alone until all of it is there */
+    if (fd < 0)
+        return failed(path, NULL);
+    if (!write_all(fd, data, len) || fchmod(fd, mode) != 0 || fsync(fd) != 0 ||
+        rename(temporary, path) != 0)
+        return failed(path, temporary);
+    return true;
+}
+
+bool file_write(const char *path, mode_t mode, BIO *memory)
+{
+    char *data = NULL;
+    long len = BIO_get_mem_data(memory, &data);
+
+    if (path != NULL)
+        return replace(path, mode, data, (size_t)len);
+    (void)fwrite(data, 1, (size_t)len, stdout); /* what fails is told at the end */
+    return true;
+}

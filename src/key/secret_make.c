@@ -1,0 +1,323 @@
+/* Secret keys that a token makes, or gets as bytes. */
+#include <openssl/rand.h>
+
+#include "base/scope.h"
+#include "key/open.h"
+#include "key/secret.h"
+#include "key/where.h"
+#include "mech/generate.h"
+#include "mech/names.h"
+#include "module/call.h"
+#include "token/run.h"
+
+#define ID_LEN 20
+
+struct work {
+    const struct secret_order *order;
+    struct uri uri;
+    struct pin_source pins;
+    uint8_t id[ID_LEN]; /* random: the CKA_ID, where the URI has none */
+    const char *taken;  /* what another key has already: "label" or "id" */
+    struct handle made;
+    unsigned long home; /* of the keeper that a session object was made on */
+    struct key *key;
+};
+
+static bool on_token(const struct work *work)
+{
+    return work->order->uri != NULL;
+}
+
+struct template
+{
+    CK_ATTRIBUTE list[24];
+    CK_ULONG count;
+    CK_BBOOL yes, no, token;
+    CK_OBJECT_CLASS class;
+    CK_KEY_TYPE type;
+    CK_ULONG len;
+};
+
+static void add(struct template *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
+{
+    t->list[t->count++] = (CK_ATTRIBUTE){ type, (void *)(uintptr_t)value, len };
+}
+
+#define ADD(t, type, value) add((t), (type), &(value), sizeof(value))
+
+static void template_name(const struct work *work, struct template *t)
+{
+    if (!on_token(work) || uri_id(&work->uri) == NULL)
+        add(t, CKA_ID, work->id, ID_LEN);
+    if (on_token(work))
+        t->count = uri_add_names(&work->uri, t->list, t->count);
+}
+
+/* all: also the uses that not every token lets such a key have. */
+static void template_make(const struct work *work, bool all, struct template *t)
+{
+    const struct secret_order *order = work->order;
+    const struct secret_kind *kind = order->kind;
+    size_t uses = all ? kind->use_count : kind->needed;
+
+    *t = (struct template){ .yes = CK_TRUE,
+                            .no = CK_FALSE,
+                            .token = on_token(work),
+                            .class = CKO_SECRET_KEY,
+                            .type = kind->type,
+                            .len = order->len };
+    ADD(t, CKA_CLASS, t->class);
+    ADD(t, CKA_KEY_TYPE, t->type);
+    ADD(t, CKA_TOKEN, t->token);
+    ADD(t, CKA_PRIVATE, t->yes);
+    ADD(t, CKA_SENSITIVE, t->yes);
+    ADD(t, CKA_EXTRACTABLE, t->no);
+    for (size_t i = 0; i < uses; i++)
+        ADD(t, kind->uses[i], t->yes);
+    template_name(work, t);
+    if (order->value.data != NULL)
+        add(t, CKA_VALUE, order->value.data, order->value.len);
+    else
+        ADD(t, CKA_VALUE_LEN, t->len);
+}
+
+static CK_RV derive_once(struct session *session, struct work *work, struct template *t)
+{
+    struct handle base;
+    CK_RV rv = object_handle(work->order->base->object, session, &base);
+
+    return rv == CKR_OK
+               ? session_derive(session, work->order->derive, base, t->list, t->count, &work->made)
+               : rv;
+}
+
+static CK_RV make_once(struct session *session, struct work *work, bool all)
+{
+    CK_MECHANISM mechanism = { work->order->kind->generate, NULL, 0 };
+    struct template t;
+
+    template_make(work, all, &t);
+    if (work->order->base != NULL)
+        return derive_once(session, work, &t);
+    return work->order->value.data != NULL
+               ? session_create(session, t.list, t.count, &work->made)
+               : session_generate_key(session, &mechanism, t.list, t.count, &work->made);
+}
+
+static CK_RV make(struct session *session, struct work *work)
+{
+    CK_RV rv = make_once(session, work, true);
+
+    return generate_template_refused(rv) ? make_once(session, work, false) : rv;
+}
+
+/* On a keeper: no call but this one. */
+static CK_RV make_session_object(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = make(session, work);
+
+    if (rv == CKR_OK)
+        work->home = pool_home(session);
+    return rv;
+}
+
+/* On any session. RV_KEY_GONE where the key went with its keeper meanwhile. */
+static CK_RV adopt(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = RV_KEY_GONE;
+
+    if (handle_fits(work->made, session))
+        rv = secret_key_read(work->order->provider, session, work->made, &work->key);
+    if (rv == CKR_OK)
+        object_own(work->key->object, (struct handle){ 0, 0 }, work->home);
+    return rv == CKR_OBJECT_HANDLE_INVALID ? RV_KEY_GONE : rv;
+}
+
+/* Whether a secret key has the label or the id already. */
+static CK_RV check_taken(struct session *session, struct work *work)
+{
+    const struct {
+        const char *what;
+        const CK_ATTRIBUTE *name;
+    } names[] = { { "label", uri_label(&work->uri) }, { "id", uri_id(&work->uri) } };
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_RV rv = CKR_OK;
+
+    for (size_t i = 0; rv == CKR_OK && i < COUNT(names); i++) {
+        CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
+        struct handle handle;
+        CK_ULONG found = 0;
+
+        if (names[i].name == NULL)
+            continue;
+        template[1] = *names[i].name;
+        rv = session_find(session, template, COUNT(template), &handle, 1, &found);
+        if (found != 0)
+            work->taken = names[i].what;
+    }
+    return rv;
+}
+
+/* Looks and acts on one session: nobody else's key gets between. */
+static CK_RV make_token_object(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = work->order->add ? CKR_OK : check_taken(session, work);
+
+    if (rv != CKR_OK || work->taken != NULL)
+        return rv;
+    session->committed = true;
+    rv = make(session, work);
+    if (rv != CKR_OK)
+        return rv;
+    rv = secret_key_read(work->order->provider, session, work->made, &work->key);
+    if (rv != CKR_OK)
+        (void)session_destroy(session, work->made);
+    return rv;
+}
+
+static CK_RV run_on(struct work *work, struct slot *slot, enum purpose purpose, session_task *task)
+{
+    struct run run = { .slot = slot,
+                       .purpose = purpose,
+                       .login = true,
+                       .elsewhere = true,
+                       .pins = &work->pins,
+                       .task = task,
+                       .arg = work };
+
+    return run_task(&run);
+}
+
+static void drop(struct work *work, struct slot *slot)
+{
+    const char *name = call_name();
+
+    object_destroy_session_object(slot, work->made);
+    pool_unhome(&slot->pool, work->home);
+    call_named(name);
+}
+
+/* Keys that may go with their keeper before they are read. */
+#define LOSSES_MOST 4
+
+static CK_RV make_session_key(struct work *work, struct slot *slot)
+{
+    CK_RV rv = RV_KEY_GONE;
+
+    for (unsigned n = 0; rv == RV_KEY_GONE && n < LOSSES_MOST; n++) {
+        rv = run_on(work, slot, TO_KEEP, make_session_object);
+        if (rv != CKR_OK)
+            return rv;
+        rv = run_on(work, slot, TO_READ, adopt);
+        if (rv != CKR_OK)
+            drop(work, slot);
+    }
+    return rv;
+}
+
+static CK_RV make_on(struct slot *slot, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = on_token(work) ? run_on(work, slot, TO_WRITE, make_token_object)
+                              : make_session_key(work, slot);
+
+    slot_changed(slot);
+    return rv;
+}
+
+static void make_failed(CK_RV rv, void *arg)
+{
+    const struct work *work = arg;
+    const struct secret_order *order = work->order;
+
+    if (order->base != NULL)
+        (void)key_failed(order->base, "derive", order->derive->mechanism, rv);
+    else if (order->value.data != NULL)
+        error_raise_ckr(&order->provider->core, REASON_OPERATION, rv, "make bytes an %s key of %s",
+                        order->kind->name, work->uri.text);
+    else
+        error_raise_ckr(&order->provider->core, REASON_OPERATION, rv, "generate a key (%s) for %s",
+                        mechanism_name(order->kind->generate), work->uri.text);
+}
+
+static bool taken(const struct work *work)
+{
+    error_raise(&work->order->provider->core, REASON_OBJECT,
+                "cannot generate a key for %s: a secret key on the token has this %s already; take "
+                "another, or, for a second key of that %s, pkcs11_if_exists:add",
+                work->uri.text, work->taken, work->taken);
+    return false;
+}
+
+static size_t order_len(const struct secret_order *order)
+{
+    return order->value.data != NULL ? order->value.len : order->len;
+}
+
+static bool fits(const struct secret_order *order)
+{
+    size_t len = order_len(order);
+
+    if (secret_kind_fits(order->kind, len))
+        return true;
+    error_raise(&order->provider->core, REASON_PARAMETER, "an %s key cannot have %zu bytes",
+                order->kind->name, len);
+    return false;
+}
+
+static bool id_make(struct work *work)
+{
+    HOST_WORK;
+    const struct provider *provider = work->order->provider;
+    bool made = RAND_bytes_ex(provider->host.libctx, work->id, sizeof(work->id), 0) == 1;
+
+    if (!made)
+        error_raise(&provider->core, REASON_OPERATION,
+                    "cannot make a key: there are no random numbers for its CKA_ID");
+    return made;
+}
+
+/* On the token of the key that it is derived from. */
+static bool beside(struct work *work)
+{
+    CK_RV rv = make_on(work->order->base->object->slot, work);
+
+    if (rv != CKR_OK)
+        make_failed(rv, work);
+    return rv == CKR_OK;
+}
+
+static bool where(struct work *work)
+{
+    const struct where where = { .provider = work->order->provider,
+                                 .uri = &work->uri,
+                                 .token_object = on_token(work),
+                                 .named = on_token(work),
+                                 .make = make_on,
+                                 .failed = make_failed,
+                                 .arg = work };
+
+    return where_make(&where) && (work->taken == NULL || taken(work));
+}
+
+struct key *secret_key_make(const struct secret_order *order)
+{
+    KEEP_ERRNO;
+    struct work work = { .order = order };
+
+    if (!fits(order))
+        return NULL;
+    if (open_default(order->provider, order->uri != NULL ? order->uri : "pkcs11:", "pkcs11_uri",
+                     &work.uri, &work.pins) &&
+        id_make(&work))
+        (void)(order->base != NULL ? beside(&work) : where(&work));
+    uri_clear(&work.uri);
+    if (work.key != NULL) {
+        work.key->kind = order->kind;
+        work.key->secret_len = order_len(order);
+    }
+    return work.key;
+}

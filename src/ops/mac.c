@@ -1,0 +1,246 @@
+/* HMAC and CMAC with secret keys of a token (provider-mac(7)), under names of their own as the
+ * ciphers have. The message is kept until it is whole, as that of a signature is which the token
+ * hashes. */
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/params.h>
+
+#include "base/scope.h"
+#include "key/mac.h"
+#include "mech/secret.h"
+#include "ops/algorithms.h"
+#include "ops/params.h"
+#include "ops/skey.h"
+#include "pkcs11_bridge.h"
+
+static OSSL_FUNC_mac_newctx_fn hmac_newctx;
+static OSSL_FUNC_mac_newctx_fn cmac_newctx;
+static OSSL_FUNC_mac_freectx_fn mac_freectx;
+static OSSL_FUNC_mac_dupctx_fn mac_dupctx;
+static OSSL_FUNC_mac_init_fn mac_init;
+static OSSL_FUNC_mac_init_skey_fn mac_init_skey;
+static OSSL_FUNC_mac_update_fn mac_update;
+static OSSL_FUNC_mac_final_fn mac_final;
+static OSSL_FUNC_mac_get_ctx_params_fn mac_get_ctx_params;
+static OSSL_FUNC_mac_set_ctx_params_fn mac_set_ctx_params;
+static OSSL_FUNC_mac_gettable_ctx_params_fn mac_gettable_ctx_params;
+static OSSL_FUNC_mac_settable_ctx_params_fn hmac_settable_ctx_params;
+static OSSL_FUNC_mac_settable_ctx_params_fn cmac_settable_ctx_params;
+
+struct mac {
+    struct provider *provider;
+    struct mac_request request;
+    struct key *key;
+    struct bytes message;
+};
+
+static void *mac_new(void *provctx, enum mac_kind kind)
+{
+    struct mac *ctx = OPENSSL_zalloc(sizeof(*ctx));
+
+    if (ctx == NULL)
+        return NULL;
+    ctx->provider = provctx;
+    ctx->request.kind = kind;
+    return ctx;
+}
+
+static void *hmac_newctx(void *provctx)
+{
+    return mac_new(provctx, MAC_HMAC);
+}
+
+static void *cmac_newctx(void *provctx)
+{
+    return mac_new(provctx, MAC_CMAC);
+}
+
+static void mac_freectx(void *vctx)
+{
+    KEEP_ERRNO;
+    struct mac *ctx = vctx;
+
+    if (ctx == NULL)
+        return;
+    key_free(ctx->key);
+    bytes_wipe(&ctx->message);
+    OPENSSL_free(ctx);
+}
+
+static void mac_scoped(struct mac **ctx)
+{
+    mac_freectx(*ctx);
+}
+
+static void *mac_dupctx(void *vctx)
+{
+    const struct mac *ctx = vctx;
+    _cleanup_(mac_scoped) struct mac *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+
+    if (copy == NULL)
+        return NULL;
+    copy->message = (struct bytes){ NULL, 0 };
+    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
+    return bytes_add(&copy->message, ctx->message.data, ctx->message.len) ? MOVE(copy) : NULL;
+}
+
+static int no(const struct mac *ctx, const char *why)
+{
+    return refuse(ctx->provider, "cannot authenticate:", why);
+}
+
+static int is_complete(const struct mac *ctx)
+{
+    if (ctx->key == NULL)
+        return no(ctx, "no key is set");
+    if (ctx->request.kind == MAC_CMAC)
+        return ctx->key->object->type == CKK_AES || no(ctx, "CMAC is with AES keys");
+    if (ctx->request.digest == NULL)
+        return no(ctx, "no digest is set");
+    return mac_mechanism(&ctx->request) != MAC_NONE ||
+           no(ctx, "PKCS#11 has no HMAC with this digest");
+}
+
+static int mac_init_skey(void *vctx, void *key, const OSSL_PARAM params[])
+{
+    KEEP_ERRNO;
+    struct mac *ctx = vctx;
+
+    bytes_wipe(&ctx->message);
+    if (!mac_set_ctx_params(ctx, params))
+        return 0;
+    if (key != NULL) {
+        key_free(ctx->key);
+        ctx->key = key_ref(key);
+    }
+    return is_complete(ctx) && key_can_mac(ctx->key, &ctx->request);
+}
+
+/* libcrypto calls it whether it is there or not. Without a key, the message begins anew. */
+static int mac_init(void *ctx, const unsigned char *key, size_t len, const OSSL_PARAM params[])
+{
+    (void)len;
+    return key == NULL ? mac_init_skey(ctx, NULL, params)
+                       : no(ctx, "this is for keys of a token (EVP_MAC_init_SKEY)");
+}
+
+static int mac_update(void *vctx, const unsigned char *data, size_t len)
+{
+    KEEP_ERRNO;
+    struct mac *ctx = vctx;
+    const unsigned most = ctx->provider->config.collect_max;
+
+    if (len > most || ctx->message.len > most - len)
+        return no(ctx, "the message is longer than pkcs11-collect-max");
+    return len == 0 || bytes_add(&ctx->message, data, len);
+}
+
+static int mac_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
+{
+    KEEP_ERRNO;
+    struct mac *ctx = vctx;
+
+    if (!is_complete(ctx))
+        return 0;
+    *out_len = mac_size(&ctx->request);
+    if (out == NULL)
+        return 1;
+    if (out_size < *out_len)
+        return no(ctx, "the buffer is too small");
+    return key_mac(ctx->key, &ctx->request, view_bytes(&ctx->message), out);
+}
+
+static int set_digest(void *vctx, const OSSL_PARAM *p)
+{
+    struct mac *ctx = vctx;
+
+    if (ctx->request.kind != MAC_HMAC)
+        return no(ctx, "CMAC has no digest");
+    ctx->request.digest = digest_param_get(ctx->provider, p, "HMAC");
+    return ctx->request.digest != NULL;
+}
+
+/* The key says which cipher it is; its name is looked at for what is no AES. */
+static int set_cipher(void *vctx, const OSSL_PARAM *p)
+{
+    const struct mac *ctx = vctx;
+    const char *name = NULL;
+
+    return ctx->request.kind == MAC_CMAC && text_param_get(p, &name) &&
+           (OPENSSL_strncasecmp(name, "AES", 3) == 0 || no(ctx, "CMAC is with AES keys"));
+}
+
+static int get_size(const void *vctx, OSSL_PARAM *p)
+{
+    const struct mac *ctx = vctx;
+
+    return (ctx->request.kind == MAC_CMAC || ctx->request.digest != NULL) &&
+           OSSL_PARAM_set_size_t(p, mac_size(&ctx->request));
+}
+
+#define HMAC_SETTABLE(ROW) ROW(OSSL_MAC_PARAM_DIGEST, utf8_string, set_digest, WHOLE)
+#define CMAC_SETTABLE(ROW) ROW(OSSL_MAC_PARAM_CIPHER, utf8_string, set_cipher, WHOLE)
+#define SETTABLE(ROW)      HMAC_SETTABLE(ROW) CMAC_SETTABLE(ROW)
+#define GETTABLE(ROW)      ROW(OSSL_MAC_PARAM_SIZE, size_t, get_size, WHOLE)
+
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(hmac_settable, HMAC_SETTABLE);
+PARAM_LIST(cmac_settable, CMAC_SETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int mac_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    return params_set(setters, ctx, params);
+}
+
+static int mac_get_ctx_params(void *ctx, OSSL_PARAM params[])
+{
+    return params_get(getters, ctx, params);
+}
+
+static const OSSL_PARAM *hmac_settable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return hmac_settable;
+}
+
+static const OSSL_PARAM *cmac_settable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return cmac_settable;
+}
+
+static const OSSL_PARAM *mac_gettable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return gettable;
+}
+
+#define FUNCTIONS(newctx, settable_ctx_params)                                                     \
+    {                                                                                              \
+        { OSSL_FUNC_MAC_NEWCTX, (void (*)(void))newctx },                                          \
+            { OSSL_FUNC_MAC_FREECTX, (void (*)(void))mac_freectx },                                \
+            { OSSL_FUNC_MAC_DUPCTX, (void (*)(void))mac_dupctx },                                  \
+            { OSSL_FUNC_MAC_INIT, (void (*)(void))mac_init },                                      \
+            { OSSL_FUNC_MAC_INIT_SKEY, (void (*)(void))mac_init_skey },                            \
+            { OSSL_FUNC_MAC_UPDATE, (void (*)(void))mac_update },                                  \
+            { OSSL_FUNC_MAC_FINAL, (void (*)(void))mac_final },                                    \
+            { OSSL_FUNC_MAC_GET_CTX_PARAMS, (void (*)(void))mac_get_ctx_params },                  \
+            { OSSL_FUNC_MAC_GETTABLE_CTX_PARAMS, (void (*)(void))mac_gettable_ctx_params },        \
+            { OSSL_FUNC_MAC_SET_CTX_PARAMS, (void (*)(void))mac_set_ctx_params },                  \
+            { OSSL_FUNC_MAC_SETTABLE_CTX_PARAMS, (void (*)(void))settable_ctx_params },            \
+            { 0, NULL },                                                                           \
+    }
+
+static const OSSL_DISPATCH hmac_functions[] = FUNCTIONS(hmac_newctx, hmac_settable_ctx_params);
+static const OSSL_DISPATCH cmac_functions[] = FUNCTIONS(cmac_newctx, cmac_settable_ctx_params);
+
+const OSSL_ALGORITHM mac_algorithms[] = {
+    { PKCS11_BRIDGE_CIPHER_PREFIX "HMAC", PROPERTIES, hmac_functions, "HMAC with keys of a token" },
+    { PKCS11_BRIDGE_CIPHER_PREFIX "CMAC", PROPERTIES, cmac_functions, "CMAC with keys of a token" },
+    { NULL, NULL, NULL, NULL },
+};

@@ -1,0 +1,240 @@
+/* Secret keys on a token behind EVP_SKEY, from OpenSSL 3.5 on. */
+#include "skey.h"
+
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/store.h>
+
+#include "pkcs11_bridge.h"
+
+#define STORE_INFO_SKEY 7
+
+static OSSL_LIB_CTX *libctx;
+
+static const char *uri_of(const char *label, const char *more)
+{
+    static char uri[512];
+
+    snprintf(uri, sizeof(uri), "%s;object=%s%s", token_uri(), label, more);
+    return uri;
+}
+
+static SKEY *generate(const char *type, const char *label, size_t len, bool add)
+{
+    OSSL_PARAM params[4], *p = params;
+
+    if (label != NULL)
+        *p++ = TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_URI, uri_of(label, ""));
+    *p++ = OSSL_PARAM_construct_size_t(SKEY_KEY_LENGTH, &len);
+    if (add)
+        *p++ = TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_IF_EXISTS, "add");
+    *p = OSSL_PARAM_construct_end();
+    return EVP_SKEY_generate(libctx, type, OURS, params);
+}
+
+static SKEY *open_uri(const char *type, const char *uri)
+{
+    const OSSL_PARAM params[] = { TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_URI, uri),
+                                  OSSL_PARAM_construct_end() };
+
+    return EVP_SKEY_import(libctx, type, OURS, SKEY_ALL, params);
+}
+
+static SKEY *made(SKEY *key)
+{
+    char error[512];
+
+    if (key == NULL)
+        fail_msg("%s", last_error(error, sizeof(error)));
+    return key;
+}
+
+static void assert_error(const char *part)
+{
+    char error[1024];
+
+    last_error(error, sizeof(error));
+    if (strstr(error, part) == NULL)
+        fail_msg("'%s' is not in '%s'", part, error);
+}
+
+/* Whether the two are one key: what one encrypts, the other decrypts. */
+static bool same(SKEY *a, SKEY *b)
+{
+    static const unsigned char text[16] = "sixteen bytes ..";
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(libctx, "PKCS11-AES-256-ECB", NULL);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char buf[48], back[48];
+    int len = 0, last = 0;
+    bool ok;
+
+    assert_non_null(cipher);
+    assert_int_equal(EVP_CipherInit_SKEY(ctx, cipher, a, NULL, 0, 1, NULL), 1);
+    assert_int_equal(EVP_CipherUpdate(ctx, buf, &len, text, 16), 1);
+    assert_int_equal(EVP_CipherFinal(ctx, buf + len, &last), 1);
+    assert_int_equal(len + last, 32);
+    assert_int_equal(EVP_CipherInit_SKEY(ctx, cipher, b, NULL, 0, 0, NULL), 1);
+    ok = EVP_CipherUpdate(ctx, back, &len, buf, 32) == 1 &&
+         EVP_CipherFinal(ctx, back + len, &last) == 1 && memcmp(back, text, 16) == 0;
+    ERR_clear_error();
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+    return ok;
+}
+
+/* A key that is made on the token is opened by its label and by its id, and is not another. */
+static void test_skey_token_object(void **state)
+{
+    SKEY *key = made(generate("AES", "skey-a", 32, false)), *other, *again;
+    char id[1024];
+
+    (void)state;
+    assert_string_equal(EVP_SKEY_get0_provider_name(key), "pkcs11");
+    snprintf(id, sizeof(id), "%s", EVP_SKEY_get0_key_id(key));
+    assert_non_null(strstr(id, "object=skey-a"));
+    assert_non_null(strstr(id, "type=secret-key"));
+    again = made(open_uri("AES", id));
+    assert_true(same(key, again));
+    EVP_SKEY_free(again);
+    again = made(open_uri("AES", uri_of("skey-a", "")));
+    assert_true(same(key, again));
+    other = made(generate("AES", "skey-b", 32, false));
+    assert_false(same(key, other));
+    EVP_SKEY_free(other);
+    EVP_SKEY_free(again);
+    EVP_SKEY_free(key);
+}
+
+static void test_skey_taken(void **state)
+{
+    SKEY *second;
+
+    (void)state;
+    EVP_SKEY_free(made(generate("AES", "skey-taken", 16, false)));
+    assert_null(generate("AES", "skey-taken", 16, false));
+    assert_error("has this label already");
+    second = made(generate("AES", "skey-taken", 16, true));
+    assert_null(open_uri("AES", uri_of("skey-taken", "")));
+    assert_error("which fits several");
+    EVP_SKEY_free(made(open_uri("AES", EVP_SKEY_get0_key_id(second))));
+    EVP_SKEY_free(second);
+}
+
+static void test_skey_refused(void **state)
+{
+    unsigned char bytes[16] = { 0 };
+    OSSL_PARAM none = OSSL_PARAM_construct_end();
+    const OSSL_PARAM both[] = { TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_URI, token_uri()),
+                                OSSL_PARAM_construct_octet_string(SKEY_RAW_BYTES, bytes, 16),
+                                OSSL_PARAM_construct_end() };
+    void *nowhere = &none;
+    const OSSL_PARAM reference[] = {
+        OSSL_PARAM_construct_octet_string("reference", &nowhere, sizeof(nowhere)),
+        OSSL_PARAM_construct_end(),
+    };
+
+    (void)state;
+    assert_null(generate("AES", NULL, 17, false));
+    assert_error("cannot have 17 bytes");
+    assert_null(open_uri("AES", uri_of("skey-nowhere", "")));
+    assert_error("no secret key matches");
+    assert_null(open_uri("AES", uri_of("skey-nowhere", ";type=private")));
+    ERR_clear_error();
+    assert_null(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, &none));
+    assert_error("pkcs11_uri, raw-bytes");
+    assert_null(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, both));
+    assert_error("pkcs11_uri, raw-bytes");
+    assert_null(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, reference));
+    ERR_clear_error();
+    EVP_SKEY_free(made(generate("GENERIC-SECRET", "skey-generic", 40, false)));
+    assert_null(open_uri("AES", uri_of("skey-generic", "")));
+    assert_error("no AES key");
+    EVP_SKEY_free(made(open_uri("GENERIC-SECRET", uri_of("skey-generic", ""))));
+}
+
+/* Neither keys that were made nor those that were imported come out again. */
+static void test_skey_export(void **state)
+{
+    unsigned char bytes[32] = { 1 };
+    SKEY *keys[] = { made(generate("AES", NULL, 32, false)),
+                     made(EVP_SKEY_import_raw_key(libctx, "AES", bytes, 32, OURS)) };
+    const unsigned char *raw = NULL;
+    size_t len = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_int_not_equal(EVP_SKEY_get0_raw_key(keys[i], &raw, &len), 1);
+        assert_error("CKA_EXTRACTABLE is off");
+        EVP_SKEY_free(keys[i]);
+    }
+}
+
+/* A key without a place on the token goes with its EVP_SKEY. */
+static void test_skey_session_objects(void **state)
+{
+    OSSL_LIB_CTX *kept = libctx;
+    unsigned char bytes[32] = { 1 };
+    SKEY *made_here, *imported;
+
+    (void)state;
+    libctx = libctx_new_faulty("");
+    made_here = made(generate("AES", NULL, 32, false));
+    imported = made(EVP_SKEY_import_raw_key(libctx, "AES", bytes, 32, OURS));
+    assert_true(same(imported, imported));
+    calls_reset();
+    EVP_SKEY_free(made_here);
+    assert_int_equal(calls("C_DestroyObject"), 1);
+    EVP_SKEY_free(imported);
+    assert_int_equal(calls("C_DestroyObject"), 2);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = kept;
+}
+
+/* OpenSSL 4.0 */
+static void test_skey_store(void **state)
+{
+    SKEY *(*get1)(const OSSL_STORE_INFO *) = NULL;
+    SKEY *key = made(generate("AES", "skey-store", 32, false)), *stored = NULL;
+    OSSL_STORE_CTX *store;
+    OSSL_STORE_INFO *info;
+
+    (void)state;
+    *(void **)&get1 = dlsym(RTLD_DEFAULT, "OSSL_STORE_INFO_get1_SKEY");
+    if (get1 == NULL) {
+        EVP_SKEY_free(key);
+        skip();
+    }
+    store = OSSL_STORE_open_ex(uri_of("skey-store", ";type=secret-key"), libctx, NULL, NULL, NULL,
+                               NULL, NULL, NULL);
+    assert_non_null(store);
+    info = OSSL_STORE_load(store);
+    assert_non_null(info);
+    assert_int_equal(OSSL_STORE_INFO_get_type(info), STORE_INFO_SKEY);
+    stored = get1(info);
+    assert_true(same(key, stored));
+    OSSL_STORE_INFO_free(info);
+    OSSL_STORE_close(store);
+    EVP_SKEY_free(stored);
+    EVP_SKEY_free(key);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_skey_token_object),    cmocka_unit_test(test_skey_taken),
+        cmocka_unit_test(test_skey_refused),         cmocka_unit_test(test_skey_export),
+        cmocka_unit_test(test_skey_session_objects), cmocka_unit_test(test_skey_store),
+    };
+    int failed;
+
+    if (!skey_functions()) {
+        puts("this libcrypto does not know EVP_SKEY");
+        return SKIPPED;
+    }
+    libctx = libctx_new("");
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    OSSL_LIB_CTX_free(libctx);
+    return failed;
+}
