@@ -1,0 +1,99 @@
+#include "key/making.h"
+
+#include <openssl/rand.h>
+
+#include "base/scope.h"
+#include "module/call.h"
+
+CK_RV making_run(struct slot *slot, enum purpose purpose, struct pin_source *pins,
+                 session_task *task, void *arg)
+{
+    struct run run = { .slot = slot,
+                       .purpose = purpose,
+                       .login = true,
+                       .elsewhere = true,
+                       .pins = pins,
+                       .task = task,
+                       .arg = arg };
+
+    return run_task(&run);
+}
+
+static void drop(struct slot *slot, const struct making_session *making)
+{
+    const char *name = call_name();
+
+    making->drop(slot, making->arg);
+    call_named(name);
+}
+
+/* What may go with its keeper before it is read. */
+#define LOSSES_MOST 4
+
+CK_RV making_session_objects(struct slot *slot, const struct making_session *making)
+{
+    CK_RV rv = RV_KEY_GONE;
+
+    for (unsigned n = 0; rv == RV_KEY_GONE && n < LOSSES_MOST; n++) {
+        rv = making_run(slot, TO_KEEP, making->pins, making->make, making->arg);
+        if (rv != CKR_OK)
+            return rv;
+        rv = making_run(slot, TO_READ, making->pins, making->read, making->arg);
+        if (rv != CKR_OK)
+            drop(slot, making);
+    }
+    return rv;
+}
+
+static CK_RV look_for(struct session *session, CK_OBJECT_CLASS class, const CK_ATTRIBUTE *name,
+                      bool *found)
+{
+    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) }, *name };
+    struct handle handle;
+    CK_ULONG count = 0;
+    CK_RV rv = session_find(session, template, COUNT(template), &handle, 1, &count);
+
+    *found = *found || count != 0;
+    return rv;
+}
+
+CK_RV making_look(struct session *session, const struct uri *uri, const CK_OBJECT_CLASS *classes,
+                  size_t count, const char **taken)
+{
+    const struct {
+        const char *what;
+        const CK_ATTRIBUTE *name;
+    } names[] = { { "label", uri_label(uri) }, { "id", uri_id(uri) } };
+    CK_RV rv = CKR_OK;
+
+    for (size_t i = 0; rv == CKR_OK && i < COUNT(names); i++) {
+        bool found = false;
+
+        for (size_t n = 0; names[i].name != NULL && rv == CKR_OK && n < count; n++)
+            rv = look_for(session, classes[n], names[i].name, &found);
+        if (found)
+            *taken = names[i].what;
+    }
+    return rv;
+}
+
+bool making_refuse_taken(const struct provider *provider, const struct uri *uri, const char *owner,
+                         const char *taken)
+{
+    error_raise(&provider->core, REASON_OBJECT,
+                "cannot generate a key for %s: %s on the token has this %s already; take another, "
+                "or, for a second key of that %s, pkcs11_if_exists:add",
+                uri->text, owner, taken, taken);
+    return false;
+}
+
+bool making_id(const struct provider *provider, const char *verb, uint8_t *id)
+{
+    HOST_WORK;
+    bool made = RAND_bytes_ex(provider->host.libctx, id, MAKING_ID_LEN, 0) == 1;
+
+    if (!made)
+        error_raise(&provider->core, REASON_OPERATION,
+                    "cannot %s a key: there are no random numbers for its CKA_ID", verb);
+    return made;
+}
