@@ -16,6 +16,12 @@ bool bytes_set(struct bytes *out, const void *data, size_t len)
     return true;
 }
 
+bool bytes_copy(struct bytes *out, const struct bytes *from)
+{
+    *out = (struct bytes){ NULL, 0 };
+    return from->data == NULL || bytes_set(out, from->data, from->len);
+}
+
 bool bytes_add(struct bytes *to, const void *data, size_t len)
 {
     uint8_t *more = OPENSSL_realloc(to->data, to->len + len + 1);

@@ -27,6 +27,9 @@ static inline struct view view_bytes(const struct bytes *bytes)
 /* Copies len bytes of data into *out, which must hold nothing. False when memory is short. */
 bool bytes_set(struct bytes *out, const void *data, size_t len);
 
+/* The same with what from holds; "none" stays "none". */
+bool bytes_copy(struct bytes *out, const struct bytes *from);
+
 /* Adds to what is there, or to "none". False when memory is short. */
 bool bytes_add(struct bytes *to, const void *data, size_t len);
 

@@ -1,6 +1,7 @@
 #include "key/delete.h"
 
 #include "base/scope.h"
+#include "key/making.h"
 #include "key/open.h"
 #include "token/run.h"
 
@@ -78,7 +79,6 @@ static bool not_one(const struct deletion *deletion)
 static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose purpose,
                     session_task *task)
 {
-    const CK_ATTRIBUTE *label = uri_label(&deletion->load->uri), *id = uri_id(&deletion->load->uri);
     struct deed deed = { .what = "delete" };
     struct run run = { .slot = slot,
                        .purpose = purpose,
@@ -89,10 +89,7 @@ static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose p
                        .arg = deletion,
                        .deed = purpose == TO_WRITE ? &deed : NULL };
 
-    if (label != NULL)
-        deed.label = (struct view){ label->pValue, label->ulValueLen };
-    if (id != NULL)
-        deed.id = (struct view){ id->pValue, id->ulValueLen };
+    making_deed_names(&deed, &deletion->load->uri);
     return run_task(&run);
 }
 

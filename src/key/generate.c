@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 
 #include "base/scope.h"
+#include "key/making.h"
 #include "key/open.h"
 #include "key/public.h"
 #include "key/where.h"
@@ -13,8 +13,6 @@
 #include "module/call.h"
 #include "token/run.h"
 #include "uri/uri.h"
-
-#define ID_LEN 20
 
 struct work {
     const struct generation *generation;
@@ -24,8 +22,8 @@ struct work {
     CK_MECHANISM_TYPE mechanism; /* tried last, or first of all, for messages */
     const char *taken;           /* what another key has already: "label" or "id" */
     bool marked;                 /* the pair is made with mark for its CKA_ID, which changes then */
-    uint8_t mark[ID_LEN];        /* random */
-    uint8_t id[ID_LEN];          /* what it changes to, once id_known is set */
+    uint8_t mark[MAKING_ID_LEN]; /* random */
+    uint8_t id[MAKING_ID_LEN];   /* what it changes to, once id_known is set */
     bool id_known;
     bool left; /* a try that failed may have left a pair, or half of one */
     struct pair {
@@ -68,39 +66,12 @@ static bool generate_failed(const struct work *work, CK_RV rv)
     return false;
 }
 
-static CK_RV look_for(struct session *session, CK_OBJECT_CLASS class, const CK_ATTRIBUTE *name,
-                      bool *found)
-{
-    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) }, *name };
-    struct handle handle;
-    CK_ULONG count = 0;
-    CK_RV rv = session_find(session, template, COUNT(template), &handle, 1, &count);
-
-    *found = *found || count != 0;
-    return rv;
-}
-
 /* Whether a key has the label or the id already. */
 static CK_RV check_taken(struct session *session, struct work *work)
 {
-    const struct {
-        const char *what;
-        const CK_ATTRIBUTE *name;
-    } names[] = { { "label", uri_label(&work->uri) }, { "id", uri_id(&work->uri) } };
-    CK_RV rv = CKR_OK;
+    static const CK_OBJECT_CLASS classes[] = { CKO_PRIVATE_KEY, CKO_PUBLIC_KEY };
 
-    for (size_t i = 0; rv == CKR_OK && i < COUNT(names); i++) {
-        bool found = false;
-
-        if (names[i].name == NULL)
-            continue;
-        rv = look_for(session, CKO_PRIVATE_KEY, names[i].name, &found);
-        if (rv == CKR_OK)
-            rv = look_for(session, CKO_PUBLIC_KEY, names[i].name, &found);
-        if (found)
-            work->taken = names[i].what;
-    }
-    return rv;
+    return making_look(session, &work->uri, classes, COUNT(classes), &work->taken);
 }
 
 struct templates {
@@ -335,7 +306,7 @@ static bool destroy_pair(struct session *session, const struct pair *pair)
 static CK_RV destroy_by_id(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id)
 {
     CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
-                                { CKA_ID, (void *)(uintptr_t)id, ID_LEN } };
+                                { CKA_ID, (void *)(uintptr_t)id, MAKING_ID_LEN } };
     struct handle handles[4];
     CK_ULONG count = 0;
     CK_RV rv = session_find(session, template, COUNT(template), handles, COUNT(handles), &count);
@@ -436,7 +407,7 @@ static bool derive_id(const struct key *key, uint8_t *id)
     if (der == NULL || EVP_Q_digest(key->provider->host.libctx, "SHA256", NULL, der, der_len, hash,
                                     &hash_len) != 1)
         return false;
-    memcpy(id, hash, ID_LEN);
+    memcpy(id, hash, MAKING_ID_LEN);
     return true;
 }
 
@@ -560,14 +531,13 @@ static CK_RV adopt_session_objects(struct session *session, void *arg)
     return rv == CKR_OBJECT_HANDLE_INVALID ? RV_KEY_GONE : rv;
 }
 
-static void drop_session_objects(struct work *work, struct slot *slot)
+static void drop_session_objects(struct slot *slot, void *arg)
 {
-    const char *name = call_name();
+    const struct work *work = arg;
 
     object_destroy_session_object(slot, work->pair.private);
     object_destroy_session_object(slot, work->pair.public);
     pool_unhome(&slot->pool, work->home);
-    call_named(name);
 }
 
 /* The last try to leave nothing behind. */
@@ -590,83 +560,42 @@ static void clean_up(struct work *work, struct slot *slot)
                     work->uri.text);
 }
 
-static bool taken(const struct work *work)
+static struct making making_of(struct work *work)
 {
-    error_raise(&work->generation->provider->core, REASON_OBJECT,
-                "cannot generate a key for %s: a key on the token has this %s already; take "
-                "another, or, for a second key of that %s, pkcs11_if_exists:add",
-                work->uri.text, work->taken, work->taken);
-    return false;
+    return (struct making){ .what = work->generation->import != NULL ? "import" : "generate",
+                            .mechanism = &work->mechanism,
+                            .uri = &work->uri,
+                            .pins = &work->pins,
+                            .arg = work };
 }
-
-/* What the URI calls it; a label may be chosen later. */
-static struct view name_view(const CK_ATTRIBUTE *name)
-{
-    return name != NULL ? (struct view){ name->pValue, name->ulValueLen }
-                        : (struct view){ NULL, 0 };
-}
-
-static struct deed deed_of(const struct work *work)
-{
-    return (struct deed){ .what = work->generation->import != NULL ? "import" : "generate",
-                          .mechanism = &work->mechanism,
-                          .label = name_view(uri_label(&work->uri)),
-                          .id = name_view(uri_id(&work->uri)) };
-}
-
-static CK_RV run_on(struct work *work, struct slot *slot, enum purpose purpose, session_task *task)
-{
-    struct deed deed = deed_of(work);
-    struct run run = { .slot = slot,
-                       .purpose = purpose,
-                       .login = true,
-                       .elsewhere = true,
-                       .pins = &work->pins,
-                       .task = task,
-                       .arg = work,
-                       .deed = purpose != TO_READ ? &deed : NULL };
-
-    return run_task(&run);
-}
-
-/* Pairs that may go with their keeper before they are read. */
-#define LOSSES_MOST 4
 
 static CK_RV make_session_key(struct work *work, struct slot *slot)
 {
-    CK_RV rv = RV_KEY_GONE;
+    const struct making making = making_of(work);
+    static const struct making_session tasks = { .make = generate_session_objects,
+                                                 .read = adopt_session_objects,
+                                                 .drop = drop_session_objects };
 
-    for (unsigned n = 0; rv == RV_KEY_GONE && n < LOSSES_MOST; n++) {
-        rv = run_on(work, slot, TO_KEEP, generate_session_objects);
-        if (rv != CKR_OK)
-            return rv;
-        rv = run_on(work, slot, TO_READ, adopt_session_objects);
-        if (rv != CKR_OK)
-            drop_session_objects(work, slot);
-    }
-    return rv;
+    return making_session_objects(slot, &making, &tasks);
 }
 
 static CK_RV make_token_key(struct work *work, struct slot *slot)
 {
-    CK_RV rv = run_on(work, slot, TO_WRITE, generate);
+    const struct making making = making_of(work);
+    CK_RV rv = making_run(slot, TO_WRITE, &making, generate);
 
     if (rv != CKR_OK && work->left)
         clean_up(work, slot);
     return rv;
 }
 
-static CK_RV generate_on(struct work *work, struct slot *slot)
+static CK_RV make_on(struct slot *slot, void *arg)
 {
+    struct work *work = arg;
     CK_RV rv = work->token_object ? make_token_key(work, slot) : make_session_key(work, slot);
 
     slot_changed(slot);
     return rv;
-}
-
-static CK_RV make_on(struct slot *slot, void *arg)
-{
-    return generate_on(arg, slot);
 }
 
 static void make_failed(CK_RV rv, void *arg)
@@ -685,19 +614,9 @@ static bool make(struct work *work)
                                  .failed = make_failed,
                                  .arg = work };
 
-    return where_make(&where) && (work->taken == NULL || taken(work));
-}
-
-static bool mark_make(struct work *work)
-{
-    HOST_WORK;
-    const struct provider *provider = work->generation->provider;
-    bool made = RAND_bytes_ex(provider->host.libctx, work->mark, sizeof(work->mark), 0) == 1;
-
-    if (!made)
-        error_raise(&provider->core, REASON_OPERATION,
-                    "cannot generate a key: there are no random numbers for its CKA_ID");
-    return made;
+    return where_make(&where) &&
+           (work->taken == NULL ||
+            making_refuse_taken(where.provider, &work->uri, "a key", work->taken));
 }
 
 struct key *key_generate(const struct generation *generation)
@@ -707,7 +626,7 @@ struct key *key_generate(const struct generation *generation)
                          .token_object = generation->uri != NULL && !generation->ephemeral,
                          .mechanism = next_way(generation, NULL)->mechanism };
 
-    if (work_open(&work) && mark_make(&work)) {
+    if (work_open(&work) && making_id(generation->provider, "generate", work.mark)) {
         work.marked = uri_id(&work.uri) == NULL || !work.token_object;
         (void)make(&work);
     }

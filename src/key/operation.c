@@ -231,159 +231,161 @@ struct operation *operation_begin(struct operation_place *place, struct key *key
     return &place->operation;
 }
 
+static bool overlap(struct view in, const uint8_t *out, size_t out_size)
+{
+    return in.len != 0 && in.data < out + out_size && out < in.data + in.len;
+}
+
+struct operation *operation_begin_into(struct operation_place *place, struct key *key,
+                                       struct view in, struct view extra, uint8_t *out,
+                                       size_t out_size)
+{
+    if (is_in_job(key) || overlap(in, out, out_size))
+        return operation_begin(place, key, in, extra, out_size);
+    (void)fill(&place->operation, key, in, extra, (struct room){ out, out_size, false, 0 });
+    place->operation.in_place = place->operation.lent = true;
+    return &place->operation;
+}
+
+void operation_take(const struct operation *operation, uint8_t *out)
+{
+    if (!operation->lent && operation->out.len != 0)
+        memcpy(out, operation->out.data, operation->out.len);
+}
+
 RARE static struct deed *deed_fill(const struct operation *operation, struct deed *deed)
 {
     *deed = (struct deed){ .what = operation->kind->name,
                            .mechanism = &operation->mechanism.ck.mechanism };
     return deed;
-    static bool overlap(struct view in, const uint8_t *out, size_t out_size)
-    {
-        return in.len != 0 && in.data < out + out_size && out < in.data + in.len;
-    }
+}
 
-    struct operation *operation_begin_into(struct operation_place * place, struct key * key,
-                                           struct view in, struct view extra, uint8_t * out,
-                                           size_t out_size)
-    {
-        if (is_in_job(key) || overlap(in, out, out_size))
-            return operation_begin(place, key, in, extra, out_size);
-        (void)fill(&place->operation, key, in, extra, (struct room){ out, out_size, false, 0 });
-        place->operation.in_place = place->operation.lent = true;
-        return &place->operation;
-    }
+static CK_RV run_here(struct operation *operation)
+{
+    struct deed deed;
 
-    void operation_take(const struct operation *operation, uint8_t *out)
-    {
-        if (!operation->lent && operation->out.len != 0)
-            memcpy(out, operation->out.data, operation->out.len);
-    }
+    return run_on_object(operation->key->object, &operation->pins,
+                         operation->pins.config->witness != NULL ? deed_fill(operation, &deed)
+                                                                 : NULL,
+                         operation->kind->task, operation);
+}
 
-    static CK_RV run_here(struct operation * operation)
-    {
-        struct deed deed;
+/* Rings before the job can see that the work is done, and then takes the ring back. */
+static void ring(struct job *job)
+{
+    const uint64_t one = 1;
 
-        return run_on_object(operation->key->object, &operation->pins,
-                             operation->pins.config->witness != NULL ? deed_fill(operation, &deed)
-                                                                     : NULL,
-                             operation->kind->task, operation);
-    }
+    lock_take();
+    (void)!write(job->bell->fd, &one, sizeof(one));
+    job->done = true;
+    lock_release();
+}
 
-    /* Rings before the job can see that the work is done, and then takes the ring back. */
-    static void ring(struct job * job)
-    {
-        const uint64_t one = 1;
+/* On a thread of the crew. */
+static void run_errand(struct errand *errand)
+{
+    struct job *job = (struct job *)((char *)errand - offsetof(struct job, errand));
 
-        lock_take();
-        (void)!write(job->bell->fd, &one, sizeof(one));
-        job->done = true;
-        lock_release();
-    }
+    job->rv = run_here(job->operation);
+    job->call = call_name();
+    (void)OPENSSL_strlcpy(job->detail, call_detail(), sizeof(job->detail));
+    ring(job);
+    operation_release(job->operation);
+}
 
-    /* On a thread of the crew. */
-    static void run_errand(struct errand * errand)
-    {
-        struct job *job = (struct job *)((char *)errand - offsetof(struct job, errand));
+static bool is_done(struct job *job)
+{
+    bool done;
 
-        job->rv = run_here(job->operation);
-        job->call = call_name();
-        (void)OPENSSL_strlcpy(job->detail, call_detail(), sizeof(job->detail));
-        ring(job);
-        operation_release(job->operation);
-    }
-
-    static bool is_done(struct job * job)
-    {
-        bool done;
-
-        lock_take();
-        done = job->done;
-        lock_release();
-        return done;
-    }
+    lock_take();
+    done = job->done;
+    lock_release();
+    return done;
+}
 
 /* The application may resume a job too early, or have forbidden pauses (ASYNC_block_pause(3)), when
  * ASYNC_pause_job comes back at once: then the thread waits a little, and not for nothing. */
 #define EARLY_MS 5
 
-    /* False when the process was forked meanwhile: nobody does the work here. */
-    static bool wait_paused(struct job * job)
-    {
-        struct bell *bell = job->bell;
-        struct pollfd early = { .fd = bell->fd, .events = POLLIN };
-        uint64_t count;
+/* False when the process was forked meanwhile: nobody does the work here. */
+static bool wait_paused(struct job *job)
+{
+    struct bell *bell = job->bell;
+    struct pollfd early = { .fd = bell->fd, .events = POLLIN };
+    uint64_t count;
 
-        while (!is_done(job)) {
-            if (bell_tell(bell))
-                (void)ASYNC_pause_job();
-            if (is_done(job))
-                break;
-            if (job->generation != lock_generation())
-                return false;
-            (void)poll(&early, 1, EARLY_MS);
-        }
-        if (bell->generation == lock_generation()) /* else the ring is for the parent */
-            (void)!read(bell->fd, &count, sizeof(count));
-        return true;
-    }
-
-    /* In the child of a fork: the bell that both processes have is the parent's. */
-    static void bell_renew(struct job * job)
-    {
-        bell_release(job->bell);
-        job->bell = bell_here();
-        if (job->bell != NULL)
-            job->generation = provider_hold(job->operation->key->provider);
-    }
-
-    /* Has the crew do it and waits for that. False when it is not done. */
-    static bool send_and_wait(struct job * job, bool *sent)
-    {
-        struct bell *bell = job->bell;
-        bool done;
-
-        job->errand.run = run_errand;
-        *sent = bell != NULL && crew_send(job->operation->key->object->slot, &job->errand);
-        if (!*sent)
+    while (!is_done(job)) {
+        if (bell_tell(bell))
+            (void)ASYNC_pause_job();
+        if (is_done(job))
+            break;
+        if (job->generation != lock_generation())
             return false;
-        bell->pending = job->operation;
-        done = wait_paused(job);
-        bell->pending = NULL;
-        return done;
+        (void)poll(&early, 1, EARLY_MS);
     }
+    if (bell->generation == lock_generation()) /* else the ring is for the parent */
+        (void)!read(bell->fd, &count, sizeof(count));
+    return true;
+}
 
-    /* False when no thread of the crew did it. */
-    static bool run_elsewhere(struct job * job)
-    {
-        bool sent, done;
+/* In the child of a fork: the bell that both processes have is the parent's. */
+static void bell_renew(struct job *job)
+{
+    bell_release(job->bell);
+    job->bell = bell_here();
+    if (job->bell != NULL)
+        job->generation = provider_hold(job->operation->key->provider);
+}
 
-        atomic_fetch_add(&job->holders, 1); /* the crew's hold */
-        while (!(done = send_and_wait(job, &sent)) && sent)
-            bell_renew(job);
-        if (!done) {
-            operation_release(job->operation);
-            return false;
-        }
-        call_named(job->call);
-        call_detail_set("%s", job->detail);
-        return true;
+/* Has the crew do it and waits for that. False when it is not done. */
+static bool send_and_wait(struct job *job, bool *sent)
+{
+    struct bell *bell = job->bell;
+    bool done;
+
+    job->errand.run = run_errand;
+    *sent = bell != NULL && crew_send(job->operation->key->object->slot, &job->errand);
+    if (!*sent)
+        return false;
+    bell->pending = job->operation;
+    done = wait_paused(job);
+    bell->pending = NULL;
+    return done;
+}
+
+/* False when no thread of the crew did it. */
+static bool run_elsewhere(struct job *job)
+{
+    bool sent, done;
+
+    atomic_fetch_add(&job->holders, 1); /* the crew's hold */
+    while (!(done = send_and_wait(job, &sent)) && sent)
+        bell_renew(job);
+    if (!done) {
+        operation_release(job->operation);
+        return false;
     }
+    call_named(job->call);
+    call_detail_set("%s", job->detail);
+    return true;
+}
 
-    CK_RV operation_run(struct operation * operation, const struct operation_kind *kind)
-    {
-        KEEP_ERRNO;
-        operation->kind = kind;
-        return operation->job != NULL && run_elsewhere(operation->job) ? operation->job->rv
-                                                                       : run_here(operation);
-    }
+CK_RV operation_run(struct operation *operation, const struct operation_kind *kind)
+{
+    KEEP_ERRNO;
+    operation->kind = kind;
+    return operation->job != NULL && run_elsewhere(operation->job) ? operation->job->rv
+                                                                   : run_here(operation);
+}
 
-    void operation_end(struct operation * *operation)
-    {
-        if (*operation != NULL)
-            operation_release(*operation);
-        *operation = NULL;
-    }
+void operation_end(struct operation **operation)
+{
+    if (*operation != NULL)
+        operation_release(*operation);
+    *operation = NULL;
+}
 
-    bool login_failed(CK_RV rv)
-    {
-        return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
-    }
+bool login_failed(CK_RV rv)
+{
+    return rv != CKR_OK && strcmp(call_name(), "C_Login") == 0;
+}

@@ -1,7 +1,6 @@
 /* Secret keys that a token makes, or gets as bytes. */
-#include <openssl/rand.h>
-
 #include "base/scope.h"
+#include "key/making.h"
 #include "key/open.h"
 #include "key/secret.h"
 #include "key/where.h"
@@ -10,14 +9,12 @@
 #include "module/call.h"
 #include "token/run.h"
 
-#define ID_LEN 20
-
 struct work {
     const struct secret_order *order;
     struct uri uri;
     struct pin_source pins;
-    uint8_t id[ID_LEN]; /* random: the CKA_ID, where the URI has none */
-    const char *taken;  /* what another key has already: "label" or "id" */
+    uint8_t id[MAKING_ID_LEN]; /* random: the CKA_ID, where the URI has none */
+    const char *taken;         /* what another key has already: "label" or "id" */
     struct handle made;
     unsigned long home; /* of the keeper that a session object was made on */
     struct key *key;
@@ -48,7 +45,7 @@ static void add(struct template *t, CK_ATTRIBUTE_TYPE type, const void *value, C
 static void template_name(const struct work *work, struct template *t)
 {
     if (!on_token(work) || uri_id(&work->uri) == NULL)
-        add(t, CKA_ID, work->id, ID_LEN);
+        add(t, CKA_ID, work->id, MAKING_ID_LEN);
     if (on_token(work))
         t->count = uri_add_names(&work->uri, t->list, t->count);
 }
@@ -138,26 +135,9 @@ static CK_RV adopt(struct session *session, void *arg)
 /* Whether a secret key has the label or the id already. */
 static CK_RV check_taken(struct session *session, struct work *work)
 {
-    const struct {
-        const char *what;
-        const CK_ATTRIBUTE *name;
-    } names[] = { { "label", uri_label(&work->uri) }, { "id", uri_id(&work->uri) } };
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_RV rv = CKR_OK;
+    static const CK_OBJECT_CLASS class = CKO_SECRET_KEY;
 
-    for (size_t i = 0; rv == CKR_OK && i < COUNT(names); i++) {
-        CK_ATTRIBUTE template[2] = { { CKA_CLASS, &class, sizeof(class) } };
-        struct handle handle;
-        CK_ULONG found = 0;
-
-        if (names[i].name == NULL)
-            continue;
-        template[1] = *names[i].name;
-        rv = session_find(session, template, COUNT(template), &handle, 1, &found);
-        if (found != 0)
-            work->taken = names[i].what;
-    }
-    return rv;
+    return making_look(session, &work->uri, &class, 1, &work->taken);
 }
 
 /* Looks and acts on one session: nobody else's key gets between. */
@@ -178,51 +158,40 @@ static CK_RV make_token_object(struct session *session, void *arg)
     return rv;
 }
 
-static CK_RV run_on(struct work *work, struct slot *slot, enum purpose purpose, session_task *task)
+static void drop(struct slot *slot, void *arg)
 {
-    struct run run = { .slot = slot,
-                       .purpose = purpose,
-                       .login = true,
-                       .elsewhere = true,
-                       .pins = &work->pins,
-                       .task = task,
-                       .arg = work };
-
-    return run_task(&run);
-}
-
-static void drop(struct work *work, struct slot *slot)
-{
-    const char *name = call_name();
+    const struct work *work = arg;
 
     object_destroy_session_object(slot, work->made);
     pool_unhome(&slot->pool, work->home);
-    call_named(name);
 }
 
-/* Keys that may go with their keeper before they are read. */
-#define LOSSES_MOST 4
-
-static CK_RV make_session_key(struct work *work, struct slot *slot)
+/* With the mechanism, where there is one. */
+static struct making making_of(struct work *work)
 {
-    CK_RV rv = RV_KEY_GONE;
+    const struct secret_order *order = work->order;
+    struct making making = { .what = "import",
+                             .uri = &work->uri,
+                             .pins = &work->pins,
+                             .arg = work };
 
-    for (unsigned n = 0; rv == RV_KEY_GONE && n < LOSSES_MOST; n++) {
-        rv = run_on(work, slot, TO_KEEP, make_session_object);
-        if (rv != CKR_OK)
-            return rv;
-        rv = run_on(work, slot, TO_READ, adopt);
-        if (rv != CKR_OK)
-            drop(work, slot);
+    if (order->base != NULL) {
+        making.what = "derive";
+        making.mechanism = &order->derive->mechanism;
+    } else if (order->value.data == NULL) {
+        making.what = "generate";
+        making.mechanism = &order->kind->generate;
     }
-    return rv;
+    return making;
 }
 
 static CK_RV make_on(struct slot *slot, void *arg)
 {
+    static const struct making_session tasks = { make_session_object, adopt, drop };
     struct work *work = arg;
-    CK_RV rv = on_token(work) ? run_on(work, slot, TO_WRITE, make_token_object)
-                              : make_session_key(work, slot);
+    const struct making making = making_of(work);
+    CK_RV rv = on_token(work) ? making_run(slot, TO_WRITE, &making, make_token_object)
+                              : making_session_objects(slot, &making, &tasks);
 
     slot_changed(slot);
     return rv;
@@ -243,15 +212,6 @@ static void make_failed(CK_RV rv, void *arg)
                         mechanism_name(order->kind->generate), work->uri.text);
 }
 
-static bool taken(const struct work *work)
-{
-    error_raise(&work->order->provider->core, REASON_OBJECT,
-                "cannot generate a key for %s: a secret key on the token has this %s already; take "
-                "another, or, for a second key of that %s, pkcs11_if_exists:add",
-                work->uri.text, work->taken, work->taken);
-    return false;
-}
-
 static size_t order_len(const struct secret_order *order)
 {
     return order->value.data != NULL ? order->value.len : order->len;
@@ -266,18 +226,6 @@ static bool fits(const struct secret_order *order)
     error_raise(&order->provider->core, REASON_PARAMETER, "an %s key cannot have %zu bytes",
                 order->kind->name, len);
     return false;
-}
-
-static bool id_make(struct work *work)
-{
-    HOST_WORK;
-    const struct provider *provider = work->order->provider;
-    bool made = RAND_bytes_ex(provider->host.libctx, work->id, sizeof(work->id), 0) == 1;
-
-    if (!made)
-        error_raise(&provider->core, REASON_OPERATION,
-                    "cannot make a key: there are no random numbers for its CKA_ID");
-    return made;
 }
 
 /* On the token of the key that it is derived from. */
@@ -300,7 +248,9 @@ static bool where(struct work *work)
                                  .failed = make_failed,
                                  .arg = work };
 
-    return where_make(&where) && (work->taken == NULL || taken(work));
+    return where_make(&where) &&
+           (work->taken == NULL ||
+            making_refuse_taken(where.provider, &work->uri, "a secret key", work->taken));
 }
 
 struct key *secret_key_make(const struct secret_order *order)
@@ -312,7 +262,7 @@ struct key *secret_key_make(const struct secret_order *order)
         return NULL;
     if (open_default(order->provider, order->uri != NULL ? order->uri : "pkcs11:", "pkcs11_uri",
                      &work.uri, &work.pins) &&
-        id_make(&work))
+        making_id(order->provider, "make", work.id))
         (void)(order->base != NULL ? beside(&work) : where(&work));
     uri_clear(&work.uri);
     if (work.key != NULL) {

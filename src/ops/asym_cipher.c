@@ -72,8 +72,7 @@ static void *cipher_dupctx(void *vctx)
         return NULL;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     copy->label = (struct bytes){ NULL, 0 };
-    if (held_copy(&copy->held, &ctx->held) &&
-        (ctx->label.data == NULL || bytes_set(&copy->label, ctx->label.data, ctx->label.len)))
+    if (held_copy(&copy->held, &ctx->held) && bytes_copy(&copy->label, &ctx->label))
         return copy;
     cipher_freectx(copy);
     return NULL;

@@ -109,8 +109,7 @@ static void *cipher_dupctx(void *vctx)
     copy->permit = (struct gcm_permit){ 0 };
     if (ctx->encrypt && ctx->row == &crypt_rows[CRYPT_GCM])
         copy->iv_set = false;
-    return bytes_add(&copy->aad, ctx->aad.data, ctx->aad.len) &&
-                   bytes_add(&copy->message, ctx->message.data, ctx->message.len)
+    return bytes_copy(&copy->aad, &ctx->aad) && bytes_copy(&copy->message, &ctx->message)
                ? MOVE(copy)
                : NULL;
 }

@@ -20,16 +20,10 @@ void held_end(struct held *held)
     key_free(MOVE(held->key));
 }
 
-bool held_takes(void *ctx, void *vkey)
+void held_change(struct held *held, struct key *key)
 {
-    struct held *held = ctx;
-    struct key *key = vkey;
-
-    if (key != NULL) {
-        held_end(held);
-        held->key = key->software ? key_ref(key) : NULL;
-    }
-    return held->key != NULL;
+    held_end(held);
+    held->key = key->software != SOFTWARE_NOT ? key_ref(key) : NULL;
 }
 
 static bool md_copy(struct held *copy, const struct held *held)

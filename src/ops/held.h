@@ -17,9 +17,20 @@ struct held {
     EVP_MD_CTX *md;     /* of a signature of a message */
 };
 
+/* The context's key is another now. */
+void held_change(struct held *held, struct key *key);
+
 /* Whether the context begins with a key that is on the host; without a key, whether the last one
  * is. */
-bool held_takes(void *ctx, void *key);
+static inline bool held_takes(void *ctx, void *vkey)
+{
+    struct held *held = ctx;
+    struct key *key = vkey;
+
+    if (key != NULL && (key->software != SOFTWARE_NOT || held->key != NULL))
+        held_change(held, key);
+    return held->key != NULL;
+}
 
 static inline bool held_is(const void *ctx)
 {

@@ -75,10 +75,8 @@ static void *kdf_dupctx(void *vctx)
         return NULL;
     copy->salt = copy->info = (struct bytes){ NULL, 0 };
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    return bytes_add(&copy->salt, ctx->salt.data, ctx->salt.len) &&
-                   bytes_add(&copy->info, ctx->info.data, ctx->info.len)
-               ? MOVE(copy)
-               : NULL;
+    return bytes_copy(&copy->salt, &ctx->salt) && bytes_copy(&copy->info, &ctx->info) ? MOVE(copy)
+                                                                                      : NULL;
 }
 
 static int no(const struct kdf *ctx, const char *why)

@@ -77,8 +77,7 @@ static void *exchange_dupctx(void *vctx)
     copy->kdf = ctx->kdf;
     copy->digest = ctx->digest;
     copy->out_len = ctx->out_len;
-    if (held_copy(&copy->held, &ctx->held) &&
-        (ctx->ukm.data == NULL || bytes_set(&copy->ukm, ctx->ukm.data, ctx->ukm.len)))
+    if (held_copy(&copy->held, &ctx->held) && bytes_copy(&copy->ukm, &ctx->ukm))
         return copy;
     exchange_freectx(copy);
     return NULL;

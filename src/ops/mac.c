@@ -81,7 +81,7 @@ static void *mac_dupctx(void *vctx)
         return NULL;
     copy->message = (struct bytes){ NULL, 0 };
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    return bytes_add(&copy->message, ctx->message.data, ctx->message.len) ? MOVE(copy) : NULL;
+    return bytes_copy(&copy->message, &ctx->message) ? MOVE(copy) : NULL;
 }
 
 static int no(const struct mac *ctx, const char *why)

@@ -83,14 +83,6 @@ static void set_freectx(void *vctx)
     OPENSSL_free(ctx);
 }
 
-static bool bytes_copy(struct bytes *bytes)
-{
-    const struct bytes from = *bytes;
-
-    *bytes = (struct bytes){ NULL, 0 };
-    return from.data == NULL || bytes_set(bytes, from.data, from.len);
-}
-
 static void *set_dupctx(void *vctx)
 {
     const struct set_signature *ctx = vctx;
@@ -101,8 +93,8 @@ static void *set_dupctx(void *vctx)
         return NULL;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     ok = held_copy(&copy->held, &ctx->held);
-    ok = bytes_copy(&copy->message) && ok;
-    ok = bytes_copy(&copy->expected) && ok;
+    ok = bytes_copy(&copy->message, &ctx->message) && ok;
+    ok = bytes_copy(&copy->expected, &ctx->expected) && ok;
     if (ok)
         return copy;
     set_freectx(copy);

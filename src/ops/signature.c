@@ -73,11 +73,7 @@ static bool copy_state(struct signature *to, const struct signature *from)
 {
     HOST_WORK;
 
-    if (from->message.data != NULL &&
-        !bytes_set(&to->message, from->message.data, from->message.len))
-        return false;
-    if (from->expected.data != NULL &&
-        !bytes_set(&to->expected, from->expected.data, from->expected.len))
+    if (!bytes_copy(&to->message, &from->message) || !bytes_copy(&to->expected, &from->expected))
         return false;
     if (from->hash == NULL)
         return true;

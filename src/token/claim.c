@@ -275,14 +275,15 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
     return full;
 }
 
-static struct session *session_new(struct pool *pool, unsigned long epoch, bool write)
+static struct session *session_new(struct pool *pool, const struct claim *claim, bool write)
 {
     struct session *session = OPENSSL_zalloc(sizeof(*session));
 
     if (session != NULL)
         *session = (struct session){ .slot = pool->slot,
                                      .module = pool_module(pool),
-                                     .epoch = epoch,
+                                     .epoch = claim->epoch,
+                                     .keeper = claim->keeper,
                                      .now = &pool->epoch,
                                      .write = write };
     return session;
@@ -297,7 +298,7 @@ CK_RV pool_open_new(struct pool *pool, const struct claim *claim, bool write, st
 
     if (rv != CKR_OK)
         return rv;
-    session = session_new(pool, claim->epoch, write);
+    session = session_new(pool, claim, write);
     rv = session != NULL ? session_open(session, id, flags) : CKR_HOST_MEMORY;
     if (rv != CKR_OK) {
         OPENSSL_free(session);

@@ -158,7 +158,7 @@ RARE static void close_returned(struct pool *pool, struct session *session)
     mutex_release(&pool->mutex);
 }
 
-void pool_session_return(struct pool *pool, struct session *session)
+static void pool_session_return(struct pool *pool, struct session *session)
 {
     mutex_take(&pool->mutex);
     if (keep(pool, session))
@@ -179,7 +179,7 @@ RARE static void tidy_after(struct session *session)
 
 /* Where that is all that is wrong with the session, the operation that is active is cancelled, and
  * the session stays. */
-static void mend(struct session *session)
+RARE static void mend(struct session *session)
 {
     const char *name = call_name();
 

@@ -105,8 +105,9 @@ static bool lend(struct pool *pool, struct claim *claim)
 /* any: not just the one beside the pool. */
 static bool keeper_make(struct pool *pool, bool any, struct claim *claim)
 {
-    *claim =
-        (struct claim){ .session = keeper_idle(pool, any), .epoch = atomic_load(&pool->epoch) };
+    *claim = (struct claim){ .session = keeper_idle(pool, any),
+                             .epoch = atomic_load(&pool->epoch),
+                             .keeper = true };
     if (claim->session == NULL && !pool->apart)
         claim->apart = pool->apart = true;
     else if (claim->session == NULL && !(any && lend(pool, claim)))
@@ -249,8 +250,6 @@ static CK_RV keeper_open(struct pool *pool, const struct claim *claim, struct se
     *again = rv != CKR_OK && keeper_withdraw(pool, claim, rv);
     if (rv == CKR_OK && session_current(*out))
         keeper_add(pool, *out, claim->apart);
-    else if (rv == CKR_OK)
-        (*out)->keeper = true;
     mutex_release(&pool->mutex);
     return rv;
 }
@@ -313,7 +312,7 @@ void pool_keeper_return(struct pool *pool, struct session *keeper)
     }
     mutex_release(&pool->mutex);
     if (back)
-        pool_session_return(pool, keeper);
+        session_return(&keeper);
 }
 
 unsigned long pool_home(struct session *keeper)

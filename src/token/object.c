@@ -301,15 +301,11 @@ RARE static CK_RV object_find_again(struct object *object, struct session *sessi
     return rv;
 }
 
-CK_RV object_handle(struct object *object, struct session *session, struct handle *handle)
+/* The handle that there was is none of this session's epoch. */
+RARE static CK_RV handle_anew(struct object *object, struct session *session, struct handle *handle)
 {
-    struct handle original = handle_load(&object->handle);
     CK_RV rv;
 
-    if (handle_fits(original, session)) {
-        *handle = copy_serves(object, session) ? handle_load(&object->copy.handle) : original;
-        return CKR_OK;
-    }
     if (object->session_object)
         return RV_SESSION_KEY_GONE;
     rv = object_find_again(object, session, handle);
@@ -319,6 +315,16 @@ CK_RV object_handle(struct object *object, struct session *session, struct handl
     handle_store(&object->handle, *handle);
     lock_release();
     copy_count_anew(object);
+    return CKR_OK;
+}
+
+CK_RV object_handle(struct object *object, struct session *session, struct handle *handle)
+{
+    struct handle original = handle_load(&object->handle);
+
+    if (!handle_fits(original, session))
+        return handle_anew(object, session, handle);
+    *handle = copy_serves(object, session) ? handle_load(&object->copy.handle) : original;
     return CKR_OK;
 }
 

@@ -13,7 +13,8 @@
 struct claim {
     struct session *session, *in_the_way;
     unsigned long epoch;
-    bool apart; /* a place beside the pool, for a keeper */
+    bool keeper; /* for one to make objects on */
+    bool apart;  /* beside the pool */
 };
 
 /* A thread that waits for a session. */
@@ -85,9 +86,6 @@ void pool_close_list(struct pool *pool, struct session *list, bool keepers);
 
 /* The token works again: what remained is closed. */
 void pool_tidy(struct pool *pool);
-
-/* Takes one back that is no keeper. */
-void pool_session_return(struct pool *pool, struct session *session);
 
 /* keeper.c. Gives those who want to make objects a keeper, as far as there are. */
 void pool_makers_serve(struct pool *pool);

@@ -340,3 +340,16 @@ unsigned long sessions_open(void)
     *(void **)&count_sessions = fault_symbol("count_sessions");
     return count_sessions();
 }
+
+bool newer_found(const struct newer *functions, size_t count)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < count; i++) {
+        void *function = dlsym(RTLD_DEFAULT, functions[i].name);
+
+        memcpy(functions[i].function, &function, sizeof(function));
+        all = all && function != NULL;
+    }
+    return all;
+}

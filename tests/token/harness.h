@@ -69,6 +69,15 @@ bool under_stress(void);
 /* For limits that only what hangs exceeds: longer under stress. */
 unsigned at_leisure(unsigned time);
 
+/* Functions that are newer than the oldest libcrypto: where a pointer to each goes. */
+struct newer {
+    const char *name;
+    void *function; /* of the pointer */
+};
+
+/* Sets them; false where this libcrypto lacks one. */
+bool newer_found(const struct newer *functions, size_t count);
+
 /* SIGALRM after so many seconds, at leisure: nothing hangs. */
 void limit(unsigned seconds);
 

@@ -440,13 +440,12 @@ static void test_pool_lends_keepers(void **state)
 }
 
 /* The same where the token has few sessions, and does not say so. */
-static void test_pool_keepers_in_small_token(void **state)
+static void keepers_in_small_token(const char *rules)
 {
     struct maker makers[MOST];
 
-    (void)state;
     libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 10\n");
-    fault("sessions 2");
+    fault(rules);
     make_begin(makers, MOST);
     make_end(makers, MOST);
     for (unsigned n = 0; n < MOST; n++) {
@@ -456,6 +455,19 @@ static void test_pool_keepers_in_small_token(void **state)
     fault("");
     assert_int_equal(calls("C_Finalize"), 0);
     end(NULL);
+}
+
+static void test_pool_keepers_in_small_token(void **state)
+{
+    (void)state;
+    keepers_in_small_token("sessions 2");
+}
+
+/* Others wait while the one beside the pool is opened, which is not one to lend others for. */
+static void test_pool_keepers_wait_for_the_first(void **state)
+{
+    (void)state;
+    keepers_in_small_token("sessions 2; C_OpenSession 1 1 - delay=500");
 }
 
 /* A session was lent before the one beside the pool could be opened, and is the last that the token
@@ -966,6 +978,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_lends_keepers),
     cmocka_unit_test(test_pool_keepers_in_small_token),
+    cmocka_unit_test(test_pool_keepers_wait_for_the_first),
     cmocka_unit_test(test_pool_lent_before_the_first),
     cmocka_unit_test(test_pool_makers_in_order),
     cmocka_unit_test(test_pool_crowd_of_makers),

@@ -4,7 +4,6 @@
  * this is built with. */
 #include "harness.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 
 #include <openssl/core_names.h>
@@ -354,10 +353,7 @@ static update_fn *sign_update, *verify_update, *set_signature;
 static sign_final_fn *sign_final;
 static verify_final_fn *verify_final;
 
-static const struct {
-    const char *name;
-    void *function;
-} functions[] = {
+static const struct newer functions[] = {
     { "EVP_PKEY_sign_message_init", &sign_message_init },
     { "EVP_PKEY_sign_message_update", &sign_update },
     { "EVP_PKEY_sign_message_final", &sign_final },
@@ -366,19 +362,6 @@ static const struct {
     { "EVP_PKEY_verify_message_final", &verify_final },
     { "EVP_PKEY_CTX_set_signature", &set_signature },
 };
-
-static bool functions_found(void)
-{
-    bool all = true;
-
-    for (size_t i = 0; i < COUNT_OF(functions); i++) {
-        void *function = dlsym(RTLD_DEFAULT, functions[i].name);
-
-        memcpy(functions[i].function, &function, sizeof(function));
-        all = all && function != NULL;
-    }
-    return all;
-}
 
 /* By its name, in pieces, and then in pieces in a copy of the context. */
 static void sign_in_pieces(EVP_PKEY *key, EVP_SIGNATURE *algorithm, size_t *len)
@@ -980,7 +963,7 @@ int main(int argc, char **argv)
 
     libctx = libctx_new("");
     plain = libctx_new_plain();
-    if (!known("ML-DSA-44") || !functions_found()) {
+    if (!known("ML-DSA-44") || !newer_found(functions, COUNT_OF(functions))) {
         puts("this libcrypto does not know ML-DSA");
         return SKIPPED;
     }

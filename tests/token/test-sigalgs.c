@@ -3,8 +3,6 @@
  * program is built with older headers. */
 #include "harness.h"
 
-#include <dlfcn.h>
-
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
@@ -19,10 +17,7 @@ static update_fn *sign_update, *verify_update, *set_signature;
 static sign_final_fn *sign_final;
 static verify_final_fn *verify_final;
 
-static const struct {
-    const char *name;
-    void *function;
-} functions[] = {
+static const struct newer functions[] = {
     { "EVP_PKEY_sign_init_ex2", &sign_init },
     { "EVP_PKEY_sign_message_init", &sign_message_init },
     { "EVP_PKEY_sign_message_update", &sign_update },
@@ -33,19 +28,6 @@ static const struct {
     { "EVP_PKEY_verify_message_final", &verify_final },
     { "EVP_PKEY_CTX_set_signature", &set_signature },
 };
-
-static bool functions_found(void)
-{
-    bool all = true;
-
-    for (size_t i = 0; i < COUNT_OF(functions); i++) {
-        void *function = dlsym(RTLD_DEFAULT, functions[i].name);
-
-        memcpy(functions[i].function, &function, sizeof(function));
-        all = all && function != NULL;
-    }
-    return all;
-}
 
 struct job {
     OSSL_LIB_CTX *libctx, *plain;
@@ -215,7 +197,7 @@ static void test_sigalgs_rsa_and_ecdsa(void **state)
     };
 
     (void)state;
-    if (!functions_found())
+    if (!newer_found(functions, COUNT_OF(functions)))
         skip();
     for (size_t s = 0; s < COUNT_OF(settings); s++)
         for (size_t c = 0; c < COUNT_OF(cases); c++) {
@@ -235,7 +217,7 @@ static void test_sigalgs_fixed(void **state)
     EVP_PKEY *other;
 
     (void)state;
-    if (!functions_found())
+    if (!newer_found(functions, COUNT_OF(functions)))
         skip();
     job = job_new("", "rsa2048", "RSA-SHA256");
     ctx = EVP_PKEY_CTX_new_from_pkey(job.libctx, job.key, NULL);
@@ -282,7 +264,7 @@ static void test_sigalgs_on_the_host(void **state)
     } cases[] = { { "RSA", "RSA-SHA256", "SHA256" }, { "EC", "ECDSA-SHA2-384", "SHA384" } };
 
     (void)state;
-    if (!functions_found())
+    if (!newer_found(functions, COUNT_OF(functions)))
         skip();
     calls_reset();
     for (size_t c = 0; c < COUNT_OF(cases); c++) {
@@ -329,7 +311,7 @@ static void test_sigalgs_on_the_host_again(void **state)
                   { "ML-DSA-44", "ML-DSA-44", 0x30500000UL } };
 
     (void)state;
-    if (!functions_found())
+    if (!newer_found(functions, COUNT_OF(functions)))
         skip();
     for (size_t c = 0; c < COUNT_OF(cases); c++) {
         struct job job;
@@ -390,7 +372,7 @@ static void test_sigalgs_sets_on_the_host(void **state)
     struct job job;
 
     (void)state;
-    if (!functions_found() || OpenSSL_version_num() < 0x30500000UL)
+    if (!newer_found(functions, COUNT_OF(functions)) || OpenSSL_version_num() < 0x30500000UL)
         skip();
     job = job_on_host("ML-DSA-44", "ML-DSA-44");
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
@@ -419,7 +401,7 @@ static void test_sigalgs_eddsa_of(bool on_host)
         { "ED25519ph", "a context" },
     };
 
-    if (!functions_found())
+    if (!newer_found(functions, COUNT_OF(functions)))
         skip();
     for (size_t c = 0; c < COUNT_OF(cases); c++) {
         struct job job = on_host ? job_on_host("ED25519", cases[c].algorithm)
@@ -468,7 +450,7 @@ static void test_sigalgs_eddsa_refused(void **state)
     };
 
     (void)state;
-    if (!functions_found())
+    if (!newer_found(functions, COUNT_OF(functions)))
         skip();
     for (size_t c = 0; c < 2 * COUNT_OF(cases); c++) {
         size_t i = c / 2;
