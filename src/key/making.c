@@ -34,8 +34,7 @@ CK_RV making_run(struct slot *slot, enum purpose purpose, const struct making *m
     return run_task(&run);
 }
 
-static void drop(struct slot *slot, const struct making *making,
-                 const struct making_session *tasks)
+static void drop(struct slot *slot, const struct making *making, const struct making_session *tasks)
 {
     const char *name = call_name();
 

@@ -170,10 +170,9 @@ static void drop(struct slot *slot, void *arg)
 static struct making making_of(struct work *work)
 {
     const struct secret_order *order = work->order;
-    struct making making = { .what = "import",
-                             .uri = &work->uri,
-                             .pins = &work->pins,
-                             .arg = work };
+    struct making making = {
+        .what = "import", .uri = &work->uri, .pins = &work->pins, .arg = work
+    };
 
     if (order->base != NULL) {
         making.what = "derive";

@@ -1,6 +1,7 @@
 /* The audit trail of each context, on a token. What becomes of its file, and how many lines there
  * are, is tested in tests/audit/run. */
 #include "harness.h"
+#include "operator.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -98,6 +99,67 @@ static void test_audit_each_use(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static void make_always(void)
+{
+    CK_SESSION_HANDLE session = operator_session(false);
+    CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
+    CK_BBOOL yes = CK_TRUE;
+    CK_ULONG bits = 2048;
+    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                              { CKA_ID, (void *)(uintptr_t) "always", 6 },
+                              { CKA_MODULUS_BITS, &bits, sizeof(bits) } };
+    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                               { CKA_SIGN, &yes, sizeof(yes) },
+                               { CKA_LABEL, (void *)(uintptr_t) "always", 6 },
+                               { CKA_ID, (void *)(uintptr_t) "always", 6 },
+                               { CKA_ALWAYS_AUTHENTICATE, &yes, sizeof(yes) } };
+    CK_OBJECT_HANDLE a, b;
+
+    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
+                                            COUNT_OF(private), &a, &b),
+                     CKR_OK);
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+}
+
+/* The login that such a key wants for each use is told apart, and the use is told as well. */
+static void test_audit_login_again(void **state)
+{
+    OSSL_LIB_CTX *libctx = begin("trail", "");
+    EVP_PKEY *first = key_load(libctx, "p256", "private"), *key;
+
+    (void)state;
+    make_always();
+    key = key_load(libctx, "always", "private");
+    for (int i = 0; i < 2; i++)
+        assert_true(key_signs(libctx, key));
+    assert_int_equal(lines_with("trail", "\"operation\":\"login\""), 1);
+    assert_int_equal(lines_with("trail", "\"operation\":\"login-again\""), 2);
+    assert_int_equal(lines_with("trail", "\"operation\":\"sign\""), 2);
+    assert_int_equal(lines_with("trail", "\"label\":\"always\""), 2);
+    EVP_PKEY_free(first);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* A key of the host that goes to the token, and the uses of it there. */
+static void test_audit_import(void **state)
+{
+    OSSL_LIB_CTX *libctx = begin("trail", "pkcs11-module-import = session\n");
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(libctx, "provider=default", "EC", "P-256");
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, "provider=pkcs11");
+    unsigned char signature[128], digest[32] = { 1 };
+    size_t len = sizeof(signature);
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_sign(ctx, signature, &len, digest, sizeof(digest)), 1);
+    assert_int_equal(lines_with("trail", "\"operation\":\"import\""), 1);
+    assert_int_equal(lines_with("trail", "\"operation\":\"sign\""), 1);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static void test_audit_each_context(void **state)
 {
     OSSL_LIB_CTX *one = begin("trail-one", ""), *other = begin("trail-other", "");
@@ -184,6 +246,8 @@ static void test_audit_descriptor_closed(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_audit_each_use),
+    cmocka_unit_test(test_audit_login_again),
+    cmocka_unit_test(test_audit_import),
     cmocka_unit_test(test_audit_each_context),
     cmocka_unit_test(test_audit_tries),
     cmocka_unit_test(test_audit_required),
@@ -195,5 +259,6 @@ int main(int argc, char **argv)
 {
     if (chdir(getenv("BRIDGE_DIR")) != 0)
         return 1;
+    operator_open();
     return cases_in_children(tests, COUNT_OF(tests), argc > 1 ? argv[1] : NULL) ? 0 : 1;
 }
