@@ -113,7 +113,7 @@ static ck_rv_t login(ck_session_handle_t session, ck_user_type_t user, unsigned 
     return CKR_OK;
 }
 
-static unsigned long found, last; /* by the search under way, and to be found */
+static _Thread_local unsigned long found, last; /* by the search under way, and to be found */
 
 static ck_rv_t find_init(ck_session_handle_t session, struct ck_attribute *template,
                          unsigned long count)
@@ -208,7 +208,7 @@ static ck_rv_t get_attributes(ck_session_handle_t session, ck_object_handle_t ob
     return rv;
 }
 
-static unsigned long signature_len; /* of the operation under way */
+static _Thread_local unsigned long signature_len; /* of the operation under way */
 
 static ck_rv_t sign_init(ck_session_handle_t session, struct ck_mechanism *mechanism,
                          ck_object_handle_t key)
