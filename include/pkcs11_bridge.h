@@ -46,6 +46,7 @@
 #define PKCS11_BRIDGE_CONF_AUDIT_CHAIN       "pkcs11-audit-chain"
 #define PKCS11_BRIDGE_CONF_AUDIT_REQUIRED    "pkcs11-audit-required"
 #define PKCS11_BRIDGE_CONF_AUDIT_WAIT        "pkcs11-audit-wait-ms"
+#define PKCS11_BRIDGE_CONF_METRICS           "pkcs11-metrics"
 #define PKCS11_BRIDGE_CONF_COLLECT_MAX       "pkcs11-collect-max"
 #define PKCS11_BRIDGE_CONF_GCM_CALLER_IV     "pkcs11-gcm-caller-iv"
 #define PKCS11_BRIDGE_CONF_GCM_LIMIT         "pkcs11-gcm-limit"
@@ -74,5 +75,9 @@
 /* A size_t: the bytes that the caller has room for at EVP_CipherFinal. With it, AES-GCM and other
  * modes whose messages go through whole take them in pieces, and Final gives out all of them. */
 #define PKCS11_BRIDGE_CIPHER_FINAL_ROOM "pkcs11-final-room"
+
+/* Of OSSL_PROVIDER_get_params, UTF-8: what this process has counted, as OpenMetrics text; "" where
+ * pkcs11-metrics is not set. */
+#define PKCS11_BRIDGE_PARAM_METRICS "pkcs11-metrics"
 
 #endif

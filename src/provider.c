@@ -7,9 +7,11 @@
 #include "base/scope.h"
 #include "instance/instance.h"
 #include "module/call.h"
+#include "metrics/metrics.h"
 #include "module/ending.h"
 #include "ops/algorithms.h"
 #include "ops/offer.h"
+#include "pkcs11_bridge.h"
 
 __attribute__((visibility("default"))) OSSL_provider_init_fn OSSL_provider_init;
 
@@ -38,11 +40,20 @@ static const OSSL_PARAM *gettable_params(void *provctx)
         OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, NULL, 0),
         OSSL_PARAM_DEFN(OSSL_PROV_PARAM_BUILDINFO, OSSL_PARAM_UTF8_PTR, NULL, 0),
         OSSL_PARAM_DEFN(OSSL_PROV_PARAM_STATUS, OSSL_PARAM_INTEGER, NULL, 0),
+        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_PARAM_METRICS, NULL, 0),
         OSSL_PARAM_END,
     };
 
     (void)provctx;
     return params;
+}
+
+/* Of this process; whoever asks with no room is told how much it takes, or some more. */
+static bool get_metrics(OSSL_PARAM *p)
+{
+    _cleanup_(free_scoped) char *text = p != NULL ? metrics_here() : NULL;
+
+    return p == NULL || OSSL_PARAM_set_utf8_string(p, text != NULL ? text : "");
 }
 
 static int get_params(void *provctx, OSSL_PARAM params[])
@@ -64,7 +75,7 @@ static int get_params(void *provctx, OSSL_PARAM params[])
         if (p != NULL && !OSSL_PARAM_set_utf8_ptr(p, texts[i].value))
             return 0;
     }
-    return 1;
+    return get_metrics(OSSL_PARAM_locate(params, PKCS11_BRIDGE_PARAM_METRICS));
 }
 
 /* A module that uses libcrypto must not be led back here from inside a C_* call: for that time,

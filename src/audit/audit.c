@@ -11,6 +11,7 @@
 #include "mech/names.h"
 #include "module/call.h"
 #include "module/ckr.h"
+#include "token/slot.h"
 
 static struct audit *audit_of(struct witness *witness)
 {
@@ -27,9 +28,9 @@ static void deed_tell(struct line *line, const struct deed *deed, const char *ph
     line_add_text(line, "phase", phase);
     if (deed->mechanism != NULL)
         line_add_text(line, "mechanism", mechanism_name(*deed->mechanism));
-    token_serial(deed->token, serial);
+    token_serial(&deed->slot->token, serial);
     line_add_text(line, "serial", serial);
-    line_add_text(line, "token", deed->token->label);
+    line_add_text(line, "token", deed->slot->token.label);
     line_add_view(line, "label", deed->label);
     line_add_hex(line, "id", deed->id);
 }
@@ -112,7 +113,7 @@ static void after(struct witness *witness, const struct deed *deed,
 
 bool audit_begin(struct audit *audit, const struct audit_config *config)
 {
-    *audit = (struct audit){ .witness = { before, after }, .required = config->required };
+    *audit = (struct audit){ .witness = { .before = before, .after = after }, .required = config->required };
     if (config->where == NULL)
         return true;
     audit->trail = trail_get(config->where, config->chained, config->wait_ms);

@@ -311,6 +311,11 @@ static bool set_audit_wait(const char *value, struct config *config)
     return number(value, 1, MILLISECONDS_MOST, &config->audit.wait_ms);
 }
 
+static bool set_metrics(const char *value, struct config *config)
+{
+    return value[0] == '/' && copy(value, &config->metrics);
+}
+
 static bool set_collect_max(const char *value, struct config *config)
 {
     return number(value, 0, COLLECT_MOST, &config->collect_max);
@@ -537,6 +542,8 @@ static const struct {
     { PKCS11_BRIDGE_CONF_AUDIT_REQUIRED, NULL, set_audit_required, "yes, no", false, "no" },
     { PKCS11_BRIDGE_CONF_AUDIT_WAIT, NULL, set_audit_wait,
       "a number of milliseconds from 1 to 3600000", false, TEXT_OF(AUDIT_WAIT_DEFAULT) },
+    { PKCS11_BRIDGE_CONF_METRICS, NULL, set_metrics, "the absolute path of a directory", false,
+      "none" },
 };
 
 const char *config_key(size_t i)
@@ -639,6 +646,7 @@ void config_clear(struct config *config)
     OPENSSL_free(config->token_pins);
     OPENSSL_free(config->gcm_state);
     OPENSSL_free(config->audit.where);
+    OPENSSL_free(config->metrics);
     secret_free(config->pin);
     *config = (struct config){ 0 };
 }

@@ -51,6 +51,7 @@ struct config {
     unsigned long long gcm_limit; /* encryptions with a key; at most 2^32 */
     char *gcm_state;              /* the directory where they are counted; or NULL */
     struct audit_config audit;
+    char *metrics;       /* the directory of the counters; or NULL */
     char unknown[128];   /* words of the list that is being read */
     char warnings[1024]; /* what was not understood, and is done without; or "" */
 };

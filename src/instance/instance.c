@@ -15,6 +15,8 @@
 #include "base/scope.h"
 #include "base/user.h"
 #include "instance/section.h"
+#include "meter/meter.h"
+#include "metrics/metrics.h"
 #include "token/slot.h"
 
 struct used_module {
@@ -215,6 +217,30 @@ static void warn(struct provider *provider, const char *name, char **values)
         log_line("%s", provider->config.warnings);
 }
 
+/* A directory that cannot be written to keeps nobody from their keys. */
+static bool counts(const struct provider *provider)
+{
+    char why[4600];
+
+    if (provider->config.metrics == NULL)
+        return false;
+    if (!meter_begin(provider->config.metrics, why, sizeof(why)))
+        log_line("%s", why);
+    if (meter_is_on())
+        trace_count();
+    return meter_is_on();
+}
+
+static struct witness *witness_of(struct provider *provider)
+{
+    struct witness *trail = audit_witness(&provider->audit);
+
+    if (!counts(provider))
+        return trail;
+    metrics_begin(&provider->metrics, trail);
+    return &provider->metrics;
+}
+
 static struct pin_config pins_of(struct provider *provider)
 {
     const struct config *config = &provider->config;
@@ -225,7 +251,7 @@ static struct pin_config pins_of(struct provider *provider)
                                 .file = config->pin_file,
                                 .for_any = config->pin_for_any,
                                 .most = config->pin_most,
-                                .witness = audit_witness(&provider->audit) };
+                                .witness = witness_of(provider) };
 }
 
 /* "3.5.1" as a number, without the patch; the library's own where it says nothing. */

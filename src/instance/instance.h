@@ -24,6 +24,7 @@ struct provider {
     char *misconfigured;                   /* why the configuration cannot be used; or NULL */
     OSSL_ALGORITHM *offered[OFFER_TABLES]; /* in the place of the tables; NULL: they themselves */
     struct audit audit;
+    struct witness metrics;
     struct host host;
     struct used_module *modules;    /* under the lock (module/lock.h) */
     unsigned held, held_generation; /* under the lock as well: provider_hold */

@@ -369,16 +369,16 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
     struct deed deed = { .what = "prove",
                          .label = value_view(attribute(attributes, CKA_LABEL)),
                          .id = value_view(attribute(attributes, CKA_ID)),
-                         .token = &session->slot->token,
+                         .slot = session->slot,
                          .began = clock_ns() };
     struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };
 
     if (witness == NULL)
         return ask(session, handle, attributes, halves, count, proof, which);
-    outcome.rv = witness->before(witness, &deed);
+    outcome.rv = witness_before(witness, &deed);
     if (outcome.rv != CKR_OK)
         return outcome.rv;
     outcome.rv = ask(session, handle, attributes, halves, count, proof, which);
-    witness->after(witness, &deed, &outcome);
+    witness_after(witness, &deed, &outcome);
     return outcome.rv;
 }

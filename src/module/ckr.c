@@ -7,20 +7,20 @@
 
 #define ROW(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, #value, repair, advice, false                                                       \
+        value, #value, repair, advice, false, #value                                               \
     }
 #define OWN(value, repair, advice)                                                                 \
     {                                                                                              \
-        value, NULL, repair, advice, false                                                         \
+        value, NULL, repair, advice, false, #value                                                 \
     }
 /* C_Login's: call_detail says which token and where the PIN came from. */
 #define OF_PIN(value, advice)                                                                      \
     {                                                                                              \
-        value, #value, REPAIR_NOTHING, advice, true                                                \
+        value, #value, REPAIR_NOTHING, advice, true, #value                                        \
     }
 #define DETAILED(value, advice)                                                                    \
     {                                                                                              \
-        value, NULL, REPAIR_NOTHING, advice, true                                                  \
+        value, NULL, REPAIR_NOTHING, advice, true, #value                                          \
     }
 
 /* PKCS#11 v3.1 §5.1 */
@@ -174,7 +174,7 @@ static const struct ckr ckrs[] = {
  * said of a padding is looked up as well, and is not to be seen in the work (docs/timing.md). */
 const struct ckr *ckr_describe(CK_RV rv)
 {
-    static const struct ckr unknown = { 0, NULL, REPAIR_NOTHING, NULL, false };
+    static const struct ckr unknown = { .repair = REPAIR_NOTHING };
     const struct ckr *found = &unknown;
 
     for (size_t i = 0; i < COUNT(ckrs); i++)
@@ -320,4 +320,11 @@ struct verdict ckr_verdict(const char *call, CK_RV rv)
 bool verdict_try_again(const struct verdict *verdict, unsigned tries)
 {
     return verdict->repair != REPAIR_NOTHING && (verdict->repair != REPAIR_DOUBT || tries < DOUBTS);
+}
+
+const char *ckr_label(CK_RV rv)
+{
+    const char *symbol = ckr_describe(rv)->symbol;
+
+    return symbol != NULL && strncmp(symbol, "RV_", 3) == 0 ? symbol + 3 : symbol;
 }

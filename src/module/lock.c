@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include "meter/meter.h"
 #include "base/clock.h"
 #include "module/call.h"
 
@@ -108,6 +109,7 @@ static void child_after_fork(void)
         mutex->mutex = fresh;
     lock = fresh;
     gate_reset();
+    meter_forked();
     generation++;
 }
 

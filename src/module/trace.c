@@ -20,11 +20,12 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "base/text.h"
+#include "meter/meter.h"
 #include "module/call.h"
 #include "module/ckr.h"
 #include "pkcs11_bridge.h"
 
-atomic_uint trace_level;
+atomic_uint traced;
 
 static int file = -1; /* STDERR_FILENO: standard error, wherever that goes */
 static struct stat opened;
@@ -95,6 +96,11 @@ __attribute__((format(printf, 2, 3))) static void add(struct line *line, const c
     va_end(args);
     if (n > 0)
         line->len += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static unsigned level(unsigned who)
+{
+    return who & TRACE_LEVEL;
 }
 
 static void line_begin(struct line *line)
@@ -176,7 +182,7 @@ static void add_attribute(struct line *line, const CK_ATTRIBUTE *attribute, bool
 static void add_template(struct line *line, const CK_ATTRIBUTE *list, CK_ULONG count, bool given)
 {
     add(line, "%lu attributes", (unsigned long)count);
-    if (atomic_load(&trace_level) < 2)
+    if (level(atomic_load(&traced)) < 2)
         return;
     add(line, " {");
     for (CK_ULONG i = 0; i < count; i++)
@@ -295,56 +301,83 @@ static void add_call(struct line *line, const char *function, va_list *args)
     add(line, ")");
 }
 
-uint64_t trace_before(unsigned level, ...)
+static void tell_before(va_list *args)
+{
+    struct line line = { .after = false };
+
+    line_begin(&line);
+    add_call(&line, call_name(), args);
+    line_write(&line);
+}
+
+uint64_t trace_before(unsigned who, ...)
 {
     KEEP_ERRNO;
-    struct line line = { .after = false };
     va_list args;
 
-    if (level >= 2) {
-        line_begin(&line);
-        va_start(args, level);
-        add_call(&line, call_name(), &args);
-        va_end(args);
-        line_write(&line);
-    }
+    va_start(args, who);
+    if (level(who) >= 2)
+        tell_before(&args);
+    va_end(args);
     return clock_ns();
+}
+
+static void tell_after(CK_RV rv, uint64_t ns, va_list *args)
+{
+    const char *name = ckr_describe(rv)->name;
+    struct line line = { .after = true };
+
+    line_begin(&line);
+    add_call(&line, call_name(), args);
+    if (name != NULL)
+        add(&line, " = %s", name);
+    else
+        add(&line, " = 0x%lx", (unsigned long)rv);
+    add(&line, " in %llu us", (unsigned long long)(ns / 1000));
+    line_write(&line);
+}
+
+static void count(CK_RV rv, uint64_t ns)
+{
+    const struct meter_event event = { .family = SERIES_CALL,
+                                       .name = call_name(),
+                                       .mechanism = SERIES_NOTHING,
+                                       .result = rv,
+                                       .ns = ns,
+                                       .tries = 1 };
+
+    meter_count(&event);
 }
 
 CK_RV trace_after(CK_RV rv, uint64_t began, ...)
 {
     KEEP_ERRNO;
-    uint64_t us = (clock_ns() - began) / 1000;
-    const char *name = ckr_describe(rv)->name;
-    struct line line = { .after = true };
+    uint64_t ns = clock_ns() - began;
+    unsigned who = atomic_load_explicit(&traced, memory_order_relaxed);
     va_list args;
 
-    line_begin(&line);
+    if ((who & TRACE_METER) != 0)
+        count(rv, ns);
     va_start(args, began);
-    add_call(&line, call_name(), &args);
+    if (level(who) != 0)
+        tell_after(rv, ns, &args);
     va_end(args);
-    if (name != NULL)
-        add(&line, " = %s", name);
-    else
-        add(&line, " = 0x%lx", (unsigned long)rv);
-    add(&line, " in %llu us", (unsigned long long)us);
-    line_write(&line);
     return rv;
 }
 
 /* file:PATH and level:N, divided by commas. */
 static unsigned options(char *text, const char **path)
 {
-    unsigned level = 1;
+    unsigned wanted = 1;
     char *rest = NULL;
 
     for (char *one = strtok_r(text, ",", &rest); one != NULL; one = strtok_r(NULL, ",", &rest)) {
         if (strncmp(one, "file:", 5) == 0)
             *path = one + 5;
         else if (strncmp(one, "level:", 6) == 0)
-            level = strtoul(one + 6, NULL, 10) > 1 ? 2 : 1;
+            wanted = strtoul(one + 6, NULL, 10) > 1 ? 2 : 1;
     }
-    return level;
+    return wanted;
 }
 
 /* A FIFO that nobody reads, or reads too slowly, holds up no call: what does not fit is lost. */
@@ -362,14 +395,14 @@ static void begin(void)
 {
     const char *value = environment(PKCS11_BRIDGE_ENV_DEBUG), *path = "/dev/stderr";
     _cleanup_(free_scoped) char *text = value != NULL ? OPENSSL_strdup(value) : NULL;
-    unsigned level;
+    unsigned wanted;
 
     if (text == NULL || text[0] == '\0')
         return;
-    level = options(text, &path);
+    wanted = options(text, &path);
     file = strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : open_file(path);
     if (file >= 0)
-        atomic_store(&trace_level, level);
+        (void)atomic_fetch_or(&traced, wanted);
 }
 
 void trace_begin(void)
@@ -377,4 +410,9 @@ void trace_begin(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     (void)pthread_once(&once, begin);
+}
+
+void trace_count(void)
+{
+    (void)atomic_fetch_or(&traced, TRACE_METER);
 }

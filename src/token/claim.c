@@ -185,15 +185,30 @@ static CK_RV busy(const struct pool *pool)
     return RV_SESSIONS_BUSY;
 }
 
+static void count_wait(const struct pool *pool, uint64_t began, CK_RV rv)
+{
+    const struct meter_event event = { .family = SERIES_WAIT,
+                                       .token = pool->slot->token.label,
+                                       .mechanism = SERIES_NOTHING,
+                                       .result = rv,
+                                       .ns = clock_ns() - began,
+                                       .tries = 1 };
+
+    if (meter_is_on())
+        meter_count(&event);
+}
+
 /* Waits in the order of arrival, but for one that was first before; however often, until one
  * deadline. *served stays false where the module went down meanwhile. */
 static CK_RV queue(struct pool *pool, struct taking *taking, struct claim *claim, bool *served)
 {
     struct waiter self = { .write = taking->write };
+    uint64_t began = clock_ns();
     bool in_time = true;
+    CK_RV rv;
 
     if (taking->deadline == 0)
-        taking->deadline = clock_ns() + pool->wait_ms * NS_PER_MS;
+        taking->deadline = began + pool->wait_ms * NS_PER_MS;
     queue_add(&pool->waiters, &self, taking->again);
     pool_offer(pool);
     while (!self.served && in_time && module_ready(pool_module(pool))) {
@@ -208,7 +223,9 @@ static CK_RV queue(struct pool *pool, struct taking *taking, struct claim *claim
     (void)pthread_cond_destroy(&self.turn);
     *claim = self.claim;
     *served = self.served;
-    return self.served || in_time ? CKR_OK : busy(pool);
+    rv = self.served || in_time ? CKR_OK : busy(pool);
+    count_wait(pool, began, rv);
+    return rv;
 }
 
 CK_RV pool_mutex_take_ready(struct pool *pool)
@@ -217,7 +234,7 @@ CK_RV pool_mutex_take_ready(struct pool *pool)
     while (!module_ready(pool_module(pool))) {
         CK_RV rv;
 
-        mutex_release(&pool->mutex);
+        pool_release(pool);
         rv = module_start(pool_module(pool));
         if (rv != CKR_OK)
             return rv;
@@ -242,7 +259,7 @@ static CK_RV claim_get(struct pool *pool, struct taking *taking, struct claim *c
             claim_make(pool, taking->write, claim);
         else
             rv = queue(pool, taking, claim, &served);
-        mutex_release(&pool->mutex);
+        pool_release(pool);
     }
     return rv;
 }
@@ -269,7 +286,7 @@ static bool place_release(struct pool *pool, unsigned long epoch, CK_RV rv)
         pool_squeeze(pool);
     pool_untake(pool);
     pool_offer(pool);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     if (rv == CKR_SESSION_COUNT && atomic_load(&pool->untidy))
         pool_tidy(pool);
     return full;
@@ -313,7 +330,7 @@ CK_RV pool_open_new(struct pool *pool, const struct claim *claim, bool write, st
     pool_offer(pool);
     if (pool->standing == LOGGED_IN && session_current(session))
         session->standing = LOGGED_IN; /* else the token may be another than the one seen first */
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     *out = session;
     return CKR_OK;
 }
@@ -326,7 +343,7 @@ static struct session *take_at_once(struct pool *pool, bool write)
     mutex_take(&pool->mutex);
     if (pool->waiters.first == NULL && !pool->mending && module_ready(pool_module(pool)))
         session = idle_take(pool, write);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return session;
 }
 

@@ -32,7 +32,7 @@ void pool_close_and_free(struct pool *pool, struct session *session)
 
     mutex_take(&pool->mutex);
     pool_dispose(pool, session, closed);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 void pool_close_list(struct pool *pool, struct session *list, bool keepers)
@@ -50,7 +50,7 @@ void pool_close_list(struct pool *pool, struct session *list, bool keepers)
         mutex_take(&pool->mutex);
         pool_dispose(pool, session, closed);
         pool_offer(pool);
-        mutex_release(&pool->mutex);
+        pool_release(pool);
     }
 }
 
@@ -86,7 +86,7 @@ void pool_tidy(struct pool *pool)
 
     mutex_take(&pool->mutex);
     list = remains_take(pool);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     pool_close_list(pool, list, true);
 }
 
@@ -150,19 +150,19 @@ RARE static void close_returned(struct pool *pool, struct session *session)
     const char *name = call_name();
     bool current = leave(pool, session), closed;
 
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     closed = close_one(session, current);
     call_named(name); /* an error message is about the call before this one */
     mutex_take(&pool->mutex);
     left(pool, session, closed);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 static void pool_session_return(struct pool *pool, struct session *session)
 {
     mutex_take(&pool->mutex);
     if (keep(pool, session))
-        mutex_release(&pool->mutex);
+        pool_release(pool);
     else
         close_returned(pool, session);
 }

@@ -46,7 +46,7 @@ static void free_list(struct pool *pool, struct session *list)
 {
     mutex_take(&pool->mutex);
     pool_members_free(pool, list);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 /* Under the mutex: whether a failure in this epoch is still to be mended. The session that failed
@@ -67,7 +67,7 @@ bool pool_mend(struct pool *pool, unsigned long epoch, bool close)
         list = pool_epoch_end(pool);
         pool->mending = true;
     }
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     if (close)
         pool_close_list(pool, list, false);
     else
@@ -80,7 +80,7 @@ void pool_mended(struct pool *pool)
     mutex_take(&pool->mutex);
     pool->mending = false;
     pool_serve(pool);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 /* Under the mutex: sessions that nobody has go on into the next epoch. */
@@ -104,7 +104,7 @@ void pool_logged_out(struct pool *pool, unsigned long epoch)
         idle_go_on(pool);
         pool_serve(pool);
     }
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 void pool_forget(struct pool *pool)
@@ -114,7 +114,7 @@ void pool_forget(struct pool *pool)
     pool_members_free(pool, MOVE(pool->remains));
     atomic_store(&pool->untidy, false);
     pool_serve(pool);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 void pool_disown(struct pool *pool)
@@ -134,7 +134,7 @@ void pool_leave(struct pool *pool, bool close)
 
     mutex_take(&pool->mutex);
     list = pool_epoch_end(pool);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     if (close)
         pool_close_list(pool, list, true);
     else

@@ -181,7 +181,7 @@ static CK_RV keeper_claim(struct pool *pool, struct making *making, struct claim
         claimed = !making->again && pool->makers.first == NULL && keeper_make(pool, any, claim);
         if (!claimed)
             rv = any ? keeper_wait(pool, making, claim, &claimed) : overdue(pool, 0);
-        mutex_release(&pool->mutex);
+        pool_release(pool);
     }
     return rv;
 }
@@ -200,7 +200,7 @@ static bool make_way(struct pool *pool)
         session->spoilt = true;
     }
     spared = session != NULL;
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     session_return(&session);
     return spared;
 }
@@ -250,7 +250,7 @@ static CK_RV keeper_open(struct pool *pool, const struct claim *claim, struct se
     *again = rv != CKR_OK && keeper_withdraw(pool, claim, rv);
     if (rv == CKR_OK && session_current(*out))
         keeper_add(pool, *out, claim->apart);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return rv;
 }
 
@@ -310,7 +310,7 @@ void pool_keeper_return(struct pool *pool, struct session *keeper)
         pool_untake(pool);
         pool_makers_serve(pool);
     }
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     if (back)
         session_return(&keeper);
 }
@@ -321,7 +321,7 @@ unsigned long pool_home(struct session *keeper)
 
     mutex_take(&pool->mutex);
     keeper->objects++;
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return keeper->home;
 }
 
@@ -340,7 +340,7 @@ void pool_unhome(struct pool *pool, unsigned long home)
         pool->taken++;
         back = keeper;
     }
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     session_return(&back);
 }
 

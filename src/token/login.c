@@ -413,15 +413,15 @@ static CK_RV call_witnessed(const struct showing *showing, struct witness *witne
 {
     const struct session *session = showing->session;
     struct deed deed = { .what = showing->user == CKU_CONTEXT_SPECIFIC ? "login-again" : "login",
-                         .token = &session->slot->token,
+                         .slot = session->slot,
                          .began = clock_ns() };
     struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };
-    CK_RV permitted = witness->before(witness, &deed);
+    CK_RV permitted = witness_before(witness, &deed);
 
     if (permitted != CKR_OK)
         return permitted;
     *rv = outcome.rv = call(showing);
-    witness->after(witness, &deed, &outcome);
+    witness_after(witness, &deed, &outcome);
     return CKR_OK;
 }
 

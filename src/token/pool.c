@@ -62,7 +62,7 @@ void pool_allow(struct pool *pool, const struct pool_limits *limits, CK_ULONG to
     raise_to(&pool->limit, at_most(limits->sessions_max, token_max));
     raise_to(&pool->keep_idle, limits->sessions_idle);
     raise_to(&pool->wait_ms, limits->wait_ms);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 void pool_member_add(struct pool *pool, struct session *session)
@@ -146,7 +146,7 @@ CK_RV pool_admit(struct session *session, enum standing wanted, unsigned patienc
             session->standing = LOGGED_IN;
         *claimed = pool->admitting = session->standing < wanted;
     }
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return rv;
 }
 
@@ -159,7 +159,7 @@ void pool_admitted(struct session *session, enum standing reached)
     if (session_current(session))
         pool->standing = session->standing = reached;
     (void)pthread_cond_broadcast(&pool->changed);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
 }
 
 bool pool_knows(const struct pool *pool, struct handle handle)
@@ -173,7 +173,7 @@ bool pool_in_use(struct pool *pool)
 
     mutex_take(&pool->mutex);
     used = pool->open != 0 || pool->keepers != NULL;
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return used;
 }
 
@@ -183,7 +183,7 @@ unsigned pool_limit(struct pool *pool)
 
     mutex_take(&pool->mutex);
     limit = pool_limit_now(pool);
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return limit;
 }
 
@@ -195,7 +195,7 @@ bool pool_has(struct pool *pool, CK_SESSION_HANDLE ck)
     session = pool->members;
     while (session != NULL && !(session->ck == ck && session_current(session)))
         session = session->peer;
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return session != NULL;
 }
 
@@ -209,6 +209,6 @@ bool pool_wait_unused(struct pool *pool, uint64_t deadline)
         in_time = mutex_wait_until(&pool->mutex, &pool->changed, deadline * NS_PER_MS);
     unused = pool->taken == 0;
     pool->awaited = false;
-    mutex_release(&pool->mutex);
+    pool_release(pool);
     return unused;
 }

@@ -5,6 +5,7 @@
 #define BRIDGE_POOL_PARTS_H
 
 #include "base/rare.h"
+#include "meter/meter.h"
 #include "token/pool.h"
 #include "token/slot.h"
 
@@ -29,6 +30,14 @@ struct waiter {
 static inline struct module *pool_module(const struct pool *pool)
 {
     return pool->slot->module;
+}
+
+/* The only way to release the pool's mutex: how many sessions there are goes to pkcs11-metrics. */
+static inline void pool_release(struct pool *pool)
+{
+    if (__builtin_expect(meter_is_on(), 0))
+        meter_sessions(pool->slot->token.label, pool->open, pool->taken);
+    mutex_release(&pool->mutex);
 }
 
 /* pool.c: all sessions that have not been freed, and those that nobody has. */

@@ -7,6 +7,7 @@
 #include "base/rare.h"
 #include "base/scope.h"
 #include "base/user.h"
+#include "meter/meter.h"
 #include "module/call.h"
 #include "module/ckr.h"
 #include "module/retry.h"
@@ -29,6 +30,20 @@ struct attempt {
     bool outdated;  /* another thread has ended the epoch since */
 };
 
+/* For pkcs11-metrics: what led to it is the call before. */
+RARE static void count_recovery(const struct slot *slot, CK_RV rv)
+{
+    const struct meter_event event = { .family = SERIES_RECOVERY,
+                                       .name = call_name(),
+                                       .token = slot->token.label,
+                                       .mechanism = SERIES_NOTHING,
+                                       .result = rv,
+                                       .tries = 1 };
+
+    if (meter_is_on())
+        meter_count(&event);
+}
+
 /* Every session and handle of this epoch is void, and the token may be in another slot. One thread
  * mends; nobody gets a session meanwhile. */
 static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
@@ -37,17 +52,23 @@ static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
 
     if (!pool_mend(&slot->pool, epoch, !gone))
         return;
+    count_recovery(slot, rv);
     if (rv != CKR_SESSION_HANDLE_INVALID)
         (void)slot_locate(slot);
     pool_mended(&slot->pool);
 }
 
-static void repair_module(struct slot *slot, unsigned long epoch)
+static void repair_module(struct slot *slot, CK_RV rv, unsigned long epoch)
 {
+    bool first;
+
     lock_take();
-    if (atomic_load(&slot->pool.epoch) == epoch)
+    first = atomic_load(&slot->pool.epoch) == epoch;
+    if (first)
         module_lost(slot->module, atomic_load(&slot->module->life));
     lock_release();
+    if (first)
+        count_recovery(slot, rv);
 }
 
 /* Nothing is repaired twice: what failed in an epoch that is over is mended. */
@@ -64,7 +85,7 @@ static void repair(const struct work *work, CK_RV rv, const struct attempt *atte
         pool_logged_out(&slot->pool, attempt->epoch);
         break;
     case REPAIR_MODULE:
-        repair_module(slot, attempt->epoch);
+        repair_module(slot, rv, attempt->epoch);
         break;
     case REPAIR_HANDLE:
         if (work->object != NULL)
@@ -239,9 +260,9 @@ RARE static CK_RV witness_begin(struct work *work)
     }
     if (work->object != NULL)
         object_tell(deed, work->object);
-    deed->token = &work->run.slot->token;
+    deed->slot = work->run.slot;
     deed->began = clock_ns();
-    return witness->before(witness, deed);
+    return witness_before(witness, deed);
 }
 
 RARE static void witness_end(const struct work *work, const struct attempt *attempt, CK_RV rv)
@@ -252,7 +273,7 @@ RARE static void witness_end(const struct work *work, const struct attempt *atte
                                           .session = attempt->session,
                                           .epoch = attempt->epoch };
 
-    witness->after(witness, work->run.deed, &outcome);
+    witness_after(witness, work->run.deed, &outcome);
 }
 
 static CK_RV run(struct work *work)

@@ -1,21 +1,23 @@
 /* Who is told what is done with private and secret keys: before it is, and what came of it. The
- * provider's audit trail is one (audit/audit.h). */
+ * provider's audit trail (audit/audit.h) and its metrics (metrics/metrics.h) are such. */
 #ifndef BRIDGE_WITNESS_H
 #define BRIDGE_WITNESS_H
 
 #include <stdint.h>
 
 #include "base/bytes.h"
-#include "token/token.h"
+#include "module/cryptoki.h"
+
+struct slot;
 
 /* What is done; whoever does it fills it, but for the last, and keeps it until it is over. */
 struct deed {
     const char *what;                   /* "sign", "login", ... */
     const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named */
     struct view label, id;              /* of the object, as the token has them; may be none */
-    const struct token *token;
-    uint64_t began;  /* clock_ns */
-    uint64_t number; /* the witness's own */
+    const struct slot *slot;            /* of the token */
+    uint64_t began;                     /* clock_ns */
+    uint64_t number;                    /* of the audit trail */
 };
 
 /* What came of it. */
@@ -27,10 +29,17 @@ struct deed_outcome {
 };
 
 struct witness {
-    /* CKR_OK, or why it must not be done: the token is not asked then, and after is not called. */
+    struct witness *next; /* who is told after it; or NULL */
+    /* CKR_OK, or why it must not be done: the token is not asked then, and those who were told
+     * before have the refusal for its outcome. */
     CK_RV (*before)(struct witness *witness, struct deed *deed);
     void (*after)(struct witness *witness, const struct deed *deed,
                   const struct deed_outcome *outcome);
 };
+
+/* To all from the first on. */
+CK_RV witness_before(struct witness *first, struct deed *deed);
+void witness_after(struct witness *first, const struct deed *deed,
+                   const struct deed_outcome *outcome);
 
 #endif
