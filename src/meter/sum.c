@@ -89,11 +89,11 @@ bool sum_add(struct sum *sum, const struct series *series)
     mine = at < sum->count ? &sum->list[at] : series_new(sum, series);
     if (mine == NULL)
         return false;
-    mine->count += atomic_load_explicit(&series->count, memory_order_relaxed);
-    mine->ns += atomic_load_explicit(&series->ns, memory_order_relaxed);
-    mine->tries += atomic_load_explicit(&series->tries, memory_order_relaxed);
+    mine->count += series->count;
+    mine->ns += series->ns;
+    mine->tries += series->tries;
     for (unsigned i = 0; i < SERIES_BUCKETS; i++)
-        mine->buckets[i] += atomic_load_explicit(&series->buckets[i], memory_order_relaxed);
+        mine->buckets[i] += series->buckets[i];
     return true;
 }
 
@@ -104,8 +104,7 @@ bool sum_add_page(struct sum *sum, const struct page *page, size_t count, bool s
     for (size_t i = 0; ok && i < count; i++) {
         const struct series *series = &page->series[i];
 
-        if (atomic_load_explicit(&series->state, memory_order_acquire) == SERIES_READY &&
-            (state || series->family != SERIES_SESSIONS))
+        if (series->state == SERIES_READY && (state || series->family != SERIES_SESSIONS))
             ok = sum_add(sum, series);
     }
     return ok;
@@ -243,7 +242,8 @@ static int lock_shared(int dir)
 bool sum_dir(struct sum *sum, const char *path, char *why, size_t size)
 {
     _cleanup_(dir_scoped) DIR *dir = opendir(path);
-    _cleanup_(fd_scoped) int lock = dir != NULL ? lock_shared(dirfd(dir)) : -1;
+    _cleanup_(fd_scoped) __attribute__((unused)) int lock =
+        dir != NULL ? lock_shared(dirfd(dir)) : -1;
     _cleanup_(read_scoped) struct read retired = { .fd = -1 };
 
     if (dir == NULL) {

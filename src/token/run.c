@@ -30,11 +30,11 @@ struct attempt {
     bool outdated;  /* another thread has ended the epoch since */
 };
 
-/* For pkcs11-metrics: what led to it is the call before. */
-RARE static void count_recovery(const struct slot *slot, CK_RV rv)
+/* For pkcs11-metrics: what call returned led to it. */
+RARE static void count_recovery(const struct slot *slot, CK_RV rv, const char *call)
 {
     const struct meter_event event = { .family = SERIES_RECOVERY,
-                                       .name = call_name(),
+                                       .name = call,
                                        .token = slot->token.label,
                                        .mechanism = SERIES_NOTHING,
                                        .result = rv,
@@ -48,11 +48,12 @@ RARE static void count_recovery(const struct slot *slot, CK_RV rv)
  * mends; nobody gets a session meanwhile. */
 static void repair_token(struct slot *slot, CK_RV rv, unsigned long epoch)
 {
+    const char *call = call_name();
     bool gone = rv == CKR_DEVICE_REMOVED || rv == CKR_TOKEN_NOT_PRESENT;
 
     if (!pool_mend(&slot->pool, epoch, !gone))
         return;
-    count_recovery(slot, rv);
+    count_recovery(slot, rv, call);
     if (rv != CKR_SESSION_HANDLE_INVALID)
         (void)slot_locate(slot);
     pool_mended(&slot->pool);
@@ -68,7 +69,7 @@ static void repair_module(struct slot *slot, CK_RV rv, unsigned long epoch)
         module_lost(slot->module, atomic_load(&slot->module->life));
     lock_release();
     if (first)
-        count_recovery(slot, rv);
+        count_recovery(slot, rv, call_name());
 }
 
 /* Nothing is repaired twice: what failed in an epoch that is over is mended. */
