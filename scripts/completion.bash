@@ -14,9 +14,11 @@ _pkcs11_bridge() {
         [health]="--max-latency"
         [bench]="--threads --seconds"
         [conf]=""
+        [metrics]="--textfile --listen"
+        [audit]=""
     )
     case $before in
-        --config | --module | --out | --pin-file | --cert) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+        --config | --module | --out | --pin-file | --cert | --textfile) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
         --server) mapfile -t COMPREPLY < <(compgen -W "apache dovecot haproxy lighttpd nginx postfix stunnel" -- "$word") && return ;;
         --as-user) mapfile -t COMPREPLY < <(compgen -u -- "$word") && return ;;
     esac

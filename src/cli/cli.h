@@ -20,7 +20,7 @@ enum status {
 };
 
 #define OPTIONS_MOST  12
-#define OPERANDS_MOST 2
+#define OPERANDS_MOST 64
 
 /* An option of a subcommand; value is what its argument is called, NULL where it takes none. */
 struct option_row {
@@ -65,6 +65,6 @@ bool call_number(const struct call *call, unsigned option, unsigned long least, 
 
 extern const struct subcommand list_subcommand, show_subcommand, pem_subcommand, delete_subcommand,
     health_subcommand, conf_subcommand, keygen_subcommand, csr_subcommand, import_cert_subcommand,
-    bench_subcommand, doctor_subcommand, metrics_subcommand;
+    bench_subcommand, doctor_subcommand, metrics_subcommand, audit_subcommand;
 
 #endif

@@ -17,6 +17,7 @@ static const struct subcommand *const subcommands[] = {
     &doctor_subcommand, &list_subcommand,  &show_subcommand,        &pem_subcommand,
     &keygen_subcommand, &csr_subcommand,   &import_cert_subcommand, &delete_subcommand,
     &health_subcommand, &bench_subcommand, &conf_subcommand,        &metrics_subcommand,
+    &audit_subcommand,
 };
 
 static const struct option_row common_options[OPTIONS_COMMON] = {

@@ -24,6 +24,7 @@ struct place {
 };
 
 struct mapped {
+    struct mapped *before; /* the parent's, in which another thread may still be counting */
     struct page *page;
     struct place places[PAGE_SERIES];
 };
@@ -147,6 +148,7 @@ static bool begin(void)
         return false;
     }
     fd_keep(fd);
+    mapped->before = atomic_load(&meter.mapped);
     atomic_store(&meter.inherited, false);
     atomic_store_explicit(&meter.mapped, mapped, memory_order_release);
     atomic_store(&meter_on, true);
@@ -191,7 +193,6 @@ void meter_forked(void)
     atomic_store(&meter.forked, meter_is_on());
 }
 
-/* The parent's page stays mapped: another thread of this process may be counting in it. */
 static void begin_again(void)
 {
     KEEP_ERRNO;
