@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -84,6 +85,15 @@ static bool split(const char *address, char *text, size_t size, const char **hos
     return true;
 }
 
+/* getaddrinfo(3) takes 99999 for another. */
+static bool is_port(const char *text)
+{
+    char *end = NULL;
+
+    return text[0] >= '0' && text[0] <= '9' && strtoul(text, &end, 10) <= UINT16_MAX &&
+           *end == '\0';
+}
+
 static struct addrinfo *resolve(const char *address)
 {
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
@@ -92,7 +102,7 @@ static struct addrinfo *resolve(const char *address)
     const char *host, *port;
     char text[128];
 
-    if (split(address, text, sizeof(text), &host, &port) &&
+    if (split(address, text, sizeof(text), &host, &port) && is_port(port) &&
         getaddrinfo(host, port, &hints, &found) == 0)
         return found;
     complain("--listen %s: it takes a port, or an address and a port (127.0.0.1:9464, "
