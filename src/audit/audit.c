@@ -113,7 +113,8 @@ static void after(struct witness *witness, const struct deed *deed,
 
 bool audit_begin(struct audit *audit, const struct audit_config *config)
 {
-    *audit = (struct audit){ .witness = { .before = before, .after = after }, .required = config->required };
+    *audit = (struct audit){ .witness = { .before = before, .after = after },
+                             .required = config->required };
     if (config->where == NULL)
         return true;
     audit->trail = trail_get(config->where, config->chained, config->wait_ms);

@@ -33,8 +33,8 @@ struct ckr {
 /* Never NULL; an unknown value has neither name nor advice and no repair. */
 const struct ckr *ckr_describe(CK_RV rv);
 
-/* One word for it, in metrics: the CKR_ name, or that of an outcome of our own (SESSIONS_BUSY); NULL
- * for an unknown value. */
+/* One word for it, in metrics: the CKR_ name, or that of an outcome of our own (SESSIONS_BUSY);
+ * NULL for an unknown value. */
 const char *ckr_label(CK_RV rv);
 
 /* What a person can do about what call returned; NULL where the name says it all. */
