@@ -255,7 +255,8 @@ static bool add_of(const char *value, struct lie *lie)
         A(CKA_DERIVE),
         A(CKA_ALWAYS_AUTHENTICATE),
         A(CKA_ALLOWED_MECHANISMS),
-        { "CKA_PUBLIC_KEY_INFO", 0x129 }, /* newer than p11-kit's name for it */
+        { "CKA_PUBLIC_KEY_INFO", 0x129 }, /* newer than p11-kit's names */
+        { "CKA_PARAMETER_SET", 0x61d },
     };
 
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
