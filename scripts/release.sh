@@ -22,11 +22,40 @@ release_open() {
     echo "$SUITE: $(inside openssl version)"
 }
 
+# release_build PRESET: its folder is BUILD, and SANITIZERS has the packages, without "lib", of what it was built with
+BUILD=build
+SANITIZERS=()
+release_build() {
+    BUILD=$(python3 - "$1" << 'PY'
+import json, sys
+
+for preset in json.load(open("CMakePresets.json"))["configurePresets"]:
+    if preset["name"] == sys.argv[1]:
+        print(preset["binaryDir"].replace("${sourceDir}/", ""))
+PY
+    )
+    [ -n "$BUILD" ] || die "no such preset: $1"
+    case $1 in
+        *asan*) SANITIZERS=(asan8 ubsan1) ;;
+        tsan) SANITIZERS=(tsan2) ;;
+    esac
+}
+
+# release_sanitizers: their libraries, where the compiler here has told the build that they are
+release_sanitizers() {
+    local name path
+    for name in "${SANITIZERS[@]}"; do
+        path=$(gcc -print-file-name="lib${name%?}.so")
+        mkdir -p "$DIR${path%/*}"
+        ln -sf "/usr/lib/$(gcc -print-multiarch)/lib${name%?}.so.${name: -1}" "$DIR$path"
+    done
+}
+
 # release_tests CTEST-ARGUMENTS...: the tests of the build here that they select, run there, one after the other. ctest
 # knows their commands and their environment.
 release_tests() {
     local passed=0 failed=0
-    ctest --test-dir build --show-only=json-v1 "$@" > "$DIR/tests.json"
+    ctest --test-dir "$BUILD" --show-only=json-v1 "$@" > "$DIR/tests.json"
     release_commands > "$DIR/tests.sh"
     # shellcheck disable=SC1091
     . "$DIR/tests.sh"

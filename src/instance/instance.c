@@ -320,6 +320,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
 
     user_begin();
     provider->core.handle = handle;
+    provider->jobs = jobs_of(in->function);
     if (get == NULL || core->new_error == NULL || core->set_error_debug == NULL ||
         core->vset_error == NULL || provider->up_ref == NULL || provider->bio_read == NULL ||
         provider->bio_write == NULL || provider->bio_gets == NULL)

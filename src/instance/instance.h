@@ -5,6 +5,7 @@
 
 #include <openssl/core_dispatch.h>
 
+#include "base/jobs.h"
 #include "instance/config.h"
 #include "instance/error.h"
 #include "instance/host.h"
@@ -19,6 +20,7 @@ struct used_module;
 struct provider {
     struct provider *next; /* under the lock (module/lock.h): all that are loaded */
     struct core core;
+    struct jobs jobs;
     struct config config;
     struct pin_config pins;                /* what config has of them */
     char *misconfigured;                   /* why the configuration cannot be used; or NULL */

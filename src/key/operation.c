@@ -5,7 +5,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <openssl/async.h>
 #include <openssl/crypto.h>
 
 #include "base/rare.h"
@@ -107,27 +106,27 @@ static struct bell *bell_new(void)
 }
 
 /* The bell that the application knows of. One from before a fork is the parent's. */
-static struct bell *bell_known(ASYNC_WAIT_CTX *ctx)
+static struct bell *bell_known(const struct jobs *jobs, ASYNC_WAIT_CTX *ctx)
 {
     struct bell *bell;
     OSSL_ASYNC_FD fd;
     void *custom;
 
-    if (ASYNC_WAIT_CTX_get_fd(ctx, &bell_key, &fd, &custom) != 1)
+    if (jobs->get_fd(ctx, &bell_key, &fd, &custom) != 1)
         return NULL;
     bell = custom;
     if (bell->generation == lock_generation())
         return bell;
-    (void)ASYNC_WAIT_CTX_clear_fd(ctx, &bell_key);
+    (void)jobs->clear_fd(ctx, &bell_key);
     bell_release(bell);
     return NULL;
 }
 
 /* The bell for the job that this thread is in, held for an operation; or NULL. */
-static struct bell *bell_here(void)
+static struct bell *bell_here(const struct jobs *jobs)
 {
-    ASYNC_WAIT_CTX *ctx = ASYNC_get_wait_ctx(ASYNC_get_current_job());
-    struct bell *bell = ctx != NULL ? bell_known(ctx) : NULL;
+    ASYNC_WAIT_CTX *ctx = jobs->get_wait_ctx(jobs->get_current_job());
+    struct bell *bell = ctx != NULL ? bell_known(jobs, ctx) : NULL;
 
     if (ctx == NULL)
         return NULL;
@@ -139,12 +138,12 @@ static struct bell *bell_here(void)
 
 /* Tells the application of the bell, just before a pause: HAProxy takes it that a descriptor which
  * a job leaves behind has been there in a pause. False when that is not possible. */
-static bool bell_tell(struct bell *bell)
+static bool bell_tell(const struct jobs *jobs, struct bell *bell)
 {
     if (bell->told)
         return true;
-    bell->told = ASYNC_WAIT_CTX_set_wait_fd(ASYNC_get_wait_ctx(ASYNC_get_current_job()), &bell_key,
-                                            bell->fd, bell, bell_cleanup) == 1;
+    bell->told = jobs->set_wait_fd(jobs->get_wait_ctx(jobs->get_current_job()), &bell_key, bell->fd,
+                                   bell, bell_cleanup) == 1;
     if (bell->told)
         atomic_fetch_add(&bell->holders, 1);
     return bell->told;
@@ -197,7 +196,7 @@ static void outlive_job(struct on_heap *heap, struct bell *bell)
 RARE static struct operation *begin_on_heap(struct key *key, struct view in, struct view extra,
                                             size_t out_size, bool in_job)
 {
-    struct bell *bell = in_job ? bell_here() : NULL;
+    struct bell *bell = in_job ? bell_here(&key->provider->jobs) : NULL;
     size_t copies = bell != NULL ? in.len + extra.len : 0;
     struct on_heap *heap = OPENSSL_malloc(sizeof(*heap) + out_size + copies);
 
@@ -215,7 +214,8 @@ RARE static struct operation *begin_on_heap(struct key *key, struct view in, str
 
 static bool is_in_job(const struct key *key)
 {
-    return key->provider->config.async && !call_inside() && ASYNC_get_current_job() != NULL;
+    return key->provider->config.async && !call_inside() &&
+           key->provider->jobs.get_current_job() != NULL;
 }
 
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
@@ -310,13 +310,14 @@ static bool is_done(struct job *job)
 /* False when the process was forked meanwhile: nobody does the work here. */
 static bool wait_paused(struct job *job)
 {
+    const struct jobs *jobs = &job->operation->key->provider->jobs;
     struct bell *bell = job->bell;
     struct pollfd early = { .fd = bell->fd, .events = POLLIN };
     uint64_t count;
 
     while (!is_done(job)) {
-        if (bell_tell(bell))
-            (void)ASYNC_pause_job();
+        if (bell_tell(jobs, bell))
+            (void)jobs->pause_job();
         if (is_done(job))
             break;
         if (job->generation != lock_generation())
@@ -332,7 +333,7 @@ static bool wait_paused(struct job *job)
 static void bell_renew(struct job *job)
 {
     bell_release(job->bell);
-    job->bell = bell_here();
+    job->bell = bell_here(&job->operation->key->provider->jobs);
     if (job->bell != NULL)
         job->generation = provider_hold(job->operation->key->provider);
 }

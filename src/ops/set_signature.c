@@ -2,7 +2,8 @@
  * EVP_SIGNATURE-ML-DSA(7)): the message goes to the token whole, with what libcrypto's parameters
  * say of it.
  *
- * A token may not look at the context string: a signature with one is verified before it leaves. */
+ * A token may not look at the context string, or that the message was hashed before: a signature
+ * with either is verified before it leaves. */
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -276,6 +277,12 @@ static int verify_on_host(const struct set_signature *ctx, struct view sig, stru
            EVP_DigestVerify(host, sig.data, sig.len, message.data, message.len) == 1;
 }
 
+/* Whether a token that does not look at its parameters would sign something else. */
+static bool is_for_a_purpose(const struct sign_request *request)
+{
+    return request->context.len != 0 || request->digest != NULL;
+}
+
 static int token_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t sig_size,
                       const unsigned char *data, size_t len)
 {
@@ -293,9 +300,11 @@ static int token_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t si
     if (!request_make(ctx, &message, &request) ||
         !key_sign(ctx->key, &request, SIGN_TOKEN_HASHES, message, sig, sig_len))
         return 0;
-    return request.context.len == 0 ||
+    return !is_for_a_purpose(&request) ||
            verify_on_host(ctx, (struct view){ sig, *sig_len }, (struct view){ data, len }) ||
-           refuse(ctx->provider, "the token cannot sign with a context string:",
+           refuse(ctx->provider,
+                  request.digest != NULL ? "the token cannot sign what was hashed before:"
+                                         : "the token cannot sign with a context string:",
                   "what it made is no such signature");
 }
 

@@ -44,6 +44,16 @@ says() {
     fi
 }
 
+# or_lacks WHAT COMMAND...: the test ends where the command fails because the token does not have WHAT
+or_lacks() {
+    local what=$1
+    shift
+    "$@" > lacks.log 2>&1 && return
+    grep -q CKR_MECHANISM_INVALID lacks.log || cat lacks.log
+    echo "the token does not have $what"
+    exit 77
+}
+
 # at_least VERSION LEAST
 at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -1)" = "$2" ]; }
 

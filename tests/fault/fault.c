@@ -16,8 +16,9 @@
  *     drop-sessions   close all sessions of the real module before, as a reboot does
  *     logout          log out of every token before
  *     callback        call the function that fault_callback was given, before
- *     remove, insert  the tokens are taken out, or are back, from this call on
- *     len=N           what the function says that it wrote: N bytes, or so many more (+N) or less
+ *     hold            make the file that FAULT_HOLD names, and wait until somebody removes it,
+ * before remove, insert  the tokens are taken out, or are back, from this call on len=N what the
+ * function says that it wrote: N bytes, or so many more (+N) or less
  *                     (-N) than it did, or "none" for CK_UNAVAILABLE_INFORMATION. Of all that
  *                     C_GetAttributeValue reads, or of one with
  *     of=CKA_NAME
@@ -63,6 +64,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <p11-kit/pkcs11.h>
 
@@ -151,7 +153,7 @@ struct rule {
     unsigned long first, times, calls;
     bool answers;
     ck_rv_t rv;
-    bool after, drop_sessions, logout, callback, remove, insert, until_restart, exchange;
+    bool after, drop_sessions, logout, callback, hold, remove, insert, until_restart, exchange;
     unsigned delay;
     struct place places[PLACES];
     unsigned place_count;
@@ -253,7 +255,8 @@ static bool add_of(const char *value, struct lie *lie)
         A(CKA_DERIVE),
         A(CKA_ALWAYS_AUTHENTICATE),
         A(CKA_ALLOWED_MECHANISMS),
-        { "CKA_PUBLIC_KEY_INFO", 0x129 }, /* newer than p11-kit's name for it */
+        { "CKA_PUBLIC_KEY_INFO", 0x129 }, /* newer than p11-kit's names */
+        { "CKA_PARAMETER_SET", 0x61d },
     };
 
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
@@ -321,11 +324,11 @@ static bool add_places(const char *text, struct rule *rule)
 
 static bool add_effect(const char *effect, struct rule *rule)
 {
-    bool *const flags[] = { &rule->after,        &rule->drop_sessions, &rule->logout,
-                            &rule->callback,     &rule->remove,        &rule->insert,
-                            &rule->until_restart };
-    static const char *const words[] = { "after",  "drop-sessions", "logout",       "callback",
-                                         "remove", "insert",        "until-restart" };
+    bool *const flags[] = { &rule->after,         &rule->drop_sessions, &rule->logout,
+                            &rule->callback,      &rule->remove,        &rule->insert,
+                            &rule->until_restart, &rule->hold };
+    static const char *const words[] = { "after",  "drop-sessions", "logout",        "callback",
+                                         "remove", "insert",        "until-restart", "hold" };
     char token[33];
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -718,14 +721,28 @@ static void place_tokens(void)
     placed.C_Login = placed_C_Login;
 }
 
+static void sleep_ms(unsigned ms)
+{
+    const struct timespec pause = { (time_t)(ms / 1000), (long)((ms % 1000) * 1000000) };
+
+    (void)nanosleep(&pause, NULL);
+}
+
+static void hold(void)
+{
+    const char *path = getenv("FAULT_HOLD");
+
+    (void)close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
+    while (access(path, F_OK) == 0)
+        sleep_ms(10);
+}
+
 static void prepare(const struct rule *verdict)
 {
-    if (verdict->delay != 0) {
-        const struct timespec pause = { (time_t)(verdict->delay / 1000),
-                                        (long)((verdict->delay % 1000) * 1000000) };
-
-        (void)nanosleep(&pause, NULL);
-    }
+    if (verdict->delay != 0)
+        sleep_ms(verdict->delay);
+    if (verdict->hold)
+        hold();
     if (verdict->callback)
         callback();
     if (!verdict->drop_sessions && !verdict->remove && !verdict->logout && !verdict->exchange)

@@ -68,6 +68,9 @@ static void check_passed_over(const char *algorithm)
     OSSL_LIB_CTX *libctx = libctx_new("");
     EVP_PKEY *key = key_load(libctx, algorithm, "private");
     const unsigned char encoded[] = { 0, 3, 'a', 'b', 'c', 'm' };
+    const unsigned char hashed[2 + 11 + 32] = {
+        1, 0, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1
+    }; /* by SHA-256 */
     int raw = 0;
     const OSSL_PARAM raw_params[] = { OSSL_PARAM_construct_int("message-encoding", &raw),
                                       OSSL_PARAM_construct_end() };
@@ -81,8 +84,11 @@ static void check_passed_over(const char *algorithm)
     assert_non_null(strstr(last_error(error, sizeof(error)), "cannot sign with a context string"));
     assert_int_equal(sign(libctx, key, raw_params, encoded, sizeof(encoded)), 0);
     assert_non_null(strstr(last_error(error, sizeof(error)), "cannot sign with a context string"));
+    assert_int_equal(sign(libctx, key, raw_params, hashed, sizeof(hashed)), 0);
+    assert_non_null(strstr(last_error(error, sizeof(error)), "cannot sign what was hashed before"));
     assert_true(sign(libctx, key, NULL, message, sizeof(message)) > 0);
     unsetenv("TOKEN32_NO_CONTEXTS");
+    assert_true(sign(libctx, key, raw_params, hashed, sizeof(hashed)) > 0);
     assert_true(sign(libctx, key, params, message, sizeof(message)) > 0);
     EVP_PKEY_free(key);
     OSSL_LIB_CTX_free(libctx);

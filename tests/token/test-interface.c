@@ -138,6 +138,25 @@ FALLS_BACK(empty)
 FALLS_BACK(old)
 FALLS_BACK(other)
 
+/* dlsym finds it in the module's handle. Whoever calls it does not come back. */
+static void test_interface_of_a_library_behind(void **state)
+{
+    void *library = dlopen(getenv("BRIDGE_LONELY"), RTLD_NOW | RTLD_LOCAL);
+
+    (void)state;
+    assert_non_null(library);
+    assert_non_null(dlsym(library, "C_GetInterface"));
+    setenv("FAULT_MODULE", getenv("PKCS11_MODULE"), 1);
+    setenv("PKCS11_MODULE", getenv("BRIDGE_LONELY"), 1);
+    libctx = libctx_new("");
+    key = key_load(libctx, "p256", "private");
+    assert_non_null(key);
+    assert_true(key_signs(libctx, key));
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    (void)dlclose(library);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +170,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_interface_empty),
         cmocka_unit_test(test_interface_old),
         cmocka_unit_test(test_interface_other),
+        cmocka_unit_test(test_interface_of_a_library_behind),
     };
 
     return cases_in_children(tests, COUNT_OF(tests), argc > 1 ? argv[1] : NULL) ? 0 : 1;

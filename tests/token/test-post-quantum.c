@@ -5,6 +5,8 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -905,6 +907,45 @@ static void test_pq_threads(void **state)
     }
 }
 
+/* Whether all keys still do what they did. */
+static bool all_whole(EVP_PKEY *keys[])
+{
+    bool ok = true;
+
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        if (keys[i] != NULL && !is_whole(libctx, &types[i], keys[i])) {
+            char error[512];
+
+            printf("%s: %s\n", types[i].name, last_error(error, sizeof(error)));
+            ok = false;
+        }
+    return ok;
+}
+
+/* The child uses its parent's keys, and so does the parent meanwhile and afterwards. */
+static void test_pq_forks(void **state)
+{
+    EVP_PKEY *keys[COUNT_OF(types)] = { NULL };
+    int status;
+    pid_t child;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        if (types[i].there && !types[i].slow)
+            keys[i] = loaded(libctx, &types[i], "private");
+    assert_true(all_whole(keys));
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(all_whole(keys) ? 0 : 1);
+    assert_true(all_whole(keys));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(all_whole(keys));
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        EVP_PKEY_free(keys[i]);
+}
+
 static bool known(const char *type)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(plain, type, NULL);
@@ -958,6 +999,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_pq_lengths),
         cmocka_unit_test(test_pq_pairs),
         cmocka_unit_test(test_pq_threads),
+        cmocka_unit_test(test_pq_forks),
     };
     int failed;
 

@@ -10,7 +10,7 @@
  *       wants, "keep" keys that cannot be read, whatever the template says, "refuse" no key that
  *       could be read.
  *   TOKEN32_NO_CONTEXTS
- *       Context strings are passed over.
+ *       Context strings are passed over, and that what is signed was hashed before.
  *
  * One slot, the token soft32 in it, one mutex over everything. */
 #include "token32.h"

@@ -25,6 +25,7 @@ static const struct {
     { "dk", offsetof(struct vector, dk), false },
     { "context", offsetof(struct vector, context), false },
     { "message", offsetof(struct vector, message), false },
+    { "mu", offsetof(struct vector, mu), false },
     { "signature", offsetof(struct vector, signature), false },
     { "sha256", offsetof(struct vector, sha256), false },
     { "c", offsetof(struct vector, c), false },

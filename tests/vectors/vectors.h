@@ -13,7 +13,7 @@ struct vector_bytes {
 
 struct vector {
     char *source, *algorithm, *operation, *hash; /* owned; NULL: it has none */
-    struct vector_bytes seed, sk, pk, dk, context, message, signature, sha256, c, k;
+    struct vector_bytes seed, sk, pk, dk, context, message, mu, signature, sha256, c, k;
 };
 
 /* The file, in BRIDGE_SOURCE. */
