@@ -167,8 +167,10 @@ static unsigned sign_crowded(EVP_PKEY *key, unsigned number, unsigned some, cons
     for (unsigned n = 0; n < number; n++)
         sign_begin(&signers[n], key);
     arrived = await_stay(some);
-    if (some != number)
+    if (some != number) {
         settle();
+        arrived = await_stay(some); /* and no more than some, where the pool has no more */
+    }
     let_out();
     for (unsigned n = 0; n < number; n++)
         sign_end(&signers[n]);
@@ -411,18 +413,18 @@ static void make_end(struct maker *makers, unsigned count)
 }
 
 /* Session keys are made on several sessions at once, which are lent by the pool as long as they
- * have keys on them, and no longer. */
-static void test_pool_lends_keepers(void **state)
+ * have keys on them, and no longer: idle ones, where there are as many. */
+static void lends_keepers(unsigned idle)
 {
     struct maker makers[MOST];
     EVP_PKEY *key;
 
-    (void)state;
     libctx = libctx_new_faulty(
         SETTINGS
         "pkcs11-sessions-max = 10\npkcs11-module-cache-keys = false\npkcs11-module-cache-sessions "
         "= 10\n");
     key = load("rsa2048");
+    assert_int_equal(sign_together(key, idle), idle);
     hold_begin();
     fault("C_GenerateKeyPair 1 3 - callback");
     make_begin(makers, MOST);
@@ -437,6 +439,18 @@ static void test_pool_lends_keepers(void **state)
     assert_int_equal(sign_together(key, 10), 10);
     assert_int_equal(sessions_open(), 11);
     end(key);
+}
+
+static void test_pool_lends_keepers(void **state)
+{
+    (void)state;
+    lends_keepers(1);
+}
+
+static void test_pool_lends_idle_sessions(void **state)
+{
+    (void)state;
+    lends_keepers(10);
 }
 
 /* The same where the token has few sessions, and does not say so. */
@@ -977,6 +991,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_no_restart_for_sessions),
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_lends_keepers),
+    cmocka_unit_test(test_pool_lends_idle_sessions),
     cmocka_unit_test(test_pool_keepers_in_small_token),
     cmocka_unit_test(test_pool_keepers_wait_for_the_first),
     cmocka_unit_test(test_pool_lent_before_the_first),
