@@ -172,6 +172,55 @@ static void test_crypt_modes(void **state)
     }
 }
 
+static bool crypts(OSSL_LIB_CTX *in, const struct mode *mode, SKEY *key, int encrypt, size_t len,
+                   size_t *out_len)
+{
+    EVP_CIPHER *cipher = cipher_of(in, PKCS11_BRIDGE_CIPHER_PREFIX, 256, mode->name);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    bool ok = begin(ctx, cipher, key, mode->pads, encrypt) &&
+              run(ctx, encrypt ? message : theirs, len, 0, encrypt ? ours : back, out_len);
+
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+    return ok;
+}
+
+/* The token says that it wrote another number of bytes than come of the message. */
+static void test_crypt_lengths(void **state)
+{
+    static const char *const lies[] = { "-1", "+1", "+8", "none" };
+    OSSL_LIB_CTX *faulty = libctx_new_faulty("");
+    SKEY *key = key_of(faulty, 32);
+
+    (void)state;
+    for (const struct mode *mode = modes; mode < modes + COUNT_OF(modes); mode++) {
+        size_t their_len = software(256, mode->name, mode->pads, 32), len;
+
+        if (!crypts(faulty, mode, key, 1, 32, &len)) {
+            assert_true(is_lacking(mode->name));
+            continue;
+        }
+        for (size_t i = 0; i < 2 * COUNT_OF(lies); i++) {
+            const bool encrypt = i % 2 == 0, pads = strcmp(mode->name, "WRAP-PAD") == 0;
+            const char *lie = lies[i / 2];
+            char rule[64], error[512];
+
+            if (!encrypt && pads && strcmp(lie, "-1") == 0)
+                continue; /* it may be so */
+            (void)snprintf(rule, sizeof(rule), "%s 1 1 - len=%s",
+                           encrypt ? "C_Encrypt" : "C_Decrypt", lie);
+            fault(rule);
+            if (crypts(faulty, mode, key, encrypt, encrypt ? 32 : their_len, &len))
+                fail_msg("%s, %s: not noticed", mode->name, rule);
+            (void)last_error(error, sizeof(error));
+            fault("");
+        }
+        assert_true(crypts(faulty, mode, key, 1, 32, &len));
+    }
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(faulty);
+}
+
 /* The buffer is the message's own. */
 static void test_crypt_in_place(void **state)
 {
@@ -756,13 +805,14 @@ static void test_crypt_raw_keys(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crypt_modes),        cmocka_unit_test(test_crypt_in_place),
-        cmocka_unit_test(test_crypt_fork),         cmocka_unit_test(test_crypt_mistakes),
-        cmocka_unit_test(test_crypt_gcm_encrypt),  cmocka_unit_test(test_crypt_gcm_decrypt),
-        cmocka_unit_test(test_crypt_gcm_mistakes), cmocka_unit_test(test_crypt_settings),
-        cmocka_unit_test(test_crypt_ccm),          cmocka_unit_test(test_crypt_raw_keys),
-        cmocka_unit_test(test_crypt_hmac),         cmocka_unit_test(test_crypt_cmac),
-        cmocka_unit_test(test_crypt_hkdf),         cmocka_unit_test(test_crypt_threads),
+        cmocka_unit_test(test_crypt_modes),       cmocka_unit_test(test_crypt_in_place),
+        cmocka_unit_test(test_crypt_lengths),     cmocka_unit_test(test_crypt_fork),
+        cmocka_unit_test(test_crypt_mistakes),    cmocka_unit_test(test_crypt_gcm_encrypt),
+        cmocka_unit_test(test_crypt_gcm_decrypt), cmocka_unit_test(test_crypt_gcm_mistakes),
+        cmocka_unit_test(test_crypt_settings),    cmocka_unit_test(test_crypt_ccm),
+        cmocka_unit_test(test_crypt_raw_keys),    cmocka_unit_test(test_crypt_hmac),
+        cmocka_unit_test(test_crypt_cmac),        cmocka_unit_test(test_crypt_hkdf),
+        cmocka_unit_test(test_crypt_threads),
     };
     int failed;
 
