@@ -22,11 +22,12 @@ release_open() {
     echo "$SUITE: $(inside openssl version)"
 }
 
-# release_tests CTEST-ARGUMENTS...: the tests of the build here that they select, run there, one after the other. ctest
-# knows their commands and their environment.
+# release_tests BUILD CTEST-ARGUMENTS...: the tests of that build here that they select, run there, one after the other.
+# ctest knows their commands and their environment.
 release_tests() {
-    local passed=0 failed=0
-    ctest --test-dir build --show-only=json-v1 "$@" > "$DIR/tests.json"
+    local passed=0 failed=0 build=$1
+    shift
+    ctest --test-dir "$build" --show-only=json-v1 "$@" > "$DIR/tests.json"
     release_commands > "$DIR/tests.sh"
     # shellcheck disable=SC1091
     . "$DIR/tests.sh"
