@@ -707,28 +707,28 @@ static void test_pool_token_comes_late(void **state)
     end(key);
 }
 
-/* C_Initialize does not come back: one thread stays with it, and the others say so after a while.
- */
+/* C_Initialize or C_Login does not come back: one thread stays with it, and the others say so after
+ * a while. */
 static void *load_late(void *arg)
 {
     return key_load(arg, "p256", "private");
 }
 
-static void test_pool_initialise_hangs(void **state)
+static void hangs(const char *rule, const char *told)
 {
     pthread_t thread;
     char error[600];
     void *key;
 
-    (void)state;
     libctx = libctx_new_faulty(
         "pkcs11-log = none\npkcs11-retry-ms = 100\npkcs11-session-wait-ms = 100\n");
     hold_begin();
-    fault("C_Initialize 1 1 - callback");
+    fault(rule);
     assert_int_equal(pthread_create(&thread, NULL, load_late, libctx), 0);
     assert_int_equal(await_stay(1), 1);
     assert_null(key_load(libctx, "p256", "private"));
-    assert_non_null(strstr(last_error(error, sizeof(error)), "its C_Initialize has not come back"));
+    if (strstr(last_error(error, sizeof(error)), told) == NULL)
+        fail_msg("%s", error);
     let_out();
     pthread_join(thread, &key);
     assert_non_null(key);
@@ -736,6 +736,18 @@ static void test_pool_initialise_hangs(void **state)
     EVP_PKEY_free(key);
     fault("");
     end(load("p256"));
+}
+
+static void test_pool_initialise_hangs(void **state)
+{
+    (void)state;
+    hangs("C_Initialize 1 1 - callback", "its C_Initialize has not come back");
+}
+
+static void test_pool_login_hangs(void **state)
+{
+    (void)state;
+    hangs("C_Login 1 1 - callback", "another thread has been logging in to the token 'soft'");
 }
 
 /* The same where it is started anew: what needs no call of this module goes on. */
@@ -1003,6 +1015,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_copy_lost),
     cmocka_unit_test(test_pool_token_comes_late),
     cmocka_unit_test(test_pool_initialise_hangs),
+    cmocka_unit_test(test_pool_login_hangs),
     cmocka_unit_test(test_pool_restart_hangs),
     cmocka_unit_test(test_pool_last_but_one_to_come),
     cmocka_unit_test(test_pool_mechanism_not_told),

@@ -299,6 +299,12 @@ static void test_skey_session_objects(void **state)
     assert_int_equal(calls("C_DestroyObject"), 1);
     EVP_SKEY_free(imported);
     assert_int_equal(calls("C_DestroyObject"), 2);
+    fault("C_GetAttributeValue 1 * CKR_ARGUMENTS_BAD"); /* it is made, and then nothing is said of
+                                                           it */
+    assert_null(generate("AES", NULL, 32, false));
+    assert_error("C_GetAttributeValue");
+    fault("");
+    assert_int_equal(calls("C_DestroyObject"), 3);
     OSSL_LIB_CTX_free(libctx);
     libctx = kept;
 }
