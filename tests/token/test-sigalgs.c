@@ -393,18 +393,17 @@ static void test_sigalgs_sets_on_the_host(void **state)
 static void test_sigalgs_eddsa_of(bool on_host)
 {
     static const struct {
-        const char *algorithm, *context;
+        const char *type, *algorithm, *context;
     } cases[] = {
-        { "ED25519", NULL },
-        { "ED25519ctx", "a context" },
-        { "ED25519ph", NULL },
-        { "ED25519ph", "a context" },
+        { "ED25519", "ED25519", NULL },    { "ED25519", "ED25519ctx", "a context" },
+        { "ED25519", "ED25519ph", NULL },  { "ED25519", "ED25519ph", "a context" },
+        { "ED448", "ED448", "a context" }, { "ED448", "ED448ph", NULL },
     };
 
     if (!newer_found(functions, COUNT_OF(functions)))
         skip();
-    for (size_t c = 0; c < COUNT_OF(cases); c++) {
-        struct job job = on_host ? job_on_host("ED25519", cases[c].algorithm)
+    for (size_t c = 0; c < (on_host ? 6 : 4); c++) {
+        struct job job = on_host ? job_on_host(cases[c].type, cases[c].algorithm)
                                  : job_new("", "ed25519", cases[c].algorithm);
         const char *context = cases[c].context != NULL ? cases[c].context : "";
         const OSSL_PARAM params[] = {
@@ -412,7 +411,7 @@ static void test_sigalgs_eddsa_of(bool on_host)
                                               strlen(context)),
             OSSL_PARAM_construct_end(),
         };
-        unsigned char sig[64];
+        unsigned char sig[114];
         size_t len = sizeof(sig);
         char error[512];
 
