@@ -323,6 +323,7 @@ static void test_pool_wait_ends(void **state)
     EVP_PKEY *key;
 
     (void)state;
+    RESTS_ON_TIME;
     libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-sessions-max = 4\n"
                                "pkcs11-session-wait-ms = 3000\n");
     key = load("rsa2048");
