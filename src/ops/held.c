@@ -87,7 +87,10 @@ bool held_copy(struct held *copy, const struct held *held)
 {
     HOST_WORK;
 
-    *copy = (struct held){ .key = held->key != NULL ? key_ref(held->key) : NULL };
+    *copy = (struct held){ .key = held->key };
+    if (held->key == NULL)
+        return true;
+    (void)key_ref(held->key);
     if (held->md != NULL)
         return md_copy(copy, held);
     if (held->pkey == NULL)
