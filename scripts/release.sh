@@ -23,7 +23,6 @@ release_open() {
 }
 
 # release_build PRESET: its folder is BUILD, and SANITIZERS has the packages, without "lib", of what it was built with
-BUILD=build
 SANITIZERS=()
 release_build() {
     BUILD=$(python3 - "$1" << 'PY'
@@ -51,11 +50,12 @@ release_sanitizers() {
     done
 }
 
-# release_tests CTEST-ARGUMENTS...: the tests of the build here that they select, run there, one after the other. ctest
-# knows their commands and their environment.
+# release_tests BUILD CTEST-ARGUMENTS...: the tests of that build here that they select, run there, one after the other.
+# ctest knows their commands and their environment.
 release_tests() {
-    local passed=0 failed=0
-    ctest --test-dir "$BUILD" --show-only=json-v1 "$@" > "$DIR/tests.json"
+    local passed=0 failed=0 build=$1
+    shift
+    ctest --test-dir "$build" --show-only=json-v1 "$@" > "$DIR/tests.json"
     release_commands > "$DIR/tests.sh"
     # shellcheck disable=SC1091
     . "$DIR/tests.sh"

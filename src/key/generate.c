@@ -45,9 +45,7 @@ static bool work_open(struct work *work)
 static const struct generate_row *next_way(const struct generation *generation,
                                            const struct generate_row *row)
 {
-    const struct generate_kind kind = { generation->curve, key_type_is_set(generation->type)
-                                                               ? key_type_set(generation->type)
-                                                               : NULL };
+    const struct generate_kind kind = { generation->curve, key_type_set_or_none(generation->type) };
 
     return generate_next(&kind, row);
 }
@@ -364,11 +362,15 @@ static void note_left(struct session *session, struct work *work, CK_RV rv)
 static CK_RV way_is_there(struct session *session, const struct work *work,
                           const struct generate_row *row, bool *has)
 {
-    CK_FLAGS flags = row->by == GENERATE_SET ? 0 : CKF_GENERATE_KEY_PAIR;
+    CK_RV rv;
 
     *has = true;
-    return work->generation->import == NULL ? slot_mechanism(session, row->mechanism, flags, has)
-                                            : CKR_OK;
+    if (work->generation->import != NULL)
+        return CKR_OK;
+    rv = slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, has);
+    if (rv == CKR_OK && !*has && row->by == GENERATE_SET)
+        rv = slot_mechanism(session, row->mechanism, CKF_GENERATE, has);
+    return rv;
 }
 
 /* One way after the other, until the token has one. */

@@ -98,6 +98,11 @@ static inline const struct set *key_type_set(enum key_type type)
     return &sets[type - KEY_SET];
 }
 
+static inline const struct set *key_type_set_or_none(enum key_type type)
+{
+    return key_type_is_set(type) ? key_type_set(type) : NULL;
+}
+
 static inline bool key_has_set(const struct key *key)
 {
     return key_type_is_set(key->type);

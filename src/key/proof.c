@@ -87,7 +87,7 @@ static void way_mechanism(const struct way *way, enum key_type type, struct sign
     struct sign_request request = { .scheme = way->scheme,
                                     .digest = way->digest != NULL ? digest_find(way->digest) : NULL,
                                     .eddsa_params = type == KEY_ED448,
-                                    .set = key_type_is_set(type) ? key_type_set(type) : NULL };
+                                    .set = key_type_set_or_none(type) };
 
     /* each of these has one */
     sign_mechanism(&request, sign_type(&request, way->column), request.context, out);
@@ -175,13 +175,14 @@ static enum opinion judge_agreement(const struct question *question, struct key 
         EVP_PKEY_CTX_new_from_pkey(half->provider->host.libctx, own, HOST_PROPERTIES);
     uint8_t secret[ECDSA_MAX];
     size_t len = sizeof(secret);
+    bool same;
 
     if (host == NULL || ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 ||
         EVP_PKEY_derive_set_peer(ctx, host) != 1 || EVP_PKEY_derive(ctx, secret, &len) != 1)
         return SAYS_UNKNOWN;
-    return len == question->room.len && CRYPTO_memcmp(secret, question->room.data, len) == 0
-               ? SAYS_YES
-               : SAYS_NO;
+    same = len == question->room.len && CRYPTO_memcmp(secret, question->room.data, len) == 0;
+    OPENSSL_cleanse(secret, sizeof(secret));
+    return same ? SAYS_YES : SAYS_NO;
 }
 
 /* A key on the curve, for this one agreement, and its point. */
@@ -240,29 +241,37 @@ static CK_RV by_agreement(struct question *question, enum proof *proof, size_t *
     return rv;
 }
 
+/* *refusal: C_DecapsulateKey's outcome; then there is no answer. */
+static CK_RV open_sealed(struct question *question, const struct set *set, const uint8_t *sealed,
+                         CK_RV *refusal)
+{
+    CK_MECHANISM mechanism = { set->algorithm->mechanism, NULL, 0 };
+    struct secret_template template;
+    struct handle opened;
+
+    secret_template_make(&template, KEM_SECRET_LEN);
+    *refusal =
+        session_decapsulate(question->session, &mechanism, question->handle, template.list,
+                            SECRET_TEMPLATE_COUNT, (struct view){ sealed, set->out_len }, &opened);
+    if (*refusal != CKR_OK)
+        return refused(*refusal) ? CKR_OK : *refusal;
+    question->room.size = KEM_SECRET_LEN;
+    question->room.exact = true;
+    return derive_finish(question->session, opened, &question->room);
+}
+
 /* What a public key's owner alone can open. */
 static CK_RV ask_owner(struct question *question, struct key *half, CK_RV *refusal, bool *is_owner)
 {
-    const CK_MECHANISM_TYPE type = key_set(half)->algorithm->mechanism;
-    CK_MECHANISM mechanism = { type, NULL, 0 };
     uint8_t ciphertext[KEM_CIPHERTEXT_MAX], secret[KEM_SECRET_LEN];
-    struct view sealed = { ciphertext, key_set(half)->out_len };
-    struct secret_template template;
-    struct handle opened;
-    CK_RV rv;
+    CK_RV rv = CKR_OK;
 
     *refusal = RV_HOST_LACKS;
-    if (!software_encapsulate(half, ciphertext, secret))
-        return CKR_OK;
-    secret_template_make(&template, sizeof(secret));
-    *refusal = session_decapsulate(question->session, &mechanism, question->handle, template.list,
-                                   SECRET_TEMPLATE_COUNT, sealed, &opened);
-    if (*refusal != CKR_OK)
-        return refused(*refusal) ? CKR_OK : *refusal;
-    question->room.size = sizeof(secret);
-    question->room.exact = true;
-    rv = derive_finish(question->session, opened, &question->room);
-    *is_owner = CRYPTO_memcmp(secret, question->room.data, sizeof(secret)) == 0;
+    if (software_encapsulate(half, ciphertext, secret))
+        rv = open_sealed(question, key_set(half), ciphertext, refusal);
+    *is_owner = rv == CKR_OK && *refusal == CKR_OK &&
+                CRYPTO_memcmp(secret, question->room.data, sizeof(secret)) == 0;
+    OPENSSL_cleanse(secret, sizeof(secret));
     return rv;
 }
 

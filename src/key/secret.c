@@ -181,7 +181,10 @@ static bool value_keep(struct key *key, const struct room *room)
 static bool value_read(struct key *key)
 {
     struct pin_source pins = key_pins(key);
-    struct room room = { .size = SECRET_MAX, .data = secret_memory(SECRET_MAX) };
+    const bool known = key->secret_len != 0 && key->secret_len <= SECRET_MAX;
+    struct room room = { .size = known ? key->secret_len : SECRET_MAX,
+                         .data = secret_memory(SECRET_MAX),
+                         .exact = known };
     char uri[512];
     CK_RV rv = CKR_HOST_MEMORY;
 

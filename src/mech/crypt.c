@@ -7,17 +7,33 @@
 /* Key wrapping: RFC 3394 §2.2.1, RFC 5649 §4.1. CTS: SP 800-38A addendum, as long as a block at
  * least. */
 const struct crypt_row crypt_rows[CRYPT_MODES] = {
-    [CRYPT_ECB] = { CKM_AES_ECB, CRYPT_BLOCKS, EVP_CIPH_ECB_MODE, 16, 0, 0, 0 },
-    [CRYPT_CBC] = { CKM_AES_CBC, CRYPT_BLOCKS, EVP_CIPH_CBC_MODE, 16, 16, 0, 0 },
-    [CRYPT_CTS] = { CKM_AES_CTS, CRYPT_WHOLE, EVP_CIPH_CBC_MODE, 16, 16, 16, 0 },
-    [CRYPT_CTR] = { CKM_AES_CTR, CRYPT_STREAM, EVP_CIPH_CTR_MODE, 1, 16, 0, 0 },
-    [CRYPT_CFB] = { CKM_AES_CFB128, CRYPT_STREAM, EVP_CIPH_CFB_MODE, 1, 16, 0, 0 },
-    [CRYPT_OFB] = { CKM_AES_OFB, CRYPT_STREAM, EVP_CIPH_OFB_MODE, 1, 16, 0, 0 },
-    [CRYPT_KW] = { CKM_AES_KEY_WRAP, CRYPT_WHOLE, EVP_CIPH_WRAP_MODE, 8, 8, 16, 8 },
-    [CRYPT_KWP] = { CKM_AES_KEY_WRAP_KWP, CRYPT_WHOLE, EVP_CIPH_WRAP_MODE, 8, 4, 1, 15 },
-    [CRYPT_CCM] = { CKM_AES_CCM, CRYPT_AEAD, EVP_CIPH_CCM_MODE, 1, 12, 0, 0 },
-    [CRYPT_GCM] = { CKM_AES_GCM, CRYPT_AEAD, EVP_CIPH_GCM_MODE, 1, 12, 0, 0 },
+    [CRYPT_ECB] = { CKM_AES_ECB, CRYPT_BLOCKS, EVP_CIPH_ECB_MODE, 16, 0, 0 },
+    [CRYPT_CBC] = { CKM_AES_CBC, CRYPT_BLOCKS, EVP_CIPH_CBC_MODE, 16, 16, 0 },
+    [CRYPT_CTS] = { CKM_AES_CTS, CRYPT_WHOLE, EVP_CIPH_CBC_MODE, 16, 16, 16 },
+    [CRYPT_CTR] = { CKM_AES_CTR, CRYPT_STREAM, EVP_CIPH_CTR_MODE, 1, 16, 0 },
+    [CRYPT_CFB] = { CKM_AES_CFB128, CRYPT_STREAM, EVP_CIPH_CFB_MODE, 1, 16, 0 },
+    [CRYPT_OFB] = { CKM_AES_OFB, CRYPT_STREAM, EVP_CIPH_OFB_MODE, 1, 16, 0 },
+    [CRYPT_KW] = { CKM_AES_KEY_WRAP, CRYPT_WHOLE, EVP_CIPH_WRAP_MODE, 8, 8, 16 },
+    [CRYPT_KWP] = { CKM_AES_KEY_WRAP_KWP, CRYPT_WHOLE, EVP_CIPH_WRAP_MODE, 8, 4, 1 },
+    [CRYPT_CCM] = { CKM_AES_CCM, CRYPT_AEAD, EVP_CIPH_CCM_MODE, 1, 12, 0 },
+    [CRYPT_GCM] = { CKM_AES_GCM, CRYPT_AEAD, EVP_CIPH_GCM_MODE, 1, 12, 0 },
 };
+
+bool crypt_wraps(const struct crypt_row *row)
+{
+    return row->number == EVP_CIPH_WRAP_MODE;
+}
+
+#define WRAP_BLOCK 8
+
+size_t crypt_len(const struct crypt_row *row, bool encrypt, size_t len)
+{
+    if (!crypt_wraps(row))
+        return len;
+    if (encrypt)
+        return (len + WRAP_BLOCK - 1) / WRAP_BLOCK * WRAP_BLOCK + WRAP_BLOCK;
+    return len > WRAP_BLOCK ? len - WRAP_BLOCK : 0;
+}
 
 static void set(struct crypt_mechanism *out, void *params, size_t len)
 {

@@ -41,11 +41,16 @@ struct crypt_row {
     unsigned number;   /* of the mode: EVP_CIPH_* */
     size_t block_size; /* as libcrypto has it */
     size_t iv_len;
-    size_t least;  /* a message has at least so many bytes, */
-    size_t growth; /* and its ciphertext at most so many more */
+    size_t least; /* bytes that a message has at least */
 };
 
 extern const struct crypt_row crypt_rows[CRYPT_MODES];
+
+/* Whether it wraps keys. */
+bool crypt_wraps(const struct crypt_row *row);
+
+/* How many bytes come of so many, without a tag: at most, where a padding is taken off. */
+size_t crypt_len(const struct crypt_row *row, bool encrypt, size_t len);
 
 struct crypt_request {
     const struct crypt_row *row;

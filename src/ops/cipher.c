@@ -114,6 +114,8 @@ static void *cipher_dupctx(void *vctx)
                : NULL;
 }
 
+#define ANOTHER_LENGTH "the token returned another length than that of the message"
+
 static int no(const struct cipher *ctx, const char *why)
 {
     return refuse(ctx->provider, ctx->encrypt ? "cannot encrypt:" : "cannot decrypt:", why);
@@ -237,8 +239,7 @@ static int is_ready(const struct cipher *ctx)
 {
     if (ctx->key == NULL)
         return no(ctx, "no key is set");
-    return ctx->iv_set || ctx->row->iv_len == 0 || ctx->row->number == EVP_CIPH_WRAP_MODE ||
-           no(ctx, "no IV is set");
+    return ctx->iv_set || ctx->row->iv_len == 0 || crypt_wraps(ctx->row) || no(ctx, "no IV is set");
 }
 
 static enum crypt_result run(struct cipher *ctx, struct view in, uint8_t *out, size_t size,
@@ -422,7 +423,7 @@ static int stream_update(void *vctx, unsigned char *out, size_t *out_len, size_t
     if (run(ctx, in, result.data, in.len, &got) != CRYPT_DONE)
         return 0;
     if (got != in.len)
-        return no(ctx, "the token returned another length than that of the message");
+        return no(ctx, ANOTHER_LENGTH);
     stream_go_on(ctx, in, result.data, in.len - before - len);
     memcpy(out, result.data + before, len);
     *out_len = len;
@@ -476,21 +477,45 @@ static int unseal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_
     if (run(ctx, view_bytes(&sealed), opened.data, opened.len, &len) != CRYPT_DONE)
         return 0;
     if (len != in.len)
-        return no(ctx, "the token returned another length than that of the message");
+        return no(ctx, ANOTHER_LENGTH);
     if (len != 0)
         memcpy(out, opened.data, len);
     *out_len = len;
     return 1;
 }
 
+/* The caller has room for what comes of it, the token gets as much as for the wrapped key. */
+static int unwrap(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
+{
+    _cleanup_(bytes_wipe) struct bytes opened = { NULL, 0 };
+    const size_t most = crypt_len(ctx->row, false, in.len);
+    const size_t padding = ctx->row == &crypt_rows[CRYPT_KWP] ? 7 : 0;
+    size_t len = 0;
+
+    if (!bytes_add(&opened, in.data, in.len) ||
+        run(ctx, in, opened.data, opened.len, &len) != CRYPT_DONE)
+        return 0;
+    if (len == 0 || len > most || len + padding < most)
+        return no(ctx, ANOTHER_LENGTH);
+    memcpy(out, opened.data, len);
+    *out_len = len;
+    return 1;
+}
+
 static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
 {
+    const size_t size = crypt_len(ctx->row, ctx->encrypt, in.len);
+
     ctx->done = true;
     if (is_aead(ctx))
         return ctx->encrypt ? seal(ctx, in, out, out_len) : unseal(ctx, in, out, out_len);
     if (in.len < ctx->row->least)
         return no(ctx, "the message is too short for the mode");
-    return run(ctx, in, out, in.len + (ctx->encrypt ? ctx->row->growth : 0), out_len) == CRYPT_DONE;
+    if (crypt_wraps(ctx->row) && !ctx->encrypt)
+        return unwrap(ctx, in, out, out_len);
+    if (run(ctx, in, out, size, out_len) != CRYPT_DONE)
+        return 0;
+    return *out_len == size || no(ctx, ANOTHER_LENGTH);
 }
 
 static int collect(struct cipher *ctx, struct bytes *to, const uint8_t *data, size_t len)
@@ -549,7 +574,7 @@ static int whole_final(void *vctx, unsigned char *out, size_t *out_len, size_t o
         return 0;
     if (ctx->done || (message.len == 0 && !is_aead(ctx)))
         return 1;
-    if (message.len + (ctx->encrypt ? ctx->row->growth : 0) > ctx->room && message.len != 0)
+    if (crypt_len(ctx->row, ctx->encrypt, message.len) > ctx->room && message.len != 0)
         return no(ctx, "the message is longer than pkcs11-final-room");
     ok = run_whole(ctx, message, out, out_len);
     bytes_wipe(&ctx->message);
@@ -702,7 +727,7 @@ static int cipher_constants(OSSL_PARAM params[], enum crypt_mode mode, size_t ke
         .iv_len = row->iv_len,
         .block_size = row->block_size,
         .aead = row->way == CRYPT_AEAD,
-        .custom_iv = row->way == CRYPT_AEAD || row->number == EVP_CIPH_WRAP_MODE,
+        .custom_iv = row->way == CRYPT_AEAD || crypt_wraps(row),
         .cts = mode == CRYPT_CTS,
     };
 

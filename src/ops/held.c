@@ -26,27 +26,6 @@ void held_change(struct held *held, struct key *key)
     held->key = key->software != SOFTWARE_NOT ? key_ref(key) : NULL;
 }
 
-static bool md_copy(struct held *copy, const struct held *held)
-{
-    copy->md = EVP_MD_CTX_new();
-    if (copy->md == NULL || EVP_MD_CTX_copy_ex(copy->md, held->md) != 1)
-        return false;
-    copy->pkey = EVP_MD_CTX_get_pkey_ctx(copy->md);
-    return true;
-}
-
-bool held_copy(struct held *copy, const struct held *held)
-{
-    HOST_WORK;
-
-    *copy = (struct held){ .key = held->key != NULL ? key_ref(held->key) : NULL };
-    if (held->md != NULL)
-        return md_copy(copy, held);
-    if (held->pkey != NULL)
-        copy->pkey = EVP_PKEY_CTX_dup(held->pkey);
-    return held->pkey == NULL || copy->pkey != NULL;
-}
-
 /* Begins one of the operations without a message. */
 static int begin(struct held *held, int (*init)(EVP_PKEY_CTX *ctx, const OSSL_PARAM params[]),
                  const OSSL_PARAM params[])
@@ -74,8 +53,53 @@ BEGINS(held_verify_recover_init, EVP_PKEY_verify_recover_init_ex)
 BEGINS(held_encrypt_init, EVP_PKEY_encrypt_init_ex)
 BEGINS(held_decrypt_init, EVP_PKEY_decrypt_init_ex)
 BEGINS(held_derive_init, EVP_PKEY_derive_init_ex)
-BEGINS(held_encapsulate_init, EVP_PKEY_encapsulate_init)
-BEGINS(held_decapsulate_init, EVP_PKEY_decapsulate_init)
+
+/* libcrypto has no copies of its contexts for ML-KEM: each is begun as the first was. */
+static bool kem_begin(struct held *held, int (*init)(EVP_PKEY_CTX *ctx, const OSSL_PARAM params[]),
+                      const OSSL_PARAM params[])
+{
+    held->kem = init;
+    return begin(held, init, params) == 1;
+}
+
+int held_encapsulate_init(void *ctx, void *key, const OSSL_PARAM params[])
+{
+    (void)key;
+    return kem_begin(ctx, EVP_PKEY_encapsulate_init, params);
+}
+
+int held_decapsulate_init(void *ctx, void *key, const OSSL_PARAM params[])
+{
+    (void)key;
+    return kem_begin(ctx, EVP_PKEY_decapsulate_init, params);
+}
+
+static bool md_copy(struct held *copy, const struct held *held)
+{
+    copy->md = EVP_MD_CTX_new();
+    if (copy->md == NULL || EVP_MD_CTX_copy_ex(copy->md, held->md) != 1)
+        return false;
+    copy->pkey = EVP_MD_CTX_get_pkey_ctx(copy->md);
+    return true;
+}
+
+bool held_copy(struct held *copy, const struct held *held)
+{
+    HOST_WORK;
+
+    *copy = (struct held){ .key = held->key };
+    if (held->key == NULL)
+        return true;
+    (void)key_ref(held->key);
+    if (held->md != NULL)
+        return md_copy(copy, held);
+    if (held->pkey == NULL)
+        return true;
+    if (held->kem != NULL)
+        return kem_begin(copy, held->kem, NULL);
+    copy->pkey = EVP_PKEY_CTX_dup(held->pkey);
+    return copy->pkey != NULL;
+}
 
 /* Begins the signature of a message, or its verification. */
 static int begin_message(struct held *held, const char *digest, const OSSL_PARAM params[],

@@ -15,6 +15,7 @@ struct held {
     struct key *key;    /* NULL: the context's key is not on the host */
     EVP_PKEY_CTX *pkey; /* of the operation; belongs to md where there is one */
     EVP_MD_CTX *md;     /* of a signature of a message */
+    int (*kem)(EVP_PKEY_CTX *ctx, const OSSL_PARAM params[]); /* what began a key encapsulation */
 };
 
 /* The context's key is another now. */

@@ -134,10 +134,12 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
     EVP_PKEY_CTX *ctx;
     int ok;
 
-    if (!keymgmt_has(key, selection) || !key_has_public(key) || !key_is_meant(key, false))
+    if (!keymgmt_has(key, selection) || !key_is_meant(key, false))
         return 0;
     if (key->software)
         return software_validates(key, selection, checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK);
+    if (!key_has_public(key)) /* a curve that is known here is one */
+        return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0 && key->curve != NULL;
     host = key_host(key);
     ctx = host != NULL
               ? EVP_PKEY_CTX_new_from_pkey(key->provider->host.libctx, host, HOST_PROPERTIES)

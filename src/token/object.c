@@ -387,7 +387,8 @@ void object_clear(struct object *object)
         object_destroy_session_object(slot, object->public_handle);
         pool_unhome(&slot->pool, object->home);
     }
-    copy_clear(object);
+    if (slot != NULL) /* else memory was short before it had its place */
+        copy_clear(object);
     bytes_clear(&object->id);
     bytes_clear(&object->label);
     bytes_clear(&object->allowed);

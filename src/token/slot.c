@@ -146,18 +146,16 @@ static void mechanism_add(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLAGS fl
     atomic_store(&slot->mechanisms, seen);
 }
 
+/* Under the lock */
 static void mechanism_remember(struct slot *slot, CK_MECHANISM_TYPE type, CK_FLAGS flags)
 {
-    struct mechanism_seen *seen;
+    struct mechanism_seen *seen = mechanism_find(slot, type);
 
-    lock_take();
-    seen = mechanism_find(slot, type);
     if (seen != NULL)
         atomic_store(&seen->flags, flags);
     else
         mechanism_add(slot, type, flags);
     atomic_fetch_add(&slot->learnt, 1);
-    lock_release();
 }
 
 /* What modules say of a mechanism that they don't have. */
@@ -167,7 +165,8 @@ static bool says_no(CK_RV rv)
            rv == CKR_ARGUMENTS_BAD || rv == CKR_FUNCTION_NOT_SUPPORTED;
 }
 
-/* Of the token that is in the slot where session was opened: it may have moved since. */
+/* Of the token that is in the slot where session was opened: it may have moved since. Where all is
+ * forgotten, the epoch has ended before, under the same lock. */
 static CK_RV mechanism_ask(const struct session *session, CK_MECHANISM_TYPE type, CK_FLAGS *has)
 {
     CK_MECHANISM_INFO info = { 0 };
@@ -176,8 +175,10 @@ static CK_RV mechanism_ask(const struct session *session, CK_MECHANISM_TYPE type
     if (rv != CKR_OK && !says_no(rv))
         return rv;
     *has = rv == CKR_OK ? info.flags : 0;
+    lock_take();
     if (session_current(session))
         mechanism_remember(session->slot, type, *has);
+    lock_release();
     return CKR_OK;
 }
 
@@ -188,8 +189,11 @@ bool slot_lacks(const struct slot *slot, CK_MECHANISM_TYPE variant)
 
 void slot_learn_lack(struct slot *slot, CK_MECHANISM_TYPE variant)
 {
-    if (!slot_lacks(slot, variant))
-        mechanism_remember(slot, variant, 0);
+    if (slot_lacks(slot, variant))
+        return;
+    lock_take();
+    mechanism_remember(slot, variant, 0);
+    lock_release();
 }
 
 bool slot_mechanism_known(const struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,

@@ -19,6 +19,7 @@
 #include <openssl/store.h>
 #include <openssl/x509.h>
 
+#include "hostile/doer.h"
 #include "hostile/leave.h"
 #include "hostile/token.h"
 
@@ -42,6 +43,7 @@ enum setting {
     AMBIGUOUS_FIRST = 16,
     EPHEMERAL_ON_TOKEN = 32,
     ONE_SESSION = 64,
+    OF_NOW = 128, /* for a newer libcrypto */
 };
 
 /* Each in a library context of its own, which is made once: that takes longer than all the rest. */
@@ -58,10 +60,13 @@ static struct world {
     { ONE_SESSION | COPIES | PUBLIC_ON_TOKEN, NULL, NULL },
     { LOGIN_ALWAYS | TOKEN_HASHES | EPHEMERAL_ON_TOKEN, NULL, NULL },
     { AMBIGUOUS_FIRST | COPIES | PUBLIC_ON_TOKEN, NULL, NULL },
+    { OF_NOW, NULL, NULL },
+    { OF_NOW | PUBLIC_ON_TOKEN | COPIES, NULL, NULL },
+    { OF_NOW | ONE_SESSION | AMBIGUOUS_FIRST, NULL, NULL },
 };
 
-static OSSL_LIB_CTX *libctx; /* of the input under way */
-static OSSL_PROVIDER *provider;
+OSSL_LIB_CTX *libctx;
+OSSL_PROVIDER *provider;
 static bool show; /* FUZZ_SHOW is set: the errors are told */
 
 static const char *const uris[] = {
@@ -83,22 +88,34 @@ static const char *const uris[] = {
     "pkcs11:manufacturer=maker;id=%01;type=private?pin-value=" PIN,
 };
 
-/* What one thread has. */
-struct doer {
-    EVP_PKEY *key;
-    EVP_PKEY *peer;
+/* In the place of the last where the token has them. */
+static const char *const newer_uris[] = {
+    "pkcs11:token=soft;object=dsa;type=private",
+    "pkcs11:token=soft;object=kem;type=private",
+    "pkcs11:token=soft;object=kem;type=public",
+    "pkcs11:id=%08",
 };
 
-/* Reads all that was written, so that what was not is noticed; nobody gets to see a PIN. */
-static void touch(const unsigned char *data, size_t len, size_t most)
+static bool of_now; /* the input under way has a newer libcrypto */
+
+static const char *uri_of(unsigned how)
+{
+    const size_t newer = of_now ? COUNT_OF(newer_uris) : 0;
+    const size_t index = how % COUNT_OF(uris), older = COUNT_OF(uris) - newer;
+
+    return index < older ? uris[index] : newer_uris[index - older];
+}
+
+void touch(const void *data, size_t len, size_t most)
 {
     static volatile unsigned char sum;
 
     hold(len <= most);
     for (size_t i = 0; i < len; i++)
-        sum = (unsigned char)(sum ^ data[i]);
+        sum = (unsigned char)(sum ^ ((const unsigned char *)data)[i]);
 }
 
+/* Nobody gets to see a PIN. */
 static void errors_check(void)
 {
     const char *text, *function, *file;
@@ -185,7 +202,7 @@ static void open_uri(struct doer *doer, const char *uri, int expected, unsigned 
 
 static void do_open(struct doer *doer, unsigned how)
 {
-    open_uri(doer, uris[how % COUNT_OF(uris)], 0, 0, 1);
+    open_uri(doer, uri_of(how), 0, 0, 1);
 }
 
 static void do_open_expected(struct doer *doer, unsigned how)
@@ -193,7 +210,7 @@ static void do_open_expected(struct doer *doer, unsigned how)
     static const int expected[] = { OSSL_STORE_INFO_PKEY, OSSL_STORE_INFO_PUBKEY,
                                     OSSL_STORE_INFO_CERT };
 
-    open_uri(doer, uris[how % COUNT_OF(uris)], expected[how / 16 % 3], 0, 2);
+    open_uri(doer, uri_of(how), expected[how / 16 % 3], 0, 2);
 }
 
 static void do_list(struct doer *doer, unsigned how)
@@ -364,8 +381,7 @@ static void do_delete(struct doer *doer, unsigned how)
     for (const OSSL_DISPATCH *f = store->implementation; f->function_id != 0; f++)
         if (f->function_id == OSSL_FUNC_STORE_DELETE)
             *(void (**)(void)) & delete_object = f->function;
-    (void)delete_object(OSSL_PROVIDER_get0_provider_ctx(provider), uris[how % COUNT_OF(uris)], NULL,
-                        NULL, NULL);
+    (void)delete_object(OSSL_PROVIDER_get0_provider_ctx(provider), uri_of(how), NULL, NULL, NULL);
 }
 
 static void do_export(struct doer *doer, unsigned how)
@@ -434,16 +450,30 @@ static void do_ask(struct doer *doer, unsigned how)
     EVP_PKEY_free(copy);
 }
 
-static const struct {
-    void (*work)(struct doer *doer, unsigned how);
-    bool with_key;
-} doings[] = {
-    { do_open, false },   { do_open, false },     { do_open_expected, false }, { do_list, false },
-    { do_sign, true },    { do_sign, true },      { do_decrypt, true },        { do_decrypt, true },
-    { do_derive, true },  { do_generate, false }, { do_delete, false },        { do_export, true },
-    { do_encrypt, true }, { do_verify, true },    { do_decode, false },        { do_random, false },
-    { do_ask, true },
+static const struct doing doings[] = {
+    { do_open, NO_KEY },     { do_open, NO_KEY },   { do_open_expected, NO_KEY },
+    { do_list, NO_KEY },     { do_sign, A_KEY },    { do_sign, A_KEY },
+    { do_decrypt, A_KEY },   { do_decrypt, A_KEY }, { do_derive, A_KEY },
+    { do_generate, NO_KEY }, { do_delete, NO_KEY }, { do_export, A_KEY },
+    { do_encrypt, A_KEY },   { do_verify, A_KEY },  { do_decode, NO_KEY },
+    { do_random, NO_KEY },   { do_ask, A_KEY },
 };
+
+/* A newer libcrypto does what an older one does, and more. */
+static const struct doing *doing_of(uint8_t byte, unsigned *how)
+{
+    const size_t count = COUNT_OF(doings) + (of_now ? newer_doing_count : 0);
+    const size_t what = byte % count;
+
+    *how = (unsigned)(byte / count);
+    return what < COUNT_OF(doings) ? &doings[what] : &newer_doings[what - COUNT_OF(doings)];
+}
+
+static bool has(const struct doer *doer, const struct doing *doing)
+{
+    return doing->with == NO_KEY ||
+           (doing->with == A_KEY ? (void *)doer->key : doer->secret) != NULL;
+}
 
 static const uint8_t *todo;
 
@@ -452,11 +482,12 @@ static void *run(void *arg)
     struct doer *doer = arg;
 
     for (size_t i = 0; i < DOINGS; i++) {
-        unsigned count = COUNT_OF(doings), what = todo[i] % count, how = todo[i] / count;
+        unsigned how;
+        const struct doing *doing = doing_of(todo[i], &how);
 
-        if (todo[i] == 0xff || (doings[what].with_key && doer->key == NULL))
+        if (todo[i] == 0xff || !has(doer, doing))
             continue;
-        doings[what].work(doer, how * 5 + (unsigned)i);
+        doing->work(doer, how * 5 + (unsigned)i);
         errors_check();
     }
     return NULL;
@@ -465,7 +496,7 @@ static void *run(void *arg)
 /* One thread, or two with a key in common. */
 static void run_all(bool two)
 {
-    struct doer doers[2] = { { NULL, NULL }, { NULL, NULL } };
+    struct doer doers[2] = { { NULL, NULL, NULL }, { NULL, NULL, NULL } };
     pthread_t thread;
 
     if (two) {
@@ -481,13 +512,15 @@ static void run_all(bool two)
     for (size_t i = 0; i < COUNT_OF(doers); i++) {
         EVP_PKEY_free(doers[i].key);
         EVP_PKEY_free(doers[i].peer);
+        if (of_now)
+            newer_free(&doers[i]);
     }
 }
 
 /* What a module does that uses libcrypto, and finds the provider there. */
 static void call_back(void)
 {
-    struct doer doer = { NULL, NULL };
+    struct doer doer = { NULL, NULL, NULL };
 
     do_open(&doer, 0);
     EVP_PKEY_free(doer.key);
@@ -514,7 +547,8 @@ static void world_make(struct world *world)
         settings & EPHEMERAL_ON_TOKEN ? "token" : "software");
 
     world->libctx = OSSL_LIB_CTX_new();
-    hold(OSSL_PROVIDER_add_builtin(world->libctx, "pkcs11", OSSL_provider_init) == 1);
+    hold(OSSL_PROVIDER_add_builtin(world->libctx, "pkcs11",
+                                   of_now ? newer_init : OSSL_provider_init) == 1);
     hold(OSSL_LIB_CTX_load_config(world->libctx, fuzz_file(text, (size_t)len)) == 1);
     world->provider = OSSL_PROVIDER_load(world->libctx, "pkcs11");
     hold(world->provider != NULL);
@@ -564,14 +598,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(head, data, head_len);
     two = head[1] % 2 != 0;
     world = &worlds[head[1] / 2 % COUNT_OF(worlds)];
+    of_now = (world->settings & OF_NOW) != 0;
+    newer_pretend(of_now);
     todo = head + 2;
     lies_begin(head + 2 + DOINGS, LIES, data + head_len, size - head_len);
-    hostile_begin(head[0], call_back);
+    hostile_begin(head[0] | (of_now ? NEWER : 0), call_back);
+    if (lies_about(INDEX_C_GetInterface))
+        newer_interfaces_look(module_path);
     world_run(world, two);
     if (lies_about(INDEX_C_GetFunctionList)) { /* which is called once for each */
         world_end(world);
         lies_begin(head + 2 + DOINGS, LIES, data + head_len, size - head_len);
-        hostile_begin(head[0], call_back);
+        hostile_begin(head[0] | (of_now ? NEWER : 0), call_back);
         world_run(world, two);
         world_end(world);
     }
@@ -620,6 +658,12 @@ static const uint8_t called[] = {
     INDEX_C_Decrypt,
     INDEX_C_GenerateRandom,
     INDEX_C_GetFunctionList,
+    INDEX_C_SessionCancel,
+    INDEX_C_EncapsulateKey,
+    INDEX_C_DecapsulateKey,
+    INDEX_C_GenerateKey,
+    INDEX_C_CreateObject,
+    INDEX_C_GetInterface,
 };
 
 /* Changes one thing of those that the input is made of. */

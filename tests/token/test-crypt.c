@@ -172,6 +172,55 @@ static void test_crypt_modes(void **state)
     }
 }
 
+static bool crypts(OSSL_LIB_CTX *in, const struct mode *mode, SKEY *key, int encrypt, size_t len,
+                   size_t *out_len)
+{
+    EVP_CIPHER *cipher = cipher_of(in, PKCS11_BRIDGE_CIPHER_PREFIX, 256, mode->name);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    bool ok = begin(ctx, cipher, key, mode->pads, encrypt) &&
+              run(ctx, encrypt ? message : theirs, len, 0, encrypt ? ours : back, out_len);
+
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+    return ok;
+}
+
+/* The token says that it wrote another number of bytes than come of the message. */
+static void test_crypt_lengths(void **state)
+{
+    static const char *const lies[] = { "-1", "+1", "+8", "none" };
+    OSSL_LIB_CTX *faulty = libctx_new_faulty("");
+    SKEY *key = key_of(faulty, 32);
+
+    (void)state;
+    for (const struct mode *mode = modes; mode < modes + COUNT_OF(modes); mode++) {
+        size_t their_len = software(256, mode->name, mode->pads, 32), len;
+
+        if (!crypts(faulty, mode, key, 1, 32, &len)) {
+            assert_true(is_lacking(mode->name));
+            continue;
+        }
+        for (size_t i = 0; i < 2 * COUNT_OF(lies); i++) {
+            const bool encrypt = i % 2 == 0, pads = strcmp(mode->name, "WRAP-PAD") == 0;
+            const char *lie = lies[i / 2];
+            char rule[64], error[512];
+
+            if (!encrypt && pads && strcmp(lie, "-1") == 0)
+                continue; /* it may be so */
+            (void)snprintf(rule, sizeof(rule), "%s 1 1 - len=%s",
+                           encrypt ? "C_Encrypt" : "C_Decrypt", lie);
+            fault(rule);
+            if (crypts(faulty, mode, key, encrypt, encrypt ? 32 : their_len, &len))
+                fail_msg("%s, %s: not noticed", mode->name, rule);
+            (void)last_error(error, sizeof(error));
+            fault("");
+        }
+        assert_true(crypts(faulty, mode, key, 1, 32, &len));
+    }
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(faulty);
+}
+
 /* The buffer is the message's own. */
 static void test_crypt_in_place(void **state)
 {
@@ -318,6 +367,70 @@ static void test_crypt_mistakes(void **state)
     EVP_CIPHER_free(cbc);
     EVP_CIPHER_free(small);
     EVP_SKEY_free(key);
+}
+
+/* The parameters of contexts. */
+static void test_crypt_parameters(void **state)
+{
+    SKEY *key = key_of(libctx, 32);
+    EVP_CIPHER *cbc = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, "CBC");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char updated[16];
+    size_t iv_len = 12;
+    int n = 0;
+    OSSL_PARAM get[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_UPDATED_IV, updated, 16),
+        OSSL_PARAM_construct_end(),
+    };
+    const OSSL_PARAM cs1[] = { TEXT_PARAM(OSSL_CIPHER_PARAM_CTS_MODE, "CS1"),
+                               OSSL_PARAM_construct_end() };
+    const OSSL_PARAM cs3[] = { TEXT_PARAM(OSSL_CIPHER_PARAM_CTS_MODE, "CS3"),
+                               OSSL_PARAM_construct_end() };
+    const OSSL_PARAM len[] = { OSSL_PARAM_construct_size_t(OSSL_CIPHER_PARAM_IVLEN, &iv_len),
+                               OSSL_PARAM_construct_end() };
+
+    (void)state;
+    assert_int_not_equal(EVP_DecryptInit_ex2(ctx, cbc, bytes, iv, NULL), 1);
+    assert_error("for keys of a token");
+    assert_true(begin(ctx, cbc, key, false, 1));
+    assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message, 32), 1);
+    assert_int_equal(EVP_CIPHER_CTX_get_params(ctx, get), 1);
+    assert_memory_equal(updated, ours + 16, 16);
+    assert_int_equal(EVP_CIPHER_CTX_set_params(ctx, cs1), 1);
+    assert_int_not_equal(EVP_CIPHER_CTX_set_params(ctx, cs3), 1);
+    assert_error("CS1");
+    assert_int_not_equal(EVP_CIPHER_CTX_set_params(ctx, len), 1);
+    assert_error("the IV has not a length");
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cbc);
+    EVP_SKEY_free(key);
+}
+
+/* The other lengths of keys that the AEAD modes have. */
+static void test_crypt_aead_keys(void **state)
+{
+    static const char *const names[] = { "GCM", "CCM" };
+
+    (void)state;
+    for (unsigned i = 0; i < 2 * COUNT_OF(names); i++) {
+        unsigned bits = i % 2 == 0 ? 128 : 192;
+        SKEY *key = key_of(libctx, bits / 8);
+        EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, bits, names[i / 2]);
+        EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+        const unsigned char *nonce = i / 2 == 0 ? NULL : iv;
+        int n = 0;
+
+        assert_int_equal(EVP_CIPHER_get_key_length(cipher), bits / 8);
+        assert_int_equal(
+            EVP_CipherInit_SKEY(ctx, cipher, key, nonce, nonce != NULL ? 12 : 0, 1, NULL), 1);
+        if (EVP_CipherUpdate(ctx, ours, &n, message, 20) == 1)
+            assert_int_equal(n, 20);
+        else
+            (void)is_lacking(names[i / 2]);
+        EVP_CIPHER_CTX_free(ctx);
+        EVP_CIPHER_free(cipher);
+        EVP_SKEY_free(key);
+    }
 }
 
 static EVP_CIPHER_CTX *gcm_begin(OSSL_LIB_CTX *in, SKEY *key, const unsigned char *nonce,
@@ -721,6 +834,56 @@ static void test_crypt_hkdf(void **state)
     EVP_SKEY_free(key);
 }
 
+/* What there is beside: a copy of a context, how much comes of it, and bytes for a key in
+ * software, which the token may keep. */
+static void test_crypt_hkdf_contexts(void **state)
+{
+    int (*set_skey)(EVP_KDF_CTX *, SKEY *, const char *) = NULL;
+    SKEY *(*derive_skey)(EVP_KDF_CTX *, void *, const char *, const char *, size_t,
+                         const OSSL_PARAM *) = NULL;
+    const OSSL_PARAM raw[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, bytes, 64),
+        OSSL_PARAM_construct_end(),
+    };
+    unsigned char value[32], got[32];
+    SKEY *key, *derived;
+    EVP_KDF *kdf;
+    EVP_KDF_CTX *ctx, *copy;
+    OSSL_PARAM params[6];
+
+    (void)state;
+    *(void **)&set_skey = dlsym(RTLD_DEFAULT, "EVP_KDF_CTX_set_SKEY");
+    *(void **)&derive_skey = dlsym(RTLD_DEFAULT, "EVP_KDF_derive_SKEY");
+    if (set_skey == NULL || derive_skey == NULL)
+        skip();
+    key = EVP_SKEY_import_raw_key(libctx, "GENERIC-SECRET", bytes, 64, OURS);
+    kdf = EVP_KDF_fetch(libctx, "PKCS11-HKDF", NULL);
+    ctx = EVP_KDF_CTX_new(kdf);
+    assert_int_not_equal(EVP_KDF_CTX_set_params(ctx, raw), 1);
+    assert_error("for keys of a token");
+    hkdf_params(params, "EXTRACT_ONLY", 13);
+    assert_int_equal(EVP_KDF_CTX_set_params(ctx, params), 1);
+    assert_int_equal(EVP_KDF_CTX_get_kdf_size(ctx), 32);
+    assert_int_equal(set_skey(ctx, key, OSSL_KDF_PARAM_KEY), 1);
+    copy = EVP_KDF_CTX_dup(ctx);
+    assert_non_null(copy);
+    EVP_KDF_CTX_free(ctx);
+    hkdf_software("EXTRACT_ONLY", 13, value, 32);
+    if (EVP_KDF_derive(copy, got, 32, NULL) == 1)
+        assert_memory_equal(got, value, 32);
+    else
+        (void)is_lacking("HKDF to bytes");
+    derived = derive_skey(copy, NULL, "GENERIC-SECRET", "provider=default", 32, NULL);
+    if (derived != NULL)
+        assert_string_equal(EVP_SKEY_get0_provider_name(derived), "default");
+    else
+        (void)is_lacking("HKDF to bytes");
+    EVP_SKEY_free(derived);
+    EVP_KDF_CTX_free(copy);
+    EVP_KDF_free(kdf);
+    EVP_SKEY_free(key);
+}
+
 static void assert_software(OSSL_LIB_CTX *in)
 {
     static const char *const names[] = { "AES-256-CBC",    "AES-128-GCM",     "AES-256-CTR",
@@ -756,13 +919,15 @@ static void test_crypt_raw_keys(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crypt_modes),        cmocka_unit_test(test_crypt_in_place),
-        cmocka_unit_test(test_crypt_fork),         cmocka_unit_test(test_crypt_mistakes),
-        cmocka_unit_test(test_crypt_gcm_encrypt),  cmocka_unit_test(test_crypt_gcm_decrypt),
-        cmocka_unit_test(test_crypt_gcm_mistakes), cmocka_unit_test(test_crypt_settings),
-        cmocka_unit_test(test_crypt_ccm),          cmocka_unit_test(test_crypt_raw_keys),
-        cmocka_unit_test(test_crypt_hmac),         cmocka_unit_test(test_crypt_cmac),
-        cmocka_unit_test(test_crypt_hkdf),         cmocka_unit_test(test_crypt_threads),
+        cmocka_unit_test(test_crypt_modes),       cmocka_unit_test(test_crypt_in_place),
+        cmocka_unit_test(test_crypt_lengths),     cmocka_unit_test(test_crypt_fork),
+        cmocka_unit_test(test_crypt_mistakes),    cmocka_unit_test(test_crypt_gcm_encrypt),
+        cmocka_unit_test(test_crypt_gcm_decrypt), cmocka_unit_test(test_crypt_gcm_mistakes),
+        cmocka_unit_test(test_crypt_settings),    cmocka_unit_test(test_crypt_ccm),
+        cmocka_unit_test(test_crypt_raw_keys),    cmocka_unit_test(test_crypt_hmac),
+        cmocka_unit_test(test_crypt_cmac),        cmocka_unit_test(test_crypt_hkdf),
+        cmocka_unit_test(test_crypt_threads),     cmocka_unit_test(test_crypt_parameters),
+        cmocka_unit_test(test_crypt_aead_keys),   cmocka_unit_test(test_crypt_hkdf_contexts),
     };
     int failed;
 

@@ -328,7 +328,40 @@ static void test_imports_sign_in_pieces(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* More than one secret with one context. */
+/* A curve without a point is valid, one that tokens have and one that they do not. */
+static void test_imports_validate_parameters(void **state)
+{
+    EVP_PKEY *(*const some[])(OSSL_LIB_CTX *) = { soft_ec, soft_strange };
+    OSSL_LIB_CTX *libctx = libctx_new("");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(some); i++) {
+        EVP_PKEY *key = some[i](libctx);
+        EVP_PKEY *ours = brought(libctx, key, EVP_PKEY_KEY_PARAMETERS);
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, ours, NULL);
+
+        assert_int_equal(EVP_PKEY_param_check(ctx), 1);
+        assert_int_equal(EVP_PKEY_param_check_quick(ctx), 1);
+        assert_int_not_equal(EVP_PKEY_public_check(ctx), 1);
+        EVP_PKEY_CTX_free(ctx);
+        EVP_PKEY_free(ours);
+        EVP_PKEY_free(key);
+    }
+    ERR_clear_error();
+    OSSL_LIB_CTX_free(libctx);
+}
+
+/* The context is freed. */
+static EVP_PKEY_CTX *copy_for(EVP_PKEY_CTX *ctx)
+{
+    EVP_PKEY_CTX *copy = EVP_PKEY_CTX_dup(ctx);
+
+    assert_non_null(copy);
+    EVP_PKEY_CTX_free(ctx);
+    return copy;
+}
+
+/* More than one secret with one context, and with a copy of it. */
 static void test_imports_encapsulate(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new_faulty("");
@@ -344,9 +377,14 @@ static void test_imports_encapsulate(void **state)
     open = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
     assert_int_equal(EVP_PKEY_encapsulate_init(seal, NULL), 1);
     assert_int_equal(EVP_PKEY_decapsulate_init(open, NULL), 1);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         unsigned char sealed[1000], secret[32], again[32];
         size_t len = 0, secret_len = 0, again_len = sizeof(again);
+
+        if (i == 2) {
+            seal = copy_for(seal);
+            open = copy_for(open);
+        }
 
         assert_int_equal(EVP_PKEY_encapsulate(seal, NULL, &len, NULL, &secret_len), 1);
         assert_int_equal(len, 768);
@@ -537,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_imports_stay_on_the_host),
         cmocka_unit_test(test_imports_copy_changes_alone),
         cmocka_unit_test(test_imports_sign_in_pieces),
+        cmocka_unit_test(test_imports_validate_parameters),
         cmocka_unit_test(test_imports_encapsulate),
         cmocka_unit_test(test_imports_decrypt_premaster),
         cmocka_unit_test(test_imports_derive),

@@ -86,6 +86,8 @@ static void test_objects_random(void **state)
     assert_int_equal(EVP_RAND_generate(ctx, b, sizeof(b), 128, 0, NULL, 0), 1);
     assert_memory_not_equal(a, b, sizeof(a));
     assert_int_equal(EVP_RAND_get_state(ctx), EVP_RAND_STATE_READY);
+    assert_int_equal(EVP_RAND_uninstantiate(ctx), 1);
+    assert_int_not_equal(EVP_RAND_get_state(ctx), EVP_RAND_STATE_READY);
     EVP_RAND_CTX_free(ctx);
     EVP_RAND_free(rand);
     OSSL_LIB_CTX_free(libctx);

@@ -167,8 +167,10 @@ static unsigned sign_crowded(EVP_PKEY *key, unsigned number, unsigned some, cons
     for (unsigned n = 0; n < number; n++)
         sign_begin(&signers[n], key);
     arrived = await_stay(some);
-    if (some != number)
+    if (some != number) {
         settle();
+        arrived = await_stay(some); /* and no more than some, where the pool has no more */
+    }
     let_out();
     for (unsigned n = 0; n < number; n++)
         sign_end(&signers[n]);
@@ -321,6 +323,7 @@ static void test_pool_wait_ends(void **state)
     EVP_PKEY *key;
 
     (void)state;
+    RESTS_ON_TIME;
     libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-sessions-max = 4\n"
                                "pkcs11-session-wait-ms = 3000\n");
     key = load("rsa2048");
@@ -411,18 +414,18 @@ static void make_end(struct maker *makers, unsigned count)
 }
 
 /* Session keys are made on several sessions at once, which are lent by the pool as long as they
- * have keys on them, and no longer. */
-static void test_pool_lends_keepers(void **state)
+ * have keys on them, and no longer: idle ones, where there are as many. */
+static void lends_keepers(unsigned idle)
 {
     struct maker makers[MOST];
     EVP_PKEY *key;
 
-    (void)state;
     libctx = libctx_new_faulty(
         SETTINGS
         "pkcs11-sessions-max = 10\npkcs11-module-cache-keys = false\npkcs11-module-cache-sessions "
         "= 10\n");
     key = load("rsa2048");
+    assert_int_equal(sign_together(key, idle), idle);
     hold_begin();
     fault("C_GenerateKeyPair 1 3 - callback");
     make_begin(makers, MOST);
@@ -437,6 +440,18 @@ static void test_pool_lends_keepers(void **state)
     assert_int_equal(sign_together(key, 10), 10);
     assert_int_equal(sessions_open(), 11);
     end(key);
+}
+
+static void test_pool_lends_keepers(void **state)
+{
+    (void)state;
+    lends_keepers(1);
+}
+
+static void test_pool_lends_idle_sessions(void **state)
+{
+    (void)state;
+    lends_keepers(10);
 }
 
 /* The same where the token has few sessions, and does not say so. */
@@ -693,28 +708,28 @@ static void test_pool_token_comes_late(void **state)
     end(key);
 }
 
-/* C_Initialize does not come back: one thread stays with it, and the others say so after a while.
- */
+/* C_Initialize or C_Login does not come back: one thread stays with it, and the others say so after
+ * a while. */
 static void *load_late(void *arg)
 {
     return key_load(arg, "p256", "private");
 }
 
-static void test_pool_initialise_hangs(void **state)
+static void hangs(const char *rule, const char *told)
 {
     pthread_t thread;
     char error[600];
     void *key;
 
-    (void)state;
     libctx = libctx_new_faulty(
         "pkcs11-log = none\npkcs11-retry-ms = 100\npkcs11-session-wait-ms = 100\n");
     hold_begin();
-    fault("C_Initialize 1 1 - callback");
+    fault(rule);
     assert_int_equal(pthread_create(&thread, NULL, load_late, libctx), 0);
     assert_int_equal(await_stay(1), 1);
     assert_null(key_load(libctx, "p256", "private"));
-    assert_non_null(strstr(last_error(error, sizeof(error)), "its C_Initialize has not come back"));
+    if (strstr(last_error(error, sizeof(error)), told) == NULL)
+        fail_msg("%s", error);
     let_out();
     pthread_join(thread, &key);
     assert_non_null(key);
@@ -722,6 +737,18 @@ static void test_pool_initialise_hangs(void **state)
     EVP_PKEY_free(key);
     fault("");
     end(load("p256"));
+}
+
+static void test_pool_initialise_hangs(void **state)
+{
+    (void)state;
+    hangs("C_Initialize 1 1 - callback", "its C_Initialize has not come back");
+}
+
+static void test_pool_login_hangs(void **state)
+{
+    (void)state;
+    hangs("C_Login 1 1 - callback", "another thread has been logging in to the token 'soft'");
 }
 
 /* The same where it is started anew: what needs no call of this module goes on. */
@@ -977,6 +1004,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_no_restart_for_sessions),
     cmocka_unit_test(test_pool_keeper_in_full_token),
     cmocka_unit_test(test_pool_lends_keepers),
+    cmocka_unit_test(test_pool_lends_idle_sessions),
     cmocka_unit_test(test_pool_keepers_in_small_token),
     cmocka_unit_test(test_pool_keepers_wait_for_the_first),
     cmocka_unit_test(test_pool_lent_before_the_first),
@@ -988,6 +1016,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pool_copy_lost),
     cmocka_unit_test(test_pool_token_comes_late),
     cmocka_unit_test(test_pool_initialise_hangs),
+    cmocka_unit_test(test_pool_login_hangs),
     cmocka_unit_test(test_pool_restart_hangs),
     cmocka_unit_test(test_pool_last_but_one_to_come),
     cmocka_unit_test(test_pool_mechanism_not_told),

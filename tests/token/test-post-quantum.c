@@ -627,6 +627,26 @@ static void test_pq_calls(void **state)
     OSSL_LIB_CTX_free(faulty);
 }
 
+/* A token that says that it does not make such keys is not asked to. */
+static void test_pq_not_made(void **state)
+{
+    OSSL_LIB_CTX *faulty = libctx_new_faulty("");
+    char error[1024];
+
+    (void)state;
+    fault("C_GetMechanismInfo 1 * CKR_MECHANISM_INVALID");
+    calls_reset();
+    for (struct type *type = types; type < types + COUNT_OF(types); type++) {
+        if (!type->there)
+            continue;
+        assert_null(generate(faulty, type->name, NULL));
+        assert_non_null(strstr(last_error(error, sizeof(error)), "KEY_PAIR_GEN"));
+    }
+    assert_int_equal(calls("C_GenerateKeyPair"), 0);
+    fault("");
+    OSSL_LIB_CTX_free(faulty);
+}
+
 /* Keys without a URI, and software keys that are made session keys. */
 static void test_pq_session_keys(void **state)
 {
@@ -994,6 +1014,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_pq_decapsulate),
         cmocka_unit_test(test_pq_encapsulate_on_token),
         cmocka_unit_test(test_pq_calls),
+        cmocka_unit_test(test_pq_not_made),
         cmocka_unit_test(test_pq_session_keys),
         cmocka_unit_test(test_pq_faults),
         cmocka_unit_test(test_pq_lengths),

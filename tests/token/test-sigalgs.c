@@ -249,10 +249,15 @@ static int eddsa_verify(const struct job *job, const OSSL_PARAM *params, const u
                         size_t len)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(job->plain, job->public, NULL);
+    EVP_PKEY_CTX *own = EVP_PKEY_CTX_new_from_pkey(job->libctx, job->key, NULL);
     int ok = verify_message_init(ctx, job->theirs, params) == 1 &&
-             EVP_PKEY_verify(ctx, sig, len, message, 1000) == 1;
+             EVP_PKEY_verify(ctx, sig, len, message, 1000) == 1 &&
+             verify_message_init(own, job->ours, NULL) == 1 &&
+             EVP_PKEY_CTX_set_params(own, params) == 1 &&
+             EVP_PKEY_verify(own, sig, len, message, 1000) == 1;
 
     EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_CTX_free(own);
     return ok;
 }
 
@@ -393,18 +398,17 @@ static void test_sigalgs_sets_on_the_host(void **state)
 static void test_sigalgs_eddsa_of(bool on_host)
 {
     static const struct {
-        const char *algorithm, *context;
+        const char *type, *algorithm, *context;
     } cases[] = {
-        { "ED25519", NULL },
-        { "ED25519ctx", "a context" },
-        { "ED25519ph", NULL },
-        { "ED25519ph", "a context" },
+        { "ED25519", "ED25519", NULL },    { "ED25519", "ED25519ctx", "a context" },
+        { "ED25519", "ED25519ph", NULL },  { "ED25519", "ED25519ph", "a context" },
+        { "ED448", "ED448", "a context" }, { "ED448", "ED448ph", NULL },
     };
 
     if (!newer_found(functions, COUNT_OF(functions)))
         skip();
-    for (size_t c = 0; c < COUNT_OF(cases); c++) {
-        struct job job = on_host ? job_on_host("ED25519", cases[c].algorithm)
+    for (size_t c = 0; c < (on_host ? 6 : 4); c++) {
+        struct job job = on_host ? job_on_host(cases[c].type, cases[c].algorithm)
                                  : job_new("", "ed25519", cases[c].algorithm);
         const char *context = cases[c].context != NULL ? cases[c].context : "";
         const OSSL_PARAM params[] = {
@@ -412,7 +416,7 @@ static void test_sigalgs_eddsa_of(bool on_host)
                                               strlen(context)),
             OSSL_PARAM_construct_end(),
         };
-        unsigned char sig[64];
+        unsigned char sig[114];
         size_t len = sizeof(sig);
         char error[512];
 

@@ -1,4 +1,5 @@
 /* Secret keys on a token behind EVP_SKEY, from OpenSSL 3.5 on. */
+#include "operator.h"
 #include "skey.h"
 
 #include <openssl/err.h>
@@ -169,6 +170,118 @@ static void test_skey_export(void **state)
     }
 }
 
+/* A key that somebody else made, and that the token gives out. */
+static void operator_make(CK_SESSION_HANDLE session, const char *label, unsigned char *value,
+                          CK_ULONG len)
+{
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_AES;
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_ATTRIBUTE list[] = {
+        { CKA_CLASS, &class, sizeof(class) },
+        { CKA_KEY_TYPE, &type, sizeof(type) },
+        { CKA_TOKEN, &yes, sizeof(yes) },
+        { CKA_PRIVATE, &yes, sizeof(yes) },
+        { CKA_SENSITIVE, &no, sizeof(no) },
+        { CKA_EXTRACTABLE, &yes, sizeof(yes) },
+        { CKA_ENCRYPT, &yes, sizeof(yes) },
+        { CKA_DECRYPT, &yes, sizeof(yes) },
+        { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+        { CKA_ID, (void *)(uintptr_t)label, strlen(label) },
+        { CKA_VALUE, value, len },
+    };
+    CK_OBJECT_HANDLE object;
+
+    assert_int_equal(p11->C_CreateObject(session, list, COUNT_OF(list), &object), CKR_OK);
+}
+
+#define SOFTHSM_ONLY                                                                               \
+    do {                                                                                           \
+        if (getenv("BRIDGE_TOKEN_URI") != NULL)                                                    \
+            skip();                                                                                \
+        operator_open();                                                                           \
+    } while (0)
+
+/* What the token gives out, libcrypto gets, unless the configuration is against it. */
+static void test_skey_export_open(void **state)
+{
+    OSSL_LIB_CTX *kept = libctx;
+    unsigned char bytes[32] = { 5, 6, 7 };
+    const unsigned char *raw = NULL;
+    CK_SESSION_HANDLE session;
+    size_t len = 0;
+    SKEY *key;
+
+    (void)state;
+    SOFTHSM_ONLY;
+    EVP_SKEY_free(made(generate("AES", NULL, 32, false))); /* the module is up */
+    session = operator_session(false);
+    operator_make(session, "skey-open", bytes, sizeof(bytes));
+    key = made(open_uri("AES", uri_of("skey-open", "")));
+    for (int i = 0; i < 2; i++) {
+        if (EVP_SKEY_get0_raw_key(key, &raw, &len) != 1)
+            assert_error("nothing");
+        assert_int_equal(len, sizeof(bytes));
+        assert_memory_equal(raw, bytes, sizeof(bytes));
+    }
+    EVP_SKEY_free(key);
+    libctx = libctx_new("pkcs11-module-allow-export = 1\n");
+    key = made(open_uri("AES", uri_of("skey-open", "")));
+    assert_int_not_equal(EVP_SKEY_get0_raw_key(key, &raw, &len), 1);
+    assert_error("pkcs11-module-allow-export is off");
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = libctx_new_faulty("");
+    key = made(open_uri("AES", uri_of("skey-open", "")));
+    fault("C_GetAttributeValue 1 1 - len=+40");
+    assert_int_not_equal(EVP_SKEY_get0_raw_key(key, &raw, &len), 1);
+    assert_error("C_GetAttributeValue returned");
+    fault("");
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = kept;
+    operator_destroy(session, "skey-open");
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+}
+
+/* A key that is another object now is found again, another key in its place is an error. */
+static void test_skey_found_again(void **state)
+{
+    OSSL_LIB_CTX *kept = libctx;
+    unsigned char bytes[32] = { 8, 9 };
+    CK_SESSION_HANDLE session;
+    SKEY *key;
+    EVP_CIPHER *cipher;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char out[32];
+    int len = 0;
+
+    (void)state;
+    SOFTHSM_ONLY;
+    libctx = libctx_new("pkcs11-module-cache-keys = false\n");
+    cipher = EVP_CIPHER_fetch(libctx, "PKCS11-AES-256-ECB", NULL);
+    EVP_SKEY_free(made(generate("AES", NULL, 32, false)));
+    session = operator_session(false);
+    operator_make(session, "skey-again", bytes, sizeof(bytes));
+    key = made(open_uri("AES", uri_of("skey-again", "")));
+    assert_true(same(key, key));
+    operator_destroy(session, "skey-again");
+    operator_make(session, "skey-again", bytes, sizeof(bytes));
+    assert_true(same(key, key));
+    operator_destroy(session, "skey-again");
+    operator_make(session, "skey-again", bytes, 16);
+    assert_int_equal(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL), 1);
+    assert_int_not_equal(EVP_CipherUpdate(ctx, out, &len, bytes, 16), 1);
+    assert_error("skey-again");
+    operator_destroy(session, "skey-again");
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = kept;
+}
+
 /* A key without a place on the token goes with its EVP_SKEY. */
 static void test_skey_session_objects(void **state)
 {
@@ -186,6 +299,12 @@ static void test_skey_session_objects(void **state)
     assert_int_equal(calls("C_DestroyObject"), 1);
     EVP_SKEY_free(imported);
     assert_int_equal(calls("C_DestroyObject"), 2);
+    fault("C_GetAttributeValue 1 * CKR_ARGUMENTS_BAD"); /* it is made, and then nothing is said of
+                                                           it */
+    assert_null(generate("AES", NULL, 32, false));
+    assert_error("C_GetAttributeValue");
+    fault("");
+    assert_int_equal(calls("C_DestroyObject"), 3);
     OSSL_LIB_CTX_free(libctx);
     libctx = kept;
 }
@@ -224,6 +343,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_skey_token_object),    cmocka_unit_test(test_skey_taken),
         cmocka_unit_test(test_skey_refused),         cmocka_unit_test(test_skey_export),
         cmocka_unit_test(test_skey_session_objects), cmocka_unit_test(test_skey_store),
+        cmocka_unit_test(test_skey_export_open),     cmocka_unit_test(test_skey_found_again),
     };
     int failed;
 

@@ -39,6 +39,26 @@ static void test_crypt_parameters(void **state)
     assert_int_equal(mechanism.ck.ulParameterLen, 0);
 }
 
+/* RFC 3394 §2.2.1, RFC 5649 §4.1 */
+static void test_crypt_len(void **state)
+{
+    static const struct {
+        enum crypt_mode mode;
+        bool encrypt;
+        size_t len, becomes;
+    } cases[] = {
+        { CRYPT_CBC, true, 32, 32 },  { CRYPT_CTS, true, 17, 17 }, { CRYPT_GCM, true, 5, 5 },
+        { CRYPT_KW, true, 16, 24 },   { CRYPT_KW, false, 24, 16 }, { CRYPT_KWP, true, 1, 16 },
+        { CRYPT_KWP, true, 8, 16 },   { CRYPT_KWP, true, 9, 24 },  { CRYPT_KWP, false, 16, 8 },
+        { CRYPT_CTS, false, 17, 17 }, { CRYPT_KW, false, 7, 0 },   { CRYPT_KWP, false, 0, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_int_equal(crypt_len(&crypt_rows[cases[i].mode], cases[i].encrypt, cases[i].len),
+                         cases[i].becomes);
+}
+
 static void check_counter(const uint8_t *from, size_t blocks, const uint8_t *to)
 {
     uint8_t counter[16];
@@ -86,6 +106,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crypt_parameters),
+        cmocka_unit_test(test_crypt_len),
         cmocka_unit_test(test_crypt_counter),
         cmocka_unit_test(test_crypt_advance),
     };

@@ -15,6 +15,10 @@ enum function {
 #include "functions.h"
 #undef F
     INDEX_C_GetFunctionList,
+#define F(name, place, parameters, arguments) INDEX_##name,
+#include "functions_3.h"
+#undef F
+    INDEX_C_GetInterface,
     FUNCTIONS
 };
 

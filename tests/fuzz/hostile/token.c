@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/ec.h>
@@ -13,6 +14,21 @@
 #define CKA_PUBLIC_KEY_INFO_ 0x129UL /* newer than p11-kit's name for it */
 #define CKK_EC_EDWARDS_      0x40UL
 #define CKK_EC_MONTGOMERY_   0x41UL
+#define CKK_ML_KEM_          0x49UL
+#define CKK_ML_DSA_          0x4aUL
+#define CKM_ML_KEM_PAIR_GEN_ 0xfUL
+#define CKM_ML_KEM_          0x17UL
+#define CKM_ML_DSA_PAIR_GEN_ 0x1cUL
+#define CKM_ML_DSA_          0x1dUL
+#define CKM_HKDF_DERIVE_     0x402aUL
+#define CKM_KEY_WRAP_        0x2109UL
+#define CKM_KEY_WRAP_KWP_    0x210bUL
+#define CKA_PARAMETER_SET_   0x61dUL
+#define CKA_DECAPSULATE_     0x634UL
+#define ML_DSA_PUBLIC        1312 /* ML-DSA-44, */
+#define ML_DSA_SIGNATURE     2420
+#define ML_KEM_PUBLIC        800 /* ML-KEM-512 */
+#define ML_KEM_CIPHERTEXT    768
 
 #define SLOTS     2
 #define SESSIONS  64
@@ -22,7 +38,7 @@
 /* Calls of one input; the device is dead then, so that no search goes on for ever. */
 #define CALLS_MOST 4000
 
-enum material { EC, TWIN, RSA, ED25519, X25519, SECRET, MATERIALS };
+enum material { EC, TWIN, RSA, ED25519, X25519, SECRET, AES, ML_DSA, ML_KEM, MATERIALS };
 
 struct object {
     ck_object_class_t class;
@@ -30,6 +46,7 @@ struct object {
     ck_slot_id_t slot;
     unsigned char id[NAME_SIZE], label[NAME_SIZE];
     unsigned long id_len, label_len;
+    bool for_all; /* made with CKA_PRIVATE off, or before anybody had logged in */
 };
 
 struct session {
@@ -92,6 +109,11 @@ static void add_objects(void)
     }
     if (token.features & TWO_TOKENS)
         add_pair(EC, 1, "\1", "ec");
+    if (token.features & NEWER) {
+        add(CKO_SECRET_KEY, AES, 0, "\7", "aes");
+        add_pair(ML_DSA, 0, "\10", "dsa");
+        add_pair(ML_KEM, 0, "\11", "kem");
+    }
 }
 
 /* Another one where a PIN was refused: the provider does not show that a second time in a
@@ -212,7 +234,7 @@ static struct object *object_of(ck_object_handle_t handle)
 static bool is_private(const struct object *object)
 {
     return (object->class == CKO_PRIVATE_KEY || object->class == CKO_SECRET_KEY) &&
-           (token.features & NO_LOGIN) == 0;
+           !object->for_all && (token.features & NO_LOGIN) == 0;
 }
 
 static bool visible(const struct object *object, const struct session *session)
@@ -348,6 +370,25 @@ static const struct {
     { 0x1055, CKF_GENERATE_KEY_PAIR }, /* EC_EDWARDS_KEY_PAIR_GEN */
     { 0x1056, CKF_GENERATE_KEY_PAIR }, /* EC_MONTGOMERY_KEY_PAIR_GEN */
     { 0x1057, CKF_SIGN | CKF_VERIFY }, /* EDDSA */
+    { CKM_ML_DSA_PAIR_GEN_, CKF_GENERATE_KEY_PAIR },
+    { CKM_ML_DSA_, CKF_SIGN | CKF_VERIFY },
+    { CKM_ML_KEM_PAIR_GEN_, CKF_GENERATE_KEY_PAIR },
+    { CKM_ML_KEM_, 0x30000000UL }, /* CKF_ENCAPSULATE, CKF_DECAPSULATE */
+    { CKM_AES_KEY_GEN, CKF_GENERATE },
+    { CKM_GENERIC_SECRET_KEY_GEN, CKF_GENERATE },
+    { CKM_AES_ECB, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_AES_CBC, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_AES_CTR, CKF_ENCRYPT | CKF_DECRYPT },
+    { 0x1089, CKF_ENCRYPT | CKF_DECRYPT }, /* AES_CTS */
+    { 0x2104, CKF_ENCRYPT | CKF_DECRYPT }, /* AES_OFB */
+    { 0x2107, CKF_ENCRYPT | CKF_DECRYPT }, /* AES_CFB128 */
+    { CKM_KEY_WRAP_, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_KEY_WRAP_KWP_, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_AES_GCM, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_AES_CCM, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_AES_CMAC, CKF_SIGN | CKF_VERIFY },
+    { CKM_SHA256_HMAC, CKF_SIGN | CKF_VERIFY },
+    { CKM_HKDF_DERIVE_, CKF_DERIVE },
 };
 
 static bool mechanism_lacked(ck_mechanism_type_t type)
@@ -473,7 +514,7 @@ static const unsigned char *point_of(enum material material, size_t *len)
 }
 
 struct value {
-    unsigned char data[640];
+    unsigned char data[ML_DSA_PUBLIC];
     unsigned long len;
 };
 
@@ -501,7 +542,7 @@ static bool curve_value(enum material material, struct value *value)
         [TWIN] = { 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 },
         [ED25519] = { 6, 3, 0x2b, 0x65, 0x70 },
         [X25519] = { 6, 3, 0x2b, 0x65, 0x6e },
-        [SECRET] = { 0 }
+        [MATERIALS] = { 0 }
     };
 
     return oids[material][0] != 0 && value_set(value, oids[material], oids[material][1] + 2u);
@@ -581,9 +622,54 @@ static ck_key_type_t key_type_of(enum material material)
                                            [RSA] = CKK_RSA,
                                            [ED25519] = CKK_EC_EDWARDS_,
                                            [X25519] = CKK_EC_MONTGOMERY_,
-                                           [SECRET] = CKK_GENERIC_SECRET };
+                                           [SECRET] = CKK_GENERIC_SECRET,
+                                           [AES] = CKK_AES,
+                                           [ML_DSA] = CKK_ML_DSA_,
+                                           [ML_KEM] = CKK_ML_KEM_ };
 
     return types[material];
+}
+
+static bool is_secret(enum material material)
+{
+    return material == SECRET || material == AES;
+}
+
+static bool is_set(enum material material)
+{
+    return material == ML_DSA || material == ML_KEM;
+}
+
+/* What only tokens with newer keys have. */
+static bool newer_value(const struct object *object, ck_attribute_type_t type, struct value *value)
+{
+    enum material material = object->material;
+    bool private = object->class == CKO_PRIVATE_KEY;
+
+    switch (type) {
+    case CKA_PARAMETER_SET_:
+        return is_set(material) && value_number(value, 1);
+    case CKA_DECAPSULATE_:
+        return material == ML_KEM && private && value_bool(value, true);
+    case CKA_VALUE:
+        if (!is_set(material) || private)
+            return false;
+        value->len = material == ML_DSA ? ML_DSA_PUBLIC : ML_KEM_PUBLIC;
+        memset(value->data, 0x11, value->len);
+        return true;
+    case CKA_VALUE_LEN:
+        return is_secret(material) && value_number(value, material == AES ? 16 : 32);
+    case CKA_EXTRACTABLE:
+        return is_secret(material) && value_bool(value, true);
+    case CKA_SENSITIVE:
+        return is_secret(material) && value_bool(value, false);
+    case CKA_CHECK_VALUE:
+        return is_secret(material) && value_set(value, "\1\2\3", 3);
+    case CKA_ENCRYPT:
+        return material == AES && value_bool(value, true);
+    default:
+        return false;
+    }
 }
 
 static bool key_value(const struct object *object, ck_attribute_type_t type, struct value *value)
@@ -601,23 +687,27 @@ static bool key_value(const struct object *object, ck_attribute_type_t type, str
     case CKA_EC_PARAMS:
         return material != RSA && curve_value(material, value);
     case CKA_EC_POINT:
-        return !private && material != RSA && material != SECRET && point_value(material, value);
+        return !private && material != RSA && material < SECRET && point_value(material, value);
     case CKA_PUBLIC_KEY_INFO_:
-        return (token.features & PUBLIC_KEY_INFO) != 0 && material != SECRET &&
+        return (token.features & PUBLIC_KEY_INFO) != 0 && material < SECRET &&
                info_value(material, value);
     case CKA_ALWAYS_AUTHENTICATE:
         return value_bool(value, private && (token.features & ALWAYS_AUTHENTICATE) != 0);
     case CKA_SIGN:
-        return value_bool(value, private && material != X25519);
+        return value_bool(value, is_secret(material) || (private && material != X25519));
     case CKA_DECRYPT:
-        return value_bool(value, private && material == RSA);
+        return value_bool(value, material == AES || (private && material == RSA));
     case CKA_DERIVE:
-        return value_bool(value, private && material != RSA && material != ED25519);
+        return value_bool(value, material == SECRET ||
+                                     (private && material != RSA && material != ED25519));
     case CKA_VALUE:
-        return material == SECRET && value_set(value, ed25519, sizeof(ed25519));
+        if (is_secret(material))
+            return value_set(value, ed25519, material == AES ? 16 : sizeof(ed25519));
+        break;
     default:
-        return false;
+        break;
     }
+    return newer_value(object, type, value);
 }
 
 static bool value_of(const struct object *object, ck_attribute_type_t type, struct value *value)
@@ -759,8 +849,22 @@ static struct object *make(const struct session *session, ck_object_class_t clas
     *object = (struct object){ .class = class, .material = material, .slot = session->slot };
     name_from(list, count, CKA_ID, object->id, &object->id_len);
     name_from(list, count, CKA_LABEL, object->label, &object->label_len);
+    object->for_all = !token.logged_in;
+    for (unsigned long i = 0; i < count; i++)
+        if (list[i].type == CKA_PRIVATE && list[i].value_len == 1)
+            object->for_all = *(const unsigned char *)list[i].value == 0;
     token.object_count++;
     return object;
+}
+
+static ck_object_class_t class_from(const struct ck_attribute *list, unsigned long count)
+{
+    ck_object_class_t class = CKO_PUBLIC_KEY;
+
+    for (unsigned long i = 0; i < count; i++)
+        if (list[i].type == CKA_CLASS && list[i].value_len == sizeof(class))
+            memcpy(&class, list[i].value, sizeof(class));
+    return class;
 }
 
 static ck_rv_t token_C_CreateObject(ck_session_handle_t handle, struct ck_attribute *list,
@@ -769,7 +873,10 @@ static ck_rv_t token_C_CreateObject(ck_session_handle_t handle, struct ck_attrib
     struct object *object;
 
     SESSION(C_CreateObject, handle);
-    object = make(session, CKO_PUBLIC_KEY, EC, list, count);
+    if (class_from(list, count) == CKO_SECRET_KEY)
+        object = make(session, CKO_SECRET_KEY, AES, list, count);
+    else
+        object = make(session, CKO_PUBLIC_KEY, EC, list, count);
     *made = object != NULL ? lie_number(handle_of(object)) : 0;
     return leave(object != NULL ? CKR_OK : CKR_DEVICE_MEMORY);
 }
@@ -802,6 +909,8 @@ static ck_rv_t token_C_GenerateKeyPair(ck_session_handle_t handle, struct ck_mec
                                        ck_object_handle_t *private_key)
 {
     enum material material = mechanism->mechanism == CKM_RSA_PKCS_KEY_PAIR_GEN ? RSA
+                             : mechanism->mechanism == CKM_ML_DSA_PAIR_GEN_    ? ML_DSA
+                             : mechanism->mechanism == CKM_ML_KEM_PAIR_GEN_    ? ML_KEM
                              : mechanism->mechanism == 0x1055                  ? ED25519
                              : mechanism->mechanism == 0x1056                  ? X25519
                                                                                : EC;
@@ -819,19 +928,77 @@ static ck_rv_t token_C_GenerateKeyPair(ck_session_handle_t handle, struct ck_mec
     return leave(CKR_OK);
 }
 
+/* The end of what makes a secret key. */
+static ck_rv_t make_secret(const struct session *session, enum material material,
+                           const struct ck_attribute *list, unsigned long count,
+                           ck_object_handle_t *made)
+{
+    const struct object *secret = make(session, CKO_SECRET_KEY, material, list, count);
+
+    *made = secret != NULL ? lie_number(handle_of(secret)) : 0;
+    return leave(secret != NULL ? CKR_OK : CKR_DEVICE_MEMORY);
+}
+
+static ck_rv_t token_C_GenerateKey(ck_session_handle_t handle, struct ck_mechanism *mechanism,
+                                   struct ck_attribute *list, unsigned long count,
+                                   ck_object_handle_t *made)
+{
+    SESSION(C_GenerateKey, handle);
+    if (mechanism_lacked(mechanism->mechanism))
+        return leave(CKR_MECHANISM_INVALID);
+    return make_secret(session, mechanism->mechanism == CKM_AES_KEY_GEN ? AES : SECRET, list, count,
+                       made);
+}
+
+static ck_rv_t token_C_EncapsulateKey(ck_session_handle_t handle, struct ck_mechanism *mechanism,
+                                      ck_object_handle_t key, struct ck_attribute *list,
+                                      unsigned long count, unsigned char *out,
+                                      unsigned long *out_len, ck_object_handle_t *made)
+{
+    unsigned char ciphertext[ML_KEM_CIPHERTEXT];
+    ck_rv_t rv;
+
+    SESSION(C_EncapsulateKey, handle);
+    OBJECT(key);
+    if (mechanism->mechanism != CKM_ML_KEM_ || object->material != ML_KEM)
+        return leave(CKR_MECHANISM_INVALID);
+    memset(ciphertext, 0x22, sizeof(ciphertext));
+    rv = lie_bytes(0, out, out_len, ciphertext, sizeof(ciphertext));
+    return rv == CKR_OK ? make_secret(session, SECRET, list, count, made) : leave(rv);
+}
+
+static ck_rv_t token_C_DecapsulateKey(ck_session_handle_t handle, struct ck_mechanism *mechanism,
+                                      ck_object_handle_t key, struct ck_attribute *list,
+                                      unsigned long count, unsigned char *in, unsigned long in_len,
+                                      ck_object_handle_t *made)
+{
+    SESSION(C_DecapsulateKey, handle);
+    OBJECT(key);
+    (void)in;
+    (void)in_len;
+    if (mechanism->mechanism != CKM_ML_KEM_ || object->material != ML_KEM)
+        return leave(CKR_MECHANISM_INVALID);
+    return make_secret(session, SECRET, list, count, made);
+}
+
+static ck_rv_t token_C_SessionCancel(ck_session_handle_t handle, ck_flags_t flags)
+{
+    SESSION(C_SessionCancel, handle);
+    (void)session;
+    (void)flags;
+    return leave(CKR_OK);
+}
+
 static ck_rv_t token_C_DeriveKey(ck_session_handle_t handle, struct ck_mechanism *mechanism,
                                  ck_object_handle_t key, struct ck_attribute *list,
                                  unsigned long count, ck_object_handle_t *made)
 {
-    const struct object *secret;
-
     SESSION(C_DeriveKey, handle);
     OBJECT(key);
-    if (mechanism_lacked(mechanism->mechanism) || object->class != CKO_PRIVATE_KEY)
+    if (mechanism_lacked(mechanism->mechanism) ||
+        (object->class != CKO_PRIVATE_KEY && mechanism->mechanism != CKM_HKDF_DERIVE_))
         return leave(CKR_MECHANISM_INVALID);
-    secret = make(session, CKO_SECRET_KEY, SECRET, list, count);
-    *made = secret != NULL ? lie_number(handle_of(secret)) : 0;
-    return leave(secret != NULL ? CKR_OK : CKR_DEVICE_MEMORY);
+    return make_secret(session, SECRET, list, count, made);
 }
 
 /* The beginning of what is done with a key. */
@@ -896,13 +1063,18 @@ static bool ecdsa(enum material material, const unsigned char *data, size_t len,
 static ck_rv_t sign(const struct session *session, const unsigned char *data, unsigned long len,
                     unsigned char *out, unsigned long *out_len)
 {
-    unsigned char signature[sizeof(modulus)];
+    static const unsigned long lens[] = {
+        [EC] = 64,     [TWIN] = 64, [RSA] = sizeof(modulus),     [ED25519] = 64,
+        [X25519] = 64, [AES] = 16,  [ML_DSA] = ML_DSA_SIGNATURE, [SECRET] = 32,
+        [ML_KEM] = 64,
+    };
+    unsigned char signature[ML_DSA_SIGNATURE];
 
     memset(signature, 0x55, sizeof(signature));
     if ((session->material == EC || session->material == TWIN) && session->mechanism == CKM_ECDSA &&
         !ecdsa(session->material, data, len, signature))
         return CKR_DATA_INVALID;
-    return lie_bytes(0, out, out_len, signature, session->material == RSA ? sizeof(signature) : 64);
+    return lie_bytes(0, out, out_len, signature, lens[session->material]);
 }
 
 static ck_rv_t token_C_Sign(ck_session_handle_t handle, unsigned char *data, unsigned long len,
@@ -937,12 +1109,34 @@ static ck_rv_t token_C_Verify(ck_session_handle_t handle, unsigned char *data, u
     return leave(signature_len != 0 && signature[0] == 0x55 ? CKR_OK : CKR_SIGNATURE_INVALID);
 }
 
+#define MESSAGE_MOST 1024
+
+/* With AES: as long as what the mechanism gives, and some bytes or other. */
+static ck_rv_t crypt(const struct session *session, bool encrypt, unsigned long len,
+                     unsigned char *out, unsigned long *out_len)
+{
+    unsigned char result[MESSAGE_MOST + 16];
+    unsigned long growth = 0;
+
+    if (len > MESSAGE_MOST)
+        return CKR_DATA_LEN_RANGE;
+    memset(result, 0x44, sizeof(result));
+    if (session->mechanism == CKM_AES_GCM || session->mechanism == CKM_AES_CCM)
+        growth = 16;
+    else if (session->mechanism == CKM_KEY_WRAP_ || session->mechanism == CKM_KEY_WRAP_KWP_)
+        growth = 8 + (encrypt ? (8 - len % 8) % 8 : 0);
+    if (!encrypt && growth > len)
+        return CKR_ENCRYPTED_DATA_LEN_RANGE;
+    return lie_bytes(0, out, out_len, result, encrypt ? len + growth : len - growth);
+}
+
 static ck_rv_t token_C_Encrypt(ck_session_handle_t handle, unsigned char *data, unsigned long len,
                                unsigned char *out, unsigned long *out_len)
 {
     SESSION(C_Encrypt, handle);
     (void)data;
-    (void)len;
+    if (session->material == AES)
+        return leave(crypt(session, true, len, out, out_len));
     return leave(lie_bytes(0, out, out_len, modulus, sizeof(modulus)));
 }
 
@@ -953,7 +1147,8 @@ static ck_rv_t token_C_Decrypt(ck_session_handle_t handle, unsigned char *data, 
 
     SESSION(C_Decrypt, handle);
     (void)data;
-    (void)len;
+    if (session->material == AES)
+        return leave(crypt(session, false, len, out, out_len));
     memset(block, 0x33, sizeof(block));
     block[0] = 0;
     block[1] = 2;
@@ -997,6 +1192,7 @@ static struct ck_function_list functions = {
     HAS(C_CreateObject),
     HAS(C_CopyObject),
     HAS(C_DestroyObject),
+    HAS(C_GenerateKey),
     HAS(C_GenerateKeyPair),
     HAS(C_DeriveKey),
     HAS(C_SignInit),
@@ -1013,17 +1209,50 @@ static struct ck_function_list functions = {
 #undef HAS
 };
 
-/* The list that was given out, of which the lies may have taken something. */
-static struct ck_function_list listed;
+/* The lists of functions, as long as each version's is: what lies behind is nobody's. */
+typedef void function_fn(void);
+enum version { V2_40, V3_0, V3_2, VERSIONS };
 
-static void list_make(void)
+struct newer_list {
+    struct ck_function_list v2_40;
+    function_fn *newer[36];
+};
+
+static const struct {
+    struct ck_version number;
+    size_t newer; /* functions */
+} versions[VERSIONS] = { { { 2, 40 }, 0 }, { { 3, 0 }, 24 }, { { 3, 2 }, 36 } };
+
+static struct newer_list *lists[VERSIONS];
+
+static void newer_set(struct newer_list *list, enum version version)
 {
-    listed = functions;
+    memset(list->newer, 0, versions[version].newer * sizeof(list->newer[0]));
+#define F(name, place, parameters, arguments)                                                      \
+    if ((place) < versions[version].newer && !lies_missing(INDEX_##name))                          \
+        list->newer[place] = (function_fn *)token_##name;
+#include "functions_3.h"
+#undef F
+}
+
+/* Of which the lies may have taken something. */
+static void list_make(enum version version)
+{
+    struct newer_list *list = lists[version];
+
+    if (list == NULL)
+        list = malloc(sizeof(list->v2_40) + versions[version].newer * sizeof(list->newer[0]));
+    if (list == NULL)
+        abort();
+    lists[version] = list;
+    list->v2_40 = functions;
+    list->v2_40.version = versions[version].number;
 #define F(name, parameters, arguments)                                                             \
     if (lies_missing(INDEX_##name))                                                                \
-        listed.name = NULL;
+        list->v2_40.name = NULL;
 #include "functions.h"
 #undef F
+    newer_set(list, version);
 }
 
 ck_rv_t hostile_list(struct ck_function_list **list)
@@ -1033,8 +1262,67 @@ ck_rv_t hostile_list(struct ck_function_list **list)
     (void)lie_begin(INDEX_C_GetFunctionList);
     if (lie_answers(&rv))
         return rv;
-    *list = lie_is(EMPTY) ? NULL : &listed;
+    *list = lie_is(EMPTY) ? NULL : &lists[V2_40]->v2_40;
     return CKR_OK;
+}
+
+static bool interfaces_lie;
+
+void hostile_interfaces_lie(bool lie)
+{
+    interfaces_lie = lie;
+}
+
+static enum version version_of(const struct ck_version *wanted)
+{
+    if (wanted == NULL || wanted->major != 3)
+        return V2_40;
+    return wanted->minor >= 2 ? V3_2 : V3_0;
+}
+
+/* One that is not so: another list than was asked for, a name that is none or has no end, none. */
+static void interface_lie(struct hostile_interface *interface)
+{
+    static unsigned char *name;
+    const struct lie *lie = lie_now();
+
+    if (name == NULL)
+        name = malloc(8);
+    if (name == NULL)
+        abort();
+    if (lie_is(LENGTH))
+        interface->list = lists[lie->arg % VERSIONS];
+    if (lie_is(NOT_THERE))
+        interface->list = NULL;
+    if (lie_is(FILL) && version_of(&((struct ck_function_list *)interface->list)->version) == V3_2)
+        ((struct ck_function_list *)interface->list)->version =
+            (struct ck_version){ lie->arg % 4, lie->which };
+    if (lie_is(CONTENT)) {
+        memcpy(name, "PKCS 11x", 8);
+        interface->name = lie->arg % 2 != 0 ? name : NULL;
+    }
+}
+
+ck_rv_t hostile_interface(unsigned char *name, struct ck_version *version,
+                          struct hostile_interface **out, ck_flags_t flags)
+{
+    static unsigned char honest_name[] = "PKCS 11";
+    static struct hostile_interface interface;
+    ck_rv_t rv;
+
+    (void)name;
+    (void)flags;
+    interface = (struct hostile_interface){ honest_name, lists[version_of(version)], 0 };
+    *out = &interface;
+    if (!interfaces_lie)
+        return CKR_OK;
+    (void)lie_begin(INDEX_C_GetInterface);
+    if (lie_answers(&rv))
+        return rv;
+    interface_lie(&interface);
+    if (lie_is(EMPTY))
+        *out = NULL;
+    return lie_answer(CKR_OK);
 }
 
 void hostile_begin(unsigned features, void (*call_back)(void))
@@ -1045,5 +1333,6 @@ void hostile_begin(unsigned features, void (*call_back)(void))
     token.features = features;
     token.call_back = call_back;
     add_objects();
-    list_make();
+    for (enum version version = V2_40; version < VERSIONS; version++)
+        list_make(version);
 }

@@ -16,6 +16,7 @@ enum feature {
     TWINS = 32, /* two EC keys with one CKA_ID and no labels that tell */
     NO_LOGIN = 64,
     CANNOT_LOCK = 128,
+    NEWER = 256, /* it has secret keys for more than their bytes, and keys of parameter sets */
 };
 
 /* For a new input, after lies_begin: as it was in the beginning, with these features. call_back:
@@ -24,5 +25,20 @@ void hostile_begin(unsigned features, void (*call_back)(void));
 
 /* For C_GetFunctionList. */
 __attribute__((visibility("default"))) ck_rv_t hostile_list(struct ck_function_list **list);
+
+/* For C_GetInterface. CK_INTERFACE of PKCS#11 v3.0, which p11-kit may not have. */
+struct hostile_interface {
+    unsigned char *name;
+    void *list;
+    ck_flags_t flags;
+};
+
+__attribute__((visibility("default"))) ck_rv_t hostile_interface(unsigned char *name,
+                                                                 struct ck_version *version,
+                                                                 struct hostile_interface **out,
+                                                                 ck_flags_t flags);
+
+/* Whether C_GetInterface lies: the provider keeps what it is told once. */
+void hostile_interfaces_lie(bool lie);
 
 #endif
