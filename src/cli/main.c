@@ -15,7 +15,8 @@
 
 static const struct subcommand *const subcommands[] = {
     &doctor_subcommand, &list_subcommand,  &show_subcommand,        &pem_subcommand,
-    &keygen_subcommand, &csr_subcommand,   &import_cert_subcommand, &delete_subcommand,
+    &keygen_subcommand, &csr_subcommand,   &import_cert_subcommand,
+    &wrap_subcommand,   &unwrap_subcommand, &delete_subcommand,
     &health_subcommand, &bench_subcommand, &conf_subcommand,
 };
 

@@ -10,6 +10,15 @@
 CK_RV making_run(struct slot *slot, enum purpose purpose, struct pin_source *pins,
                  session_task *task, void *arg);
 
+/* Another way to make an object than to generate it or to create it of values: on session, with
+ * this template. */
+struct making_way {
+    CK_RV (*make)(struct session *session, void *arg, CK_ATTRIBUTE *list, CK_ULONG count,
+                  struct handle *made);
+    void (*failed)(CK_RV rv, void *arg, const char *uri); /* raises the error for what came of it */
+    void *arg;
+};
+
 /* Session objects, which are made on a keeper, of which there are few: no call but that one. They
  * are read on any session; read says RV_KEY_GONE where they went with their keeper meanwhile, and
  * both are done again, a few times. drop destroys what was made and could not be read. */

@@ -29,7 +29,7 @@ struct template
 {
     CK_ATTRIBUTE list[24];
     CK_ULONG count;
-    CK_BBOOL yes, no, token;
+    CK_BBOOL yes, no, token, extractable;
     CK_OBJECT_CLASS class;
     CK_KEY_TYPE type;
     CK_ULONG len;
@@ -60,6 +60,7 @@ static void template_make(const struct work *work, bool all, struct template *t)
     *t = (struct template){ .yes = CK_TRUE,
                             .no = CK_FALSE,
                             .token = on_token(work),
+                            .extractable = order->extractable,
                             .class = CKO_SECRET_KEY,
                             .type = kind->type,
                             .len = order->len };
@@ -68,13 +69,13 @@ static void template_make(const struct work *work, bool all, struct template *t)
     ADD(t, CKA_TOKEN, t->token);
     ADD(t, CKA_PRIVATE, t->yes);
     ADD(t, CKA_SENSITIVE, t->yes);
-    ADD(t, CKA_EXTRACTABLE, t->no);
+    ADD(t, CKA_EXTRACTABLE, t->extractable);
     for (size_t i = 0; i < uses; i++)
         ADD(t, kind->uses[i], t->yes);
     template_name(work, t);
     if (order->value.data != NULL)
         add(t, CKA_VALUE, order->value.data, order->value.len);
-    else
+    else if (order->way == NULL)
         ADD(t, CKA_VALUE_LEN, t->len);
 }
 
@@ -91,9 +92,12 @@ static CK_RV derive_once(struct session *session, struct work *work, struct temp
 static CK_RV make_once(struct session *session, struct work *work, bool all)
 {
     CK_MECHANISM mechanism = { work->order->kind->generate, NULL, 0 };
+    const struct making_way *way = work->order->way;
     struct template t;
 
     template_make(work, all, &t);
+    if (way != NULL)
+        return way->make(session, way->arg, t.list, t.count, &work->made);
     if (work->order->base != NULL)
         return derive_once(session, work, &t);
     return work->order->value.data != NULL
@@ -190,7 +194,9 @@ static void make_failed(CK_RV rv, void *arg)
     const struct work *work = arg;
     const struct secret_order *order = work->order;
 
-    if (order->base != NULL)
+    if (order->way != NULL)
+        order->way->failed(rv, order->way->arg, work->uri.text);
+    else if (order->base != NULL)
         (void)key_failed(order->base, "derive", order->derive->mechanism, rv);
     else if (order->value.data != NULL)
         error_raise_ckr(&order->provider->core, REASON_OPERATION, rv, "make bytes an %s key of %s",
@@ -209,7 +215,7 @@ static bool fits(const struct secret_order *order)
 {
     size_t len = order_len(order);
 
-    if (secret_kind_fits(order->kind, len))
+    if (order->way != NULL || secret_kind_fits(order->kind, len))
         return true;
     error_raise(&order->provider->core, REASON_PARAMETER, "an %s key cannot have %zu bytes",
                 order->kind->name, len);
@@ -255,7 +261,8 @@ struct key *secret_key_make(const struct secret_order *order)
     uri_clear(&work.uri);
     if (work.key != NULL) {
         work.key->kind = order->kind;
-        work.key->secret_len = order_len(order);
+        if (order->way == NULL)
+            work.key->secret_len = order_len(order);
     }
     return work.key;
 }

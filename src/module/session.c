@@ -344,17 +344,40 @@ CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct ha
     return rv == CKR_OK ? stamp(session, derived, &ck, 1, base) : rv;
 }
 
-CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
-{
-    return HANDLE_CALL(session, key, C_SignInit, mechanism, key.ck);
-}
-
 /* What a call works on. Modules take NULL for a mistake, also where the input is empty. */
 static CK_BYTE *input(struct view in)
 {
     static const uint8_t empty;
 
     return ck_input(in.data != NULL ? in.data : &empty);
+}
+
+CK_RV session_wrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                   struct handle key, struct room *out)
+{
+    CK_RV rv;
+
+    if (!handle_fits(key, session))
+        return stale("C_WrapKey");
+    out->len = out->size;
+    rv = HANDLE_CALL(session, wrapper, C_WrapKey, mechanism, wrapper.ck, key.ck, out->data,
+                     &out->len);
+    return room_check(out, rv);
+}
+
+CK_RV session_unwrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                     struct view in, CK_ATTRIBUTE *list, CK_ULONG count, struct handle *key)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = HANDLE_CALL(session, wrapper, C_UnwrapKey, mechanism, wrapper.ck, input(in), in.len,
+                           list, count, &ck);
+
+    return rv == CKR_OK ? stamp(session, key, &ck, 1, wrapper) : rv;
+}
+
+CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
+{
+    return HANDLE_CALL(session, key, C_SignInit, mechanism, key.ck);
 }
 
 CK_RV session_sign(struct session *session, struct view in, struct room *out)

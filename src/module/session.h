@@ -155,6 +155,12 @@ CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK
 CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct handle base,
                      CK_ATTRIBUTE *list, CK_ULONG count, struct handle *derived);
 
+/* key, encrypted with wrapper; and what that gave made a key again. */
+CK_RV session_wrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                   struct handle key, struct room *out);
+CK_RV session_unwrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                     struct view in, CK_ATTRIBUTE *list, CK_ULONG count, struct handle *key);
+
 /* PKCS#11 v3.2 §5.18. CKR_FUNCTION_NOT_SUPPORTED, and no call, on older modules. */
 CK_RV session_encapsulate(struct session *session, CK_MECHANISM *mechanism, struct handle key,
                           CK_ATTRIBUTE *list, CK_ULONG count, struct room *ciphertext,
