@@ -61,12 +61,12 @@ static void params_scoped(OSSL_PARAM **params)
 static OSSL_PARAM *direction(const struct arrival *arrival)
 {
     _cleanup_(build_scoped) OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-    bool ok = build != NULL &&
-              OSSL_PARAM_BLD_push_utf8_string(build, PKCS11_BRIDGE_KEYGEN_URI, arrival->uri, 0) &&
-              OSSL_PARAM_BLD_push_utf8_string(build, PKCS11_BRIDGE_KEYGEN_IF_EXISTS,
-                                              arrival->add ? "add" : "error", 0) &&
-              OSSL_PARAM_BLD_push_int(build, PKCS11_BRIDGE_IMPORT_EXTRACTABLE,
-                                      arrival->extractable);
+    bool ok =
+        build != NULL &&
+        OSSL_PARAM_BLD_push_utf8_string(build, PKCS11_BRIDGE_KEYGEN_URI, arrival->uri, 0) &&
+        OSSL_PARAM_BLD_push_utf8_string(build, PKCS11_BRIDGE_KEYGEN_IF_EXISTS,
+                                        arrival->add ? "add" : "error", 0) &&
+        OSSL_PARAM_BLD_push_int(build, PKCS11_BRIDGE_IMPORT_EXTRACTABLE, arrival->extractable);
 
     if (ok && arrival->with != NULL)
         ok = OSSL_PARAM_BLD_push_octet_string(build, PKCS11_BRIDGE_IMPORT_WRAPPED,

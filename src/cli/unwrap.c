@@ -12,7 +12,8 @@
 
 enum { WITH, AS, MECHANISM, TYPE, PUBLIC, EXTRACTABLE, ADD };
 static const struct option_row options[] = {
-    [WITH] = { "with", "URI", "the key to unwrap it with: AES, or an RSA private key, on the token" },
+    [WITH] = { "with", "URI",
+               "the key to unwrap it with: AES, or an RSA private key, on the token" },
     [AS] = { "as", "URI", "the token, and the label and id to give it" },
     [MECHANISM] = { "mechanism", "NAME", WRAP_NAMES "; what the file says without" },
     [TYPE] = { "type", "NAME", "AES, GENERIC-SECRET, RSA, EC, ...; what the file says without" },
@@ -49,8 +50,9 @@ static bool is_whole(const struct wrapped_file *file)
         complain("what type of key is it? --type says that, or --public with its public key");
     else if (arrival_kind(file->type) == NULL && file->public == NULL &&
              strcmp(file->type, "RSA") != 0)
-        complain("no token shows the public half of a key of type %s: --public names a file with it",
-                 file->type);
+        complain(
+            "no token shows the public half of a key of type %s: --public names a file with it",
+            file->type);
     else
         return true;
     return false;

@@ -99,7 +99,8 @@ static enum status wrap(struct call *call)
     enum status status = STATUS_FAILED;
 
     if (order.with == NULL || (name != NULL && order.way == NULL)) {
-        complain("wrap wants %s", order.with == NULL ? "--with URI" : "a --mechanism of " WRAP_NAMES);
+        complain("wrap wants %s",
+                 order.with == NULL ? "--with URI" : "a --mechanism of " WRAP_NAMES);
         return STATUS_USAGE;
     }
     if (key_wrap(&order, &wrapped))

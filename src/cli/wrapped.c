@@ -138,11 +138,9 @@ EVP_PKEY *public_read(const char *path, OSSL_LIB_CTX *libctx)
     len = BIO_get_mem_data(bio, &data);
     der = (const unsigned char *)data;
     if (len > 0 && der[0] == 0x30)
-        public = d2i_PUBKEY_ex(NULL, &der, len, libctx, NULL);
-    else if (strstr(data, PEM_STRING_X509) != NULL)
-        public = of_certificate(bio);
-    else
-        public = PEM_read_bio_PUBKEY_ex(bio, NULL, NULL, NULL, libctx, NULL);
+    public = d2i_PUBKEY_ex(NULL, &der, len, libctx, NULL);
+    else if (strstr(data, PEM_STRING_X509) != NULL) public = of_certificate(bio);
+    else public = PEM_read_bio_PUBKEY_ex(bio, NULL, NULL, NULL, libctx, NULL);
     ERR_clear_error();
     if (public == NULL)
         complain("%s is no public key, and no certificate", path);

@@ -332,9 +332,9 @@ static CK_RV create_pair(struct session *session, struct work *work, const struc
                          struct templates *t, struct pair *pair)
 {
     const struct making_way *way = work->generation->way;
-    CK_RV rv = way != NULL ? way->make(session, way->arg, t->private, t->private_count,
-                                       &pair->private)
-                           : session_create(session, t->private, t->private_count, &pair->private);
+    CK_RV rv = way != NULL
+                   ? way->make(session, way->arg, t->private, t->private_count, &pair->private)
+                   : session_create(session, t->private, t->private_count, &pair->private);
     const char *name;
 
     if (rv != CKR_OK)

@@ -25,8 +25,8 @@ void import_end(struct import *import);
 
 /* Where it goes. */
 struct import_order {
-    const char *uri; /* the token, and the label and id to give; NULL: a session key of the token that
-                        one without a URI is made on */
+    const char *uri; /* the token, and the label and id to give; NULL: a session key of the token
+                        that one without a URI is made on */
     const struct making_way *way; /* it comes so, not by its values; or NULL */
     bool add, extractable;        /* as struct generation has them */
 };

@@ -12,9 +12,10 @@ CK_RV making_run(struct slot *slot, enum purpose purpose, struct pin_source *pin
 
 /* Another way to make an object than to generate it or to create it of values: on session, with
  * this template. */
+typedef CK_RV making_fn(struct session *session, void *arg, CK_ATTRIBUTE *list, CK_ULONG count,
+                        struct handle *made);
 struct making_way {
-    CK_RV (*make)(struct session *session, void *arg, CK_ATTRIBUTE *list, CK_ULONG count,
-                  struct handle *made);
+    making_fn *make;
     void (*failed)(CK_RV rv, void *arg, const char *uri); /* raises the error for what came of it */
     void *arg;
 };

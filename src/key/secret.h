@@ -29,8 +29,9 @@ struct secret_order {
     bool add; /* also where a secret key has the label or the id already */
 };
 
-/* Makes the key: private, sensitive and, unless order says so, not extractable; on the token or, without a URI, for as
- * long as somebody holds it. NULL with an error raised; the caller frees it. */
+/* Makes the key: private, sensitive and, unless order says so, not extractable; on the token or,
+ * without a URI, for as long as somebody holds it. NULL with an error raised; the caller frees it.
+ */
 struct key *secret_key_make(const struct secret_order *order);
 
 /* Its URI, without the token's details, as in the PEM files of private keys (key_name). Belongs to

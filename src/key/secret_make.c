@@ -73,9 +73,11 @@ static void template_make(const struct work *work, bool all, struct template *t)
     for (size_t i = 0; i < uses; i++)
         ADD(t, kind->uses[i], t->yes);
     template_name(work, t);
+    if (order->way != NULL)
+        return;
     if (order->value.data != NULL)
         add(t, CKA_VALUE, order->value.data, order->value.len);
-    else if (order->way == NULL)
+    else
         ADD(t, CKA_VALUE_LEN, t->len);
 }
 

@@ -31,8 +31,7 @@ struct wrapper {
 };
 
 static CK_RV unwrap_by_two(struct session *session, const struct wrap_way *way,
-                           const struct wrapper *with, struct view blob,
-                           const struct target *made)
+                           const struct wrapper *with, struct view blob, const struct target *made)
 {
     size_t outer_len = with->modulus_len;
     struct view first = { blob.data, outer_len }, rest;
@@ -56,8 +55,7 @@ static CK_RV unwrap_by_two(struct session *session, const struct wrap_way *way,
 }
 
 static CK_RV unwrap_at_once(struct session *session, const struct wrap_way *way,
-                            const struct wrapper *with, struct view blob,
-                            const struct target *made)
+                            const struct wrapper *with, struct view blob, const struct target *made)
 {
     struct wrap_mechanism mechanism;
 

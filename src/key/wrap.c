@@ -45,15 +45,14 @@ static CK_RV make_middle(struct session *session, struct handle *middle)
     static const CK_KEY_TYPE type = CKK_AES;
     static const CK_BBOOL yes = CK_TRUE, no_ = CK_FALSE;
     static const CK_ULONG len = WRAP_MIDDLE_LEN;
-    CK_ATTRIBUTE template[] = { SET(CKA_CLASS, class),    SET(CKA_KEY_TYPE, type),
-                                SET(CKA_TOKEN, no_),      SET(CKA_SENSITIVE, yes),
+    CK_ATTRIBUTE template[] = { SET(CKA_CLASS, class),     SET(CKA_KEY_TYPE, type),
+                                SET(CKA_TOKEN, no_),       SET(CKA_SENSITIVE, yes),
                                 SET(CKA_EXTRACTABLE, yes), SET(CKA_WRAP, yes),
                                 SET(CKA_VALUE_LEN, len) };
     CK_MECHANISM mechanism = { CKM_AES_KEY_GEN, NULL, 0 };
 
     return session_generate_key(session, &mechanism, template, COUNT(template), middle);
 }
-
 
 /* The AES key wrapped, and behind it the key (PKCS#11 v3.1 §6.1.23). */
 static CK_RV wrap_by_two(struct session *session, const struct wrap_way *way, struct handle with,
@@ -206,9 +205,9 @@ static bool finish(struct work *work, CK_RV rv)
     const struct core *core = &work->order->provider->core;
 
     if (rv != CKR_OK)
-        error_raise_ckr(core, REASON_OPERATION, rv, "wrap %s with %s (%s)", work->key.text,
-                        work->with.text,
-                        work->out->way != NULL ? work->out->way->name : "no way that the token has");
+        error_raise_ckr(
+            core, REASON_OPERATION, rv, "wrap %s with %s (%s)", work->key.text, work->with.text,
+            work->out->way != NULL ? work->out->way->name : "no way that the token has");
     else if (work->why != NULL)
         error_raise(core, REASON_KEY, "cannot wrap %s with %s: %s", work->key.text, work->with.text,
                     work->why);
@@ -254,7 +253,8 @@ static bool open_both(struct work *work)
     return open_uri(provider, work->order->key, "the URI of the key", &work->key, &work->pins) &&
            open_uri(provider, work->order->with, "the URI of the wrapping key", &work->with,
                     &others) &&
-           wrapping_names(provider, &work->key, "wrap") && wrapping_names(provider, &work->with, "wrap with");
+           wrapping_names(provider, &work->key, "wrap") &&
+           wrapping_names(provider, &work->with, "wrap with");
 }
 
 bool key_wrap(const struct wrap_order *order, struct wrapped *out)

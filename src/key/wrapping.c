@@ -19,7 +19,7 @@ static bool plays(const struct uri *uri, enum wrapping_role role, CK_OBJECT_CLAS
 }
 
 CK_RV wrapping_find(struct session *session, const struct uri *uri, enum wrapping_role role,
-                  struct handle *handle, CK_ULONG *count)
+                    struct handle *handle, CK_ULONG *count)
 {
     CK_RV rv = CKR_OK;
 
@@ -43,9 +43,10 @@ CK_RV wrapping_find(struct session *session, const struct uri *uri, enum wrappin
 
 CK_RV wrapping_look(struct session *session, struct handle handle, struct attributes **out)
 {
-    static const CK_ATTRIBUTE_TYPE asked[] = { CKA_CLASS,   CKA_KEY_TYPE, CKA_EXTRACTABLE,
-                                               CKA_TRUSTED, CKA_WRAP,     CKA_UNWRAP,
-                                               CKA_WRAP_WITH_TRUSTED, CKA_MODULUS };
+    static const CK_ATTRIBUTE_TYPE asked[] = {
+        CKA_CLASS, CKA_KEY_TYPE, CKA_EXTRACTABLE,       CKA_TRUSTED,
+        CKA_WRAP,  CKA_UNWRAP,   CKA_WRAP_WITH_TRUSTED, CKA_MODULUS
+    };
 
     *out = OPENSSL_malloc(sizeof(**out));
     return *out != NULL ? attributes_read(session, handle, asked, COUNT(asked), *out)
@@ -65,7 +66,7 @@ CK_RV wrapping_inner(struct session *session, CK_FLAGS flag, CK_MECHANISM *mecha
 }
 
 CK_RV wrapping_going(struct session *session, const struct wrap_way *way, CK_FLAGS flag,
-                      enum wrapping_going *going)
+                     enum wrapping_going *going)
 {
     CK_MECHANISM inner;
     bool has = false;
@@ -84,18 +85,12 @@ CK_RV wrapping_going(struct session *session, const struct wrap_way *way, CK_FLA
 
 bool wrapping_refused(CK_RV rv)
 {
-    static const CK_RV values[] = { CKR_MECHANISM_INVALID,
-                                    CKR_MECHANISM_PARAM_INVALID,
-                                    CKR_ARGUMENTS_BAD,
-                                    CKR_FUNCTION_NOT_SUPPORTED,
-                                    CKR_KEY_NOT_WRAPPABLE,
-                                    CKR_KEY_SIZE_RANGE,
-                                    CKR_WRAPPING_KEY_SIZE_RANGE,
-                                    CKR_UNWRAPPING_KEY_SIZE_RANGE,
-                                    CKR_WRAPPED_KEY_INVALID,
-                                    CKR_WRAPPED_KEY_LEN_RANGE,
-                                    CKR_FUNCTION_FAILED,
-                                    CKR_GENERAL_ERROR };
+    static const CK_RV values[] = { CKR_MECHANISM_INVALID,       CKR_MECHANISM_PARAM_INVALID,
+                                    CKR_ARGUMENTS_BAD,           CKR_FUNCTION_NOT_SUPPORTED,
+                                    CKR_KEY_NOT_WRAPPABLE,       CKR_KEY_SIZE_RANGE,
+                                    CKR_WRAPPING_KEY_SIZE_RANGE, CKR_UNWRAPPING_KEY_SIZE_RANGE,
+                                    CKR_WRAPPED_KEY_INVALID,     CKR_WRAPPED_KEY_LEN_RANGE,
+                                    CKR_FUNCTION_FAILED,         CKR_GENERAL_ERROR };
 
     for (size_t i = 0; i < COUNT(values); i++)
         if (values[i] == rv)
@@ -104,7 +99,7 @@ bool wrapping_refused(CK_RV rv)
 }
 
 const struct wrap_way *wrapping_next(const struct wrap_way *named, CK_KEY_TYPE with,
-                                       const struct wrap_way *previous)
+                                     const struct wrap_way *previous)
 {
     if (named == NULL)
         return wrap_next(with, previous);

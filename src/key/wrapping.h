@@ -10,7 +10,7 @@
 /* An attribute of a template. */
 #define SET(type, value)                                                                           \
     {                                                                                              \
-        (type), (void *)(uintptr_t)&(value), sizeof(value)                                         \
+        (type), (void *)(uintptr_t) & (value), sizeof(value)                                       \
     }
 
 /* What an object is to be. */

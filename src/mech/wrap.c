@@ -22,8 +22,8 @@ const CK_MECHANISM_TYPE wrap_inner[WRAP_INNER_WAYS] = { CKM_AES_KEY_WRAP_KWP,
 
 const struct wrap_way *wrap_next(CK_KEY_TYPE with, const struct wrap_way *previous)
 {
-    for (const struct wrap_way *way = previous != NULL ? previous + 1 : ways; way < ways + COUNT(ways);
-         way++)
+    for (const struct wrap_way *way = previous != NULL ? previous + 1 : ways;
+         way < ways + COUNT(ways); way++)
         if (way->with == with)
             return way;
     return NULL;

@@ -165,7 +165,9 @@ static const struct ckr ckrs[] = {
     OWN(RV_TOKEN_UNINITIALIZED, REPAIR_NOTHING,
         "the token is not initialised: give it a label and PINs with its own "
         "tool (softhsm2-util --init-token, pkcs11-tool --init-token)"),
-    OWN(RV_NO_PUBLIC_HALF, REPAIR_NOTHING, "the public half of the new key cannot be read: where it comes from elsewhere, give it as well"),
+    OWN(RV_NO_PUBLIC_HALF, REPAIR_NOTHING,
+        "the public half of the new key cannot be read: where it comes from elsewhere, give it as "
+        "well"),
     OWN(RV_OTHER_HALF, REPAIR_NOTHING,
         "the public key that came with it is another key's; nothing is left of it on the token"),
     OWN(RV_WRAPPING_KEY, REPAIR_NOTHING, "there is no key that unwraps it"),

@@ -1,5 +1,5 @@
-/* The parameters of a key that is brought to a token, wrapped or not: pkcs11_uri, pkcs11_wrapped and
- * their kin (include/pkcs11_bridge.h). */
+/* The parameters of a key that is brought to a token, wrapped or not: pkcs11_uri, pkcs11_wrapped
+ * and their kin (include/pkcs11_bridge.h). */
 #ifndef BRIDGE_OPS_ARRIVAL_H
 #define BRIDGE_OPS_ARRIVAL_H
 

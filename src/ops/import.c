@@ -225,8 +225,8 @@ static int import(struct key *key, int selection, const OSSL_PARAM params[],
                   struct arrival *arrival)
 {
     bool wrapped = arrival->wrapped.data != NULL;
-    bool pair = (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 &&
-                (wrapped || is_pair(key, params));
+    bool pair =
+        (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && (wrapped || is_pair(key, params));
     bool to_token = key->provider->config.import_session || arrival->uri != NULL || wrapped;
     bool known;
 

@@ -142,8 +142,7 @@ static void *import(void *provctx, enum secret_kind_id kind, const OSSL_PARAM pa
     const struct secret_order *order = &wish.order;
 
     wish_begin(&wish, provctx, kind);
-    if (!params_set(import_setters, &wish, params) ||
-        !arrival_read(&wish.arrival, provctx, params))
+    if (!params_set(import_setters, &wish, params) || !arrival_read(&wish.arrival, provctx, params))
         return NULL;
     if (wish.given != NULL)
         return key_ref(wish.given);
