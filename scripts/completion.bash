@@ -14,12 +14,13 @@ _pkcs11_bridge() {
         [wrap]="--with --out --mechanism --raw"
         [unwrap]="--with --as --mechanism --type --public --extractable --add"
         [delete]="--yes"
+        [pin]="--new --in"
         [health]="--max-latency"
         [bench]="--threads --seconds"
         [conf]=""
     )
     case $before in
-        --config | --module | --out | --pin-file | --cert | --public) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+        --config | --module | --out | --pin-file | --cert | --public | --new | --in) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
         --server) mapfile -t COMPREPLY < <(compgen -W "apache dovecot haproxy lighttpd nginx postfix stunnel" -- "$word") && return ;;
         --as-user) mapfile -t COMPREPLY < <(compgen -u -- "$word") && return ;;
     esac

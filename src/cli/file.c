@@ -15,7 +15,7 @@
 #include "base/scope.h"
 #include "cli/say.h"
 
-static bool write_all(int fd, const char *data, size_t len)
+bool file_write_all(int fd, const char *data, size_t len)
 {
     while (len != 0) {
         ssize_t written = write(fd, data, len);
@@ -51,7 +51,7 @@ static bool replace(const char *path, mode_t mode, const char *data, size_t len)
     fd = mkstemp(temporary); /* for its owner alone until all of it is there */
     if (fd < 0)
         return failed(path, NULL);
-    if (!write_all(fd, data, len) || fchmod(fd, mode) != 0 || fsync(fd) != 0 ||
+    if (!file_write_all(fd, data, len) || fchmod(fd, mode) != 0 || fsync(fd) != 0 ||
         rename(temporary, path) != 0)
         return failed(path, temporary);
     return true;

@@ -118,6 +118,12 @@ CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin,
     return SESSION_CALL(session, C_Login, user, (CK_UTF8CHAR *)(uintptr_t)pin, len);
 }
 
+CK_RV session_set_pin(struct session *session, struct view old, struct view new)
+{
+    return SESSION_CALL(session, C_SetPIN, ck_input(old.data), old.len, ck_input(new.data),
+                        new.len);
+}
+
 /* Handles that a call gave out; not the one of the object that it was asked about. */
 static CK_RV stamp(const struct session *session, struct handle *handles,
                    const CK_OBJECT_HANDLE *list, CK_ULONG count, struct handle but)

@@ -108,6 +108,9 @@ CK_RV session_cancel(struct session *session, CK_FLAGS operations);
 CK_RV session_info(struct session *session, CK_SESSION_INFO *info);
 CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin, size_t len);
 
+/* C_SetPIN, of the user. */
+CK_RV session_set_pin(struct session *session, struct view old, struct view new);
+
 /* A search: the objects that match template, at most max of them. No search is left active. */
 CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
                    struct handle *handles, CK_ULONG max, CK_ULONG *found);

@@ -51,6 +51,7 @@ static const struct signature {
     { "C_CloseSession", "s" },
     { "C_GetSessionInfo", "sx" },
     { "C_Login", "sup" },
+    { "C_SetPIN", "spp" },
     { "C_FindObjectsInit", "st" },
     { "C_FindObjects", "slU" },
     { "C_FindObjectsFinal", "s" },
