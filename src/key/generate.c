@@ -371,19 +371,6 @@ static bool destroy_pair(struct session *session, const struct pair *pair)
     return private == CKR_OK && public == CKR_OK;
 }
 
-static CK_RV destroy_by_id(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id)
-{
-    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
-                                { CKA_ID, (void *)(uintptr_t)id, MAKING_ID_LEN } };
-    struct handle handles[4];
-    CK_ULONG count = 0;
-    CK_RV rv = session_find(session, template, COUNT(template), handles, COUNT(handles), &count);
-
-    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
-        rv = session_destroy(session, handles[i]);
-    return rv;
-}
-
 /* Destroys what a try that failed may have left. Only a pair of this call has these ids. */
 static CK_RV sweep(struct session *session, void *arg)
 {
@@ -392,9 +379,9 @@ static CK_RV sweep(struct session *session, void *arg)
     CK_RV rv = CKR_OK;
 
     for (size_t i = 0; rv == CKR_OK && i < COUNT(classes); i++) {
-        rv = destroy_by_id(session, classes[i], work->mark);
+        rv = making_destroy(session, classes[i], work->mark);
         if (rv == CKR_OK && work->id_known)
-            rv = destroy_by_id(session, classes[i], work->id);
+            rv = making_destroy(session, classes[i], work->id);
     }
     work->left = rv != CKR_OK;
     return rv;
@@ -644,10 +631,7 @@ static void clean_up(struct work *work, struct slot *slot)
 
     call_named(name);
     if (!clean)
-        error_raise(&work->generation->provider->core, REASON_OPERATION,
-                    "the token failed in the middle of making a key: look whether it has one for "
-                    "%s that is not wanted",
-                    work->uri.text);
+        making_left(work->generation->provider, &work->uri);
 }
 
 static CK_RV make_session_key(struct work *work, struct slot *slot)

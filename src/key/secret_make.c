@@ -7,6 +7,7 @@
 #include "mech/generate.h"
 #include "mech/names.h"
 #include "module/call.h"
+#include "module/ckr.h"
 #include "token/run.h"
 
 struct work {
@@ -14,6 +15,8 @@ struct work {
     struct uri uri;
     struct pin_source pins;
     uint8_t id[MAKING_ID_LEN]; /* random: the CKA_ID, where the URI has none */
+    bool marked;               /* no other key can have that */
+    bool left;                 /* a try that failed may have left a key */
     const char *taken;         /* what another key has already: "label" or "id" */
     struct handle made;
     unsigned long home; /* of the keeper that a session object was made on */
@@ -146,21 +149,69 @@ static CK_RV check_taken(struct session *session, struct work *work)
     return making_look(session, &work->uri, &class, 1, &work->taken);
 }
 
+/* Destroys what a try that failed may have left. */
+static CK_RV sweep(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = making_destroy(session, CKO_SECRET_KEY, work->id);
+
+    work->left = rv != CKR_OK;
+    return rv;
+}
+
+static void note_left(struct work *work, CK_RV rv)
+{
+    struct verdict verdict = ckr_verdict(call_name(), rv);
+
+    work->left = verdict.repair != REPAIR_NOTHING && verdict.begun;
+}
+
+static CK_RV make_and_read(struct session *session, struct work *work)
+{
+    const char *name;
+    CK_RV rv;
+
+    session->committed = !work->marked;
+    rv = make(session, work);
+    if (rv != CKR_OK) {
+        note_left(work, rv);
+        return rv;
+    }
+    rv = secret_key_read(work->order->provider, session, work->made, &work->key);
+    name = call_name();
+    if (rv != CKR_OK)
+        work->left = session_destroy(session, work->made) != CKR_OK;
+    call_named(name);
+    return rv;
+}
+
 /* Looks and acts on one session: nobody else's key gets between. */
 static CK_RV make_token_object(struct session *session, void *arg)
 {
     struct work *work = arg;
-    CK_RV rv = work->order->add ? CKR_OK : check_taken(session, work);
+    CK_RV rv = work->left && work->marked ? sweep(session, work) : CKR_OK;
 
-    if (rv != CKR_OK || work->taken != NULL)
-        return rv;
-    session->committed = true;
-    rv = make(session, work);
-    if (rv != CKR_OK)
-        return rv;
-    rv = secret_key_read(work->order->provider, session, work->made, &work->key);
-    if (rv != CKR_OK)
-        (void)session_destroy(session, work->made);
+    if (rv == CKR_OK && !work->order->add)
+        rv = check_taken(session, work);
+    return rv == CKR_OK && work->taken == NULL ? make_and_read(session, work) : rv;
+}
+
+/* The last try to leave nothing behind. */
+static void clean_up(struct work *work, struct slot *slot)
+{
+    const char *name = call_name();
+
+    if (!work->marked || making_run(slot, TO_WRITE, &work->pins, sweep, work) != CKR_OK)
+        making_left(work->order->provider, &work->uri);
+    call_named(name);
+}
+
+static CK_RV make_token_key(struct work *work, struct slot *slot)
+{
+    CK_RV rv = making_run(slot, TO_WRITE, &work->pins, make_token_object, work);
+
+    if (rv != CKR_OK && work->left)
+        clean_up(work, slot);
     return rv;
 }
 
@@ -184,8 +235,7 @@ static CK_RV make_session_key(struct work *work, struct slot *slot)
 static CK_RV make_on(struct slot *slot, void *arg)
 {
     struct work *work = arg;
-    CK_RV rv = on_token(work) ? making_run(slot, TO_WRITE, &work->pins, make_token_object, work)
-                              : make_session_key(work, slot);
+    CK_RV rv = on_token(work) ? make_token_key(work, slot) : make_session_key(work, slot);
 
     slot_changed(slot);
     return rv;
@@ -258,8 +308,10 @@ struct key *secret_key_make(const struct secret_order *order)
         return NULL;
     if (open_default(order->provider, order->uri != NULL ? order->uri : "pkcs11:", "pkcs11_uri",
                      &work.uri, &work.pins) &&
-        making_id(order->provider, "make", work.id))
+        making_id(order->provider, "make", work.id)) {
+        work.marked = uri_id(&work.uri) == NULL;
         (void)(order->base != NULL ? beside(&work) : where(&work));
+    }
     uri_clear(&work.uri);
     if (work.key != NULL) {
         work.key->kind = order->kind;
