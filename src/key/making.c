@@ -89,10 +89,11 @@ bool making_refuse_taken(const struct provider *provider, const struct uri *uri,
 
 void making_left(const struct provider *provider, const struct uri *uri)
 {
-    error_raise(&provider->core, REASON_OPERATION,
-                "the token failed in the middle of making a key: look whether it has one for %s that "
-                "is not wanted",
-                uri->text);
+    error_raise(
+        &provider->core, REASON_OPERATION,
+        "the token failed in the middle of making a key: look whether it has one for %s that "
+        "is not wanted",
+        uri->text);
 }
 
 CK_RV making_destroy(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id)

@@ -41,8 +41,8 @@ CK_RV making_look(struct session *session, const struct uri *uri, const CK_OBJEC
 bool making_refuse_taken(const struct provider *provider, const struct uri *uri, const char *owner,
                          const char *taken);
 
-/* Destroys objects of that class with an id of ours (MAKING_ID_LEN bytes): what a try that failed may
- * have left. And what is raised where that cannot be. */
+/* Destroys objects of that class with an id of ours (MAKING_ID_LEN bytes): what a try that failed
+ * may have left. And what is raised where that cannot be. */
 CK_RV making_destroy(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id);
 void making_left(const struct provider *provider, const struct uri *uri);
 

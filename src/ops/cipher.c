@@ -51,11 +51,12 @@ struct cipher {
     uint8_t first_iv[CRYPT_IV_MAX];
     size_t iv_len;
     bool iv_set, iv_made;
-    struct gcm_permit permit;   /* for one encryption with it */
-    uint8_t block[CRYPT_BLOCK]; /* the input of a block that is not complete, or is kept back */
-    size_t held;                /* bytes of it */
-    struct bytes aad, message;  /* as far as they have come, */
+    struct gcm_permit permit;      /* for one encryption with it */
+    uint8_t block[CRYPT_BLOCK];    /* the input of a block that is not complete, or is kept back */
+    size_t held;                   /* bytes of it */
+    struct bytes aad, message;     /* as far as they have come, */
     size_t aad_room, message_room; /* in memory of so many bytes */
+    struct bytes sealed;           /* memory for what the token encrypts, where it is kept */
     uint8_t tag[CRYPT_TAG_MAX];
     size_t tag_len;
     bool tag_set; /* by the caller, for decryption */
@@ -88,6 +89,7 @@ static void cipher_freectx(void *vctx)
     key_free(ctx->key);
     bytes_clear(&ctx->aad);
     bytes_wipe(&ctx->message);
+    bytes_clear(&ctx->sealed);
     OPENSSL_clear_free(ctx, sizeof(*ctx));
 }
 
@@ -105,7 +107,7 @@ static void *cipher_dupctx(void *vctx)
 
     if (copy == NULL)
         return NULL;
-    copy->aad = copy->message = (struct bytes){ NULL, 0 };
+    copy->aad = copy->message = copy->sealed = (struct bytes){ NULL, 0 };
     copy->aad_room = ctx->aad.len;
     copy->message_room = ctx->message.len;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
@@ -442,20 +444,34 @@ static bool iv_admit(struct cipher *ctx)
            gcm_iv_take(ctx->key, (struct view){ ctx->iv, ctx->iv_len }, &ctx->permit);
 }
 
+/* A context keeps so much for its next message: libc gives memory back to the system, and gets it
+ * again, at the pace of messages. */
+#define SEALED_KEPT (1UL << 20)
+
+static bool sealed_ready(struct cipher *ctx, size_t size)
+{
+    if (ctx->sealed.len >= size)
+        return true;
+    bytes_clear(&ctx->sealed);
+    return bytes_make(&ctx->sealed, size);
+}
+
 /* A whole message of an AEAD mode, encrypted: the tag comes behind it. */
 static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
 {
     size_t size = in.len + ctx->tag_len, len = 0;
-    _cleanup_(free_scoped) uint8_t *sealed = OPENSSL_malloc(size);
 
-    if (sealed == NULL || !iv_admit(ctx) || run(ctx, in, sealed, size, &len) != CRYPT_DONE)
+    if (!sealed_ready(ctx, size) || !iv_admit(ctx) ||
+        run(ctx, in, ctx->sealed.data, size, &len) != CRYPT_DONE)
         return 0;
     if (len != size)
         return no(ctx, "the token returned another length than that of the message and its tag");
     if (in.len != 0)
-        memcpy(out, sealed, in.len);
-    memcpy(ctx->tag, sealed + in.len, ctx->tag_len);
+        memcpy(out, ctx->sealed.data, in.len);
+    memcpy(ctx->tag, ctx->sealed.data + in.len, ctx->tag_len);
     *out_len = in.len;
+    if (ctx->sealed.len > SEALED_KEPT)
+        bytes_clear(&ctx->sealed);
     return 1;
 }
 
