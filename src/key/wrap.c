@@ -54,12 +54,22 @@ static CK_RV make_middle(struct session *session, struct handle *middle)
     return session_generate_key(session, &mechanism, template, COUNT(template), middle);
 }
 
+/* Behind what is in out. */
+static CK_RV wrap_behind(struct session *session, CK_MECHANISM *mechanism, struct handle with,
+                         struct handle key, struct room *out)
+{
+    struct room rest = { .data = out->data + out->len, .size = out->size - out->len };
+    CK_RV rv = session_wrap(session, mechanism, with, key, &rest);
+
+    out->len += rest.len;
+    return rv;
+}
+
 /* The AES key wrapped, and behind it the key (PKCS#11 v3.1 §6.1.23). */
 static CK_RV wrap_by_two(struct session *session, const struct wrap_way *way, struct handle with,
                          struct handle key, struct room *out)
 {
     struct wrap_mechanism outer;
-    struct room rest;
     CK_MECHANISM inner;
     struct handle middle;
     bool has;
@@ -71,10 +81,8 @@ static CK_RV wrap_by_two(struct session *session, const struct wrap_way *way, st
         return rv;
     wrap_mechanism_outer(way, &outer);
     rv = session_wrap(session, &outer.ck, with, middle, out);
-    rest = (struct room){ .data = out->data + out->len, .size = out->size - out->len };
     if (rv == CKR_OK)
-        rv = session_wrap(session, &inner, middle, key, &rest);
-    out->len += rest.len;
+        rv = wrap_behind(session, &inner, middle, key, out);
     return wrapping_drop(session, middle, rv);
 }
 

@@ -368,6 +368,10 @@ CK_RV session_wrap(struct session *session, CK_MECHANISM *mechanism, struct hand
     out->len = out->size;
     rv = HANDLE_CALL(session, wrapper, C_WrapKey, mechanism, wrapper.ck, key.ck, out->data,
                      &out->len);
+    if (rv == CKR_OK && out->len == 0) {
+        call_detail_set("C_WrapKey returned nothing");
+        return RV_LENGTH;
+    }
     return room_check(out, rv);
 }
 

@@ -21,6 +21,7 @@
 
 #include "hostile/leave.h"
 #include "hostile/token.h"
+#include "key/wrap.h"
 
 OSSL_provider_init_fn OSSL_provider_init;
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
@@ -346,6 +347,49 @@ static void do_generate(struct doer *doer, unsigned how)
     take(doer, key);
 }
 
+/* With another object of the token; in any way, or in one that is named. */
+static void do_wrap(struct doer *doer, unsigned how)
+{
+    static const char *const ways[] = { "aes-kwp", "rsa-aes-kwp-sha1", "rsa-oaep-sha256" };
+    const struct wrap_order order = { .provider = OSSL_PROVIDER_get0_provider_ctx(provider),
+                                      .key = uris[how % COUNT_OF(uris)],
+                                      .with = how & 1 ? "pkcs11:token=soft;object=secret"
+                                                      : "pkcs11:token=soft;object=rsa",
+                                      .way = how & 8 ? wrap_find(ways[how % 3]) : NULL };
+    struct wrapped wrapped;
+
+    (void)doer;
+    if (key_wrap(&order, &wrapped))
+        touch(wrapped.blob.data, wrapped.blob.len, WRAPPED_MAX);
+    wrapped_clear(&wrapped);
+}
+
+/* RSA without its public half, and with the first key's. */
+static void do_unwrap(struct doer *doer, unsigned how)
+{
+    static unsigned char blob[301];
+    static char uri[] = "pkcs11:token=soft;object=unwrapped", with[] = "pkcs11:object=rsa";
+    EVP_PKEY_CTX *ctx =
+        EVP_PKEY_CTX_new_from_name(libctx, how & 1 ? "RSA" : "EC", "provider=pkcs11");
+    OSSL_PARAM *half = NULL, *all,
+               params[] = { OSSL_PARAM_construct_octet_string("pkcs11_wrapped", blob,
+                                                              300 + how % 2),
+                            OSSL_PARAM_construct_utf8_string("pkcs11_wrapped_with", with, 0),
+                            OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0),
+                            OSSL_PARAM_construct_end() };
+    EVP_PKEY *key = NULL;
+
+    if (doer->key != NULL && (how & 2) != 0)
+        (void)EVP_PKEY_todata(doer->key, EVP_PKEY_PUBLIC_KEY, &half);
+    all = OSSL_PARAM_merge(half, params);
+    if (ctx != NULL && all != NULL && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, all);
+    OPENSSL_free(all);
+    OSSL_PARAM_free(half);
+    EVP_PKEY_CTX_free(ctx);
+    take(doer, key);
+}
+
 #ifndef OSSL_FUNC_STORE_DELETE /* OpenSSL 3.2 */
 #define OSSL_FUNC_STORE_DELETE 9
 #endif
@@ -442,7 +486,7 @@ static const struct {
     { do_sign, true },    { do_sign, true },      { do_decrypt, true },        { do_decrypt, true },
     { do_derive, true },  { do_generate, false }, { do_delete, false },        { do_export, true },
     { do_encrypt, true }, { do_verify, true },    { do_decode, false },        { do_random, false },
-    { do_ask, true },
+    { do_ask, true },     { do_wrap, false },     { do_unwrap, false },
 };
 
 static const uint8_t *todo;
@@ -606,6 +650,8 @@ static const uint8_t called[] = {
     INDEX_C_CopyObject,
     INDEX_C_DestroyObject,
     INDEX_C_GenerateKeyPair,
+    INDEX_C_WrapKey,
+    INDEX_C_UnwrapKey,
     INDEX_C_DeriveKey,
     INDEX_C_SignInit,
     INDEX_C_Sign,
