@@ -33,7 +33,7 @@ static char *bring_secret(const struct arrival *arrival)
                                   .extractable = arrival->extractable,
                                   .add = arrival->add };
     struct unwrapping unwrapping = { .order = NULL };
-    struct making_way way;
+    struct making_way way = { .make = NULL };
     struct key *key = NULL;
     char *uri = NULL;
 

@@ -21,7 +21,7 @@
 
 #include "hostile/leave.h"
 #include "hostile/token.h"
-#include "key/wrap.h"
+#include "hostile/wrap.h"
 
 OSSL_provider_init_fn OSSL_provider_init;
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
@@ -347,21 +347,16 @@ static void do_generate(struct doer *doer, unsigned how)
     take(doer, key);
 }
 
-/* With another object of the token; in any way, or in one that is named. */
+/* With another object of the token. */
 static void do_wrap(struct doer *doer, unsigned how)
 {
-    static const char *const ways[] = { "aes-kwp", "rsa-aes-kwp-sha1", "rsa-oaep-sha256" };
-    const struct wrap_order order = { .provider = OSSL_PROVIDER_get0_provider_ctx(provider),
-                                      .key = uris[how % COUNT_OF(uris)],
-                                      .with = how & 1 ? "pkcs11:token=soft;object=secret"
-                                                      : "pkcs11:token=soft;object=rsa",
-                                      .way = how & 8 ? wrap_find(ways[how % 3]) : NULL };
-    struct wrapped wrapped;
+    size_t len = 0;
+    unsigned char *blob = hostile_wrap(provider, uris[how % COUNT_OF(uris)], how, &len);
 
     (void)doer;
-    if (key_wrap(&order, &wrapped))
-        touch(wrapped.blob.data, wrapped.blob.len, WRAPPED_MAX);
-    wrapped_clear(&wrapped);
+    if (blob != NULL)
+        touch(blob, len, HOSTILE_WRAPPED_MOST);
+    OPENSSL_free(blob);
 }
 
 /* RSA without its public half, and with the first key's. */
