@@ -54,9 +54,9 @@ bool bytes_add_secret(struct bytes *to, size_t *room, const void *data, size_t l
         wanted = wanted < 2 * *room ? 2 * *room : wanted;
         if (!bytes_make(&more, wanted))
             return false;
-        if (to->len != 0)
-            memcpy(more.data, to->data, to->len);
-        more.len = to->len;
+        more.len = to->data != NULL ? to->len : 0;
+        if (more.len != 0)
+            memcpy(more.data, to->data, more.len);
         bytes_wipe(to);
         *to = more;
         *room = wanted;
