@@ -68,6 +68,17 @@
 #define PKCS11_BRIDGE_KEYGEN_EPHEMERAL "pkcs11_ephemeral"
 #define PKCS11_BRIDGE_KEYGEN_IF_EXISTS "pkcs11_if_exists"
 
+/* Parameters of EVP_PKEY_fromdata, and of EVP_SKEY_import, which bring a key to a token: with
+ * PKCS11_BRIDGE_KEYGEN_URI, and if it is to be, _IF_EXISTS, beside the values of the key it becomes
+ * an object of that token. Or it comes wrapped, as bytes: these beside the public half (RSA can do
+ * without), the URI of the key on that token to unwrap it with, and what it was wrapped by, as
+ * "aes-kwp" (docs/command.md, wrap; without, what the token has is tried). An int: whether it may
+ * leave the token again, wrapped. */
+#define PKCS11_BRIDGE_IMPORT_WRAPPED     "pkcs11_wrapped"
+#define PKCS11_BRIDGE_IMPORT_WITH        "pkcs11_wrapped_with"
+#define PKCS11_BRIDGE_IMPORT_BY          "pkcs11_wrapped_by"
+#define PKCS11_BRIDGE_IMPORT_EXTRACTABLE "pkcs11_extractable"
+
 /* Ciphers with secret keys of a token (EVP_CIPHER_fetch): this before OpenSSL's name, as in
  * PKCS11-AES-256-GCM, so that nobody finds them who has a key in software. */
 #define PKCS11_BRIDGE_CIPHER_PREFIX "PKCS11-"

@@ -10,7 +10,11 @@ _pkcs11_bridge() {
         [keygen]="--type --usage --add"
         [csr]="--subject --san --digest --out"
         [import-cert]="--without-key"
+        [import-key]="--type --only-wrapped --plain --extractable --add"
+        [wrap]="--with --out --mechanism --raw"
+        [unwrap]="--with --as --mechanism --type --public --extractable --add"
         [delete]="--yes"
+        [pin]="--new --in"
         [health]="--max-latency"
         [bench]="--threads --seconds"
         [conf]=""
@@ -18,7 +22,7 @@ _pkcs11_bridge() {
         [audit]=""
     )
     case $before in
-        --config | --module | --out | --pin-file | --cert | --textfile) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+        --config | --module | --out | --pin-file | --cert | --public | --new | --in | --textfile) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
         --server) mapfile -t COMPREPLY < <(compgen -W "apache dovecot haproxy lighttpd nginx postfix stunnel" -- "$word") && return ;;
         --as-user) mapfile -t COMPREPLY < <(compgen -u -- "$word") && return ;;
     esac

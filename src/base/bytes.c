@@ -35,6 +35,38 @@ bool bytes_add(struct bytes *to, const void *data, size_t len)
     return true;
 }
 
+bool bytes_make(struct bytes *out, size_t len)
+{
+    *out = (struct bytes){ OPENSSL_zalloc(len + 1), len };
+    if (out->data == NULL)
+        out->len = 0;
+    return out->data != NULL;
+}
+
+bool bytes_add_secret(struct bytes *to, size_t *room, const void *data, size_t len)
+{
+    struct bytes more;
+    size_t wanted = to->len + len;
+
+    if (to->data == NULL)
+        *room = 0;
+    if (to->data == NULL || wanted > *room) {
+        wanted = wanted < 2 * *room ? 2 * *room : wanted;
+        if (!bytes_make(&more, wanted))
+            return false;
+        more.len = to->data != NULL ? to->len : 0;
+        if (more.len != 0)
+            memcpy(more.data, to->data, more.len);
+        bytes_wipe(to);
+        *to = more;
+        *room = wanted;
+    }
+    if (len != 0)
+        memcpy(to->data + to->len, data, len);
+    to->len += len;
+    return true;
+}
+
 bool bytes_are(const struct bytes *a, const void *data, size_t len)
 {
     return a->len == len && (len == 0 || memcmp(a->data, data, len) == 0);

@@ -33,6 +33,13 @@ bool bytes_copy(struct bytes *out, const struct bytes *from);
 /* Adds to what is there, or to "none". False when memory is short. */
 bool bytes_add(struct bytes *to, const void *data, size_t len);
 
+/* The same for what may be a secret: what it grows out of is wiped. *room: the bytes that there is
+ * memory for, which grows in steps that make adding in many pieces cheap. */
+bool bytes_add_secret(struct bytes *to, size_t *room, const void *data, size_t len);
+
+/* len zeros, for the holder to fill: no part of a secret is left where it grew from. */
+bool bytes_make(struct bytes *out, size_t len);
+
 bool bytes_equal(const struct bytes *a, const struct bytes *b);
 bool bytes_are(const struct bytes *a, const void *data, size_t len);
 

@@ -9,6 +9,7 @@
 
 #include "base/libcrypto.h"
 #include "base/scope.h"
+#include "cli/file.h"
 #include "cli/say.h"
 #include "key/key.h"
 
@@ -17,35 +18,19 @@ void certificate_scoped(X509 **certificate)
     x509_release(*certificate);
 }
 
-/* All of it, so that it can be read in two ways; a certificate is no larger. */
+/* A certificate is no larger. */
 #define FILE_MOST (1UL << 20)
-
-static BIO *read_file(const char *path)
-{
-    _cleanup_(bio_scoped) BIO *from =
-        strcmp(path, "-") == 0 ? BIO_new_fp(stdin, BIO_NOCLOSE) : BIO_new_file(path, "r");
-    BIO *all = from != NULL ? BIO_new(BIO_s_mem()) : NULL;
-    char part[4096];
-    size_t read = 0;
-
-    while (all != NULL && BIO_ctrl_pending(all) < FILE_MOST &&
-           BIO_read_ex(from, part, sizeof(part), &read) == 1)
-        (void)BIO_write(all, part, (int)read);
-    return all;
-}
 
 X509 *certificate_read(const char *path)
 {
-    _cleanup_(bio_scoped) BIO *bio = read_file(path);
+    _cleanup_(bio_scoped) BIO *bio = file_read(path, FILE_MOST);
     X509 *certificate = NULL;
     char *data = NULL;
     long len = bio != NULL ? BIO_get_mem_data(bio, &data) : 0;
     const unsigned char *der = (const unsigned char *)data;
 
-    if (bio == NULL) {
-        complain("cannot read %s: %s", path, ERR_reason_error_string(ERR_peek_last_error()));
+    if (bio == NULL)
         return NULL;
-    }
     if (len != 0)
         certificate =
             der[0] == 0x30 ? d2i_X509(NULL, &der, len) : PEM_read_bio_X509(bio, NULL, NULL, NULL);

@@ -65,6 +65,7 @@ bool call_number(const struct call *call, unsigned option, unsigned long least, 
 
 extern const struct subcommand list_subcommand, show_subcommand, pem_subcommand, delete_subcommand,
     health_subcommand, conf_subcommand, keygen_subcommand, csr_subcommand, import_cert_subcommand,
-    bench_subcommand, doctor_subcommand, metrics_subcommand, audit_subcommand;
+    bench_subcommand, doctor_subcommand, wrap_subcommand, unwrap_subcommand, import_key_subcommand,
+    pin_subcommand, metrics_subcommand, audit_subcommand;
 
 #endif

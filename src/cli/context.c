@@ -91,6 +91,11 @@ static struct secret *ask(void *arg, const CK_TOKEN_INFO *token)
     return terminal_ask(prompt);
 }
 
+context_ask_fn *context_asks(void)
+{
+    return ask;
+}
+
 void context_ask(struct pin_source *pins)
 {
     pins->ask = ask;

@@ -8,6 +8,7 @@
 #include <openssl/provider.h>
 
 #include "cli/conf_file.h"
+#include "module/cryptoki.h"
 
 struct provider;
 struct pin_source;
@@ -26,5 +27,9 @@ void context_close(struct context *context);
 
 /* A person at the terminal is asked for a PIN that is nowhere else. */
 void context_ask(struct pin_source *pins);
+
+/* The same, for an order of a layer below. */
+typedef struct secret *context_ask_fn(void *arg, const CK_TOKEN_INFO *token);
+context_ask_fn *context_asks(void);
 
 #endif

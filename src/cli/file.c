@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 
+#include "base/libcrypto.h"
 #include "base/scope.h"
 #include "cli/say.h"
 
-static bool write_all(int fd, const char *data, size_t len)
+bool file_write_all(int fd, const char *data, size_t len)
 {
     while (len != 0) {
         ssize_t written = write(fd, data, len);
@@ -49,7 +51,7 @@ static bool replace(const char *path, mode_t mode, const char *data, size_t len)
     fd = mkstemp(temporary); /* for its owner alone until all of it is there */
     if (fd < 0)
         return failed(path, NULL);
-    if (!write_all(fd, data, len) || fchmod(fd, mode) != 0 || fsync(fd) != 0 ||
+    if (!file_write_all(fd, data, len) || fchmod(fd, mode) != 0 || fsync(fd) != 0 ||
         rename(temporary, path) != 0)
         return failed(path, temporary);
     return true;
@@ -64,4 +66,25 @@ bool file_write(const char *path, mode_t mode, BIO *memory)
         return replace(path, mode, data, (size_t)len);
     (void)fwrite(data, 1, (size_t)len, stdout); /* what fails is told at the end */
     return true;
+}
+
+BIO *file_read(const char *path, size_t most)
+{
+    _cleanup_(bio_scoped) BIO *from =
+        strcmp(path, "-") == 0 ? BIO_new_fp(stdin, BIO_NOCLOSE) : BIO_new_file(path, "r");
+    BIO *all = from != NULL ? BIO_new(BIO_s_secmem()) : NULL;
+    char part[4096];
+    size_t read = 0;
+
+    if (all == NULL)
+        complain("cannot read %s: %s", path, ERR_reason_error_string(ERR_peek_last_error()));
+    while (all != NULL && BIO_ctrl_pending(all) <= most &&
+           BIO_read_ex(from, part, sizeof(part), &read) == 1)
+        (void)BIO_write(all, part, (int)read);
+    OPENSSL_cleanse(part, sizeof(part));
+    if (all == NULL || BIO_ctrl_pending(all) <= most)
+        return all;
+    complain("%s is longer than %zu bytes", path, most);
+    bio_release(all);
+    return NULL;
 }

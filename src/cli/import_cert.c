@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/say.h"
+#include "cli/token.h"
 #include "key/load.h"
 #include "key/open.h"
 #include "token/run.h"
@@ -27,36 +28,6 @@ struct import {
     struct bytes der, subject, issuer, serial, id, label;
     bool there; /* already */
 };
-
-/* The one token that the URI fits. */
-static bool find_token(struct import *import)
-{
-    struct provider *provider = import->call->context.provider;
-    struct module *module = provider_module(provider, import->uri.module_path);
-    struct scan scan;
-    struct slot *slot = NULL;
-    unsigned count = 0;
-    char tokens[400] = "";
-
-    if (module == NULL)
-        return false;
-    scan_begin(&scan, module, &import->uri, &provider->config.limits);
-    scan_all(&scan);
-    while (scan_next(&scan, &slot) == CKR_OK && slot != NULL) {
-        count++;
-        import->slot = slot;
-        token_tell(&slot->token.info, slot_id(slot), tokens, sizeof(tokens));
-    }
-    if (count == 0)
-        open_raise_no_token(provider, &import->uri, &scan);
-    else if (count > 1)
-        error_raise(&provider->core, REASON_TOKEN,
-                    "cannot store a certificate at %s: it fits %u tokens: %s: name one of them by "
-                    "serial= or slot-id=",
-                    import->uri.text, count, tokens);
-    scan_end(&scan);
-    return count == 1;
-}
 
 static bool take_names(struct import *import, const struct object *object)
 {
@@ -205,7 +176,8 @@ static bool import_it(struct import *import)
 {
     if (!open_uri(import->call->context.provider, import->call->operands[0], "the URI",
                   &import->uri, &import->pins) ||
-        !find_token(import)) {
+        !token_find(&import->call->context, &import->uri, "store a certificate at",
+                    &import->slot)) {
         complain_openssl("there is no token");
         return false;
     }

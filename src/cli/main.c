@@ -14,9 +14,10 @@
 #include "pkcs11_bridge.h"
 
 static const struct subcommand *const subcommands[] = {
-    &doctor_subcommand, &list_subcommand,  &show_subcommand,        &pem_subcommand,
-    &keygen_subcommand, &csr_subcommand,   &import_cert_subcommand, &delete_subcommand,
-    &health_subcommand, &bench_subcommand, &conf_subcommand,        &metrics_subcommand,
+    &doctor_subcommand, &list_subcommand,   &show_subcommand,        &pem_subcommand,
+    &keygen_subcommand, &csr_subcommand,    &import_cert_subcommand, &import_key_subcommand,
+    &wrap_subcommand,   &unwrap_subcommand, &delete_subcommand,      &pin_subcommand,
+    &health_subcommand, &bench_subcommand,  &conf_subcommand,        &metrics_subcommand,
     &audit_subcommand,
 };
 

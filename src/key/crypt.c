@@ -1,5 +1,7 @@
 #include "key/crypt.h"
 
+#include <string.h>
+
 #include "base/scope.h"
 #include "key/operation.h"
 #include "module/call.h"
@@ -46,11 +48,21 @@ bool key_can_crypt(const struct key *key, const struct crypt_row *row, bool encr
                        row->mechanism);
 }
 
-/* What the mechanism points to, in one piece: the IV and, behind it, what is authenticated. */
-static bool extra_make(const struct crypt_request *request, struct bytes *extra)
+/* What the mechanism points to, in one piece, which an operation can keep: the IV and, behind it,
+ * what is authenticated, where there is any. */
+static bool extra_make(const struct crypt_request *request, struct bytes *memory,
+                       struct view *extra)
 {
-    return bytes_add(extra, request->iv.data, request->iv.len) &&
-           bytes_add(extra, request->aad.data, request->aad.len);
+    *extra = request->iv;
+    if (request->aad.len == 0)
+        return true;
+    if (!bytes_make(memory, request->iv.len + request->aad.len))
+        return false;
+    if (request->iv.len != 0)
+        memcpy(memory->data, request->iv.data, request->iv.len);
+    memcpy(memory->data + request->iv.len, request->aad.data, request->aad.len);
+    *extra = view_bytes(memory);
+    return true;
 }
 
 static CK_RV run(struct operation *operation, const struct crypt_request *request)
@@ -58,7 +70,8 @@ static CK_RV run(struct operation *operation, const struct crypt_request *reques
     struct crypt_request kept = *request;
 
     kept.iv.data = operation->extra.data;
-    kept.aad.data = operation->extra.data + kept.iv.len;
+    if (kept.aad.len != 0)
+        kept.aad.data = operation->extra.data + kept.iv.len;
     crypt_mechanism(&kept, &operation->mechanism.crypt);
     return operation_run(operation, request->encrypt ? &encryption : &decryption);
 }
@@ -76,16 +89,17 @@ enum crypt_result key_crypt(struct key *key, const struct crypt_request *request
 {
     struct operation_place place;
     _cleanup_(operation_end) struct operation *operation = NULL;
-    _cleanup_(bytes_clear) struct bytes extra = { NULL, 0 };
+    _cleanup_(bytes_clear) struct bytes memory = { NULL, 0 };
+    struct view extra;
     CK_RV rv;
 
     if (!permitted(key, request, permit))
         return CRYPT_FAILED;
-    if (!extra_make(request, &extra)) {
+    if (!extra_make(request, &memory, &extra)) {
         error_raise(&key->provider->core, REASON_MEMORY, "out of memory");
         return CRYPT_FAILED;
     }
-    operation = operation_begin_into(&place, key, in, view_bytes(&extra), out, size);
+    operation = operation_begin_into(&place, key, in, extra, out, size);
     if (operation == NULL)
         return CRYPT_FAILED;
     rv = run(operation, request);

@@ -8,6 +8,7 @@
 #include <openssl/rand.h>
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "base/scope.h"
 #include "key/gcm_state.h"
 #include "module/call.h"
@@ -32,7 +33,7 @@ struct gcm_counter {
     /* under the counters' mutex */
     char *dir; /* of its file; NULL: there is none */
     unsigned generation;
-    long pid;
+    uint64_t process;
     bool drawn; /* field and base are this process's */
     uint8_t field[FIELD_LEN];
     uint64_t base;
@@ -197,19 +198,19 @@ static bool raise_why(const struct work *work)
     return false;
 }
 
-static bool is_this_process(unsigned generation, long pid)
+static bool is_this_process(unsigned generation, uint64_t process)
 {
-    return generation == lock_generation() && pid == (long)getpid();
+    return generation == lock_generation() && process == process_number();
 }
 
 /* After a fork: the block is the parent's, and so is the field; the thread that was at the file is
  * not here. The count goes on. */
 static void adopt(struct gcm_counter *counter)
 {
-    if (is_this_process(counter->generation, counter->pid))
+    if (is_this_process(counter->generation, counter->process))
         return;
     counter->generation = lock_generation();
-    counter->pid = (long)getpid();
+    counter->process = process_number();
     counter->drawn = false;
     counter->reserving = false;
     condition_init(&counter->turn);
@@ -396,7 +397,7 @@ static bool work_begin(struct work *work, struct key *key)
 
 static void permit_give(struct gcm_permit *permit)
 {
-    *permit = (struct gcm_permit){ true, lock_generation(), (long)getpid() };
+    *permit = (struct gcm_permit){ true, lock_generation(), process_number() };
 }
 
 bool gcm_iv_next(struct key *key, uint8_t iv[GCM_IV_LEN], struct gcm_permit *permit)
@@ -492,7 +493,7 @@ bool gcm_permit_use(const struct key *key, struct view iv, struct gcm_permit *pe
 {
     struct work work = { .key = key };
     bool good = permit != NULL && permit->good && iv.len != 0 &&
-                is_this_process(permit->generation, permit->pid);
+                is_this_process(permit->generation, permit->process);
 
     if (permit != NULL)
         permit->good = false;

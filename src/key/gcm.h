@@ -19,7 +19,7 @@
 struct gcm_permit {
     bool good;
     unsigned generation; /* lock_generation() of that process, */
-    long pid;            /* which a fork without handlers (_Fork(3)) leaves as it was */
+    uint64_t process;    /* which a fork without handlers (_Fork(3)) leaves as it was */
 };
 
 /* Counts an encryption with key and makes its IV: nobody else gets that one. False with an error

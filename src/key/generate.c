@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "key/making.h"
 #include "key/open.h"
+#include "key/proof.h"
 #include "key/public.h"
 #include "key/where.h"
 #include "mech/names.h"
@@ -54,7 +55,13 @@ static bool generate_failed(const struct work *work, CK_RV rv)
 {
     const struct core *core = &work->generation->provider->core;
 
-    if (work->generation->import != NULL)
+    const struct making_way *way = work->generation->way;
+
+    if (way != NULL && rv != RV_NO_PUBLIC_HALF && rv != RV_OTHER_HALF)
+        way->failed(rv, way->arg, work->uri.text);
+    else if (work->generation->import != NULL && work->token_object)
+        error_raise_ckr(core, REASON_OPERATION, rv, "store a private key at %s", work->uri.text);
+    else if (work->generation->import != NULL)
         error_raise_ckr(core, REASON_OPERATION, rv,
                         "make a private key a session key of %s (pkcs11-module-import)",
                         work->uri.text);
@@ -75,7 +82,7 @@ static CK_RV check_taken(struct session *session, struct work *work)
 struct templates {
     CK_ATTRIBUTE private[24], public[24];
     CK_ULONG private_count, public_count;
-    CK_BBOOL yes, no, token, sign, decrypt, unwrap, derive, decapsulate;
+    CK_BBOOL yes, no, token, extractable, sign, decrypt, unwrap, derive, decapsulate;
     CK_OBJECT_CLASS private_class, public_class;
     CK_KEY_TYPE type;
     uint8_t point[EC_POINT_MAX + 4];
@@ -195,39 +202,57 @@ static void templates_order(const struct generation *generation, const struct ge
         generation->exponent.len);
 }
 
-static void add_both(struct templates *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
+static void templates_class(const struct generate_row *row, struct templates *t)
 {
-    add(t->private, &t->private_count, type, value, len);
-    add(t->public, &t->public_count, type, value, len);
-}
-
-/* What there is already. */
-static void templates_values(const struct generation *generation, const struct generate_row *row,
-                             struct templates *t)
-{
-    const struct key *half = generation->half;
-    const struct import *import = generation->import;
-    struct der_writer writer = der_begin(t->point, sizeof(t->point));
-
     t->private_class = CKO_PRIVATE_KEY;
     t->public_class = CKO_PUBLIC_KEY;
     t->type = row->key_type;
     ADD_PRIVATE(t, CKA_CLASS, t->private_class);
     ADD_PUBLIC(t, CKA_CLASS, t->public_class);
-    add_both(t, CKA_KEY_TYPE, &t->type, sizeof(t->type));
+    ADD_PRIVATE(t, CKA_KEY_TYPE, t->type);
+    ADD_PUBLIC(t, CKA_KEY_TYPE, t->type);
+}
+
+/* The public half of what there is already. */
+static void templates_half(const struct key *half, const struct generate_row *row,
+                           struct templates *t)
+{
+    struct der_writer writer = der_begin(t->point, sizeof(t->point));
+
     switch (row->by) {
     case GENERATE_RSA:
-        add_both(t, CKA_MODULUS, half->n.data, half->n.len);
-        add_both(t, CKA_PUBLIC_EXPONENT, half->e.data, half->e.len);
+        add(t->public, &t->public_count, CKA_MODULUS, half->n.data, half->n.len);
+        add(t->public, &t->public_count, CKA_PUBLIC_EXPONENT, half->e.data, half->e.len);
         break;
     case GENERATE_CURVE:
         der_value(&writer, DER_OCTET_STRING, view_bytes(&half->point));
-        add_both(t, CKA_EC_PARAMS, t->params, t->params_len);
+        add(t->public, &t->public_count, CKA_EC_PARAMS, t->params, t->params_len);
         add(t->public, &t->public_count, CKA_EC_POINT, t->point, der_done(&writer));
         break;
     case GENERATE_SET:
-        add_both(t, CKA_PARAMETER_SET, &t->set, sizeof(t->set));
+        ADD_PUBLIC(t, CKA_PARAMETER_SET, t->set);
         add(t->public, &t->public_count, CKA_VALUE, half->point.data, half->point.len);
+        break;
+    }
+}
+
+/* And the private half, where its values are here. */
+static void templates_values(const struct generation *generation, const struct generate_row *row,
+                             struct templates *t)
+{
+    const struct key *half = generation->half;
+    const struct import *import = generation->import;
+
+    switch (row->by) {
+    case GENERATE_RSA:
+        add(t->private, &t->private_count, CKA_MODULUS, half->n.data, half->n.len);
+        add(t->private, &t->private_count, CKA_PUBLIC_EXPONENT, half->e.data, half->e.len);
+        break;
+    case GENERATE_CURVE:
+        add(t->private, &t->private_count, CKA_EC_PARAMS, t->params, t->params_len);
+        break;
+    case GENERATE_SET:
+        ADD_PRIVATE(t, CKA_PARAMETER_SET, t->set);
         break;
     }
     for (CK_ULONG i = 0; i < import->count; i++)
@@ -235,16 +260,24 @@ static void templates_values(const struct generation *generation, const struct g
             import->values[i].ulValueLen);
 }
 
+static bool is_there(const struct generation *generation)
+{
+    return generation->import != NULL || generation->way != NULL;
+}
+
 static void templates_make(const struct work *work, const struct generate_row *row, bool all,
                            struct templates *t)
 {
     const struct generation *generation = work->generation;
 
-    *t = (struct templates){ .yes = CK_TRUE, .no = CK_FALSE, .token = work->token_object };
+    *t = (struct templates){ .yes = CK_TRUE,
+                             .no = CK_FALSE,
+                             .token = work->token_object,
+                             .extractable = generation->extractable };
     ADD_PRIVATE(t, CKA_TOKEN, t->token);
     ADD_PRIVATE(t, CKA_PRIVATE, t->yes);
     ADD_PRIVATE(t, CKA_SENSITIVE, t->yes);
-    ADD_PRIVATE(t, CKA_EXTRACTABLE, t->no);
+    ADD_PRIVATE(t, CKA_EXTRACTABLE, t->extractable);
     ADD_PUBLIC(t, CKA_TOKEN, t->token);
     ADD_PUBLIC(t, CKA_PRIVATE, t->no);
     templates_usage(generation, all, t);
@@ -255,21 +288,56 @@ static void templates_make(const struct work *work, const struct generate_row *r
         t->set = key_type_set(generation->type)->number;
     if (row->by == GENERATE_CURVE)
         t->params_len = generate_params(row, generation->curve, t->params, sizeof(t->params));
-    if (generation->import != NULL)
-        templates_values(generation, row, t);
+    if (is_there(generation))
+        templates_class(row, t);
     else
         templates_order(generation, row, t);
+    if (generation->import != NULL)
+        templates_values(generation, row, t);
+}
+
+/* Both halves say what they are for. */
+static const struct twins alone = { .unrestricted = true };
+
+/* The public half as the private key shows it. */
+static CK_RV read_half(struct session *session, struct work *work, struct handle private,
+                       struct key **half)
+{
+    const char *unusable = NULL;
+    CK_RV rv = public_read_key(work->generation->provider, session, private, CKO_PRIVATE_KEY,
+                               &alone, half, &unusable);
+
+    return rv == CKR_OK && *half == NULL ? RV_NO_PUBLIC_HALF : rv;
+}
+
+static CK_RV create_half(struct session *session, struct work *work, const struct generate_row *row,
+                         struct templates *t, struct pair *pair)
+{
+    _cleanup_(key_scoped) struct key *shown = NULL;
+    const struct key *half = work->generation->half;
+    CK_RV rv = CKR_OK;
+
+    if (half == NULL)
+        rv = read_half(session, work, pair->private, &shown);
+    if (rv != CKR_OK)
+        return rv;
+    templates_half(half != NULL ? half : shown, row, t);
+    return session_create(session, t->public, t->public_count, &pair->public);
 }
 
 /* Both halves of a key that is there already, or none. */
-static CK_RV create_pair(struct session *session, struct templates *t, struct pair *pair)
+static CK_RV create_pair(struct session *session, struct work *work, const struct generate_row *row,
+                         struct templates *t, struct pair *pair)
 {
-    CK_RV rv = session_create(session, t->private, t->private_count, &pair->private);
+    const struct making_way *way = work->generation->way;
+    CK_RV rv = way != NULL
+                   ? way->make(session, way->arg, t->private, t->private_count, &pair->private)
+                   : session_create(session, t->private, t->private_count, &pair->private);
     const char *name;
 
     if (rv != CKR_OK)
         return rv;
-    rv = session_create(session, t->public, t->public_count, &pair->public);
+    rv = create_half(session, work, row, t, pair);
     name = call_name();
     if (rv != CKR_OK)
         (void)session_destroy(session, pair->private);
@@ -284,8 +352,8 @@ static CK_RV make_pair_once(struct session *session, struct work *work,
     struct templates t;
 
     templates_make(work, row, all, &t);
-    if (work->generation->import != NULL)
-        return create_pair(session, &t, pair);
+    if (is_there(work->generation))
+        return create_pair(session, work, row, &t, pair);
     return session_generate_pair(session, &mechanism, t.public, t.public_count, t.private,
                                  t.private_count, &pair->public, &pair->private);
 }
@@ -301,19 +369,6 @@ static bool destroy_pair(struct session *session, const struct pair *pair)
     return private == CKR_OK && public == CKR_OK;
 }
 
-static CK_RV destroy_by_id(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id)
-{
-    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
-                                { CKA_ID, (void *)(uintptr_t)id, MAKING_ID_LEN } };
-    struct handle handles[4];
-    CK_ULONG count = 0;
-    CK_RV rv = session_find(session, template, COUNT(template), handles, COUNT(handles), &count);
-
-    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
-        rv = session_destroy(session, handles[i]);
-    return rv;
-}
-
 /* Destroys what a try that failed may have left. Only a pair of this call has these ids. */
 static CK_RV sweep(struct session *session, void *arg)
 {
@@ -322,9 +377,9 @@ static CK_RV sweep(struct session *session, void *arg)
     CK_RV rv = CKR_OK;
 
     for (size_t i = 0; rv == CKR_OK && i < COUNT(classes); i++) {
-        rv = destroy_by_id(session, classes[i], work->mark);
+        rv = making_destroy(session, classes[i], work->mark);
         if (rv == CKR_OK && work->id_known)
-            rv = destroy_by_id(session, classes[i], work->id);
+            rv = making_destroy(session, classes[i], work->id);
     }
     work->left = rv != CKR_OK;
     return rv;
@@ -365,7 +420,7 @@ static CK_RV way_is_there(struct session *session, const struct work *work,
     CK_RV rv;
 
     *has = true;
-    if (work->generation->import != NULL)
+    if (is_there(work->generation))
         return CKR_OK;
     rv = slot_mechanism(session, row->mechanism, CKF_GENERATE_KEY_PAIR, has);
     if (rv == CKR_OK && !*has && row->by == GENERATE_SET)
@@ -413,9 +468,6 @@ static bool derive_id(const struct key *key, uint8_t *id)
     return true;
 }
 
-/* Both halves say what they are for. */
-static const struct twins alone = { .unrestricted = true };
-
 static CK_RV set_id(struct session *session, struct work *work, const struct pair *pair)
 {
     _cleanup_(key_scoped) struct key *public = NULL;
@@ -435,6 +487,25 @@ static CK_RV set_id(struct session *session, struct work *work, const struct pai
     return session_set(session, pair->public, &attribute, 1);
 }
 
+/* Whether the public half that came with a private key is that one's: the token found it by its
+ * name alone. */
+static CK_RV prove(struct session *session, const struct work *work, const struct pair *pair)
+{
+    _cleanup_(free_scoped) struct attributes *attributes = OPENSSL_malloc(sizeof(*attributes));
+    struct key *half = work->key;
+    enum proof proof = PROOF_FOUND;
+    size_t which;
+    CK_RV rv = CKR_HOST_MEMORY;
+
+    if (!key_same_public(work->generation->half, work->key))
+        return RV_OTHER_HALF;
+    if (attributes != NULL)
+        rv = public_read_any(work->generation->provider, session, pair->private, attributes);
+    if (rv == CKR_OK && !key_type_is_rsa(half->type))
+        rv = proof_ask(session, pair->private, attributes, &half, 1, &proof, &which);
+    return rv == CKR_OK && proof == PROOF_NONE ? RV_OTHER_HALF : rv;
+}
+
 /* Names the pair and makes the key of it. */
 static CK_RV adopt(struct session *session, struct work *work, const struct pair *pair)
 {
@@ -446,7 +517,13 @@ static CK_RV adopt(struct session *session, struct work *work, const struct pair
     if (rv == CKR_OK)
         rv = public_read_key(work->generation->provider, session, pair->private, CKO_PRIVATE_KEY,
                              &alone, &work->key, &unusable);
-    return rv == CKR_OK && work->key == NULL ? RV_NO_PUBLIC_HALF : rv;
+    if (rv == CKR_OK && work->key == NULL)
+        rv = RV_NO_PUBLIC_HALF;
+    if (rv == CKR_OK && work->generation->way != NULL && work->generation->half != NULL)
+        rv = prove(session, work, pair);
+    if (rv != CKR_OK)
+        key_free(MOVE(work->key));
+    return rv;
 }
 
 static CK_RV make_and_adopt(struct session *session, struct work *work)
@@ -545,30 +622,24 @@ static void drop_session_objects(struct slot *slot, void *arg)
 /* The last try to leave nothing behind. */
 static void clean_up(struct work *work, struct slot *slot)
 {
-    const char *name = call_name();
-    struct run run = { .slot = slot,
-                       .purpose = TO_WRITE,
-                       .login = true,
-                       .pins = &work->pins,
-                       .task = sweep,
-                       .arg = work };
-    bool clean = work->marked && run_task(&run) == CKR_OK;
-
-    call_named(name);
-    if (!clean)
-        error_raise(&work->generation->provider->core, REASON_OPERATION,
-                    "the token failed in the middle of making a key: look whether it has one for "
-                    "%s that is not wanted",
-                    work->uri.text);
+    if (!work->marked || !making_sweep(slot, &work->pins, sweep, work))
+        making_left(work->generation->provider, &work->uri);
 }
 
 static struct making making_of(struct work *work)
 {
-    return (struct making){ .what = work->generation->import != NULL ? "import" : "generate",
-                            .mechanism = &work->mechanism,
-                            .uri = &work->uri,
-                            .pins = &work->pins,
-                            .arg = work };
+    const struct making_way *way = work->generation->way;
+    struct making making = { .what = work->generation->import != NULL ? "import" : "generate",
+                             .mechanism = &work->mechanism,
+                             .uri = &work->uri,
+                             .pins = &work->pins,
+                             .arg = work };
+
+    if (way != NULL) {
+        making.what = way->what;
+        making.mechanism = way->mechanism;
+    }
+    return making;
 }
 
 static CK_RV make_session_key(struct work *work, struct slot *slot)

@@ -4,6 +4,7 @@
 
 #include "key/import.h"
 #include "key/key.h"
+#include "key/making.h"
 #include "mech/generate.h"
 
 struct generation {
@@ -18,16 +19,17 @@ struct generation {
     bool add;        /* also where a key has the label or the id already */
     bool has_usage;
     struct usage usage;
-    const struct import *import; /* the private values of a session key that is there already; NULL:
-                                    the token makes the pair */
-    const struct key *half;      /* its public half */
+    bool extractable;             /* wrapped, that is: it is sensitive all the same */
+    const struct import *import;  /* the private values of a key that is there already, or */
+    const struct making_way *way; /* how the token comes to it; both NULL: it makes the pair */
+    const struct key *half;       /* its public half; NULL, with way: as the private key shows it */
 };
 
-/* Makes the pair: not extractable, sensitive, private; with the CKA_ID of the URI or one derived
- * from the public key, the same on both halves. A URI that fits several tokens is an error, unless
- * pkcs11-ambiguous says otherwise, and so is an id or a label that a key has already, unless
- * generation says add; and a failure leaves nothing behind. NULL with an error raised; the caller
- * frees the key.
+/* Makes the pair: not extractable, unless generation says so, sensitive, private; with the CKA_ID
+ * of the URI or one derived from the public key, the same on both halves. A URI that fits several
+ * tokens is an error, unless pkcs11-ambiguous says otherwise, and so is an id or a label that a key
+ * has already, unless generation says add; and a failure leaves nothing behind. NULL with an error
+ * raised; the caller frees the key.
  *
  * A session key is destroyed with the last holder of the struct key. */
 struct key *key_generate(const struct generation *generation);

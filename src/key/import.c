@@ -37,16 +37,21 @@ static struct object *object_move(struct object **from, struct key *to)
     return object;
 }
 
-bool key_import(struct key *key, const struct import *import)
+bool key_import(struct key *key, const struct import *import, const struct import_order *order)
 {
+    bool half = key_has_public(key);
     const struct generation generation = { .provider = key->provider,
                                            .type = key->type,
                                            .curve = key->curve,
-                                           .half = key,
-                                           .import = import };
+                                           .half = half ? key : NULL,
+                                           .import = import,
+                                           .uri = order->uri,
+                                           .way = order->way,
+                                           .add = order->add,
+                                           .extractable = order->extractable };
     _cleanup_(key_scoped) struct key *made = key_generate(&generation);
 
-    if (made == NULL)
+    if (made == NULL || (!half && !key_set_public(key, made)))
         return false;
     key->object = object_move(&made->object, key);
     key->twin = object_move(&made->twin, key);

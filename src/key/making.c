@@ -34,6 +34,18 @@ CK_RV making_run(struct slot *slot, enum purpose purpose, const struct making *m
     return run_task(&run);
 }
 
+bool making_sweep(struct slot *slot, struct pin_source *pins, session_task *sweep, void *arg)
+{
+    const char *name = call_name();
+    const struct run run = {
+        .slot = slot, .purpose = TO_WRITE, .login = true, .pins = pins, .task = sweep, .arg = arg
+    };
+    bool clean = run_task(&run) == CKR_OK;
+
+    call_named(name);
+    return clean;
+}
+
 static void drop(struct slot *slot, const struct making *making, const struct making_session *tasks)
 {
     const char *name = call_name();
@@ -101,6 +113,28 @@ bool making_refuse_taken(const struct provider *provider, const struct uri *uri,
                 "or, for a second key of that %s, pkcs11_if_exists:add",
                 uri->text, owner, taken, taken);
     return false;
+}
+
+void making_left(const struct provider *provider, const struct uri *uri)
+{
+    error_raise(
+        &provider->core, REASON_OPERATION,
+        "the token failed in the middle of making a key: look whether it has one for %s that "
+        "is not wanted",
+        uri->text);
+}
+
+CK_RV making_destroy(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id)
+{
+    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
+                                { CKA_ID, (void *)(uintptr_t)id, MAKING_ID_LEN } };
+    struct handle handles[4];
+    CK_ULONG count = 0;
+    CK_RV rv = session_find(session, template, COUNT(template), handles, COUNT(handles), &count);
+
+    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
+        rv = session_destroy(session, handles[i]);
+    return rv;
 }
 
 bool making_id(const struct provider *provider, const char *verb, uint8_t *id)

@@ -15,9 +15,24 @@ struct making {
     void *arg; /* of the tasks */
 };
 
+/* Another way to make an object than to generate it or to create it of values: on session, with
+ * this template. */
+typedef CK_RV making_fn(struct session *session, void *arg, CK_ATTRIBUTE *list, CK_ULONG count,
+                        struct handle *made);
+struct making_way {
+    const char *what; /* as in struct making */
+    const CK_MECHANISM_TYPE *mechanism;
+    making_fn *make;
+    void (*failed)(CK_RV rv, void *arg, const char *uri); /* raises the error for what came of it */
+    void *arg;
+};
+
 /* Runs task on slot, logged in; the token may be in another slot by now. */
 CK_RV making_run(struct slot *slot, enum purpose purpose, const struct making *making,
                  session_task *task);
+
+/* The last try to leave nothing behind, which keeps the call_name of what failed. */
+bool making_sweep(struct slot *slot, struct pin_source *pins, session_task *sweep, void *arg);
 
 /* Session objects, which are made on a keeper, of which there are few: no call but that one. They
  * are read on any session; read says RV_KEY_GONE where they went with their keeper meanwhile, and
@@ -41,6 +56,11 @@ CK_RV making_look(struct session *session, const struct uri *uri, const CK_OBJEC
 /* Raises the error for what that found, "label" or "id"; owner: "a key". False. */
 bool making_refuse_taken(const struct provider *provider, const struct uri *uri, const char *owner,
                          const char *taken);
+
+/* Destroys objects of that class with an id of ours (MAKING_ID_LEN bytes): what a try that failed
+ * may have left. And what is raised where that cannot be. */
+CK_RV making_destroy(struct session *session, CK_OBJECT_CLASS class, const uint8_t *id);
+void making_left(const struct provider *provider, const struct uri *uri);
 
 /* A random CKA_ID. False with an error raised, which says what cannot be done. */
 #define MAKING_ID_LEN 20

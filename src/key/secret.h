@@ -24,11 +24,14 @@ struct secret_order {
     const char *uri;   /* the token, and the label and id to give; NULL: a session key */
     struct key *base;  /* what it is derived from, on the same token; or NULL */
     CK_MECHANISM *derive;
+    const struct making_way *way; /* it is made so, and its length is the token's to say; or NULL */
+    bool extractable;
     bool add; /* also where a secret key has the label or the id already */
 };
 
-/* Makes the key: private, sensitive and not extractable; on the token or, without a URI, for as
- * long as somebody holds it. NULL with an error raised; the caller frees it. */
+/* Makes the key: private, sensitive and, unless order says so, not extractable; on the token or,
+ * without a URI, for as long as somebody holds it. NULL with an error raised; the caller frees it.
+ */
 struct key *secret_key_make(const struct secret_order *order);
 
 /* Its URI, without the token's details, as in the PEM files of private keys (key_name). Belongs to

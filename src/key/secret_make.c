@@ -7,6 +7,7 @@
 #include "mech/generate.h"
 #include "mech/names.h"
 #include "module/call.h"
+#include "module/ckr.h"
 #include "token/run.h"
 
 struct work {
@@ -14,6 +15,8 @@ struct work {
     struct uri uri;
     struct pin_source pins;
     uint8_t id[MAKING_ID_LEN]; /* random: the CKA_ID, where the URI has none */
+    bool marked;               /* no other key can have that */
+    bool left;                 /* a try that failed may have left a key */
     const char *taken;         /* what another key has already: "label" or "id" */
     struct handle made;
     unsigned long home; /* of the keeper that a session object was made on */
@@ -29,7 +32,7 @@ struct template
 {
     CK_ATTRIBUTE list[24];
     CK_ULONG count;
-    CK_BBOOL yes, no, token;
+    CK_BBOOL yes, no, token, extractable;
     CK_OBJECT_CLASS class;
     CK_KEY_TYPE type;
     CK_ULONG len;
@@ -60,6 +63,7 @@ static void template_make(const struct work *work, bool all, struct template *t)
     *t = (struct template){ .yes = CK_TRUE,
                             .no = CK_FALSE,
                             .token = on_token(work),
+                            .extractable = order->extractable,
                             .class = CKO_SECRET_KEY,
                             .type = kind->type,
                             .len = order->len };
@@ -68,10 +72,12 @@ static void template_make(const struct work *work, bool all, struct template *t)
     ADD(t, CKA_TOKEN, t->token);
     ADD(t, CKA_PRIVATE, t->yes);
     ADD(t, CKA_SENSITIVE, t->yes);
-    ADD(t, CKA_EXTRACTABLE, t->no);
+    ADD(t, CKA_EXTRACTABLE, t->extractable);
     for (size_t i = 0; i < uses; i++)
         ADD(t, kind->uses[i], t->yes);
     template_name(work, t);
+    if (order->way != NULL)
+        return;
     if (order->value.data != NULL)
         add(t, CKA_VALUE, order->value.data, order->value.len);
     else
@@ -91,9 +97,12 @@ static CK_RV derive_once(struct session *session, struct work *work, struct temp
 static CK_RV make_once(struct session *session, struct work *work, bool all)
 {
     CK_MECHANISM mechanism = { work->order->kind->generate, NULL, 0 };
+    const struct making_way *way = work->order->way;
     struct template t;
 
     template_make(work, all, &t);
+    if (way != NULL)
+        return way->make(session, way->arg, t.list, t.count, &work->made);
     if (work->order->base != NULL)
         return derive_once(session, work, &t);
     return work->order->value.data != NULL
@@ -140,22 +149,51 @@ static CK_RV check_taken(struct session *session, struct work *work)
     return making_look(session, &work->uri, &class, 1, &work->taken);
 }
 
+/* Destroys what a try that failed may have left. */
+static CK_RV sweep(struct session *session, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = making_destroy(session, CKO_SECRET_KEY, work->id);
+
+    work->left = rv != CKR_OK;
+    return rv;
+}
+
+static void note_left(struct work *work, CK_RV rv)
+{
+    struct verdict verdict = ckr_verdict(call_name(), rv);
+
+    work->left = verdict.repair != REPAIR_NOTHING && verdict.begun;
+}
+
+static CK_RV make_and_read(struct session *session, struct work *work)
+{
+    const char *name;
+    CK_RV rv;
+
+    session->committed = !work->marked;
+    rv = make(session, work);
+    if (rv != CKR_OK) {
+        note_left(work, rv);
+        return rv;
+    }
+    rv = secret_key_read(work->order->provider, session, work->made, &work->key);
+    name = call_name();
+    if (rv != CKR_OK)
+        work->left = session_destroy(session, work->made) != CKR_OK;
+    call_named(name);
+    return rv;
+}
+
 /* Looks and acts on one session: nobody else's key gets between. */
 static CK_RV make_token_object(struct session *session, void *arg)
 {
     struct work *work = arg;
-    CK_RV rv = work->order->add ? CKR_OK : check_taken(session, work);
+    CK_RV rv = work->left && work->marked ? sweep(session, work) : CKR_OK;
 
-    if (rv != CKR_OK || work->taken != NULL)
-        return rv;
-    session->committed = true;
-    rv = make(session, work);
-    if (rv != CKR_OK)
-        return rv;
-    rv = secret_key_read(work->order->provider, session, work->made, &work->key);
-    if (rv != CKR_OK)
-        (void)session_destroy(session, work->made);
-    return rv;
+    if (rv == CKR_OK && !work->order->add)
+        rv = check_taken(session, work);
+    return rv == CKR_OK && work->taken == NULL ? make_and_read(session, work) : rv;
 }
 
 static void drop(struct slot *slot, void *arg)
@@ -174,7 +212,10 @@ static struct making making_of(struct work *work)
         .what = "import", .uri = &work->uri, .pins = &work->pins, .arg = work
     };
 
-    if (order->base != NULL) {
+    if (order->way != NULL) {
+        making.what = order->way->what;
+        making.mechanism = order->way->mechanism;
+    } else if (order->base != NULL) {
         making.what = "derive";
         making.mechanism = &order->derive->mechanism;
     } else if (order->value.data == NULL) {
@@ -184,13 +225,29 @@ static struct making making_of(struct work *work)
     return making;
 }
 
-static CK_RV make_on(struct slot *slot, void *arg)
+static CK_RV make_token_key(struct work *work, struct slot *slot)
+{
+    const struct making making = making_of(work);
+    CK_RV rv = making_run(slot, TO_WRITE, &making, make_token_object);
+
+    if (rv != CKR_OK && work->left &&
+        (!work->marked || !making_sweep(slot, &work->pins, sweep, work)))
+        making_left(work->order->provider, &work->uri);
+    return rv;
+}
+
+static CK_RV make_session_key(struct work *work, struct slot *slot)
 {
     static const struct making_session tasks = { make_session_object, adopt, drop };
-    struct work *work = arg;
     const struct making making = making_of(work);
-    CK_RV rv = on_token(work) ? making_run(slot, TO_WRITE, &making, make_token_object)
-                              : making_session_objects(slot, &making, &tasks);
+
+    return making_session_objects(slot, &making, &tasks);
+}
+
+static CK_RV make_on(struct slot *slot, void *arg)
+{
+    struct work *work = arg;
+    CK_RV rv = on_token(work) ? make_token_key(work, slot) : make_session_key(work, slot);
 
     slot_changed(slot);
     return rv;
@@ -201,7 +258,9 @@ static void make_failed(CK_RV rv, void *arg)
     const struct work *work = arg;
     const struct secret_order *order = work->order;
 
-    if (order->base != NULL)
+    if (order->way != NULL)
+        order->way->failed(rv, order->way->arg, work->uri.text);
+    else if (order->base != NULL)
         (void)key_failed(order->base, "derive", order->derive->mechanism, rv);
     else if (order->value.data != NULL)
         error_raise_ckr(&order->provider->core, REASON_OPERATION, rv, "make bytes an %s key of %s",
@@ -220,7 +279,7 @@ static bool fits(const struct secret_order *order)
 {
     size_t len = order_len(order);
 
-    if (secret_kind_fits(order->kind, len))
+    if (order->way != NULL || secret_kind_fits(order->kind, len))
         return true;
     error_raise(&order->provider->core, REASON_PARAMETER, "an %s key cannot have %zu bytes",
                 order->kind->name, len);
@@ -261,12 +320,15 @@ struct key *secret_key_make(const struct secret_order *order)
         return NULL;
     if (open_default(order->provider, order->uri != NULL ? order->uri : "pkcs11:", "pkcs11_uri",
                      &work.uri, &work.pins) &&
-        making_id(order->provider, "make", work.id))
+        making_id(order->provider, "make", work.id)) {
+        work.marked = uri_id(&work.uri) == NULL;
         (void)(order->base != NULL ? beside(&work) : where(&work));
+    }
     uri_clear(&work.uri);
     if (work.key != NULL) {
         work.key->kind = order->kind;
-        work.key->secret_len = order_len(order);
+        if (order->way == NULL)
+            work.key->secret_len = order_len(order);
     }
     return work.key;
 }

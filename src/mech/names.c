@@ -42,6 +42,8 @@ const char *mechanism_name(CK_MECHANISM_TYPE mechanism)
         NAME(CKM_AES_OFB),
         NAME(CKM_AES_KEY_WRAP),
         NAME(CKM_AES_KEY_WRAP_KWP),
+        NAME(CKM_AES_KEY_WRAP_PAD),
+        NAME(CKM_RSA_AES_KEY_WRAP),
         NAME(CKM_AES_CCM),
         NAME(CKM_AES_CMAC),
         NAME(CKM_HKDF_DERIVE),

@@ -119,6 +119,12 @@ struct ccm_params {
 #define CKM_AES_KEY_WRAP_KWP 0x210bUL
 #endif
 
+/* PKCS#11 v3.1 §2.1.23: CK_RSA_AES_KEY_WRAP_PARAMS */
+struct rsa_aes_params {
+    CK_ULONG ulAESKeyBits;
+    CK_RSA_PKCS_OAEP_PARAMS *pOAEPParams;
+};
+
 /* PKCS#11 v3.0 §2.62: CK_HKDF_PARAMS */
 struct hkdf_params {
     CK_BBOOL bExtract, bExpand;
@@ -198,6 +204,8 @@ enum own_rv {
     RV_HOST_LACKS,    /* no other provider does what the host has to do */
     RV_UNRECORDED,    /* it cannot be recorded, and must not be done then */
     RV_START_OVERDUE, /* another thread's C_Initialize has not come back */
+    RV_OTHER_HALF,    /* the public half that came with a key is another's */
+    RV_WRAPPING_KEY,  /* there is none, or it is not for that */
     RV_END,           /* behind the last */
 };
 

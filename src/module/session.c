@@ -118,6 +118,12 @@ CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin,
     return SESSION_CALL(session, C_Login, user, (CK_UTF8CHAR *)(uintptr_t)pin, len);
 }
 
+CK_RV session_set_pin(struct session *session, struct view old, struct view new)
+{
+    return SESSION_CALL(session, C_SetPIN, ck_input(old.data), old.len, ck_input(new.data),
+                        new.len);
+}
+
 /* Handles that a call gave out; not the one of the object that it was asked about. */
 static CK_RV stamp(const struct session *session, struct handle *handles,
                    const CK_OBJECT_HANDLE *list, CK_ULONG count, struct handle but)
@@ -344,17 +350,44 @@ CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct ha
     return rv == CKR_OK ? stamp(session, derived, &ck, 1, base) : rv;
 }
 
-CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
-{
-    return HANDLE_CALL(session, key, C_SignInit, mechanism, key.ck);
-}
-
 /* What a call works on. Modules take NULL for a mistake, also where the input is empty. */
 static CK_BYTE *input(struct view in)
 {
     static const uint8_t empty;
 
     return ck_input(in.data != NULL ? in.data : &empty);
+}
+
+CK_RV session_wrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                   struct handle key, struct room *out)
+{
+    CK_RV rv;
+
+    if (!handle_fits(key, session))
+        return stale("C_WrapKey");
+    out->len = out->size;
+    rv = HANDLE_CALL(session, wrapper, C_WrapKey, mechanism, wrapper.ck, key.ck, out->data,
+                     &out->len);
+    if (rv == CKR_OK && out->len == 0) {
+        call_detail_set("C_WrapKey returned nothing");
+        return RV_LENGTH;
+    }
+    return room_check(out, rv);
+}
+
+CK_RV session_unwrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                     struct view in, CK_ATTRIBUTE *list, CK_ULONG count, struct handle *key)
+{
+    CK_OBJECT_HANDLE ck = CK_INVALID_HANDLE;
+    CK_RV rv = HANDLE_CALL(session, wrapper, C_UnwrapKey, mechanism, wrapper.ck, input(in), in.len,
+                           list, count, &ck);
+
+    return rv == CKR_OK ? stamp(session, key, &ck, 1, wrapper) : rv;
+}
+
+CK_RV session_sign_init(struct session *session, CK_MECHANISM *mechanism, struct handle key)
+{
+    return HANDLE_CALL(session, key, C_SignInit, mechanism, key.ck);
 }
 
 CK_RV session_sign(struct session *session, struct view in, struct room *out)

@@ -108,6 +108,9 @@ CK_RV session_cancel(struct session *session, CK_FLAGS operations);
 CK_RV session_info(struct session *session, CK_SESSION_INFO *info);
 CK_RV session_login(struct session *session, CK_USER_TYPE user, const char *pin, size_t len);
 
+/* C_SetPIN, of the user. */
+CK_RV session_set_pin(struct session *session, struct view old, struct view new);
+
 /* A search: the objects that match template, at most max of them. No search is left active. */
 CK_RV session_find(struct session *session, CK_ATTRIBUTE *template, CK_ULONG count,
                    struct handle *handles, CK_ULONG max, CK_ULONG *found);
@@ -154,6 +157,12 @@ CK_RV session_generate_pair(struct session *session, CK_MECHANISM *mechanism, CK
                             struct handle *public_key, struct handle *private_key);
 CK_RV session_derive(struct session *session, CK_MECHANISM *mechanism, struct handle base,
                      CK_ATTRIBUTE *list, CK_ULONG count, struct handle *derived);
+
+/* key, encrypted with wrapper; and what that gave made a key again. */
+CK_RV session_wrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                   struct handle key, struct room *out);
+CK_RV session_unwrap(struct session *session, CK_MECHANISM *mechanism, struct handle wrapper,
+                     struct view in, CK_ATTRIBUTE *list, CK_ULONG count, struct handle *key);
 
 /* PKCS#11 v3.2 §5.18. CKR_FUNCTION_NOT_SUPPORTED, and no call, on older modules. */
 CK_RV session_encapsulate(struct session *session, CK_MECHANISM *mechanism, struct handle key,

@@ -51,10 +51,12 @@ struct cipher {
     uint8_t first_iv[CRYPT_IV_MAX];
     size_t iv_len;
     bool iv_set, iv_made;
-    struct gcm_permit permit;   /* for one encryption with it */
-    uint8_t block[CRYPT_BLOCK]; /* the input of a block that is not complete, or is kept back */
-    size_t held;                /* bytes of it */
-    struct bytes aad, message;  /* as far as they have come */
+    struct gcm_permit permit;      /* for one encryption with it */
+    uint8_t block[CRYPT_BLOCK];    /* the input of a block that is not complete, or is kept back */
+    size_t held;                   /* bytes of it */
+    struct bytes aad, message;     /* as far as they have come, */
+    size_t aad_room, message_room; /* in memory of so many bytes */
+    struct bytes sealed;           /* memory for what the token encrypts, where it is kept */
     uint8_t tag[CRYPT_TAG_MAX];
     size_t tag_len;
     bool tag_set; /* by the caller, for decryption */
@@ -87,6 +89,7 @@ static void cipher_freectx(void *vctx)
     key_free(ctx->key);
     bytes_clear(&ctx->aad);
     bytes_wipe(&ctx->message);
+    bytes_clear(&ctx->sealed);
     OPENSSL_clear_free(ctx, sizeof(*ctx));
 }
 
@@ -104,7 +107,9 @@ static void *cipher_dupctx(void *vctx)
 
     if (copy == NULL)
         return NULL;
-    copy->aad = copy->message = (struct bytes){ NULL, 0 };
+    copy->aad = copy->message = copy->sealed = (struct bytes){ NULL, 0 };
+    copy->aad_room = ctx->aad.len;
+    copy->message_room = ctx->message.len;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     copy->permit = (struct gcm_permit){ 0 };
     if (ctx->encrypt && ctx->row == &crypt_rows[CRYPT_GCM])
@@ -260,13 +265,17 @@ static enum crypt_result run(struct cipher *ctx, struct view in, uint8_t *out, s
     return result;
 }
 
-/* in, with the bytes that are held before it, in one piece; *memory is to be wiped. */
-static bool join(const struct cipher *ctx, struct view *in, struct bytes *memory)
+/* in, with the bytes that are held before it and so many zeros behind it, in one piece; *memory is
+ * to be wiped. */
+static bool join(const struct cipher *ctx, struct view *in, size_t zeros, struct bytes *memory)
 {
-    if (ctx->held == 0)
+    if (ctx->held == 0 && zeros == 0)
         return true;
-    if (!bytes_add(memory, ctx->block, ctx->held) || !bytes_add(memory, in->data, in->len))
+    if (!bytes_make(memory, ctx->held + in->len + zeros))
         return false;
+    memcpy(memory->data, ctx->block, ctx->held);
+    if (in->len != 0)
+        memcpy(memory->data + ctx->held, in->data, in->len);
     *in = view_bytes(memory);
     return true;
 }
@@ -315,7 +324,7 @@ static int blocks_update(void *vctx, unsigned char *out, size_t *out_len, size_t
     _cleanup_(bytes_wipe) struct bytes memory = { NULL, 0 };
     size_t now;
 
-    if (!is_ready(ctx) || !join(ctx, &in, &memory))
+    if (!is_ready(ctx) || !join(ctx, &in, 0, &memory))
         return 0;
     now = blocks_now(ctx, in.len);
     if (now > out_size)
@@ -375,18 +384,9 @@ static int blocks_final(void *vctx, unsigned char *out, size_t *out_len, size_t 
 /* Bytes that are held, in, and zeros up to the end of a block. */
 static bool fill_up(const struct cipher *ctx, struct view *in, struct bytes *memory)
 {
-    static const uint8_t zeros[CRYPT_BLOCK];
     size_t rest = (ctx->held + in->len) % CRYPT_BLOCK;
 
-    if (!join(ctx, in, memory))
-        return false;
-    if (rest == 0)
-        return true;
-    if ((memory->data == NULL && !bytes_add(memory, in->data, in->len)) ||
-        !bytes_add(memory, zeros, CRYPT_BLOCK - rest))
-        return false;
-    *in = view_bytes(memory);
-    return true;
+    return join(ctx, in, rest != 0 ? CRYPT_BLOCK - rest : 0, memory);
 }
 
 /* Of in, whole blocks, all but the last surplus bytes are the message's. */
@@ -418,7 +418,7 @@ static int stream_update(void *vctx, unsigned char *out, size_t *out_len, size_t
         return is_ready(ctx);
     if (len > out_size)
         return no(ctx, "the buffer is too small");
-    if (!fill_up(ctx, &in, &memory) || !bytes_add(&result, in.data, in.len))
+    if (!fill_up(ctx, &in, &memory) || !bytes_make(&result, in.len))
         return 0;
     if (run(ctx, in, result.data, in.len, &got) != CRYPT_DONE)
         return 0;
@@ -445,20 +445,34 @@ static bool iv_admit(struct cipher *ctx)
            gcm_iv_take(ctx->key, (struct view){ ctx->iv, ctx->iv_len }, &ctx->permit);
 }
 
+/* A context keeps so much for its next message: libc gives memory back to the system, and gets it
+ * again, at the pace of messages. */
+#define SEALED_KEPT (1UL << 20)
+
+static bool sealed_ready(struct cipher *ctx, size_t size)
+{
+    if (ctx->sealed.len >= size)
+        return true;
+    bytes_clear(&ctx->sealed);
+    return bytes_make(&ctx->sealed, size);
+}
+
 /* A whole message of an AEAD mode, encrypted: the tag comes behind it. */
 static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
 {
     size_t size = in.len + ctx->tag_len, len = 0;
-    _cleanup_(free_scoped) uint8_t *sealed = OPENSSL_malloc(size);
 
-    if (sealed == NULL || !iv_admit(ctx) || run(ctx, in, sealed, size, &len) != CRYPT_DONE)
+    if (!sealed_ready(ctx, size) || !iv_admit(ctx) ||
+        run(ctx, in, ctx->sealed.data, size, &len) != CRYPT_DONE)
         return 0;
     if (len != size)
         return no(ctx, "the token returned another length than that of the message and its tag");
     if (in.len != 0)
-        memcpy(out, sealed, in.len);
-    memcpy(ctx->tag, sealed + in.len, ctx->tag_len);
+        memcpy(out, ctx->sealed.data, in.len);
+    memcpy(ctx->tag, ctx->sealed.data + in.len, ctx->tag_len);
     *out_len = in.len;
+    if (ctx->sealed.len > SEALED_KEPT)
+        bytes_clear(&ctx->sealed);
     return 1;
 }
 
@@ -471,9 +485,11 @@ static int unseal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_
     if (!ctx->tag_set)
         return no(ctx, "no tag is set");
     ctx->tag_set = false;
-    if (!bytes_add(&sealed, in.data, in.len) || !bytes_add(&sealed, ctx->tag, ctx->tag_len) ||
-        !bytes_add(&opened, sealed.data, sealed.len))
+    if (!bytes_make(&sealed, in.len + ctx->tag_len) || !bytes_make(&opened, sealed.len))
         return 0;
+    if (in.len != 0)
+        memcpy(sealed.data, in.data, in.len);
+    memcpy(sealed.data + in.len, ctx->tag, ctx->tag_len);
     if (run(ctx, view_bytes(&sealed), opened.data, opened.len, &len) != CRYPT_DONE)
         return 0;
     if (len != in.len)
@@ -518,14 +534,15 @@ static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *o
     return *out_len == size || no(ctx, ANOTHER_LENGTH);
 }
 
-static int collect(struct cipher *ctx, struct bytes *to, const uint8_t *data, size_t len)
+static int collect(struct cipher *ctx, struct bytes *to, size_t *room, const uint8_t *data,
+                   size_t len)
 {
     const unsigned most = ctx->provider->config.collect_max;
 
     if (len > most || to->len > most - len)
         return no(ctx, "the mode takes the message whole, and it is longer than "
                        "pkcs11-collect-max");
-    return bytes_add(to, data, len);
+    return bytes_add_secret(to, room, data, len);
 }
 
 /* What is authenticated, or, for CCM, how long the message will be: it comes in one piece. */
@@ -534,7 +551,7 @@ static int take_beside(struct cipher *ctx, size_t *out_len, const uint8_t *data,
     *out_len = len;
     if (!is_aead(ctx) || ctx->done || ctx->message.len != 0)
         return no(ctx, "what is authenticated comes before the message");
-    return data == NULL || collect(ctx, &ctx->aad, data, len);
+    return data == NULL || collect(ctx, &ctx->aad, &ctx->aad_room, data, len);
 }
 
 static int whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
@@ -552,7 +569,7 @@ static int whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t 
         return no(ctx, "the message went through with the call before; who has it in pieces sets "
                        "pkcs11-final-room");
     if (ctx->room != 0)
-        return collect(ctx, &ctx->message, data, len);
+        return collect(ctx, &ctx->message, &ctx->message_room, data, len);
     if (is_aead(ctx) && !ctx->encrypt && !ctx->tag_set)
         return no(ctx, "nothing is given out before its tag is checked: set the tag first, or "
                        "pkcs11-final-room");

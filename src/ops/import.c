@@ -12,6 +12,7 @@
 #include "key/import.h"
 #include "key/software.h"
 #include "module/call.h"
+#include "ops/arrival.h"
 #include "ops/params.h"
 
 /* The number in a parameter, big-endian, into buf of size bytes; the length, 0 where there is none.
@@ -112,11 +113,28 @@ static bool add_values(const struct key *key, struct import *import, const OSSL_
 }
 
 /* The private half to key, which has the public half. */
-static bool import_to_token(struct key *key, const OSSL_PARAM params[])
+static bool import_values(struct key *key, const struct import_order *order,
+                          const OSSL_PARAM params[])
 {
     _cleanup_(import_end) struct import import = { .count = 0 };
 
-    return add_values(key, &import, params) && key_import(key, &import);
+    return add_values(key, &import, params) && key_import(key, &import, order);
+}
+
+static bool import_wrapped(struct key *key, struct arrival *arrival, struct import_order *order)
+{
+    order->way = arrival_way(arrival);
+    return order->way != NULL && key_import(key, NULL, order);
+}
+
+static bool import_to_token(struct key *key, struct arrival *arrival, const OSSL_PARAM params[])
+{
+    struct import_order order = { .uri = arrival->uri,
+                                  .add = arrival->add,
+                                  .extractable = arrival->extractable };
+
+    return arrival->wrapped.data != NULL ? import_wrapped(key, arrival, &order)
+                                         : import_values(key, &order, params);
 }
 
 /* The public half as tokens have it; false where it is of no kind that they have. */
@@ -203,15 +221,20 @@ static bool import_public(struct key *key, bool known, const OSSL_PARAM params[]
 /* What libcrypto brings stays on the host, keys on curves that are not known here too, but a pair
  * that is to be on the token is made objects of it. A module that uses libcrypto works with keys of
  * its own: no private key is taken from inside one of its calls. */
-int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
+static int import(struct key *key, int selection, const OSSL_PARAM params[],
+                  struct arrival *arrival)
 {
-    struct key *key = vkey;
-    bool pair = (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && is_pair(key, params);
-    bool to_token = key->provider->config.import_session, known;
+    bool wrapped = arrival->wrapped.data != NULL;
+    bool pair =
+        (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && (wrapped || is_pair(key, params));
+    bool to_token = key->provider->config.import_session || arrival->uri != NULL || wrapped;
+    bool known;
 
     if ((pair || to_token) && call_inside())
         return 0;
     known = fill(key, params);
+    if (wrapped && key_type_is_rsa(key->type) && !key_has_public(key))
+        return import_to_token(key, arrival, params);
     if (!known && !is_strange_curve(key))
         return 0;
     known = known && !is_restricted(key, params);
@@ -219,5 +242,14 @@ int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
         return import_public(key, known, params);
     if (!to_token)
         return hold(key, true, params);
-    return known && key_has_public(key) && import_to_token(key, params);
+    return known && key_has_public(key) && import_to_token(key, arrival, params);
+}
+
+int keymgmt_import(void *vkey, int selection, const OSSL_PARAM params[])
+{
+    struct key *key = vkey;
+    _cleanup_(arrival_clear) struct arrival arrival;
+
+    return arrival_read(&arrival, key->provider, params) &&
+           import(key, selection, params, &arrival);
 }

@@ -32,6 +32,7 @@ struct mac {
     struct mac_request request;
     struct key *key;
     struct bytes message;
+    size_t room; /* that it has memory for */
 };
 
 static void *mac_new(void *provctx, enum mac_kind kind)
@@ -80,6 +81,7 @@ static void *mac_dupctx(void *vctx)
     if (copy == NULL)
         return NULL;
     copy->message = (struct bytes){ NULL, 0 };
+    copy->room = ctx->message.len;
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     return bytes_copy(&copy->message, &ctx->message) ? MOVE(copy) : NULL;
 }
@@ -132,7 +134,7 @@ static int mac_update(void *vctx, const unsigned char *data, size_t len)
 
     if (len > most || ctx->message.len > most - len)
         return no(ctx, "the message is longer than pkcs11-collect-max");
-    return len == 0 || bytes_add(&ctx->message, data, len);
+    return len == 0 || bytes_add_secret(&ctx->message, &ctx->room, data, len);
 }
 
 static int mac_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)

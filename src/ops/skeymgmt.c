@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "key/secret.h"
 #include "ops/algorithms.h"
+#include "ops/arrival.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/skey.h"
@@ -28,11 +29,13 @@ struct wish {
     struct secret_order order;
     char *uri;         /* secret_text: it may have a PIN in it */
     struct key *given; /* by the store */
+    struct arrival arrival;
 };
 
 static void wish_clear(struct wish *wish)
 {
     secret_text_free(wish->uri);
+    arrival_clear(&wish->arrival);
 }
 
 static int set_uri(void *vwish, const OSSL_PARAM *p)
@@ -124,17 +127,27 @@ static void wish_begin(struct wish *wish, void *provctx, enum secret_kind_id kin
                                       .len = secret_kinds[kind].default_len } };
 }
 
-/* A key has a place on a token, or bytes. */
+static struct key *unwrap(struct wish *wish)
+{
+    wish->order.way = arrival_way(&wish->arrival);
+    wish->order.add = wish->arrival.add;
+    wish->order.extractable = wish->arrival.extractable;
+    return wish->order.way != NULL ? secret_key_make(&wish->order) : NULL;
+}
+
+/* A key has a place on a token, or bytes; wrapped, it has both. */
 static void *import(void *provctx, enum secret_kind_id kind, const OSSL_PARAM params[])
 {
     _cleanup_(wish_clear) struct wish wish;
     const struct secret_order *order = &wish.order;
 
     wish_begin(&wish, provctx, kind);
-    if (!params_set(import_setters, &wish, params))
+    if (!params_set(import_setters, &wish, params) || !arrival_read(&wish.arrival, provctx, params))
         return NULL;
     if (wish.given != NULL)
         return key_ref(wish.given);
+    if (wish.arrival.wrapped.data != NULL)
+        return unwrap(&wish);
     if ((order->uri == NULL) == (order->value.data == NULL)) {
         (void)refuse(provctx, "a secret key is imported by one of", "pkcs11_uri, raw-bytes");
         return NULL;

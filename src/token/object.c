@@ -42,6 +42,8 @@ static const struct {
     { CKA_ENCRYPT, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_WRAP, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_UNWRAP, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_TRUSTED, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
+    { CKA_WRAP_WITH_TRUSTED, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
     { CKA_DECAPSULATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_PARAMETER_SET, sizeof(CK_ULONG), sizeof(CK_ULONG) },

@@ -908,6 +908,16 @@ WORK(C_Sign)
 WORK(C_Encrypt)
 WORK(C_Decrypt)
 
+static ck_rv_t wrap_key(ck_session_handle_t session, struct ck_mechanism *mechanism,
+                        ck_object_handle_t with, ck_object_handle_t key, unsigned char *out,
+                        unsigned long *len)
+{
+    ck_rv_t rv = fault_C_WrapKey(session, mechanism, with, key, out, len);
+
+    say(&lie.len, len);
+    return rv;
+}
+
 static ck_rv_t sign_final(ck_session_handle_t session, unsigned char *out, unsigned long *len)
 {
     ck_rv_t rv = fault_C_SignFinal(session, out, len);
@@ -1099,6 +1109,7 @@ static void open_real(void)
     complete.C_GetAttributeValue = get_attribute_value;
     complete.C_Sign = work_C_Sign;
     complete.C_SignFinal = sign_final;
+    complete.C_WrapKey = wrap_key;
     complete.C_Encrypt = work_C_Encrypt;
     complete.C_Decrypt = work_C_Decrypt;
     (void)pthread_mutex_lock(&lock);

@@ -22,6 +22,7 @@
 #include "hostile/doer.h"
 #include "hostile/leave.h"
 #include "hostile/token.h"
+#include "hostile/wrap.h"
 
 OSSL_provider_init_fn OSSL_provider_init;
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
@@ -363,6 +364,44 @@ static void do_generate(struct doer *doer, unsigned how)
     take(doer, key);
 }
 
+/* With another object of the token. */
+static void do_wrap(struct doer *doer, unsigned how)
+{
+    size_t len = 0;
+    unsigned char *blob = hostile_wrap(provider, uris[how % COUNT_OF(uris)], how, &len);
+
+    (void)doer;
+    if (blob != NULL)
+        touch(blob, len, HOSTILE_WRAPPED_MOST);
+    OPENSSL_free(blob);
+}
+
+/* RSA without its public half, and with the first key's. */
+static void do_unwrap(struct doer *doer, unsigned how)
+{
+    static unsigned char blob[301];
+    static char uri[] = "pkcs11:token=soft;object=unwrapped", with[] = "pkcs11:object=rsa";
+    EVP_PKEY_CTX *ctx =
+        EVP_PKEY_CTX_new_from_name(libctx, how & 1 ? "RSA" : "EC", "provider=pkcs11");
+    OSSL_PARAM *half = NULL, *all,
+               params[] = { OSSL_PARAM_construct_octet_string("pkcs11_wrapped", blob,
+                                                              300 + how % 2),
+                            OSSL_PARAM_construct_utf8_string("pkcs11_wrapped_with", with, 0),
+                            OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0),
+                            OSSL_PARAM_construct_end() };
+    EVP_PKEY *key = NULL;
+
+    if (doer->key != NULL && (how & 2) != 0)
+        (void)EVP_PKEY_todata(doer->key, EVP_PKEY_PUBLIC_KEY, &half);
+    all = OSSL_PARAM_merge(half, params);
+    if (ctx != NULL && all != NULL && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, all);
+    OPENSSL_free(all);
+    OSSL_PARAM_free(half);
+    EVP_PKEY_CTX_free(ctx);
+    take(doer, key);
+}
+
 #ifndef OSSL_FUNC_STORE_DELETE /* OpenSSL 3.2 */
 #define OSSL_FUNC_STORE_DELETE 9
 #endif
@@ -456,7 +495,8 @@ static const struct doing doings[] = {
     { do_decrypt, A_KEY },   { do_decrypt, A_KEY }, { do_derive, A_KEY },
     { do_generate, NO_KEY }, { do_delete, NO_KEY }, { do_export, A_KEY },
     { do_encrypt, A_KEY },   { do_verify, A_KEY },  { do_decode, NO_KEY },
-    { do_random, NO_KEY },   { do_ask, A_KEY },
+    { do_random, NO_KEY },   { do_ask, A_KEY },     { do_wrap, NO_KEY },
+    { do_unwrap, NO_KEY },
 };
 
 /* A newer libcrypto does what an older one does, and more. */
@@ -644,6 +684,8 @@ static const uint8_t called[] = {
     INDEX_C_CopyObject,
     INDEX_C_DestroyObject,
     INDEX_C_GenerateKeyPair,
+    INDEX_C_WrapKey,
+    INDEX_C_UnwrapKey,
     INDEX_C_DeriveKey,
     INDEX_C_SignInit,
     INDEX_C_Sign,

@@ -1001,6 +1001,38 @@ static ck_rv_t token_C_DeriveKey(ck_session_handle_t handle, struct ck_mechanism
     return make_secret(session, SECRET, list, count, made);
 }
 
+static ck_rv_t token_C_WrapKey(ck_session_handle_t handle, struct ck_mechanism *mechanism,
+                               ck_object_handle_t with, ck_object_handle_t key, unsigned char *out,
+                               unsigned long *out_len)
+{
+    SESSION(C_WrapKey, handle);
+    OBJECT(key);
+    (void)object;
+    (void)with;
+    if (mechanism_lacked(mechanism->mechanism))
+        return leave(CKR_MECHANISM_INVALID);
+    return leave(lie_bytes(0, out, out_len, modulus, sizeof(modulus)));
+}
+
+static ck_rv_t token_C_UnwrapKey(ck_session_handle_t handle, struct ck_mechanism *mechanism,
+                                 ck_object_handle_t key, unsigned char *wrapped, unsigned long len,
+                                 struct ck_attribute *list, unsigned long count,
+                                 ck_object_handle_t *made)
+{
+    const struct object *unwrapped;
+
+    SESSION(C_UnwrapKey, handle);
+    OBJECT(key);
+    (void)object;
+    (void)wrapped;
+    if (mechanism_lacked(mechanism->mechanism))
+        return leave(CKR_MECHANISM_INVALID);
+    unwrapped = make(session, len % 2 != 0 ? CKO_SECRET_KEY : CKO_PRIVATE_KEY,
+                     len % 2 != 0 ? SECRET : EC, list, count);
+    *made = unwrapped != NULL ? lie_number(handle_of(unwrapped)) : 0;
+    return leave(unwrapped != NULL ? CKR_OK : CKR_DEVICE_MEMORY);
+}
+
 /* The beginning of what is done with a key. */
 #define USE(name, handle, key)                                                                     \
     SESSION(name, handle);                                                                         \
@@ -1194,6 +1226,8 @@ static struct ck_function_list functions = {
     HAS(C_DestroyObject),
     HAS(C_GenerateKey),
     HAS(C_GenerateKeyPair),
+    HAS(C_WrapKey),
+    HAS(C_UnwrapKey),
     HAS(C_DeriveKey),
     HAS(C_SignInit),
     HAS(C_Sign),
