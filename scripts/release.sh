@@ -1,5 +1,5 @@
 # Sourced after lib.sh by what runs things in another Debian release: a folder made by debootstrap,
-# build-roots/SUITE, kept for the next time.
+# build-roots/SUITE, kept for the next time. With ARCHITECTURE it is another processor's, build-roots/SUITE-ARCHITECTURE.
 
 # release_open SUITE PACKAGE...: makes the folder ready, with these packages; then inside COMMAND... runs there,
 # with this source tree at the same place. As root.
@@ -8,7 +8,7 @@ release_open() {
     shift
     BASE=$SUITE
     [ "$SUITE" != experimental ] || BASE=sid
-    DIR=$ROOT/build-roots/$SUITE
+    DIR=$ROOT/build-roots/$SUITE${ARCHITECTURE:+-$ARCHITECTURE}
     [ "$(id -u)" = 0 ] || die "root is needed for chroot"
     packages debootstrap
     release_make
@@ -19,14 +19,14 @@ release_open() {
     mount --bind "$ROOT" "$DIR$ROOT"
     [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$DIR/etc/resolv.conf"
     release_packages "$@"
-    echo "$SUITE: $(inside openssl version)"
+    echo "$SUITE${ARCHITECTURE:+, $ARCHITECTURE}: $(inside openssl version)"
 }
 
-# release_tests CTEST-ARGUMENTS...: the tests of the build here that they select, run there, one after the other. ctest
-# knows their commands and their environment.
+# release_tests CTEST-ARGUMENTS...: the tests of the build here (the folder BUILD) that they select, run there, one after
+# the other. ctest knows their commands and their environment.
 release_tests() {
     local passed=0 failed=0
-    ctest --test-dir build --show-only=json-v1 "$@" > "$DIR/tests.json"
+    ctest --test-dir "${BUILD:-build}" --show-only=json-v1 "$@" > "$DIR/tests.json"
     release_commands > "$DIR/tests.sh"
     # shellcheck disable=SC1091
     . "$DIR/tests.sh"
@@ -78,7 +78,7 @@ release_make() {
     [ ! -e "$DIR/ready" ] || return 0
     rm -rf "$DIR"
     mkdir -p "$DIR"
-    debootstrap --variant=minbase "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
+    debootstrap --variant=minbase ${ARCHITECTURE:+"--arch=$ARCHITECTURE"} "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
     cp -r /etc/apt/apt.conf.d/. "$DIR/etc/apt/apt.conf.d/"
     [ "$SUITE" != experimental ] || echo "deb $(release_mirror) experimental main" > "$DIR/etc/apt/sources.list.d/experimental.list"
     touch "$DIR/ready"
