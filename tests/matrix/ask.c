@@ -134,6 +134,16 @@ static void put(CK_ATTRIBUTE *list, CK_ULONG *count, CK_ATTRIBUTE_TYPE type, con
     list[(*count)++] = (CK_ATTRIBUTE){ type, (void *)(uintptr_t)value, len };
 }
 
+/* Not the name alone: the token may have come with keys. */
+static const char *label_of(const struct key *key)
+{
+    static char labels[COUNT(keys)][32];
+    char *label = labels[key - keys];
+
+    (void)snprintf(label, sizeof(labels[0]), "matrix-%s", key->name);
+    return label;
+}
+
 /* What all objects of a key have. */
 static void put_name(CK_ATTRIBUTE *list, CK_ULONG *count, const struct key *key)
 {
@@ -142,7 +152,7 @@ static void put_name(CK_ATTRIBUTE *list, CK_ULONG *count, const struct key *key)
 
     id[i] = (unsigned char)(0xa0 + i);
     put(list, count, CKA_TOKEN, &yes, sizeof(yes));
-    put(list, count, CKA_LABEL, key->name, strlen(key->name));
+    put(list, count, CKA_LABEL, label_of(key), strlen(label_of(key)));
     put(list, count, CKA_ID, &id[i], 1);
 }
 
@@ -255,7 +265,7 @@ static CK_OBJECT_HANDLE find_key(const struct key *key)
 {
     bool secret = key->type == CKK_AES || key->type == CKK_GENERIC_SECRET;
 
-    return find(key->name, secret ? CKO_SECRET_KEY : CKO_PRIVATE_KEY);
+    return find(label_of(key), secret ? CKO_SECRET_KEY : CKO_PRIVATE_KEY);
 }
 
 static const struct key *key_named(const char *name)
@@ -372,7 +382,8 @@ static CK_RV call_agree(const struct call *call, CK_OBJECT_HANDLE key)
     CK_ATTRIBUTE own = { CKA_EC_POINT, point, sizeof(point) };
     struct ecdh_params params = { CKD_NULL, 0, NULL, call->param_len, NULL };
     CK_MECHANISM mechanism = { call->mechanism, &params, sizeof(params) };
-    CK_RV rv = p11->C_GetAttributeValue(session, find(call->key, CKO_PUBLIC_KEY), &own, 1);
+    CK_RV rv = p11->C_GetAttributeValue(
+        session, find(label_of(key_named(call->key)), CKO_PUBLIC_KEY), &own, 1);
 
     if (rv != CKR_OK || own.ulValueLen < call->param_len)
         return rv != CKR_OK ? rv : CKR_DATA_INVALID;
