@@ -415,6 +415,17 @@ static CK_RV call_decapsulate(const struct call *call, CK_OBJECT_HANDLE key)
                                      sizeof(ciphertext), &out);
 }
 
+static CK_RV call_make(const struct call *call, CK_OBJECT_HANDLE key)
+{
+    CK_MECHANISM mechanism = mechanism_of(call);
+    CK_ULONG len = call->len;
+    CK_ATTRIBUTE list[] = { { CKA_TOKEN, &no, sizeof(no) }, { CKA_VALUE_LEN, &len, sizeof(len) } };
+    CK_OBJECT_HANDLE out;
+
+    (void)key;
+    return p11->C_GenerateKey(session, &mechanism, list, COUNT(list), &out);
+}
+
 static CK_RV call_random(const struct call *call, CK_OBJECT_HANDLE key)
 {
     unsigned char out[32];
@@ -447,6 +458,7 @@ static const struct call calls[] = {
     { "ml-dsa", "ml-dsa-65", call_sign, CKM_ML_DSA, NONE, 100 },
     { "slh-dsa", "slh-dsa", call_sign, CKM_SLH_DSA, NONE, 100 },
     { "ml-kem", "ml-kem-768", call_decapsulate, CKM_ML_KEM, NONE, 0 },
+    { "make-aes", NULL, call_make, CKM_AES_KEY_GEN, NONE, 32 },
     { "aes-cbc", "aes", call_encrypt, CKM_AES_CBC, block, 16, 32 },
     { "aes-ctr", "aes", call_encrypt, CKM_AES_CTR, PARAM(ctr), 32 },
     { "aes-gcm", "aes", call_encrypt, CKM_AES_GCM, PARAM(gcm), 32 },
