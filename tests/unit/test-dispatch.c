@@ -10,6 +10,7 @@
 
 #include "ops/algorithms.h"
 #include "ops/signature.h"
+#include "ops/skey.h"
 #include "pkcs11_bridge.h"
 
 OSSL_provider_init_fn OSSL_provider_init;
@@ -76,6 +77,8 @@ static const struct {
     { OSSL_OP_DECODER, OSSL_FUNC_DECODER_GETTABLE_PARAMS, OF_PROVIDER },
     { OSSL_OP_DECODER, OSSL_FUNC_DECODER_SETTABLE_CTX_PARAMS, OF_PROVIDER },
     { OSSL_OP_STORE, OSSL_FUNC_STORE_SETTABLE_CTX_PARAMS, OF_PROVIDER },
+    { OSSL_OP_SKEYMGMT, OSSL_FUNC_SKEYMGMT_IMP_SETTABLE_PARAMS, OF_PROVIDER },
+    { OSSL_OP_SKEYMGMT, OSSL_FUNC_SKEYMGMT_GEN_SETTABLE_PARAMS, OF_PROVIDER },
 };
 
 /* Whether the functions above have been thought of for an operation at all. */
@@ -171,6 +174,10 @@ static const struct {
     { OSSL_OP_KEYMGMT, keymgmt_algorithms_3_5, true },
     { OSSL_OP_SIGNATURE, sigalg_algorithms_3_5, true },
     { OSSL_OP_KEM, kem_algorithms_3_5, false },
+    { OSSL_OP_SKEYMGMT, skeymgmt_algorithms, true },
+    { OSSL_OP_CIPHER, cipher_algorithms, true },
+    { OSSL_OP_MAC, mac_algorithms, true },
+    { OSSL_OP_KDF, kdf_algorithms, true },
     { OSSL_OP_ASYM_CIPHER, asym_cipher_algorithms, true },
     { OSSL_OP_KEYEXCH, keyexch_algorithms, true },
     { OSSL_OP_RAND, rand_algorithms, true },
