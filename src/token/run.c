@@ -284,7 +284,12 @@ CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task 
                          .on_object = task };
     CK_RV rv = run(&work);
 
-    if (rv == CKR_OK && copy_is_due(object))
-        copy_make(object, pins);
+    if (rv == CKR_OK) {
+        if (copy_is_due(object))
+            copy_make(object, pins);
+    } else if (rv == CKR_SESSION_READ_ONLY) { /* tpm2-pkcs11 says so of session objects, too */
+        work.run.purpose = TO_WRITE;
+        rv = run(&work);
+    }
     return rv;
 }
