@@ -561,40 +561,48 @@ static int make_calls(void)
     return 0;
 }
 
-/* The subject's DER is OpenSSL's to free. */
-static X509 *certificate_read(const char *file, unsigned char **der, int *der_len,
-                              unsigned char **subject, int *subject_len)
+/* All of it is OpenSSL's to free. */
+struct certificate {
+    unsigned char *der, *subject, *issuer, *serial;
+    int der_len, subject_len, issuer_len, serial_len;
+};
+
+static bool certificate_read(const char *file, struct certificate *out)
 {
     BIO *in = BIO_new_file(file, "r");
     X509 *cert = in != NULL ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
 
     BIO_free(in);
     if (cert == NULL)
-        return NULL;
-    *der_len = i2d_X509(cert, der);
-    *subject_len = i2d_X509_NAME(X509_get_subject_name(cert), subject);
-    return cert;
+        return false;
+    out->der_len = i2d_X509(cert, &out->der);
+    out->subject_len = i2d_X509_NAME(X509_get_subject_name(cert), &out->subject);
+    out->issuer_len = i2d_X509_NAME(X509_get_issuer_name(cert), &out->issuer);
+    out->serial_len = i2d_ASN1_INTEGER(X509_get0_serialNumber(cert), &out->serial);
+    X509_free(cert);
+    return true;
 }
 
-static int store_certificate(const char *file, const char *label)
+static int store_certificate(const char *file, const char *name)
 {
     static const CK_OBJECT_CLASS class = CKO_CERTIFICATE;
     static const CK_CERTIFICATE_TYPE type = CKC_X_509;
-    unsigned char *der = NULL, *subject = NULL;
-    int der_len = 0, subject_len = 0;
+    struct certificate cert = { 0 };
     CK_ATTRIBUTE list[16];
     CK_ULONG count = 0;
     CK_OBJECT_HANDLE handle;
-    const struct key *key = key_named(label);
+    const struct key *key = key_named(name);
 
-    if (key == NULL || certificate_read(file, &der, &der_len, &subject, &subject_len) == NULL)
+    if (key == NULL || !certificate_read(file, &cert))
         return 2;
     put(list, &count, CKA_CLASS, &class, sizeof(class));
     put(list, &count, CKA_CERTIFICATE_TYPE, &type, sizeof(type));
     put_name(list, &count, key);
-    put(list, &count, CKA_SUBJECT, subject, (size_t)subject_len);
-    put(list, &count, CKA_VALUE, der, (size_t)der_len);
-    say("certificate", label, p11->C_CreateObject(session, list, count, &handle));
+    put(list, &count, CKA_SUBJECT, cert.subject, (size_t)cert.subject_len);
+    put(list, &count, CKA_ISSUER, cert.issuer, (size_t)cert.issuer_len);
+    put(list, &count, CKA_SERIAL_NUMBER, cert.serial, (size_t)cert.serial_len);
+    put(list, &count, CKA_VALUE, cert.der, (size_t)cert.der_len);
+    say("certificate", name, p11->C_CreateObject(session, list, count, &handle));
     return 0;
 }
 
