@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -510,13 +511,17 @@ static CK_RV token_open(void)
 }
 
 /* Between two rows: a failed call may leave an operation active, and a TPM has room for few keys.
- */
+ * Daemons may need a moment. */
 static void token_open_again(void)
 {
-    CK_RV rv;
+    CK_RV rv = CKR_GENERAL_ERROR;
 
-    (void)p11->C_Finalize(NULL);
-    rv = token_open();
+    for (int tries = 0; rv != CKR_OK && tries < 5; tries++) {
+        (void)p11->C_Finalize(NULL);
+        if (tries != 0)
+            sleep(1);
+        rv = token_open();
+    }
     if (rv != CKR_OK) {
         say("token", token, rv);
         exit(2);
