@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -510,16 +509,17 @@ static CK_RV token_open(void)
     return slot_find() ? session_open() : CKR_TOKEN_NOT_PRESENT;
 }
 
-/* Between two rows: a failed call may leave an operation active, and a TPM has room for few keys.
- * Daemons may need a moment. */
+/* Between two rows: a failed call may leave an operation active. A TPM has room for few keys, and
+ * is started anew. */
 static void token_open_again(void)
 {
-    CK_RV rv = CKR_GENERAL_ERROR;
+    CK_RV rv;
 
-    for (int tries = 0; rv != CKR_OK && tries < 5; tries++) {
+    if (getenv("TPM2_PKCS11_TCTI") == NULL) {
+        (void)p11->C_CloseSession(session);
+        rv = session_open();
+    } else {
         (void)p11->C_Finalize(NULL);
-        if (tries != 0)
-            sleep(1);
         rv = token_open();
     }
     if (rv != CKR_OK) {
