@@ -87,7 +87,7 @@ release_make() {
 release_close() {
     local m
     for m in "$ROOT" /dev/shm /dev /sys /proc; do
-        mountpoint -q "$DIR$m" && umount "$DIR$m"
+        ! mountpoint -q "$DIR$m" || umount "$DIR$m" || echo "$DIR$m stays mounted: unmount it before the folder is removed" >&2
     done
     return 0
 }
