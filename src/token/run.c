@@ -273,6 +273,13 @@ CK_RV run_mechanism(struct slot *slot, CK_MECHANISM_TYPE mechanism, CK_FLAGS fla
     return is_doubtful(rv) ? CKR_OK : rv;
 }
 
+/* For tpm2-pkcs11, which makes session objects on no other sessions either. */
+RARE static CK_RV run_to_write(struct work *work)
+{
+    work->run.purpose = TO_WRITE;
+    return run(work);
+}
+
 CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task *task, void *arg)
 {
     struct work work = { .run = { .slot = object->slot,
@@ -287,9 +294,8 @@ CK_RV run_on_object(struct object *object, struct pin_source *pins, object_task 
     if (rv == CKR_OK) {
         if (copy_is_due(object))
             copy_make(object, pins);
-    } else if (rv == CKR_SESSION_READ_ONLY) { /* tpm2-pkcs11 says so of session objects, too */
-        work.run.purpose = TO_WRITE;
-        rv = run(&work);
+    } else if (rv == CKR_SESSION_READ_ONLY) {
+        rv = run_to_write(&work);
     }
     return rv;
 }
