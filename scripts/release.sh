@@ -1,5 +1,5 @@
 # Sourced after lib.sh by what runs things in another Debian release: a folder made by debootstrap,
-# build-roots/SUITE, kept for the next time.
+# build-roots/SUITE, kept for the next time. With ARCHITECTURE it is another processor's, build-roots/SUITE-ARCHITECTURE.
 
 # release_open SUITE PACKAGE...: makes the folder ready, with these packages; then inside COMMAND... runs there,
 # with this source tree at the same place. As root.
@@ -8,7 +8,7 @@ release_open() {
     shift
     BASE=$SUITE
     [ "$SUITE" != experimental ] || BASE=sid
-    DIR=$ROOT/build-roots/$SUITE
+    DIR=$ROOT/build-roots/$SUITE${ARCHITECTURE:+-$ARCHITECTURE}
     [ "$(id -u)" = 0 ] || die "root is needed for chroot"
     packages debootstrap
     release_make
@@ -19,7 +19,7 @@ release_open() {
     mount --bind "$ROOT" "$DIR$ROOT"
     [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$DIR/etc/resolv.conf"
     release_packages "$@"
-    echo "$SUITE: $(inside openssl version)"
+    echo "$SUITE${ARCHITECTURE:+, $ARCHITECTURE}: $(inside openssl version)"
 }
 
 # release_build PRESET: its folder is BUILD, and SANITIZERS has the packages, without "lib", of what it was built with
@@ -107,7 +107,7 @@ release_make() {
     [ ! -e "$DIR/ready" ] || return 0
     rm -rf "$DIR"
     mkdir -p "$DIR"
-    debootstrap --variant=minbase ${RELEASE_INCLUDE:+--include="$RELEASE_INCLUDE"} "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
+    debootstrap --variant=minbase ${ARCHITECTURE:+"--arch=$ARCHITECTURE"} ${RELEASE_INCLUDE:+--include="$RELEASE_INCLUDE"} "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
     cp -r /etc/apt/apt.conf.d/. "$DIR/etc/apt/apt.conf.d/"
     [ "$SUITE" != experimental ] || echo "deb $(release_mirror) experimental main" > "$DIR/etc/apt/sources.list.d/experimental.list"
     touch "$DIR/ready"
@@ -116,7 +116,7 @@ release_make() {
 release_close() {
     local m
     for m in "$ROOT" /dev/shm /dev /sys /proc; do
-        mountpoint -q "$DIR$m" && umount "$DIR$m"
+        ! mountpoint -q "$DIR$m" || umount "$DIR$m" || echo "$DIR$m stays mounted: unmount it before the folder is removed" >&2
     done
     return 0
 }

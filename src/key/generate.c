@@ -133,12 +133,15 @@ static void add_usage(struct templates *t, CK_ATTRIBUTE_TYPE private, CK_ATTRIBU
 }
 
 /* all: also the usages that make no sense for the type, as some tokens turn on what is not turned
- * off. Only newer tokens know of encapsulation. */
+ * off; but not decryption for curves, which nothing decrypts with: tpm2-pkcs11 takes CKA_DECRYPT
+ * for the private half of CKA_VERIFY, and refuses keys where one is off and the other on. Only
+ * newer tokens know of encapsulation. */
 static void templates_usage(const struct generation *generation, bool all, struct templates *t)
 {
     enum key_type type = generation->type;
     struct usage usage = generation->has_usage ? generation->usage : default_usage(type);
     bool encapsulates = type_encapsulates(type);
+    bool curve = !key_type_is_rsa(type) && !key_type_is_set(type);
 
     t->sign = usage.sign && !encapsulates;
     t->decrypt = usage.decrypt && !encapsulates;
@@ -149,11 +152,11 @@ static void templates_usage(const struct generation *generation, bool all, struc
         add_usage(t, CKA_DECAPSULATE, CKA_ENCAPSULATE, &t->decapsulate);
     if (!encapsulates || all)
         add_usage(t, CKA_SIGN, CKA_VERIFY, &t->sign);
-    if (type == KEY_RSA || all) {
+    if (type == KEY_RSA || (all && !curve))
         add_usage(t, CKA_DECRYPT, CKA_ENCRYPT, &t->decrypt);
+    if (type == KEY_RSA || all)
         add_usage(t, CKA_UNWRAP, CKA_WRAP, &t->unwrap);
-    }
-    if ((!key_type_is_rsa(type) && !key_type_is_set(type)) || all)
+    if (curve || all)
         ADD_PRIVATE(t, CKA_DERIVE, t->derive);
 }
 

@@ -43,13 +43,13 @@ static void set(struct crypt_mechanism *out, void *params, size_t len)
 
 static void set_gcm(const struct crypt_request *request, struct crypt_mechanism *out)
 {
-    out->params.gcm = (CK_GCM_PARAMS){
-        .iv_ptr = ck_input(request->iv.data),
-        .iv_len = request->iv.len,
-        .iv_bits = request->iv.len * 8,
-        .aad_ptr = request->aad.len != 0 ? ck_input(request->aad.data) : NULL,
-        .aad_len = request->aad.len,
-        .tag_bits = request->tag_len * 8,
+    out->params.gcm = (struct gcm_params){
+        .pIv = ck_input(request->iv.data),
+        .ulIvLen = request->iv.len,
+        .ulIvBits = request->iv.len * 8,
+        .pAAD = request->aad.len != 0 ? ck_input(request->aad.data) : NULL,
+        .ulAADLen = request->aad.len,
+        .ulTagBits = request->tag_len * 8,
     };
     set(out, &out->params.gcm, sizeof(out->params.gcm));
 }
@@ -69,7 +69,7 @@ static void set_ccm(const struct crypt_request *request, struct crypt_mechanism 
 
 static void set_ctr(const struct crypt_request *request, struct crypt_mechanism *out)
 {
-    out->params.ctr.counter_bits = 8UL * CRYPT_BLOCK;
+    out->params.ctr.ulCounterBits = 8UL * CRYPT_BLOCK;
     memcpy(out->params.ctr.cb, request->iv.data, CRYPT_BLOCK);
     set(out, &out->params.ctr, sizeof(out->params.ctr));
 }

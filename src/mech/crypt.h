@@ -66,9 +66,9 @@ struct crypt_request {
 struct crypt_mechanism {
     CK_MECHANISM ck;
     union {
-        CK_GCM_PARAMS gcm;
+        struct gcm_params gcm;
         struct ccm_params ccm;
-        CK_AES_CTR_PARAMS ctr;
+        struct ctr_params ctr;
     } params;
 };
 

@@ -114,6 +114,21 @@ struct ccm_params {
     CK_ULONG ulMACLen;
 };
 
+/* PKCS#11 v2.40 §2.11.1, §2.12.4: CK_AES_CTR_PARAMS, CK_GCM_PARAMS. p11-kit renamed the members. */
+struct ctr_params {
+    CK_ULONG ulCounterBits;
+    CK_BYTE cb[16];
+};
+
+struct gcm_params {
+    CK_BYTE *pIv;
+    CK_ULONG ulIvLen;
+    CK_ULONG ulIvBits;
+    CK_BYTE *pAAD;
+    CK_ULONG ulAADLen;
+    CK_ULONG ulTagBits;
+};
+
 /* PKCS#11 v3.0 §2.15: RFC 5649 */
 #ifndef CKM_AES_KEY_WRAP_KWP
 #define CKM_AES_KEY_WRAP_KWP 0x210bUL

@@ -175,12 +175,19 @@ static bool follow(struct walk *walk, int link)
     return target[0] != '/' || begin(walk);
 }
 
+/* As stat looks at a path, and not by fstat, which qemu-user tells no nanoseconds by on some
+ * processors: what is compared later would be another file. */
+static bool look(int fd, struct stat *seen)
+{
+    return fstatat(fd, "", seen, AT_EMPTY_PATH) == 0;
+}
+
 /* One name further. *arrived: at something that is neither a folder nor a link. */
 static bool step(struct walk *walk, struct stat *seen, bool *arrived)
 {
     _cleanup_(fd_scoped) int fd = open_name(walk);
 
-    if (fd < 0 || fstat(fd, seen) != 0)
+    if (fd < 0 || !look(fd, seen))
         return refuse_errno(walk);
     if (!check(walk, seen))
         return false;
@@ -263,7 +270,7 @@ static bool hash_text(const struct walk *walk, const struct file_seen *file,
     struct file_seen opened;
     struct stat seen;
 
-    if (fd < 0 || fstat(fd, &seen) != 0)
+    if (fd < 0 || !look(fd, &seen))
         return refuse_errno(walk);
     remember(&seen, &opened);
     if (!file_same(&opened, file))

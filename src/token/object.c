@@ -47,6 +47,7 @@ static const struct {
     { CKA_VALUE, 4096, 1 }, /* of a certificate; attribute_value reads longer ones */
     { CKA_DECAPSULATE, sizeof(CK_BBOOL), sizeof(CK_BBOOL) },
     { CKA_PARAMETER_SET, sizeof(CK_ULONG), sizeof(CK_ULONG) },
+    { CKA_CHECK_VALUE, 16, 1 },
 };
 
 static size_t attribute_size(CK_ATTRIBUTE_TYPE type)

@@ -220,6 +220,15 @@ struct mending {
     bool anew;
 };
 
+/* tpm2-pkcs11 makes session objects on sessions that may write, and on no other. */
+static bool write_instead(struct work *work, CK_RV rv)
+{
+    if (rv != CKR_SESSION_READ_ONLY || work->run.purpose != TO_READ)
+        return false;
+    work->run.purpose = TO_WRITE;
+    return true;
+}
+
 /* Whether there is to be another try after this one, which gave rv: what it needs is mended. A
  * token may want a login for what needs none elsewhere, a secret that is derived from a public
  * object: the next try has one. */
@@ -232,7 +241,7 @@ RARE static bool mend(struct work *work, struct attempt *attempt, CK_RV rv, stru
     retry->budget_ms = mending->looks.budget_ms = atomic_load(&slot->retry_ms);
     if (work->run.once ||
         (!try_again(work, attempt, rv, retry->tries) && !look_anew(slot, rv, &mending->anew) &&
-         !look_again(slot, rv, &mending->looks)))
+         !look_again(slot, rv, &mending->looks) && !write_instead(work, rv)))
         return false;
     repair(work, rv, attempt);
     work->run.login |= attempt->verdict.repair == REPAIR_LOGIN;

@@ -66,7 +66,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Newer headers of p11-kit declare it, with a structure of theirs. */
+#define C_GetInterface declared_otherwise
 #include <p11-kit/pkcs11.h>
+#undef C_GetInterface
 
 #define EXPORT __attribute__((visibility("default")))
 

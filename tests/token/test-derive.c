@@ -318,6 +318,28 @@ static void test_derive_three_calls(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* A token that makes no session object on a session which may only read. */
+static void test_derive_read_only(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty(""), *plain = libctx_new_plain();
+    EVP_PKEY *key = key_load(libctx, "p256", "private");
+    EVP_PKEY *peer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
+    unsigned char out[64];
+    size_t len = sizeof(out);
+
+    (void)state;
+    fault("C_DeriveKey 1 1 CKR_SESSION_READ_ONLY");
+    assert_true(derive(libctx, key, peer, NULL, 0, out, &len));
+    fault("C_DeriveKey 1 * CKR_SESSION_READ_ONLY");
+    len = sizeof(out);
+    assert_false(derive(libctx, key, peer, NULL, 0, out, &len));
+    fault("");
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(peer);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
 /* A derivation that is begun; a key pair of software as its peer; the end of it. */
 static EVP_PKEY_CTX *derive_begin(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 {
@@ -402,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_derive_compressed),
         cmocka_unit_test(test_derive_off_curve),
         cmocka_unit_test(test_derive_three_calls),
+        cmocka_unit_test(test_derive_read_only),
         cmocka_unit_test(test_derive_pairs_for_peers),
     };
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -68,19 +69,19 @@ static SKEY *open_key(OSSL_LIB_CTX *libctx, const char *name)
 }
 
 /* A library context with this limit and more settings. */
-static OSSL_LIB_CTX *limited(unsigned long limit_, const char *more)
+static OSSL_LIB_CTX *limited(uint64_t limit_, const char *more)
 {
     char settings[1024];
     OSSL_LIB_CTX *libctx;
 
-    snprintf(settings, sizeof(settings), "pkcs11-gcm-limit = %lu\n%s", limit_, more);
+    snprintf(settings, sizeof(settings), "pkcs11-gcm-limit = %" PRIu64 "\n%s", limit_, more);
     libctx = libctx_new(settings);
     assert_non_null(libctx);
     return libctx;
 }
 
 /* The same with counters in this folder of the test's. */
-static OSSL_LIB_CTX *kept(unsigned long limit_, const char *dir)
+static OSSL_LIB_CTX *kept(uint64_t limit_, const char *dir)
 {
     char line[512];
 
@@ -370,7 +371,7 @@ static int ready[2], go[2];
 /* A process of its own: encrypts until it is refused, and writes the IVs. */
 static int worker(const char *name, const char *dir, const char *limit_, const char *out)
 {
-    OSSL_LIB_CTX *libctx = kept(strtoul(limit_, NULL, 10), dir);
+    OSSL_LIB_CTX *libctx = kept(strtoull(limit_, NULL, 10), dir);
     SKEY *key = open_key(libctx, name);
     FILE *file = fopen(out, "wb");
     char error[1024];
@@ -512,7 +513,7 @@ static struct iv *ledger_ivs(struct ledger *ledger, size_t *count)
 
 /* Two at a time, each killed after a random while, many of them while they are at the file: its
  * blocks are of one number towards the limit, and of 4,096 far from it. */
-static void killed(unsigned long limit_, const char *dir, const char *name, unsigned while_us)
+static void killed(uint64_t limit_, const char *dir, const char *name, unsigned while_us)
 {
     OSSL_LIB_CTX *libctx = kept(limit_, dir);
     SKEY *key = generate(libctx, name);
@@ -550,7 +551,7 @@ static void killed(unsigned long limit_, const char *dir, const char *name, unsi
 static void test_gcm_killed(void **state)
 {
     (void)state;
-    killed(4294967296UL, folder("killed"), "object=gcm-killed", 2000);
+    killed(4294967296, folder("killed"), "object=gcm-killed", 2000);
     killed(100000, folder("killed-close"), "object=gcm-killed-close", 400);
 }
 

@@ -19,9 +19,9 @@ static void test_crypt_parameters(void **state)
     (void)state;
     crypt_mechanism(&request, &mechanism);
     assert_int_equal(mechanism.ck.mechanism, CKM_AES_GCM);
-    assert_int_equal(mechanism.params.gcm.iv_bits, 96);
-    assert_int_equal(mechanism.params.gcm.aad_len, 3);
-    assert_int_equal(mechanism.params.gcm.tag_bits, 128);
+    assert_int_equal(mechanism.params.gcm.ulIvBits, 96);
+    assert_int_equal(mechanism.params.gcm.ulAADLen, 3);
+    assert_int_equal(mechanism.params.gcm.ulTagBits, 128);
     request.row = &crypt_rows[CRYPT_CCM];
     crypt_mechanism(&request, &mechanism);
     assert_int_equal(mechanism.ck.ulParameterLen, sizeof(struct ccm_params));
@@ -30,7 +30,7 @@ static void test_crypt_parameters(void **state)
     request.row = &crypt_rows[CRYPT_CTR];
     request.iv.len = 16;
     crypt_mechanism(&request, &mechanism);
-    assert_int_equal(mechanism.params.ctr.counter_bits, 128);
+    assert_int_equal(mechanism.params.ctr.ulCounterBits, 128);
     assert_memory_equal(mechanism.params.ctr.cb, iv, 16);
     request.row = &crypt_rows[CRYPT_KW];
     request.iv.len = 0;
