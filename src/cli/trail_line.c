@@ -62,7 +62,7 @@ static int digit(uint8_t byte)
 
 static bool read_link(struct view text, uint8_t *link)
 {
-    if (text.len != 2 * HMAC_LEN)
+    if (text.len != 2UL * HMAC_LEN)
         return false;
     for (size_t i = 0; i < HMAC_LEN; i++) {
         int high = digit(text.data[2 * i]), low = digit(text.data[2 * i + 1]);
