@@ -125,21 +125,27 @@ static EVP_PKEY *of_certificate(BIO *bio)
     return public;
 }
 
+static EVP_PKEY *of_der(const char *data, size_t len, OSSL_LIB_CTX *libctx)
+{
+    const unsigned char *der = (const unsigned char *)data;
+
+    return d2i_PUBKEY_ex(NULL, &der, (long)len, libctx, NULL);
+}
+
 EVP_PKEY *public_read(const char *path, OSSL_LIB_CTX *libctx)
 {
     _cleanup_(bio_scoped) BIO *bio = file_read(path, FILE_MOST);
-    EVP_PKEY *public = NULL;
+    EVP_PKEY *public;
     char *data = NULL;
-    const unsigned char *der;
-    long len;
+    size_t len;
 
     if (bio == NULL)
         return NULL;
-    len = BIO_get_mem_data(bio, &data);
-    der = (const unsigned char *)data;
-    if (len > 0 && der[0] == 0x30)
-    public = d2i_PUBKEY_ex(NULL, &der, len, libctx, NULL);
-    else if (strstr(data, PEM_STRING_X509) != NULL) public = of_certificate(bio);
+    len = (size_t)BIO_get_mem_data(bio, &data);
+    if (len != 0 && (unsigned char)data[0] == (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED))
+    public = of_der(data, len, libctx);
+    else if (len != 0 && memmem(data, len, PEM_STRING_X509, sizeof(PEM_STRING_X509) - 1) !=
+                             NULL) public = of_certificate(bio);
     else public = PEM_read_bio_PUBKEY_ex(bio, NULL, NULL, NULL, libctx, NULL);
     ERR_clear_error();
     if (public == NULL)
