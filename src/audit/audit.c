@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "mech/names.h"
 #include "module/call.h"
 #include "module/ckr.h"
+#include "module/names.h"
 #include "token/slot.h"
 
 static struct audit *audit_of(struct witness *witness)

@@ -19,7 +19,7 @@
 #include "cli/say.h"
 #include "instance/instance.h"
 #include "key/load.h"
-#include "mech/names.h"
+#include "module/names.h"
 #include "pkcs11_bridge.h"
 #include "token/run.h"
 

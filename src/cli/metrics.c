@@ -12,8 +12,8 @@
 #include "cli/http.h"
 #include "cli/json.h"
 #include "cli/say.h"
-#include "mech/names.h"
 #include "module/ckr.h"
+#include "module/names.h"
 
 enum { TEXTFILE, LISTEN };
 static const struct option_row options[] = {

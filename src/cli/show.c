@@ -9,7 +9,7 @@
 #include "cli/inventory.h"
 #include "cli/json.h"
 #include "cli/say.h"
-#include "mech/names.h"
+#include "module/names.h"
 
 /* A line or a member of the JSON object. */
 static void put(struct json *json, const char *name, const char *value)

@@ -10,8 +10,8 @@
 #include "key/proof.h"
 #include "key/public.h"
 #include "key/where.h"
-#include "mech/names.h"
 #include "module/call.h"
+#include "module/names.h"
 #include "token/run.h"
 #include "uri/uri.h"
 

@@ -5,9 +5,9 @@
 #include "key/secret.h"
 #include "key/where.h"
 #include "mech/generate.h"
-#include "mech/names.h"
 #include "module/call.h"
 #include "module/ckr.h"
+#include "module/names.h"
 #include "token/run.h"
 
 struct work {

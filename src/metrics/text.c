@@ -8,9 +8,9 @@
 
 #include "base/scope.h"
 #include "base/text.h"
-#include "mech/names.h"
 #include "meter/meter.h"
 #include "module/ckr.h"
+#include "module/names.h"
 
 enum kind { COUNTER, HISTOGRAM, GAUGE };
 enum label { NAME = 1, TOKEN = 2, MECHANISM = 4, RESULT = 8 };

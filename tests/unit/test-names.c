@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "mech/names.h"
+#include "module/names.h"
 
 static void test_names(void **state)
 {

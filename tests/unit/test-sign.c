@@ -5,8 +5,8 @@
 #include <openssl/rsa.h>
 
 #include "der/algorithm.h"
-#include "mech/names.h"
 #include "mech/sign.h"
+#include "module/names.h"
 
 static const char *const schemes[] = { [SIGN_RSA_PKCS1] = "PKCS#1",
                                        [SIGN_RSA_PSS] = "PSS",

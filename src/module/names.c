@@ -1,4 +1,4 @@
-#include "mech/names.h"
+#include "module/names.h"
 
 #include <stddef.h>
 
