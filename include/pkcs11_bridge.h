@@ -18,6 +18,7 @@
 #define PKCS11_BRIDGE_CONF_TOKEN_PINS        "pkcs11-token-pins"
 #define PKCS11_BRIDGE_CONF_PIN_SCOPE         "pkcs11-pin-scope"
 #define PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR    "pkcs11-module-login-behavior"
+#define PKCS11_BRIDGE_CONF_DEBUG             "pkcs11-debug"
 #define PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR     "pkcs11-module-load-behavior"
 #define PKCS11_BRIDGE_CONF_CACHE_SESSIONS    "pkcs11-module-cache-sessions"
 #define PKCS11_BRIDGE_CONF_CACHE_KEYS        "pkcs11-module-cache-keys"

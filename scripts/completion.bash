@@ -3,7 +3,7 @@ _pkcs11_bridge() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local common="--json --config --module --help"
     local -A options=(
-        [doctor]="--as-user --cert --server"
+        [doctor]="--as-user --cert --server --trace"
         [list]=""
         [show]=""
         [pem]="--out --pin-file --with-pin"

@@ -35,7 +35,7 @@ packages() {
     [ $rc = 0 ] || die "apt-get could not install ${missing[*]}"
 }
 
-BUILD_PACKAGES=(cmake make gcc libc6-dev pkg-config libssl-dev libp11-kit-dev openssl p11-kit-modules libmicrohttpd-dev)
+BUILD_PACKAGES=(cmake make gcc libc6-dev pkg-config libssl-dev libp11-kit-dev openssl p11-kit-modules libmicrohttpd-dev systemtap-sdt-dev)
 TOKEN_PACKAGES=(softhsm2 opensc)
 
 # softhsm_module: where the distribution keeps it

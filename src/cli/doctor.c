@@ -14,12 +14,13 @@
 #include "instance/instance.h"
 #include "pkcs11_bridge.h"
 
-enum { AS_USER, CERT, SERVER };
+enum { AS_USER, CERT, SERVER, TRACE };
 static const struct option_row options[] = {
     [AS_USER] = { "as-user", "NAME", "look with this user's eyes, as www-data; for root" },
     [CERT] = { "cert", "FILE", "whether this certificate is for the key" },
     [SERVER] = { "server", "NAME",
                  "what to write in the configuration of nginx, apache, haproxy, ..." },
+    [TRACE] = { "trace", NULL, "each C_* call of the steps, on standard error" },
     { NULL, NULL, NULL },
 };
 
@@ -120,6 +121,8 @@ static enum status examine(struct call *call)
     if ((doctor.server != NULL && !doctor_knows_server(doctor.server)) ||
         (user != NULL && !become(user)))
         return STATUS_USAGE;
+    if (call_option(call, TRACE) != NULL)
+        (void)setenv(PKCS11_BRIDGE_ENV_DEBUG, "file:/dev/stderr,level:2", 1);
     doctor.group = group_name(group, sizeof(group));
     if (call->json) {
         json_object(&doctor.json, NULL);

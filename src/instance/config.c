@@ -235,6 +235,13 @@ static bool set_log(const char *value, struct config *config)
     return i >= 0;
 }
 
+/* A folder of the program's is nothing to write to. */
+static bool set_debug(const char *value, struct config *config)
+{
+    return (strncmp(value, "file:/", 6) == 0 || strncmp(value, "level:", 6) == 0) &&
+           strstr(value, ",file:") == NULL && copy(value, &config->debug);
+}
+
 static bool set_async(const char *value, struct config *config)
 {
     static const char *const words[] = { "off", "auto", NULL };
@@ -491,6 +498,7 @@ static const struct {
       "file:/path, of a file that has a PIN for each token", true, "none" },
     { PKCS11_BRIDGE_CONF_PIN_SCOPE, NULL, set_pin_scope, "one, any", false, "one" },
     { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false, "auto" },
+    { PKCS11_BRIDGE_CONF_DEBUG, NULL, set_debug, "file:/path,level:N or level:N", false, "none" },
     { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false, "at the first use" },
     { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false,
       TEXT_OF(SESSIONS_DEFAULT) },
@@ -647,6 +655,7 @@ void config_clear(struct config *config)
     OPENSSL_free(config->gcm_state);
     OPENSSL_free(config->audit.where);
     OPENSSL_free(config->metrics);
+    OPENSSL_free(config->debug);
     secret_free(config->pin);
     *config = (struct config){ 0 };
 }

@@ -39,6 +39,7 @@ struct config {
     bool allow_uri_module;
     bool random;
     enum log_where log;
+    char *debug;                  /* as PKCS11_PROVIDER_DEBUG has it; or NULL */
     enum copying copying;         /* of keys to session objects */
     bool async;                   /* operations in an ASYNC_JOB pause it */
     bool pem_uri_full;            /* all that is known of the token in the URIs that are written */

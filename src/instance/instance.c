@@ -330,7 +330,7 @@ bool provider_begin(struct provider *provider, const OSSL_CORE_HANDLE *handle,
     if (!audit_begin(&provider->audit, &provider->config.audit))
         return false;
     provider->pins = pins_of(provider);
-    trace_begin(); /* pkcs11-log is known */
+    trace_begin(provider->config.debug); /* pkcs11-log is known */
     if (provider->config.load_early)
         load_early(provider);
     return true;

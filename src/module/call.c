@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/rare.h"
 #include "module/ending.h"
+#include "module/probe.h"
 
 static _Thread_local unsigned depth;
 static _Thread_local const char *name = "";
@@ -201,6 +202,7 @@ bool call_enter(struct module *module, const char *function)
     }
     depth++;
     (void)ERR_set_mark();
+    PROBE_CALL_BEGIN(function);
     return true;
 }
 
@@ -213,6 +215,7 @@ RARE static void serial_end(void)
 
 CK_RV call_leave(CK_RV rv)
 {
+    PROBE_CALL_END(rv);
     /* What a module that uses libcrypto left on this thread's error stack is not the caller's. */
     (void)ERR_pop_to_mark();
     if (--depth == 0 && serialised != NULL)

@@ -4,9 +4,9 @@
 
 #include "base/scope.h"
 
-#define NAME(mechanism)                                                                            \
+#define NAME(number)                                                                               \
     {                                                                                              \
-        mechanism, #mechanism                                                                      \
+        number, #number                                                                            \
     }
 
 const char *mechanism_name(CK_MECHANISM_TYPE mechanism)
@@ -96,4 +96,61 @@ const char *mechanism_name(CK_MECHANISM_TYPE mechanism)
         if (names[i].mechanism == mechanism)
             return names[i].name;
     return "unknown mechanism";
+}
+
+const char *attribute_name(CK_ATTRIBUTE_TYPE type)
+{
+    static const struct {
+        CK_ATTRIBUTE_TYPE type;
+        const char *name;
+    } names[] = {
+        NAME(CKA_ALLOWED_MECHANISMS),
+        NAME(CKA_ALWAYS_AUTHENTICATE),
+        NAME(CKA_CERTIFICATE_TYPE),
+        NAME(CKA_CHECK_VALUE),
+        NAME(CKA_CLASS),
+        NAME(CKA_COEFFICIENT),
+        NAME(CKA_DECAPSULATE),
+        NAME(CKA_DECRYPT),
+        NAME(CKA_DERIVE),
+        NAME(CKA_EC_PARAMS),
+        NAME(CKA_EC_POINT),
+        NAME(CKA_ENCAPSULATE),
+        NAME(CKA_ENCRYPT),
+        NAME(CKA_EXPONENT_1),
+        NAME(CKA_EXPONENT_2),
+        NAME(CKA_EXTRACTABLE),
+        NAME(CKA_ID),
+        NAME(CKA_ISSUER),
+        NAME(CKA_KEY_TYPE),
+        NAME(CKA_LABEL),
+        NAME(CKA_LOCAL),
+        NAME(CKA_MODIFIABLE),
+        NAME(CKA_MODULUS),
+        NAME(CKA_MODULUS_BITS),
+        NAME(CKA_PARAMETER_SET),
+        NAME(CKA_PRIME_1),
+        NAME(CKA_PRIME_2),
+        NAME(CKA_PRIVATE),
+        NAME(CKA_PRIVATE_EXPONENT),
+        NAME(CKA_PUBLIC_EXPONENT),
+        NAME(CKA_PUBLIC_KEY_INFO),
+        NAME(CKA_SENSITIVE),
+        NAME(CKA_SERIAL_NUMBER),
+        NAME(CKA_SIGN),
+        NAME(CKA_SUBJECT),
+        NAME(CKA_TOKEN),
+        NAME(CKA_TRUSTED),
+        NAME(CKA_UNWRAP),
+        NAME(CKA_VALUE),
+        NAME(CKA_VALUE_LEN),
+        NAME(CKA_VERIFY),
+        NAME(CKA_WRAP),
+        NAME(CKA_WRAP_WITH_TRUSTED),
+    };
+
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (names[i].type == type)
+            return names[i].name;
+    return NULL;
 }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include "meter/meter.h"
 #include "module/call.h"
 #include "module/ckr.h"
+#include "module/names.h"
 #include "pkcs11_bridge.h"
 
 atomic_uint traced;
@@ -173,7 +173,10 @@ static void add_value(struct line *line, const CK_ATTRIBUTE *attribute)
 
 static void add_attribute(struct line *line, const CK_ATTRIBUTE *attribute, bool given)
 {
-    add(line, " 0x%lx", (unsigned long)attribute->type);
+    if (attribute_name(attribute->type) != NULL)
+        add(line, " %s", attribute_name(attribute->type));
+    else
+        add(line, " 0x%lx", (unsigned long)attribute->type);
     if (attribute->ulValueLen == CK_UNAVAILABLE_INFORMATION)
         add(line, "(none)");
     else
@@ -196,7 +199,7 @@ static void add_template(struct line *line, const CK_ATTRIBUTE *list, CK_ULONG c
 
 static void add_mechanism(struct line *line, const CK_MECHANISM *mechanism)
 {
-    add(line, "mechanism 0x%lx", (unsigned long)mechanism->mechanism);
+    add(line, "mechanism %s", mechanism_name(mechanism->mechanism));
     if (mechanism->ulParameterLen != 0)
         add(line, " (%lu bytes of parameters)", (unsigned long)mechanism->ulParameterLen);
 }
@@ -395,13 +398,13 @@ static int open_file(const char *path)
     return fd;
 }
 
-static void begin(void)
+static void begin(const char *value)
 {
-    const char *value = environment(PKCS11_BRIDGE_ENV_DEBUG), *path = "/dev/stderr";
-    _cleanup_(free_scoped) char *text = value != NULL ? OPENSSL_strdup(value) : NULL;
+    _cleanup_(free_scoped) char *text = OPENSSL_strdup(value);
+    const char *path = "/dev/stderr";
     unsigned wanted;
 
-    if (text == NULL || text[0] == '\0')
+    if (text == NULL)
         return;
     wanted = options(text, &path);
     file = strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : open_file(path);
@@ -409,11 +412,15 @@ static void begin(void)
         (void)atomic_fetch_or(&traced, wanted);
 }
 
-void trace_begin(void)
+void trace_begin(const char *configured)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static atomic_bool begun;
+    const char *value = environment(PKCS11_BRIDGE_ENV_DEBUG);
 
-    (void)pthread_once(&once, begin);
+    if (value == NULL || value[0] == '\0')
+        value = configured;
+    if (value != NULL && !atomic_exchange(&begun, true))
+        begin(value);
 }
 
 void trace_count(void)

@@ -1,8 +1,9 @@
-/* Who looks on at C_* calls. PKCS11_PROVIDER_DEBUG=file:PATH,level:N: every C_* call as a line of a
- * file, with its arguments, what it returned and how long that took; from level 2 on another line
- * before the call, for those that do not come back, and the attributes of templates. PINs, keys,
- * messages and what is made of them are in neither: of data there is the length. And pkcs11-metrics
- * (meter/meter.h), which counts them. Its place is in P11_CALL (module/door.h). */
+/* Who looks on at C_* calls. PKCS11_PROVIDER_DEBUG or pkcs11-debug = file:PATH,level:N: every C_*
+ * call as a line of a file, with its arguments, what it returned and how long that took; from level
+ * 2 on another line before the call, for those that do not come back, and the attributes of
+ * templates. PINs, keys, messages and what is made of them are in neither: of data there is the
+ * length. And pkcs11-metrics (meter/meter.h), which counts them. Its place is in P11_CALL
+ * (module/door.h). */
 #ifndef BRIDGE_TRACE_H
 #define BRIDGE_TRACE_H
 
@@ -16,8 +17,9 @@
 #define TRACE_METER 0x100U
 extern atomic_uint traced;
 
-/* Takes what the environment has; once in a process, nothing in set-user-id programs. */
-void trace_begin(void);
+/* Takes what the environment has (nothing in set-user-id programs), or else what is configured, or
+ * NULL; the first that there is, once in a process. */
+void trace_begin(const char *configured);
 
 /* Calls are counted from now on. */
 void trace_count(void);
