@@ -232,7 +232,7 @@ static bool add_all(struct sum *sum, DIR *dir, const struct read *retired)
 /* No file leaves while they are read. Who has it locked for good is not waited for. */
 static int lock_shared(int dir)
 {
-    int fd = openat(dir, LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(dir, LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 
     for (unsigned i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_SH | LOCK_NB) != 0; i++)
         clock_rest();
@@ -270,11 +270,17 @@ static bool write_whole(int fd, const void *data, size_t size)
     return done == size;
 }
 
+/* A new file: what is there under its name may be anybody's, if the directory is. */
+static int retired_create(int dir)
+{
+    (void)unlinkat(dir, RETIRED_NEW, 0);
+    return openat(dir, RETIRED_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+}
+
 /* The sum of the dead, with that of the file merged in it. */
 static bool retired_write(int dir, const struct sum *sum, const char *merged)
 {
-    _cleanup_(fd_scoped) int fd =
-        openat(dir, RETIRED_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    _cleanup_(fd_scoped) int fd = retired_create(dir);
     struct page head = { .version = PAGE_VERSION, .series_count = (uint32_t)sum->count };
 
     memcpy(head.magic, PAGE_MAGIC, sizeof(head.magic));
@@ -323,8 +329,10 @@ void meter_retire(const char *path)
     KEEP_ERRNO;
     _cleanup_(dir_scoped) DIR *dir = opendir(path);
     _cleanup_(fd_scoped) int lock =
-        dir != NULL ? openat(dirfd(dir), LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644)
-                    : -1;
+        dir != NULL
+            ? openat(dirfd(dir), LOCK,
+                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644)
+            : -1;
 
     if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0)
         retire_all(dir);
