@@ -113,6 +113,7 @@ bool sum_add_page(struct sum *sum, const struct page *page, size_t count, bool s
 /* A file that was read, whole. */
 struct read {
     struct page *page;
+    size_t size;
     int fd;
 };
 
@@ -154,11 +155,16 @@ static bool read_whole(int fd, void *data, size_t size)
     return done == size;
 }
 
+/* What is in it now; false where that is no page. */
+static bool read_contents(struct read *read)
+{
+    return read_whole(read->fd, read->page, read->size) && is_page(read->page, read->size);
+}
+
 /* False where it is no such file. */
 static bool read_page(int dir, const char *name, struct read *read)
 {
     struct stat file;
-    size_t size;
 
     *read =
         (struct read){ .fd = openat(dir, name,
@@ -167,10 +173,9 @@ static bool read_page(int dir, const char *name, struct read *read)
         file.st_size < (off_t)sizeof(struct page) ||
         file.st_size > (off_t)(sizeof(struct page) + SERIES_MOST * sizeof(struct series)))
         return false;
-    size = (size_t)file.st_size;
-    read->page = OPENSSL_malloc(size);
-    return read->page != NULL && read_whole(read->fd, read->page, size) &&
-           is_page(read->page, size);
+    read->size = (size_t)file.st_size;
+    read->page = OPENSSL_malloc(read->size);
+    return read->page != NULL && read_contents(read);
 }
 
 /* Whoever counts in it has it locked; but a daemon may have closed what it did not know. */
@@ -290,12 +295,13 @@ static bool retired_write(int dir, const struct sum *sum, const char *merged)
            renameat(dir, RETIRED_NEW, dir, RETIRED) == 0;
 }
 
-/* Killed between the two, the next who comes removes the file. */
+/* Read again once it is dead: it may have counted after it was read, and died before it was looked
+ * at. Killed between writing and removing, the next who comes removes the file. */
 static bool retire_one(int dir, struct sum *sum, const char *name)
 {
     _cleanup_(read_scoped) struct read read = { .fd = -1 };
 
-    if (!read_page(dir, name, &read) || !is_dead(&read))
+    if (!read_page(dir, name, &read) || !is_dead(&read) || !read_contents(&read))
         return true;
     return sum_add_page(sum, read.page, read.page->series_count, false) &&
            retired_write(dir, sum, name) && unlinkat(dir, name, 0) == 0;
