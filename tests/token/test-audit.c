@@ -92,7 +92,9 @@ static void test_audit_each_use(void **state)
     generate_one(libctx);
     decrypt_one(libctx);
     for (size_t i = 0; i < COUNT_OF(uses); i++) {
-        assert_in_range(lines_with("trail", uses[i].operation), 1, 2);
+        unsigned count = lines_with("trail", uses[i].operation);
+
+        assert_true(count == 1 || count == 2);
         assert_true(lines_with("trail", uses[i].mechanism) >= 1);
     }
     assert_int_equal(lines_with("trail", "a plaintext"), 0);
