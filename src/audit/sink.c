@@ -14,42 +14,14 @@
 #include "base/clock.h"
 #include "base/scope.h"
 
-static bool is_file(const struct sink *sink, const struct stat *file)
-{
-    return file->st_dev == sink->device && file->st_ino == sink->inode;
-}
-
-/* Whether fd is still what it was opened for. */
-static bool is_open(const struct sink *sink)
-{
-    struct stat file;
-
-    return sink->fd >= 0 && fstat(sink->fd, &file) == 0 && is_file(sink, &file);
-}
-
-/* Closes only what it opened. */
-static void sink_close(struct sink *sink)
-{
-    if (is_open(sink))
-        (void)close(sink->fd);
-    sink->fd = -1;
-}
-
 /* Takes fd over; false where it is -1. */
 static bool sink_take(struct sink *sink, int fd)
 {
-    struct stat file;
+    bool taken = descriptor_take(&sink->descriptor, fd);
 
-    if (fd < 0 || fstat(fd, &file) != 0) {
-        fd_scoped(&fd);
-        return false;
-    }
-    sink_close(sink);
-    sink->fd = fd;
-    sink->device = file.st_dev;
-    sink->inode = file.st_ino;
-    sink->torn = false;
-    return true;
+    if (taken)
+        sink->torn = false;
+    return taken;
 }
 
 /* A FIFO that nobody reads does not hold the open up. */
@@ -69,8 +41,9 @@ static bool is_torn(const struct sink *sink)
     char last = '\n';
 
     for (unsigned looks = 0; looks < 3; looks++) {
-        if (fd < 0 || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || !is_file(sink, &file) ||
-            file.st_size == 0 || pread(fd, &last, 1, file.st_size - 1) != 1 || last == '\n')
+        if (fd < 0 || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) ||
+            !descriptor_is_of(&sink->descriptor, &file) || file.st_size == 0 ||
+            pread(fd, &last, 1, file.st_size - 1) != 1 || last == '\n')
             return false;
         clock_rest();
     }
@@ -94,14 +67,14 @@ static int socket_open(const struct sink *sink)
 
 bool sink_ready(struct sink *sink)
 {
-    bool open = is_open(sink);
+    bool open = descriptor_is_open(&sink->descriptor);
     struct stat named;
 
     if (!open)
-        sink->fd = -1;
+        sink->descriptor.fd = -1;
     if (sink->kind != SINK_FILE)
         return open || sink_take(sink, socket_open(sink));
-    if (open && stat(sink->path, &named) == 0 && is_file(sink, &named))
+    if (open && stat(sink->path, &named) == 0 && descriptor_is_of(&sink->descriptor, &named))
         return true;
     if (!sink_take(sink, file_open(sink)))
         return open;
@@ -112,11 +85,11 @@ bool sink_ready(struct sink *sink)
 /* What writev made of the parts, or -1; waits for a reader that is slow. */
 static ssize_t put(const struct sink *sink, const struct iovec *parts, int count)
 {
-    struct pollfd room = { .fd = sink->fd, .events = POLLOUT };
+    struct pollfd room = { .fd = sink->descriptor.fd, .events = POLLOUT };
     ssize_t put;
 
     do
-        put = writev(sink->fd, parts, count);
+        put = writev(sink->descriptor.fd, parts, count);
     while (put < 0 &&
            (errno == EINTR || (errno == EAGAIN && poll(&room, 1, (int)sink->wait_ms) == 1)));
     return put;
@@ -162,6 +135,6 @@ bool sink_write(struct sink *sink, const char *line, size_t len)
         return file_write(sink, line, len);
     if (socket_write(sink, line, len))
         return true;
-    sink_close(sink); /* the daemon was started anew */
+    descriptor_close(&sink->descriptor); /* the daemon was started anew */
     return sink_ready(sink) && socket_write(sink, line, len);
 }

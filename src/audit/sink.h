@@ -8,7 +8,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
+
+#include "base/descriptor.h"
 
 enum sink_kind { SINK_FILE, SINK_SYSLOG, SINK_JOURNALD };
 
@@ -16,9 +17,7 @@ struct sink {
     enum sink_kind kind;
     const char *path;
     unsigned wait_ms; /* for the reader of a FIFO */
-    int fd;           /* -1: none */
-    dev_t device; /* of fd: a program may have closed that, and have another file in its place */
-    ino_t inode;
+    struct descriptor descriptor;
     bool torn; /* the file ends in the middle of a line */
 };
 

@@ -309,7 +309,7 @@ static struct sink sink_of(const char *where)
         const char *path;
     } words[] = { { "syslog", SINK_SYSLOG, "/dev/log" },
                   { "journald", SINK_JOURNALD, "/run/systemd/journal/socket" } };
-    struct sink sink = { .kind = SINK_FILE, .path = where, .fd = -1 };
+    struct sink sink = { .kind = SINK_FILE, .path = where, .descriptor = { .fd = -1 } };
 
     for (size_t i = 0; i < COUNT(words); i++)
         if (strcmp(where, words[i].word) == 0) {

@@ -13,6 +13,7 @@
 
 #include <openssl/crypto.h>
 
+#include "base/descriptor.h"
 #include "base/scope.h"
 #include "meter/sum.h"
 
@@ -32,36 +33,24 @@ struct mapped {
 static struct {
     char dir[4000];
     _Atomic(struct mapped *)
-        mapped;            /* NULL: nothing is counted. What was there before a fork stays */
-    atomic_bool inherited; /* it is the parent's */
-    atomic_bool forked;    /* and it has not been tried yet to have another */
-    int fd;                /* of the file, locked as long as this process lives */
-    dev_t device;
-    ino_t inode; /* of fd: a program may have closed that, and have another file in its place */
-} meter = { .fd = -1 };
+        mapped;             /* NULL: nothing is counted. What was there before a fork stays */
+    atomic_bool inherited;  /* it is the parent's */
+    atomic_bool forked;     /* and it has not been tried yet to have another */
+    struct descriptor file; /* locked as long as this process lives */
+} meter = { .file = { .fd = -1 } };
 
 atomic_bool meter_on;
 
 static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static void fd_close(void)
-{
-    struct stat file;
-
-    if (meter.fd >= 0 && fstat(meter.fd, &file) == 0 && file.st_dev == meter.device &&
-        file.st_ino == meter.inode)
-        (void)close(meter.fd);
-    meter.fd = -1;
-}
-
-static void page_fill(struct page *page)
+static void page_fill(struct page *page, uint64_t began)
 {
     memcpy(page->magic, PAGE_MAGIC, sizeof(page->magic));
     page->version = PAGE_VERSION;
     page->series_count = PAGE_SERIES;
     page->pid = (uint64_t)getpid();
-    page->began = process_began((uint64_t)getpid());
+    page->began = began;
     page->series[0].family = SERIES_OTHER;
     page->series[0].mechanism = page->series[0].result = SERIES_NOTHING;
     atomic_store(&page->series[0].state, SERIES_READY);
@@ -80,29 +69,18 @@ static struct page *file_map(int fd)
     return map != MAP_FAILED ? map : NULL;
 }
 
-static void fd_keep(int fd)
-{
-    struct stat file = { 0 };
-
-    fd_close();
-    meter.fd = fd;
-    (void)fstat(fd, &file);
-    meter.device = file.st_dev;
-    meter.inode = file.st_ino;
-}
-
 /* One that was unloaded may have left files of this process behind. */
 #define NAMES_MOST 64
 
 /* Under a name that nobody reads until there is all in it. */
-static int file_create(int dir, char *name)
+static int file_create(int dir, uint64_t began, char *name)
 {
     char hidden[PAGE_FILE + 1];
     int fd = -1;
 
     for (unsigned i = 0; fd < 0 && i < NAMES_MOST; i++) {
         (void)snprintf(name, PAGE_FILE, "%ld-%llu-%u" METER_SUFFIX, (long)getpid(),
-                       (unsigned long long)process_began((uint64_t)getpid()), i);
+                       (unsigned long long)began, i);
         (void)snprintf(hidden, sizeof(hidden), ".%s", name);
         if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
             continue;
@@ -115,16 +93,17 @@ static int file_create(int dir, char *name)
 
 static struct page *file_make(int dir, int *fd)
 {
+    const uint64_t began = process_began((uint64_t)getpid());
     char name[PAGE_FILE], hidden[PAGE_FILE + 1];
     struct page *page;
 
-    *fd = file_create(dir, name);
+    *fd = file_create(dir, began, name);
     if (*fd < 0)
         return NULL;
     (void)snprintf(hidden, sizeof(hidden), ".%s", name);
     page = flock(*fd, LOCK_EX | LOCK_NB) == 0 ? file_map(*fd) : NULL;
     if (page != NULL) {
-        page_fill(page);
+        page_fill(page, began);
         if (renameat(dir, hidden, dir, name) == 0)
             return page;
         (void)munmap(page, PAGE_BYTES);
@@ -147,7 +126,7 @@ static bool begin(void)
         OPENSSL_free(mapped);
         return false;
     }
-    fd_keep(fd);
+    (void)descriptor_take(&meter.file, fd);
     mapped->before = atomic_load(&meter.mapped);
     atomic_store(&meter.inherited, false);
     atomic_store_explicit(&meter.mapped, mapped, memory_order_release);
@@ -157,12 +136,12 @@ static bool begin(void)
 
 bool meter_begin(const char *dir, char *why, size_t size)
 {
-    bool on;
+    bool on, first = false;
 
     (void)pthread_mutex_lock(&mutex);
     if (!meter_is_on() && strlen(dir) < sizeof(meter.dir)) {
         (void)snprintf(meter.dir, sizeof(meter.dir), "%s", dir);
-        (void)begin();
+        first = begin();
     }
     on = meter_is_on();
     if (!on)
@@ -174,7 +153,7 @@ bool meter_begin(const char *dir, char *why, size_t size)
         (void)snprintf(why, size, "this process counts in %s already, and not in %s", meter.dir,
                        dir);
     (void)pthread_mutex_unlock(&mutex);
-    if (on)
+    if (first)
         meter_retire(meter.dir);
     return on && strcmp(dir, meter.dir) == 0;
 }

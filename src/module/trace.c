@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <openssl/crypto.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/environment.h"
 #include "base/log.h"
 #include "base/scope.h"
@@ -27,8 +27,8 @@
 
 atomic_uint traced;
 
-static int file = -1; /* STDERR_FILENO: standard error, wherever that goes */
-static struct stat opened;
+static struct descriptor file = { .fd = -1 };
+static bool to_stderr; /* wherever that goes, in the place of file */
 
 /* The arguments of a function, a letter for each:
  *
@@ -119,23 +119,15 @@ static void line_begin(struct line *line)
     add(line, ".%06ld %ld ", now.tv_nsec / 1000, (long)syscall(SYS_gettid));
 }
 
-/* Daemons close what they don't know, and the number is a client's connection next. */
-static bool is_open(void)
-{
-    struct stat now;
-
-    return fstat(file, &now) == 0 && now.st_dev == opened.st_dev && now.st_ino == opened.st_ino;
-}
-
 static void line_write(struct line *line)
 {
     size_t len = line->len < sizeof(line->text) - 1 ? line->len : sizeof(line->text) - 2;
 
     line->text[len++] = '\n';
-    if (file == STDERR_FILENO)
+    if (to_stderr)
         log_write_stderr(line->text, len);
-    else if (is_open())
-        log_write(file, line->text, len);
+    else if (descriptor_is_open(&file))
+        log_write(file.fd, line->text, len);
     else
         log_once("the program has closed the file of " PKCS11_BRIDGE_ENV_DEBUG
                  ": no more calls are told");
@@ -388,14 +380,15 @@ static unsigned options(char *text, const char **path)
 }
 
 /* A FIFO that nobody reads, or reads too slowly, holds up no call: what does not fit is lost. */
-static int open_file(const char *path)
+static bool open_file(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
-
-    if (fd < 0 || fstat(fd, &opened) != 0)
-        log_line("cannot write to the file of " PKCS11_BRIDGE_ENV_DEBUG ", %s: %s", path,
-                 strerror(errno));
-    return fd;
+    if (descriptor_take(
+            &file,
+            open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600)))
+        return true;
+    log_line("cannot write to the file of " PKCS11_BRIDGE_ENV_DEBUG ", %s: %s", path,
+             strerror(errno));
+    return false;
 }
 
 static void begin(const char *value)
@@ -407,8 +400,8 @@ static void begin(const char *value)
     if (text == NULL)
         return;
     wanted = options(text, &path);
-    file = strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : open_file(path);
-    if (file >= 0)
+    to_stderr = strcmp(path, "/dev/stderr") == 0;
+    if (to_stderr || open_file(path))
         (void)atomic_fetch_or(&traced, wanted);
 }
 
