@@ -5,16 +5,10 @@
 #include "base/scope.h"
 #include "module/call.h"
 
-static struct view name_view(const CK_ATTRIBUTE *name)
-{
-    return name != NULL ? (struct view){ name->pValue, name->ulValueLen }
-                        : (struct view){ NULL, 0 };
-}
-
 void making_deed_names(struct deed *deed, const struct uri *uri)
 {
-    deed->label = name_view(uri_label(uri));
-    deed->id = name_view(uri_id(uri));
+    deed->label = attribute_view(uri_label(uri));
+    deed->id = attribute_view(uri_id(uri));
 }
 
 CK_RV making_run(struct slot *slot, enum purpose purpose, const struct making *making,

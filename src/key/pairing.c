@@ -16,10 +16,7 @@ struct key *pairing_new_half(const struct pairing *pairing)
 /* The modulus, where a private RSA key shows that. */
 static struct view own_modulus(const struct pairing *pairing)
 {
-    const CK_ATTRIBUTE *n = attribute(pairing->attributes, CKA_MODULUS);
-
-    return n != NULL ? view_strip((struct view){ n->pValue, n->ulValueLen })
-                     : (struct view){ NULL, 0 };
+    return view_strip(attribute_view(attribute(pairing->attributes, CKA_MODULUS)));
 }
 
 static bool fits(const struct pairing *pairing, const struct key *half)

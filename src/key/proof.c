@@ -364,20 +364,14 @@ static CK_RV ask(struct session *session, struct handle handle, const struct att
     return rv;
 }
 
-static struct view value_view(const CK_ATTRIBUTE *attribute)
-{
-    return attribute != NULL ? (struct view){ attribute->pValue, attribute->ulValueLen }
-                             : (struct view){ NULL, 0 };
-}
-
 /* The private key is used: a witness is told, as of any other use. */
 CK_RV proof_ask(struct session *session, struct handle handle, const struct attributes *attributes,
                 struct key *const *halves, size_t count, enum proof *proof, size_t *which)
 {
     struct witness *witness = halves[0]->provider->pins.witness;
     struct deed deed = { .what = "prove",
-                         .label = value_view(attribute(attributes, CKA_LABEL)),
-                         .id = value_view(attribute(attributes, CKA_ID)),
+                         .label = attribute_view(attribute(attributes, CKA_LABEL)),
+                         .id = attribute_view(attribute(attributes, CKA_ID)),
                          .slot = session->slot,
                          .began = clock_ns() };
     struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };

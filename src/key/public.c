@@ -51,9 +51,7 @@ static const CK_ATTRIBUTE_TYPE set_private_attributes[] = { CKA_PARAMETER_SET, C
 
 static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
 {
-    const CK_ATTRIBUTE *one = attribute(attributes, type);
-
-    return one != NULL ? (struct view){ one->pValue, one->ulValueLen } : (struct view){ NULL, 0 };
+    return attribute_view(attribute(attributes, type));
 }
 
 /* CKA_EC_POINT: an OCTET STRING around the point (PKCS#11 v3.1 §6.3.3), the bare point, or a BIT

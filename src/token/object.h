@@ -40,6 +40,12 @@ struct attributes *attributes_pack(const struct attributes *from, size_t *size);
 /* The value, or NULL where it is absent or empty. */
 const CK_ATTRIBUTE *attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type);
 
+/* Its value; none where one is NULL. */
+static inline struct view attribute_view(const CK_ATTRIBUTE *one)
+{
+    return one != NULL ? (struct view){ one->pValue, one->ulValueLen } : (struct view){ NULL, 0 };
+}
+
 /* The value of a CK_ULONG or CK_BBOOL attribute, or otherwise where it is absent. */
 CK_ULONG attribute_ulong(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
                          CK_ULONG otherwise);
