@@ -8,6 +8,8 @@
 #include <openssl/encoder.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <openssl/param_build.h>
+#include <openssl/params.h>
 #include <openssl/x509.h>
 
 static atomic_bool ended;
@@ -126,4 +128,14 @@ void encoder_ctx_scoped(OSSL_ENCODER_CTX **ctx)
 void bn_scoped(BIGNUM **bn)
 {
     BN_clear_free(*bn);
+}
+
+void params_scoped(OSSL_PARAM **params)
+{
+    OSSL_PARAM_free(*params);
+}
+
+void param_bld_scoped(OSSL_PARAM_BLD **builder)
+{
+    OSSL_PARAM_BLD_free(*builder);
 }

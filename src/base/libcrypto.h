@@ -44,5 +44,7 @@ void pkey_ctx_scoped(EVP_PKEY_CTX **ctx);
 void bio_scoped(BIO **bio);
 void encoder_ctx_scoped(OSSL_ENCODER_CTX **ctx);
 void bn_scoped(BIGNUM **bn); /* wiped */
+void params_scoped(OSSL_PARAM **params);
+void param_bld_scoped(OSSL_PARAM_BLD **builder);
 
 #endif

@@ -4,6 +4,7 @@
 #define BRIDGE_SCOPE_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -23,6 +24,12 @@ static inline void fd_scoped(const int *fd)
 {
     if (*fd >= 0)
         (void)close(*fd);
+}
+
+static inline void stream_scoped(FILE *const *stream)
+{
+    if (*stream != NULL)
+        (void)fclose(*stream);
 }
 
 static inline void errno_scoped(const int *kept)

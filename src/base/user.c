@@ -26,15 +26,9 @@ bool user_changed(void)
     return geteuid() != first;
 }
 
-static void file_scoped(FILE **file)
-{
-    if (*file != NULL)
-        (void)fclose(*file);
-}
-
 static bool look_up(uid_t uid, struct passwd *found, char *buf, size_t size)
 {
-    _cleanup_(file_scoped) FILE *file = fopen("/etc/passwd", "re");
+    _cleanup_(stream_scoped) FILE *file = fopen("/etc/passwd", "re");
     struct passwd *one = NULL;
 
     while (file != NULL && fgetpwent_r(file, found, buf, size, &one) == 0 && one != NULL)

@@ -47,20 +47,10 @@ static char *bring_secret(const struct arrival *arrival)
     return uri;
 }
 
-static void build_scoped(OSSL_PARAM_BLD **build)
-{
-    OSSL_PARAM_BLD_free(*build);
-}
-
-static void params_scoped(OSSL_PARAM **params)
-{
-    OSSL_PARAM_free(*params);
-}
-
 /* Where it goes, and how. */
 static OSSL_PARAM *direction(const struct arrival *arrival)
 {
-    _cleanup_(build_scoped) OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    _cleanup_(param_bld_scoped) OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
     bool ok =
         build != NULL &&
         OSSL_PARAM_BLD_push_utf8_string(build, PKCS11_BRIDGE_KEYGEN_URI, arrival->uri, 0) &&

@@ -123,12 +123,6 @@ static bool take(struct verification *all, struct view text)
     return chain != NULL;
 }
 
-static void file_scoped(FILE *const *file)
-{
-    if (*file != NULL)
-        (void)fclose(*file);
-}
-
 static void line_scoped(char *const *line)
 {
     free(*line);
@@ -137,7 +131,7 @@ static void line_scoped(char *const *line)
 /* False with words where it cannot be read. */
 static bool take_file(struct verification *all, const char *path)
 {
-    _cleanup_(file_scoped) FILE *file = fopen(path, "re");
+    _cleanup_(stream_scoped) FILE *file = fopen(path, "re");
     _cleanup_(line_scoped) char *text = NULL;
     size_t room = 0;
     ssize_t len = 0;

@@ -73,19 +73,9 @@ struct key *object_key(const void *reference, size_t size)
     return key;
 }
 
-static void builder_scoped(OSSL_PARAM_BLD **builder)
-{
-    OSSL_PARAM_BLD_free(*builder);
-}
-
-static void params_scoped(OSSL_PARAM **params)
-{
-    OSSL_PARAM_free(*params);
-}
-
 static int export_rsa(const struct key *key, OSSL_CALLBACK *callback, void *arg)
 {
-    _cleanup_(builder_scoped) OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    _cleanup_(param_bld_scoped) OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     _cleanup_(bn_scoped) BIGNUM *n = BN_bin2bn(key->n.data, (int)key->n.len, NULL);
     _cleanup_(bn_scoped) BIGNUM *e = BN_bin2bn(key->e.data, (int)key->e.len, NULL);
     _cleanup_(params_scoped) OSSL_PARAM *params = NULL;
