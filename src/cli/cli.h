@@ -63,6 +63,9 @@ static inline const char *call_option(const struct call *call, unsigned option)
 bool call_number(const struct call *call, unsigned option, unsigned long least, unsigned long most,
                  unsigned long otherwise, unsigned long *out);
 
+/* The URI of what was made: a line, or JSON. */
+void call_tell_uri(const struct call *call, const char *uri);
+
 extern const struct subcommand list_subcommand, show_subcommand, pem_subcommand, delete_subcommand,
     health_subcommand, conf_subcommand, keygen_subcommand, csr_subcommand, import_cert_subcommand,
     bench_subcommand, doctor_subcommand, wrap_subcommand, unwrap_subcommand, import_key_subcommand,

@@ -8,7 +8,6 @@
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/key.h"
 #include "cli/say.h"
 #include "instance/host.h"
@@ -92,19 +91,6 @@ static EVP_PKEY *generate(struct call *call, struct order *order)
     return pkey;
 }
 
-static void report(const struct call *call, const char *uri)
-{
-    struct json json = { .out = stdout };
-
-    if (!call->json) {
-        (void)printf("%s\n", uri);
-        return;
-    }
-    json_object(&json, NULL);
-    json_text(&json, "uri", uri);
-    json_end(&json);
-}
-
 static enum status keygen(struct call *call)
 {
     const char *type = call_option(call, TYPE);
@@ -120,7 +106,7 @@ static enum status keygen(struct call *call)
         complain_openssl("the key could not be made");
         return STATUS_FAILED;
     }
-    report(call, uri);
+    call_tell_uri(call, uri);
     return STATUS_DONE;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/scope.h"
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "cli/say.h"
 #include "pkcs11_bridge.h"
 
@@ -137,6 +138,19 @@ bool call_number(const struct call *call, unsigned option, unsigned long least, 
     complain("--%s %s: it takes a number from %lu to %lu", call->subcommand->options[option].name,
              value, least, most);
     return false;
+}
+
+void call_tell_uri(const struct call *call, const char *uri)
+{
+    struct json json = { .out = stdout };
+
+    if (!call->json) {
+        (void)printf("%s\n", uri);
+        return;
+    }
+    json_object(&json, NULL);
+    json_text(&json, "uri", uri);
+    json_end(&json);
 }
 
 static enum status run(struct call *call)

@@ -6,7 +6,6 @@
 #include "base/scope.h"
 #include "cli/arrive.h"
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/say.h"
 #include "cli/wrapped.h"
 
@@ -58,19 +57,6 @@ static bool is_whole(const struct wrapped_file *file)
     return false;
 }
 
-static void report(const struct call *call, const char *uri)
-{
-    struct json json = { .out = stdout };
-
-    if (!call->json) {
-        (void)printf("%s\n", uri);
-        return;
-    }
-    json_object(&json, NULL);
-    json_text(&json, "uri", uri);
-    json_end(&json);
-}
-
 static enum status bring(struct call *call, const struct wrapped_file *file)
 {
     const struct arrival arrival = { .context = &call->context,
@@ -89,7 +75,7 @@ static enum status bring(struct call *call, const struct wrapped_file *file)
         complain_openssl("it could not be unwrapped");
         return STATUS_FAILED;
     }
-    report(call, uri);
+    call_tell_uri(call, uri);
     return STATUS_DONE;
 }
 
