@@ -140,3 +140,30 @@ void operator_generate(CK_SESSION_HANDLE session, const char *label)
                                             COUNT_OF(private), &a, &b),
                      CKR_OK);
 }
+
+void operator_generate_always(void)
+{
+    CK_SESSION_HANDLE session = operator_session(false);
+    CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
+    CK_BBOOL yes = CK_TRUE;
+    CK_ULONG bits = 2048;
+    CK_BYTE exponent[] = { 1, 0, 1 };
+    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                              { CKA_LABEL, (void *)(uintptr_t) "always", 6 },
+                              { CKA_ID, (void *)(uintptr_t) "always", 6 },
+                              { CKA_MODULUS_BITS, &bits, sizeof(bits) },
+                              { CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent) } };
+    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
+                               { CKA_PRIVATE, &yes, sizeof(yes) },
+                               { CKA_SIGN, &yes, sizeof(yes) },
+                               { CKA_DECRYPT, &yes, sizeof(yes) },
+                               { CKA_LABEL, (void *)(uintptr_t) "always", 6 },
+                               { CKA_ID, (void *)(uintptr_t) "always", 6 },
+                               { CKA_ALWAYS_AUTHENTICATE, &yes, sizeof(yes) } };
+    CK_OBJECT_HANDLE a, b;
+
+    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
+                                            COUNT_OF(private), &a, &b),
+                     CKR_OK);
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
+}

@@ -44,4 +44,8 @@ CK_ULONG operator_find(CK_SESSION_HANDLE session, const char *label, CK_OBJECT_H
 void operator_generate(CK_SESSION_HANDLE session, const char *label);
 void operator_destroy(CK_SESSION_HANDLE session, const char *label);
 
+/* Makes an RSA key pair with the label always that wants a login for each use, while the program is
+ * logged in. */
+void operator_generate_always(void);
+
 #endif

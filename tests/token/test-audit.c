@@ -101,36 +101,14 @@ static void test_audit_each_use(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
-static void make_always(void)
-{
-    CK_SESSION_HANDLE session = operator_session(false);
-    CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
-    CK_BBOOL yes = CK_TRUE;
-    CK_ULONG bits = 2048;
-    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
-                              { CKA_ID, (void *)(uintptr_t) "always", 6 },
-                              { CKA_MODULUS_BITS, &bits, sizeof(bits) } };
-    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
-                               { CKA_SIGN, &yes, sizeof(yes) },
-                               { CKA_LABEL, (void *)(uintptr_t) "always", 6 },
-                               { CKA_ID, (void *)(uintptr_t) "always", 6 },
-                               { CKA_ALWAYS_AUTHENTICATE, &yes, sizeof(yes) } };
-    CK_OBJECT_HANDLE a, b;
-
-    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
-                                            COUNT_OF(private), &a, &b),
-                     CKR_OK);
-    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
-}
-
-/* The login that such a key wants for each use is told apart, and the use is told as well. */
+/* The login that a key wants for each use is told apart, and the use is told as well. */
 static void test_audit_login_again(void **state)
 {
     OSSL_LIB_CTX *libctx = begin("trail", "");
     EVP_PKEY *first = key_load(libctx, "p256", "private"), *key;
 
     (void)state;
-    make_always();
+    operator_generate_always();
     key = key_load(libctx, "always", "private");
     for (int i = 0; i < 2; i++)
         assert_true(key_signs(libctx, key));

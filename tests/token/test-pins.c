@@ -166,33 +166,6 @@ static void test_pins_rotated(void **state)
     unlink(path);
 }
 
-static void generate_always(void)
-{
-    CK_SESSION_HANDLE session = operator_session(false);
-    CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
-    CK_BBOOL yes = CK_TRUE;
-    CK_ULONG bits = 2048;
-    CK_BYTE exponent[] = { 1, 0, 1 };
-    CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, sizeof(yes) },
-                              { CKA_LABEL, (void *)(uintptr_t) "always", 6 },
-                              { CKA_ID, (void *)(uintptr_t) "always", 6 },
-                              { CKA_MODULUS_BITS, &bits, sizeof(bits) },
-                              { CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent) } };
-    CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, sizeof(yes) },
-                               { CKA_PRIVATE, &yes, sizeof(yes) },
-                               { CKA_SIGN, &yes, sizeof(yes) },
-                               { CKA_DECRYPT, &yes, sizeof(yes) },
-                               { CKA_LABEL, (void *)(uintptr_t) "always", 6 },
-                               { CKA_ID, (void *)(uintptr_t) "always", 6 },
-                               { CKA_ALWAYS_AUTHENTICATE, &yes, sizeof(yes) } };
-    CK_OBJECT_HANDLE a, b;
-
-    assert_int_equal(p11->C_GenerateKeyPair(session, &mechanism, public, COUNT_OF(public), private,
-                                            COUNT_OF(private), &a, &b),
-                     CKR_OK);
-    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
-}
-
 static bool decrypt(OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
@@ -216,7 +189,7 @@ static void test_pins_always_authenticate(void **state)
 
     (void)state;
     assert_non_null(other);
-    generate_always();
+    operator_generate_always();
     key = key_load_uri(libctx, "pkcs11:token=soft;object=always;type=private");
     assert_non_null(key);
     calls_reset();
