@@ -738,6 +738,8 @@ static bool value_of(const struct object *object, ck_attribute_type_t type, stru
     return object->class != CKO_CERTIFICATE && key_value(object, type, value);
 }
 
+_Thread_local unsigned long hostile_secret_len = SECRET_UNTOLD;
+
 static ck_rv_t token_C_GetAttributeValue(ck_session_handle_t handle, ck_object_handle_t key,
                                          struct ck_attribute *list, unsigned long count)
 {
@@ -746,15 +748,19 @@ static ck_rv_t token_C_GetAttributeValue(ck_session_handle_t handle, ck_object_h
     SESSION(C_GetAttributeValue, handle);
     OBJECT(key);
     for (unsigned long i = 0; i < count; i++) {
+        const bool of_secret = list[i].type == CKA_VALUE && object->class == CKO_SECRET_KEY;
+        const ck_attribute_type_t type = of_secret ? VALUE_OF_SECRET : list[i].type;
         struct value value;
         ck_rv_t one = CKR_ATTRIBUTE_TYPE_INVALID;
 
         if (value_of(object, list[i].type, &value))
-            one = lie_bytes(i, list[i].value, &list[i].value_len, value.data, value.len);
+            one = lie_attribute(i, type, list[i].value, &list[i].value_len, value.data, value.len);
         else if (lie_is(CONTENT) || lie_is(FILL)) /* what there is not may be told all the same */
-            one = lie_bytes(i, list[i].value, &list[i].value_len, "", 0);
+            one = lie_attribute(i, type, list[i].value, &list[i].value_len, "", 0);
         else
             list[i].value_len = ~0UL;
+        if (of_secret && list[i].value != NULL)
+            hostile_secret_len = list[i].value_len;
         if (lie_is(TYPE) && (lie_now()->which >= ALL || lie_now()->which == i)) {
             list[i].type ^= lie_now()->arg;
             list[i].value = lie_now()->arg % 2 != 0 ? NULL : list;
