@@ -385,19 +385,21 @@ static void do_wrap(struct doer *doer, unsigned how)
     OPENSSL_free(blob);
 }
 
-/* RSA without its public half, and with the first key's. */
+/* With AES or RSA; a key without its public half, or with that of the doer's. */
 static void do_unwrap(struct doer *doer, unsigned how)
 {
     static unsigned char blob[301];
-    static char uri[] = "pkcs11:token=soft;object=unwrapped", with[] = "pkcs11:object=rsa";
+    static char uri[] = "pkcs11:token=soft;object=unwrapped",
+                with[][24] = { "pkcs11:object=rsa", "pkcs11:object=aes" };
     EVP_PKEY_CTX *ctx =
         EVP_PKEY_CTX_new_from_name(libctx, how & 1 ? "RSA" : "EC", "provider=pkcs11");
     OSSL_PARAM *half = NULL, *all,
-               params[] = { OSSL_PARAM_construct_octet_string("pkcs11_wrapped", blob,
-                                                              300 + how % 2),
-                            OSSL_PARAM_construct_utf8_string("pkcs11_wrapped_with", with, 0),
-                            OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0),
-                            OSSL_PARAM_construct_end() };
+               params[] = {
+                   OSSL_PARAM_construct_octet_string("pkcs11_wrapped", blob, 300 + how % 2),
+                   OSSL_PARAM_construct_utf8_string("pkcs11_wrapped_with", with[how / 4 % 2], 0),
+                   OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0),
+                   OSSL_PARAM_construct_end()
+               };
     EVP_PKEY *key = NULL;
 
     if (doer->key != NULL && (how & 2) != 0)
