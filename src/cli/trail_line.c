@@ -36,7 +36,8 @@ static bool read_string(struct view *rest, struct view *out)
     return skip(rest, '"');
 }
 
-/* False also where it is more than 64 bits hold: the session of a token may be any number of them. */
+/* False also where it is more than 64 bits hold: the session of a token may be any number of them.
+ */
 static bool read_number(struct view *rest, uint64_t *out)
 {
     bool any = false;
