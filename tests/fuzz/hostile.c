@@ -143,6 +143,13 @@ static void take(struct doer *doer, EVP_PKEY *key)
     doer->key = key;
 }
 
+/* No key of a parameter set comes of numbers that are none. */
+static void set_hold(const EVP_PKEY *key)
+{
+    if (hostile_sets_wrong != 0 && hostile_sets_right == 0)
+        hold(!EVP_PKEY_is_a(key, "ML-KEM-512") && !EVP_PKEY_is_a(key, "ML-DSA-44"));
+}
+
 static void look_at(struct doer *doer, const OSSL_STORE_INFO *info)
 {
     unsigned char *der = NULL;
@@ -150,9 +157,11 @@ static void look_at(struct doer *doer, const OSSL_STORE_INFO *info)
 
     switch (OSSL_STORE_INFO_get_type(info)) {
     case OSSL_STORE_INFO_PKEY:
+        set_hold(OSSL_STORE_INFO_get0_PKEY(info));
         take(doer, OSSL_STORE_INFO_get1_PKEY(info));
         break;
     case OSSL_STORE_INFO_PUBKEY:
+        set_hold(OSSL_STORE_INFO_get0_PUBKEY(info));
         take(doer, OSSL_STORE_INFO_get1_PUBKEY(info));
         break;
     case OSSL_STORE_INFO_CERT:

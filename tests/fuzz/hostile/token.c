@@ -742,6 +742,17 @@ static bool value_of(const struct object *object, ck_attribute_type_t type, stru
 }
 
 _Thread_local unsigned long hostile_secret_len = SECRET_UNTOLD;
+_Atomic unsigned hostile_sets_right, hostile_sets_wrong;
+
+static void told(const struct object *object, const struct ck_attribute *one)
+{
+    if (one->type == CKA_VALUE && object->class == CKO_SECRET_KEY)
+        hostile_secret_len = one->value_len;
+    if (one->type == CKA_PARAMETER_SET_ && one->value_len == sizeof(unsigned long))
+        hostile_sets_right++;
+    else if (one->type == CKA_PARAMETER_SET_ && one->value_len != ~0UL)
+        hostile_sets_wrong++;
+}
 
 static ck_rv_t token_C_GetAttributeValue(ck_session_handle_t handle, ck_object_handle_t key,
                                          struct ck_attribute *list, unsigned long count)
@@ -762,8 +773,8 @@ static ck_rv_t token_C_GetAttributeValue(ck_session_handle_t handle, ck_object_h
             one = lie_attribute(i, type, list[i].value, &list[i].value_len, "", 0);
         else
             list[i].value_len = ~0UL;
-        if (of_secret && list[i].value != NULL)
-            hostile_secret_len = list[i].value_len;
+        if (list[i].value != NULL)
+            told(object, &list[i]);
         if (lie_is(TYPE) && (lie_now()->which >= ALL || lie_now()->which == i)) {
             list[i].type ^= lie_now()->arg;
             list[i].value = lie_now()->arg % 2 != 0 ? NULL : list;
@@ -1377,6 +1388,7 @@ void hostile_begin(unsigned features, void (*call_back)(void))
 {
     generation += pin_refused;
     pin_refused = false;
+    hostile_sets_right = hostile_sets_wrong = 0;
     memset(&token, 0, sizeof(token));
     token.features = features;
     token.call_back = call_back;

@@ -24,6 +24,10 @@ enum feature {
 #define SECRET_UNTOLD (~0UL - 1)
 extern _Thread_local unsigned long hostile_secret_len;
 
+/* How often the token wrote a CKA_PARAMETER_SET, for this input: with the length of a CK_ULONG, and
+ * with another. */
+extern _Atomic unsigned hostile_sets_right, hostile_sets_wrong;
+
 /* For a new input, after lies_begin: as it was in the beginning, with these features. call_back:
  * what CALL_BACK calls. */
 void hostile_begin(unsigned features, void (*call_back)(void));
