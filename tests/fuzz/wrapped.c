@@ -70,19 +70,32 @@ static void read_public(const void *data, size_t len)
     hold(ERR_peek_error() == 0);
 }
 
-/* A header of the input, and its rest in base64. */
+static void add_member(BIO *header, const char *name, struct input *input)
+{
+    size_t len = input_byte(input) % 64;
+    char *value = (char *)input_copy(input, &len, true);
+
+    (void)BIO_printf(header, "%s: %s\n", name, value);
+    free(value);
+}
+
+/* Members of the input, and its rest in base64. */
 static void read_composed(struct input *input)
 {
-    size_t header_len = input_byte(input), len;
-    char *header = (char *)input_copy(input, &header_len, true), *data;
-    BIO *memory = BIO_new(BIO_s_mem());
+    BIO *header = BIO_new(BIO_s_mem()), *memory = BIO_new(BIO_s_mem());
+    char *text;
+    size_t len;
 
-    if (PEM_write_bio(memory, "PKCS11 WRAPPED KEY", header, input->data, (long)input->len) > 0) {
-        len = (size_t)BIO_get_mem_data(memory, &data);
-        read_key(data, len);
+    add_member(header, "Mechanism", input);
+    add_member(header, "Type", input);
+    (void)BIO_write(header, "", 1);
+    (void)BIO_get_mem_data(header, &text);
+    if (PEM_write_bio(memory, "PKCS11 WRAPPED KEY", text, input->data, (long)input->len) > 0) {
+        len = (size_t)BIO_get_mem_data(memory, &text);
+        read_key(text, len);
     }
+    BIO_free(header);
     BIO_free(memory);
-    free(header);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
