@@ -18,6 +18,7 @@ release_open() {
     for m in /proc /sys /dev /dev/shm; do mount --bind "$m" "$DIR$m"; done
     mount --bind "$ROOT" "$DIR$ROOT"
     [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$DIR/etc/resolv.conf"
+    grep -qs localhost "$DIR/etc/hosts" || printf '127.0.0.1 localhost\n::1 localhost\n' >> "$DIR/etc/hosts"
     release_packages "$@"
     echo "$SUITE${ARCHITECTURE:+, $ARCHITECTURE}: $(inside openssl version)"
 }

@@ -16,7 +16,7 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
-#include <p11-kit/pkcs11.h>
+#include "module/cryptoki.h"
 
 #include "common.h"
 
@@ -100,7 +100,7 @@ static void provider_begin(void)
 static void raw_seal(void)
 {
     unsigned char iv[12] = { 0 };
-    CK_GCM_PARAMS params = { .iv_ptr = iv, .iv_len = 12, .iv_bits = 96, .tag_bits = 128 };
+    struct gcm_params params = { .pIv = iv, .ulIvLen = 12, .ulIvBits = 96, .ulTagBits = 128 };
     CK_MECHANISM mechanism = { CKM_AES_GCM, &params, sizeof(params) };
     CK_ULONG out_len = sizeof(sealed);
 
