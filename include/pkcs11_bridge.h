@@ -88,6 +88,11 @@
  * modes whose messages go through whole take them in pieces, and Final gives out all of them. */
 #define PKCS11_BRIDGE_CIPHER_FINAL_ROOM "pkcs11-final-room"
 
+/* An unsigned int: whether what is given to EVP_EncryptUpdate to write to has room for the tag
+ * behind the message. With it, and without pkcs11-final-room, the token writes both there with
+ * AES-GCM and AES-CCM, and nothing is copied. */
+#define PKCS11_BRIDGE_CIPHER_TAG_ROOM "pkcs11-tag-room"
+
 /* Of OSSL_PROVIDER_get_params, UTF-8: what this process has counted, as OpenMetrics text; "" where
  * pkcs11-metrics is not set. */
 #define PKCS11_BRIDGE_PARAM_METRICS "pkcs11-metrics"

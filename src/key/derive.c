@@ -4,6 +4,7 @@
 
 #include "base/scope.h"
 #include "key/operation.h"
+#include "key/software.h"
 #include "module/call.h"
 
 void secret_template_make(struct secret_template *out, CK_ULONG size)
@@ -81,17 +82,21 @@ static bool secret_is_zero(const struct key *key, const uint8_t *secret, size_t 
     return any == 0;
 }
 
+static bool small_order(const struct key *key)
+{
+    error_raise(&key->provider->core, REASON_OPERATION,
+                "the peer's public key is of small order: the secret would be zero");
+    return false;
+}
+
 /* What the token derived, if it is worth something. */
 static bool secret_finish(const struct operation *operation, uint8_t *out, size_t *len)
 {
     const struct key *key = operation->key;
 
     *len = operation->out.len;
-    if (secret_is_zero(key, operation->out.data, *len)) {
-        error_raise(&key->provider->core, REASON_OPERATION,
-                    "the peer's public key is of small order: the secret would be zero");
-        return false;
-    }
+    if (secret_is_zero(key, operation->out.data, *len))
+        return small_order(key);
     memcpy(out, operation->out.data, *len);
     return true;
 }
@@ -118,6 +123,21 @@ static CK_MECHANISM_TYPE mechanism_type(const struct key *key)
                : CKM_ECDH1_DERIVE;
 }
 
+static void mechanism_make(struct derive_mechanism *mechanism, CK_MECHANISM_TYPE type,
+                           struct view point)
+{
+    mechanism->params = (CK_ECDH1_DERIVE_PARAMS){ .kdf = CKD_NULL,
+                                                  .pPublicData = ck_input(point.data),
+                                                  .ulPublicDataLen = point.len };
+    mechanism->ck = (CK_MECHANISM){ type, &mechanism->params, sizeof(mechanism->params) };
+}
+
+static bool may(const struct key *key, struct key *peer, CK_MECHANISM_TYPE type)
+{
+    return key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type) &&
+           peer_is_fit(key, peer);
+}
+
 static const struct operation_kind derivation = { "derive", derive };
 
 bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
@@ -127,11 +147,9 @@ bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
     const struct view nothing = { NULL, 0 };
     const CK_MECHANISM_TYPE type = mechanism_type(key);
     uint8_t der[EC_POINT_MAX + 4];
-    struct derive_mechanism *mechanism;
     CK_RV rv;
 
-    if (!key_permits(key, key->object->may_derive, "CKA_DERIVE", "derive", type) ||
-        !peer_is_fit(key, peer))
+    if (!may(key, peer, type))
         return false;
     operation = operation_begin(&place, key, nothing,
                                 derive_public_data(view_bytes(&peer->point), der, sizeof(der)),
@@ -139,13 +157,48 @@ bool key_derive(struct key *key, struct key *peer, uint8_t *out, size_t *len)
     if (operation == NULL)
         return false;
     operation->out.exact = true;
-    mechanism = &operation->mechanism.derive;
-    mechanism->params = (CK_ECDH1_DERIVE_PARAMS){ .kdf = CKD_NULL,
-                                                  .pPublicData = ck_input(operation->extra.data),
-                                                  .ulPublicDataLen = operation->extra.len };
-    mechanism->ck = (CK_MECHANISM){ type, &mechanism->params, sizeof(mechanism->params) };
+    mechanism_make(&operation->mechanism.derive, type, operation->extra);
     rv = operation_run(operation, &derivation);
     if (rv != CKR_OK)
         return key_failed(key, "derive", type, rv);
     return secret_finish(operation, out, len);
+}
+
+/* Tokens keep the end of a secret that is too long for a key (PKCS#11 v3.1 §6.3.17), libcrypto its
+ * beginning: there is a key of all of it, or none. */
+static bool is_whole(const struct key *key, size_t len)
+{
+    const size_t whole = curve_field_bytes(key->curve);
+
+    if (len != whole)
+        error_raise(&key->provider->core, REASON_PARAMETER,
+                    "cannot derive a key of %zu bytes: the secret has %zu, and there is a key of "
+                    "all of it, or of what HKDF makes of that",
+                    len, whole);
+    return len == whole;
+}
+
+/* Of a secret that stays on the token nobody sees that it is zero. It is for any key of the curve,
+ * or for none: one on the host tells. */
+static bool is_never_zero(const struct key *key, struct key *peer)
+{
+    return (key->type != KEY_X25519 && key->type != KEY_X448) || software_agrees(peer) ||
+           small_order(key);
+}
+
+struct key *key_derive_key(struct key *key, struct key *peer, const struct secret_kind *kind,
+                           size_t len)
+{
+    struct derive_mechanism mechanism;
+    uint8_t der[EC_POINT_MAX + 4];
+    const CK_MECHANISM_TYPE type = mechanism_type(key);
+    const struct secret_order order = {
+        .provider = key->provider, .kind = kind, .len = len, .base = key, .derive = &mechanism.ck
+    };
+
+    if (!is_whole(key, len) || !may(key, peer, type) || !is_never_zero(key, peer))
+        return NULL;
+    mechanism_make(&mechanism, type,
+                   derive_public_data(view_bytes(&peer->point), der, sizeof(der)));
+    return secret_key_make(&order);
 }

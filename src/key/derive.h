@@ -1,8 +1,8 @@
-/* Key agreement in its parts, for those who have a session and a handle. */
+/* Key agreement that makes a key, and in its parts, for those who have a session and a handle. */
 #ifndef BRIDGE_KEY_DERIVE_H
 #define BRIDGE_KEY_DERIVE_H
 
-#include "key/key.h"
+#include "key/secret.h"
 
 /* What a secret that is to be read is made by: a session object of size bytes. It points into
  * itself. */
@@ -23,6 +23,11 @@ void secret_template_make(struct secret_template *out, CK_ULONG size);
 CK_RV derive_begin(struct session *session, struct handle handle, CK_MECHANISM *mechanism,
                    CK_ULONG size, struct handle *secret);
 CK_RV derive_finish(struct session *session, struct handle secret, struct room *out);
+
+/* What key_derive makes, as a session key of that kind on the token of key, from which it does not
+ * come: all of it, len bytes. NULL with an error raised; the caller frees it. */
+struct key *key_derive_key(struct key *key, struct key *peer, const struct secret_kind *kind,
+                           size_t len);
 
 /* What the mechanism gets of the peer's point; der (EC_POINT_MAX + 4 bytes) may be needed for it.
  */

@@ -131,3 +131,23 @@ bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret)
     error_raise(&key->provider->core, REASON_OPERATION, "cannot encapsulate in software");
     return false;
 }
+
+bool software_agrees(struct key *peer)
+{
+    HOST_WORK;
+    _cleanup_(key_scoped) struct key *own =
+        software_generate(peer->provider, peer->type, peer->curve);
+    EVP_PKEY *half = own != NULL ? key_host(own) : NULL, *host = key_host(peer);
+    _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *ctx =
+        half != NULL && host != NULL
+            ? EVP_PKEY_CTX_new_from_pkey(peer->provider->host.libctx, half, HOST_PROPERTIES)
+            : NULL;
+    uint8_t secret[EC_POINT_MAX];
+    size_t len = sizeof(secret);
+    bool agrees = ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
+                  EVP_PKEY_derive_set_peer(ctx, host) == 1 &&
+                  EVP_PKEY_derive(ctx, secret, &len) == 1;
+
+    OPENSSL_cleanse(secret, sizeof(secret));
+    return agrees;
+}

@@ -27,4 +27,8 @@ bool software_validates(struct key *key, int selection, bool quick);
 /* What key_encapsulate does on the host, with any key. */
 bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret);
 
+/* Whether a new key of the host's on the same curve agrees on a secret with peer, which has a point
+ * of small order otherwise. */
+bool software_agrees(struct key *peer);
+
 #endif

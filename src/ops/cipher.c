@@ -59,9 +59,10 @@ struct cipher {
     struct bytes sealed;           /* memory for what the token encrypts, where it is kept */
     uint8_t tag[CRYPT_TAG_MAX];
     size_t tag_len;
-    bool tag_set; /* by the caller, for decryption */
-    size_t room;  /* of the caller at the end; 0: not said */
-    bool done;    /* the message went through */
+    bool tag_set;      /* by the caller, for decryption */
+    size_t room;       /* of the caller at the end; 0: not said */
+    unsigned tag_room; /* of the caller, behind a message that is encrypted: whether there is */
+    bool done;         /* the message went through */
 };
 
 static void *cipher_new(void *provctx, enum crypt_mode mode, size_t key_len)
@@ -457,22 +458,38 @@ static bool sealed_ready(struct cipher *ctx, size_t size)
     return bytes_make(&ctx->sealed, size);
 }
 
-/* A whole message of an AEAD mode, encrypted: the tag comes behind it. */
-static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
+/* To sealed, the message and, behind it, the tag. */
+static int seal_into(struct cipher *ctx, struct view in, uint8_t *sealed)
 {
     size_t size = in.len + ctx->tag_len, len = 0;
 
-    if (!sealed_ready(ctx, size) || !iv_admit(ctx) ||
-        run(ctx, in, ctx->sealed.data, size, &len) != CRYPT_DONE)
+    if (!iv_admit(ctx) || run(ctx, in, sealed, size, &len) != CRYPT_DONE)
         return 0;
     if (len != size)
         return no(ctx, "the token returned another length than that of the message and its tag");
+    memcpy(ctx->tag, sealed + in.len, ctx->tag_len);
+    return 1;
+}
+
+static int seal_and_copy(struct cipher *ctx, struct view in, uint8_t *out)
+{
+    if (!sealed_ready(ctx, in.len + ctx->tag_len) || !seal_into(ctx, in, ctx->sealed.data))
+        return 0;
     if (in.len != 0)
         memcpy(out, ctx->sealed.data, in.len);
-    memcpy(ctx->tag, ctx->sealed.data + in.len, ctx->tag_len);
-    *out_len = in.len;
     if (ctx->sealed.len > SEALED_KEPT)
         bytes_clear(&ctx->sealed);
+    return 1;
+}
+
+/* A whole message of an AEAD mode, encrypted. libcrypto promises room for the message alone. */
+static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
+{
+    const bool at_once = ctx->tag_room != 0 && ctx->room == 0 && in.len != 0;
+
+    if (at_once ? !seal_into(ctx, in, out) : !seal_and_copy(ctx, in, out))
+        return 0;
+    *out_len = in.len;
     return 1;
 }
 
@@ -667,7 +684,10 @@ static int get_tag(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_CIPHER_PARAM_IVLEN, size_t, set_iv_len, WHOLE)                                        \
     ROW(OSSL_CIPHER_PARAM_AEAD_TAG, octet_string, set_tag, WHOLE)                                  \
     ROW(OSSL_CIPHER_PARAM_CTS_MODE, utf8_string, set_cts_mode, WHOLE)                              \
-    ROW(PKCS11_BRIDGE_CIPHER_FINAL_ROOM, size_t, param_set_size, FIELD(struct cipher, room, size_t))
+    ROW(PKCS11_BRIDGE_CIPHER_FINAL_ROOM, size_t, param_set_size,                                   \
+        FIELD(struct cipher, room, size_t))                                                        \
+    ROW(PKCS11_BRIDGE_CIPHER_TAG_ROOM, uint, param_set_uint,                                       \
+        FIELD(struct cipher, tag_room, unsigned))
 
 #define GETTABLE(ROW)                                                                              \
     ROW(OSSL_CIPHER_PARAM_KEYLEN, size_t, param_get_size, FIELD(struct cipher, key_len, size_t))   \

@@ -129,14 +129,11 @@ static int kdf_derive(void *vctx, unsigned char *out, size_t len, const OSSL_PAR
 static void *derive_for(struct kdf *ctx, const struct hkdf_request *request, size_t len,
                         void *provctx, OSSL_FUNC_skeymgmt_import_fn *import)
 {
-    _cleanup_(bytes_wipe) struct bytes bytes = { OPENSSL_zalloc(len), len };
-    OSSL_PARAM params[2];
+    _cleanup_(bytes_wipe) struct bytes bytes = { NULL, 0 };
 
-    if (bytes.data == NULL || !key_hkdf(ctx->key, request, bytes.data, len))
-        return NULL;
-    params[0] = OSSL_PARAM_construct_octet_string(OSSL_SKEY_PARAM_RAW_BYTES, bytes.data, len);
-    params[1] = OSSL_PARAM_construct_end();
-    return import(provctx, OSSL_SKEYMGMT_SELECT_SECRET_KEY, params);
+    return bytes_make(&bytes, len) && key_hkdf(ctx->key, request, bytes.data, len)
+               ? skey_import_bytes(import, provctx, view_bytes(&bytes))
+               : NULL;
 }
 
 static void *kdf_derive_skey(void *vctx, const char *type, void *provctx,
@@ -146,13 +143,12 @@ static void *kdf_derive_skey(void *vctx, const char *type, void *provctx,
     KEEP_ERRNO;
     struct kdf *ctx = vctx;
     struct hkdf_request request;
-    bool aes = OPENSSL_strcasecmp(type, secret_kinds[SECRET_AES].name) == 0;
 
     if (!request_make(ctx, len, params, &request))
         return NULL;
     if (provctx != ctx->provider)
         return derive_for(ctx, &request, len, provctx, import);
-    return key_hkdf_key(ctx->key, &request, &secret_kinds[aes ? SECRET_AES : SECRET_GENERIC], len);
+    return key_hkdf_key(ctx->key, &request, skey_kind(type), len);
 }
 
 static int set_digest(void *vctx, const OSSL_PARAM *p)

@@ -7,12 +7,14 @@
 #include <openssl/params.h>
 
 #include "base/scope.h"
+#include "key/derive.h"
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
+#include "ops/skey.h"
 
 static OSSL_FUNC_keyexch_newctx_fn exchange_newctx;
 static OSSL_FUNC_keyexch_freectx_fn exchange_freectx;
@@ -20,6 +22,7 @@ static OSSL_FUNC_keyexch_dupctx_fn exchange_dupctx;
 static OSSL_FUNC_keyexch_init_fn exchange_init;
 static OSSL_FUNC_keyexch_set_peer_fn exchange_set_peer;
 static OSSL_FUNC_keyexch_derive_fn exchange_derive;
+static OSSL_FUNC_keyexch_derive_skey_fn exchange_derive_skey;
 static OSSL_FUNC_keyexch_get_ctx_params_fn exchange_get_ctx_params;
 static OSSL_FUNC_keyexch_gettable_ctx_params_fn exchange_gettable_ctx_params;
 static OSSL_FUNC_keyexch_set_ctx_params_fn exchange_set_ctx_params;
@@ -221,6 +224,49 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     return ok;
 }
 
+static void *token_derive_skey(struct exchange *ctx, const struct secret_kind *kind, size_t len)
+{
+    const char *why = NULL;
+
+    if (ctx->key == NULL || ctx->peer == NULL)
+        why = "no key or no peer is set";
+    else if (ctx->kdf)
+        why = "the KDF works on bytes, which do not leave the token: derive without it, and then "
+              "with HKDF from what comes of it";
+    if (why == NULL)
+        return key_derive_key(ctx->key, ctx->peer, kind, len);
+    (void)refuse(ctx->provider, "cannot derive a key:", why);
+    return NULL;
+}
+
+/* For another provider's key management, and of a key on the host: as bytes. */
+static void *derive_bytes_for(struct exchange *ctx, void *provctx,
+                              OSSL_FUNC_skeymgmt_import_fn *import, size_t len)
+{
+    _cleanup_(bytes_wipe) struct bytes bytes = { NULL, 0 };
+    size_t got = len;
+
+    if (!bytes_make(&bytes, len) || !exchange_derive(ctx, bytes.data, &got, len))
+        return NULL;
+    if (got == len)
+        return skey_import_bytes(import, provctx, view_bytes(&bytes));
+    (void)refuse(ctx->provider, "cannot derive a key:", "what is derived has another length");
+    return NULL;
+}
+
+static void *exchange_derive_skey(void *vctx, const char *type, void *provctx,
+                                  OSSL_FUNC_skeymgmt_import_fn *import, size_t len,
+                                  const OSSL_PARAM params[])
+{
+    KEEP_ERRNO;
+    struct exchange *ctx = vctx;
+
+    if (params != NULL && !exchange_set_ctx_params(ctx, params))
+        return NULL;
+    return provctx == ctx->provider && !held_is(ctx) ? token_derive_skey(ctx, skey_kind(type), len)
+                                                     : derive_bytes_for(ctx, provctx, import, len);
+}
+
 DOOR(INIT, exchange_init, held_derive_init, token_init)
 DOOR(PEER, exchange_set_peer, held_set_peer, token_set_peer)
 DOOR(FINAL, exchange_derive, held_derive, token_derive)
@@ -236,6 +282,7 @@ static const OSSL_DISPATCH exchange_functions[] = {
     { OSSL_FUNC_KEYEXCH_INIT, (void (*)(void))exchange_init },
     { OSSL_FUNC_KEYEXCH_SET_PEER, (void (*)(void))exchange_set_peer },
     { OSSL_FUNC_KEYEXCH_DERIVE, (void (*)(void))exchange_derive },
+    { OSSL_FUNC_KEYEXCH_DERIVE_SKEY, (void (*)(void))exchange_derive_skey },
     { OSSL_FUNC_KEYEXCH_GET_CTX_PARAMS, (void (*)(void))exchange_get_ctx_params },
     { OSSL_FUNC_KEYEXCH_GETTABLE_CTX_PARAMS, (void (*)(void))exchange_gettable_ctx_params },
     { OSSL_FUNC_KEYEXCH_SET_CTX_PARAMS, (void (*)(void))exchange_set_ctx_params },

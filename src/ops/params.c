@@ -9,12 +9,20 @@
 #include "base/libcrypto.h"
 #include "base/scope.h"
 
+/* As OSSL_PARAM_locate, which a table would call for each of its rows. */
+static const OSSL_PARAM *locate(const OSSL_PARAM *params, const char *name)
+{
+    while (params->key != NULL && (params->key[0] != name[0] || strcmp(params->key, name) != 0))
+        params++;
+    return params->key != NULL ? params : NULL;
+}
+
 int params_set(const struct param_setter *setters, void *ctx, const OSSL_PARAM params[])
 {
     if (params == NULL)
         return 1;
     for (; setters->name != NULL; setters++) {
-        const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, setters->name);
+        const OSSL_PARAM *p = locate(params, setters->name);
 
         if (p != NULL && !setters->set((char *)ctx + setters->at, p))
             return 0;
@@ -24,8 +32,10 @@ int params_set(const struct param_setter *setters, void *ctx, const OSSL_PARAM p
 
 int params_get(const struct param_getter *getters, const void *ctx, OSSL_PARAM params[])
 {
+    if (params == NULL)
+        return 1;
     for (; getters->name != NULL; getters++) {
-        OSSL_PARAM *p = OSSL_PARAM_locate(params, getters->name);
+        OSSL_PARAM *p = (OSSL_PARAM *)(uintptr_t)locate(params, getters->name);
 
         if (p != NULL && !getters->get((const char *)ctx + getters->at, p))
             return 0;

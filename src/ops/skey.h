@@ -5,6 +5,8 @@
 
 #include <openssl/core_dispatch.h>
 
+#include "key/secret.h"
+
 #ifndef OSSL_OP_SKEYMGMT
 #define OSSL_OP_SKEYMGMT 15
 
@@ -38,7 +40,14 @@ typedef void *(OSSL_FUNC_skeymgmt_generate_fn)(void *provctx, const OSSL_PARAM p
 typedef const char *(OSSL_FUNC_skeymgmt_get_key_id_fn)(void *key);
 #endif
 
-/* OpenSSL 3.6 */
+/* OpenSSL 3.6: provider-keyexch(7), provider-kdf(7) */
+#ifndef OSSL_FUNC_KEYEXCH_DERIVE_SKEY
+#define OSSL_FUNC_KEYEXCH_DERIVE_SKEY 11
+typedef void *(OSSL_FUNC_keyexch_derive_skey_fn)(void *ctx, const char *type, void *provctx,
+                                                 OSSL_FUNC_skeymgmt_import_fn *import, size_t len,
+                                                 const OSSL_PARAM params[]);
+#endif
+
 #ifndef OSSL_FUNC_KDF_SET_SKEY
 #define OSSL_FUNC_KDF_SET_SKEY    12
 #define OSSL_FUNC_KDF_DERIVE_SKEY 13
@@ -61,5 +70,12 @@ typedef void *(OSSL_FUNC_kdf_derive_skey_fn)(void *ctx, const char *type, void *
 #ifndef OSSL_STORE_INFO_SKEY
 #define OSSL_STORE_INFO_SKEY 7
 #endif
+
+/* The kind of this provider's key management of that name; GENERIC-SECRET for any that it has not.
+ */
+const struct secret_kind *skey_kind(const char *type);
+
+/* What import, another provider's or this one's, makes of these bytes. */
+void *skey_import_bytes(OSSL_FUNC_skeymgmt_import_fn *import, void *provctx, struct view bytes);
 
 #endif

@@ -136,7 +136,7 @@ static struct key *unwrap(struct wish *wish)
 }
 
 /* A key has a place on a token, or bytes; wrapped, it has both. */
-static void *import(void *provctx, enum secret_kind_id kind, const OSSL_PARAM params[])
+static void *arrive(void *provctx, enum secret_kind_id kind, const OSSL_PARAM params[])
 {
     _cleanup_(wish_clear) struct wish wish;
     const struct secret_order *order = &wish.order;
@@ -167,13 +167,13 @@ static void *generate(void *provctx, enum secret_kind_id kind, const OSSL_PARAM 
 static void *aes_import(void *provctx, int selection, const OSSL_PARAM params[])
 {
     (void)selection;
-    return import(provctx, SECRET_AES, params);
+    return arrive(provctx, SECRET_AES, params);
 }
 
 static void *generic_import(void *provctx, int selection, const OSSL_PARAM params[])
 {
     (void)selection;
-    return import(provctx, SECRET_GENERIC, params);
+    return arrive(provctx, SECRET_GENERIC, params);
 }
 
 static void *aes_generate(void *provctx, const OSSL_PARAM params[])
@@ -209,6 +209,23 @@ static const char *skeymgmt_get_key_id(void *key)
 {
     KEEP_ERRNO;
     return secret_key_uri(key);
+}
+
+const struct secret_kind *skey_kind(const char *type)
+{
+    bool aes = OPENSSL_strcasecmp(type, secret_kinds[SECRET_AES].name) == 0;
+
+    return &secret_kinds[aes ? SECRET_AES : SECRET_GENERIC];
+}
+
+void *skey_import_bytes(OSSL_FUNC_skeymgmt_import_fn *import, void *provctx, struct view bytes)
+{
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_SKEY_PARAM_RAW_BYTES,
+                                                                    (void *)(uintptr_t)bytes.data,
+                                                                    bytes.len),
+                                  OSSL_PARAM_construct_end() };
+
+    return import(provctx, OSSL_SKEYMGMT_SELECT_SECRET_KEY, params);
 }
 
 #define FUNCTIONS(import, generate)                                                                \

@@ -529,6 +529,78 @@ static void test_crypt_gcm_encrypt(void **state)
     EVP_SKEY_free(key);
 }
 
+/* So many bytes of EVP_EncryptUpdate, perhaps in the place of the message, with 16 after them. */
+static void update_guarded(EVP_CIPHER_CTX *ctx, size_t len, bool in_place)
+{
+    int n = 0;
+
+    memset(ours + len, 0xee, 16);
+    if (in_place)
+        memcpy(ours, message, len);
+    assert_int_equal(EVP_EncryptUpdate(ctx, ours, &n, in_place ? ours : message, (int)len), 1);
+    assert_int_equal(n, len);
+}
+
+/* The tag is behind the message where the caller says that there is room, and nothing elsewhere. */
+static void test_crypt_gcm_tag_room(void **state)
+{
+    static const unsigned char untouched[16] = { 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee,
+                                                 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee };
+    static const size_t lens[] = { 1, 16, 33, 16384 };
+    SKEY *key = key_of(libctx, 32);
+    unsigned char nonce[12], tag[16];
+    unsigned yes = 1;
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_uint(PKCS11_BRIDGE_CIPHER_TAG_ROOM, &yes),
+                                  OSSL_PARAM_construct_end() };
+
+    (void)state;
+    for (size_t i = 0; !lacks_gcm(key) && i < 4 * COUNT_OF(lens); i++) {
+        const size_t len = lens[i / 4];
+        EVP_CIPHER_CTX *ctx = gcm_begin(libctx, key, NULL, 1);
+
+        if (i & 1)
+            assert_int_equal(EVP_CIPHER_CTX_set_params(ctx, params), 1);
+        get_iv(ctx, nonce);
+        update_guarded(ctx, len, i & 2);
+        gcm_software(nonce, 0, len);
+        assert_memory_equal(ours, theirs, len);
+        assert_memory_equal(ours + len, i & 1 ? theirs + len : untouched, 16);
+        assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, tag), 1);
+        assert_memory_equal(tag, theirs + len, 16);
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    EVP_SKEY_free(key);
+}
+
+/* At the end there is as much room as the caller says there, for the tag or not. */
+static void test_crypt_gcm_final_room(void **state)
+{
+    SKEY *key = key_of(libctx, 32);
+    EVP_CIPHER_CTX *ctx;
+    size_t exact = 100;
+    unsigned yes = 1;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_uint(PKCS11_BRIDGE_CIPHER_TAG_ROOM, &yes),
+        OSSL_PARAM_construct_size_t(PKCS11_BRIDGE_CIPHER_FINAL_ROOM, &exact),
+        OSSL_PARAM_construct_end(),
+    };
+    int n = 0;
+
+    (void)state;
+    if (!lacks_gcm(key)) {
+        ctx = gcm_begin(libctx, key, NULL, 1);
+        assert_int_equal(EVP_CIPHER_CTX_set_params(ctx, params), 1);
+        assert_int_equal(EVP_EncryptUpdate(ctx, ours, &n, message, (int)exact), 1);
+        assert_int_equal(n, 0);
+        ours[exact] = 0xee;
+        assert_int_equal(EVP_EncryptFinal_ex(ctx, ours, &n), 1);
+        assert_int_equal(n, exact);
+        assert_int_equal(ours[exact], 0xee);
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    EVP_SKEY_free(key);
+}
+
 /* Nothing comes out before the tag is right, nor when it is wrong. */
 static void test_crypt_gcm_decrypt(void **state)
 {
@@ -919,15 +991,16 @@ static void test_crypt_raw_keys(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crypt_modes),       cmocka_unit_test(test_crypt_in_place),
-        cmocka_unit_test(test_crypt_lengths),     cmocka_unit_test(test_crypt_fork),
-        cmocka_unit_test(test_crypt_mistakes),    cmocka_unit_test(test_crypt_gcm_encrypt),
-        cmocka_unit_test(test_crypt_gcm_decrypt), cmocka_unit_test(test_crypt_gcm_mistakes),
-        cmocka_unit_test(test_crypt_settings),    cmocka_unit_test(test_crypt_ccm),
-        cmocka_unit_test(test_crypt_raw_keys),    cmocka_unit_test(test_crypt_hmac),
-        cmocka_unit_test(test_crypt_cmac),        cmocka_unit_test(test_crypt_hkdf),
-        cmocka_unit_test(test_crypt_threads),     cmocka_unit_test(test_crypt_parameters),
-        cmocka_unit_test(test_crypt_aead_keys),   cmocka_unit_test(test_crypt_hkdf_contexts),
+        cmocka_unit_test(test_crypt_modes),        cmocka_unit_test(test_crypt_in_place),
+        cmocka_unit_test(test_crypt_lengths),      cmocka_unit_test(test_crypt_fork),
+        cmocka_unit_test(test_crypt_mistakes),     cmocka_unit_test(test_crypt_gcm_encrypt),
+        cmocka_unit_test(test_crypt_gcm_decrypt),  cmocka_unit_test(test_crypt_gcm_mistakes),
+        cmocka_unit_test(test_crypt_settings),     cmocka_unit_test(test_crypt_ccm),
+        cmocka_unit_test(test_crypt_raw_keys),     cmocka_unit_test(test_crypt_hmac),
+        cmocka_unit_test(test_crypt_cmac),         cmocka_unit_test(test_crypt_hkdf),
+        cmocka_unit_test(test_crypt_threads),      cmocka_unit_test(test_crypt_parameters),
+        cmocka_unit_test(test_crypt_aead_keys),    cmocka_unit_test(test_crypt_hkdf_contexts),
+        cmocka_unit_test(test_crypt_gcm_tag_room), cmocka_unit_test(test_crypt_gcm_final_room),
     };
     int failed;
 

@@ -2,6 +2,8 @@
 #include "operator.h"
 #include "skey.h"
 
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/store.h>
@@ -10,7 +12,7 @@
 
 #define STORE_INFO_SKEY 7
 
-static OSSL_LIB_CTX *libctx;
+static OSSL_LIB_CTX *libctx, *plain;
 
 static const char *uri_of(const char *label, const char *more)
 {
@@ -337,6 +339,224 @@ static void test_skey_store(void **state)
     EVP_SKEY_free(key);
 }
 
+/* OpenSSL 3.6 */
+static SKEY *(*derive_skey)(EVP_PKEY_CTX *, void *, const char *, const char *, size_t,
+                            const OSSL_PARAM *);
+
+/* A pair on the token; NULL where it does not make such a one. */
+static EVP_PKEY *token_pair(const char *type, const char *group)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, type, OURS);
+    const OSSL_PARAM params[] = { TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_URI, uri_of(type, "")),
+                                  TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_IF_EXISTS, "add"),
+                                  OSSL_PARAM_construct_end() };
+    EVP_PKEY *pair = NULL;
+
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_true(group == NULL || EVP_PKEY_CTX_set_group_name(ctx, group) == 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
+    (void)EVP_PKEY_generate(ctx, &pair);
+    EVP_PKEY_CTX_free(ctx);
+    return pair;
+}
+
+static EVP_PKEY *software_pair(const char *type, const char *group)
+{
+    EVP_PKEY *pair = group != NULL ? EVP_PKEY_Q_keygen(plain, NULL, type, group)
+                                   : EVP_PKEY_Q_keygen(plain, NULL, type);
+
+    assert_non_null(pair);
+    return pair;
+}
+
+/* What the peer, in software, has of it. */
+static size_t agree(EVP_PKEY *own, EVP_PKEY *other, unsigned char *secret, size_t len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(plain, own, NULL);
+    EVP_PKEY *copy = key_public_copy(other, plain);
+
+    assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_derive_set_peer(ctx, copy), 1);
+    assert_int_equal(EVP_PKEY_derive(ctx, secret, &len), 1);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(copy);
+    return len;
+}
+
+static EVP_PKEY_CTX *derivation(EVP_PKEY *key, EVP_PKEY *peer)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, OURS);
+
+    assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_derive_set_peer(ctx, peer), 1);
+    return ctx;
+}
+
+static void assert_hmac(SKEY *key, unsigned char *value, size_t len)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(libctx, "PKCS11-HMAC", NULL);
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    const OSSL_PARAM params[] = { TEXT_PARAM(OSSL_MAC_PARAM_DIGEST, "SHA256"),
+                                  OSSL_PARAM_construct_end() };
+    unsigned char ours[32], theirs[32];
+    size_t our_len = 0, their_len = 0;
+    char error[512];
+
+    assert_int_equal(EVP_MAC_init_SKEY(ctx, key, params), 1);
+    assert_int_equal(EVP_MAC_update(ctx, value, 1), 1);
+    if (EVP_MAC_final(ctx, ours, &our_len, sizeof(ours)) != 1)
+        fail_msg("%s", last_error(error, sizeof(error)));
+    assert_non_null(EVP_Q_mac(libctx, "HMAC", "provider=default", "SHA256", NULL, value, len, value,
+                              1, theirs, sizeof(theirs), &their_len));
+    assert_int_equal(our_len, their_len);
+    assert_memory_equal(ours, theirs, our_len);
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(mac);
+}
+
+static void assert_aes(SKEY *key, unsigned char *value, size_t len)
+{
+    SKEY *other = made(EVP_SKEY_import_raw_key(libctx, "AES", value, len, OURS));
+
+    assert_true(same(key, other));
+    EVP_SKEY_free(other);
+}
+
+/* The secret of a key agreement is a key of the token, which does not come out. */
+static void test_skey_derive(void **state)
+{
+    static const struct {
+        const char *group, *type;
+        size_t len;
+    } cases[] = { { "P-256", "AES", 32 },
+                  { "P-256", "GENERIC-SECRET", 32 },
+                  { "P-384", "GENERIC-SECRET", 48 } };
+    const unsigned char *raw = NULL;
+    size_t raw_len = 0;
+
+    (void)state;
+    if (derive_skey == NULL)
+        skip();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        EVP_PKEY *key = token_pair("EC", cases[i].group), *peer;
+        unsigned char secret[66];
+        EVP_PKEY_CTX *ctx;
+        SKEY *derived;
+
+        assert_non_null(key);
+        peer = software_pair("EC", cases[i].group);
+        assert_int_equal(agree(peer, key, secret, sizeof(secret)), cases[i].len);
+        ctx = derivation(key, peer);
+        derived = made(derive_skey(ctx, NULL, cases[i].type, OURS, cases[i].len, NULL));
+        assert_string_equal(EVP_SKEY_get0_provider_name(derived), "pkcs11");
+        assert_int_not_equal(EVP_SKEY_get0_raw_key(derived, &raw, &raw_len), 1);
+        assert_error("CKA_EXTRACTABLE is off");
+        if (strcmp(cases[i].type, "AES") == 0)
+            assert_aes(derived, secret, cases[i].len);
+        else
+            assert_hmac(derived, secret, cases[i].len);
+        EVP_SKEY_free(derived);
+        EVP_PKEY_CTX_free(ctx);
+        EVP_PKEY_free(peer);
+        EVP_PKEY_free(key);
+    }
+}
+
+/* For a key management in software, and with a key in software, the bytes are on the host. */
+static void test_skey_derive_bytes(void **state)
+{
+    EVP_PKEY *key, *peer, *soft;
+    unsigned char secret[66];
+    const unsigned char *raw = NULL;
+    size_t raw_len = 0;
+    EVP_PKEY_CTX *ctx;
+    SKEY *derived;
+
+    (void)state;
+    if (derive_skey == NULL)
+        skip();
+    key = token_pair("EC", "P-256");
+    peer = software_pair("EC", "P-256");
+    (void)agree(peer, key, secret, sizeof(secret));
+    ctx = derivation(key, peer);
+    derived = made(derive_skey(ctx, NULL, "GENERIC-SECRET", "provider=default", 32, NULL));
+    assert_string_equal(EVP_SKEY_get0_provider_name(derived), "default");
+    assert_int_equal(EVP_SKEY_get0_raw_key(derived, &raw, &raw_len), 1);
+    assert_int_equal(raw_len, 32);
+    assert_memory_equal(raw, secret, 32);
+    EVP_SKEY_free(derived);
+    EVP_PKEY_CTX_free(ctx);
+    soft = EVP_PKEY_Q_keygen(libctx, OURS, "EC", "P-256"); /* nobody asks a token for it */
+    (void)agree(peer, soft, secret, sizeof(secret));
+    ctx = derivation(soft, peer);
+    derived = made(derive_skey(ctx, NULL, "AES", OURS, 32, NULL));
+    assert_string_equal(EVP_SKEY_get0_provider_name(derived), "pkcs11");
+    assert_aes(derived, secret, 32);
+    EVP_SKEY_free(derived);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(soft);
+    EVP_PKEY_free(peer);
+    EVP_PKEY_free(key);
+}
+
+/* A part of the secret, and what a KDF makes of it. */
+static void test_skey_derive_refused(void **state)
+{
+    const OSSL_PARAM kdf[] = { TEXT_PARAM(OSSL_EXCHANGE_PARAM_KDF_TYPE, OSSL_KDF_NAME_X963KDF),
+                               TEXT_PARAM(OSSL_EXCHANGE_PARAM_KDF_DIGEST, "SHA256"),
+                               OSSL_PARAM_construct_end() };
+    EVP_PKEY *key, *peer;
+    EVP_PKEY_CTX *ctx;
+
+    (void)state;
+    if (derive_skey == NULL)
+        skip();
+    key = token_pair("EC", "P-256");
+    peer = software_pair("EC", "P-256");
+    ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, OURS);
+    assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+    assert_null(derive_skey(ctx, NULL, "AES", OURS, 32, NULL));
+    assert_error("no key or no peer is set");
+    assert_int_equal(EVP_PKEY_derive_set_peer(ctx, peer), 1);
+    assert_null(derive_skey(ctx, NULL, "AES", OURS, 16, NULL));
+    assert_error("a key of all of it");
+    assert_null(derive_skey(ctx, NULL, "AES", OURS, 32, kdf));
+    assert_error("derive without it");
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(peer);
+    EVP_PKEY_free(key);
+}
+
+/* X25519, where the token has it: a point of small order makes every secret zero. */
+static void test_skey_derive_x25519(void **state)
+{
+    const unsigned char zero[32] = { 0 };
+    unsigned char secret[32];
+    EVP_PKEY *key = token_pair("X25519", NULL), *peer = software_pair("X25519", NULL);
+    EVP_PKEY *bad = EVP_PKEY_new_raw_public_key_ex(plain, "X25519", NULL, zero, 32);
+    EVP_PKEY_CTX *ctx;
+    SKEY *derived;
+
+    (void)state;
+    if (key != NULL && derive_skey != NULL) {
+        (void)agree(peer, key, secret, sizeof(secret));
+        ctx = derivation(key, peer);
+        derived = made(derive_skey(ctx, NULL, "AES", OURS, 32, NULL));
+        assert_aes(derived, secret, 32);
+        EVP_SKEY_free(derived);
+        EVP_PKEY_CTX_free(ctx);
+        ctx = derivation(key, bad);
+        assert_null(derive_skey(ctx, NULL, "AES", OURS, 32, NULL));
+        assert_error("of small order");
+        EVP_PKEY_CTX_free(ctx);
+    } else {
+        puts("the token does not have X25519, or libcrypto no EVP_PKEY_derive_SKEY");
+    }
+    EVP_PKEY_free(bad);
+    EVP_PKEY_free(peer);
+    EVP_PKEY_free(key);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +564,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_skey_refused),         cmocka_unit_test(test_skey_export),
         cmocka_unit_test(test_skey_session_objects), cmocka_unit_test(test_skey_store),
         cmocka_unit_test(test_skey_export_open),     cmocka_unit_test(test_skey_found_again),
+        cmocka_unit_test(test_skey_derive),          cmocka_unit_test(test_skey_derive_bytes),
+        cmocka_unit_test(test_skey_derive_refused),  cmocka_unit_test(test_skey_derive_x25519),
     };
     int failed;
 
@@ -351,10 +573,13 @@ int main(int argc, char **argv)
         puts("this libcrypto does not know EVP_SKEY");
         return SKIPPED;
     }
+    *(void **)&derive_skey = dlsym(RTLD_DEFAULT, "EVP_PKEY_derive_SKEY");
     libctx = libctx_new("");
+    plain = libctx_new_plain();
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     failed = cmocka_run_group_tests(tests, NULL, NULL);
+    OSSL_LIB_CTX_free(plain);
     OSSL_LIB_CTX_free(libctx);
     return failed;
 }
