@@ -17,7 +17,8 @@
 OSSL_provider_init_fn OSSL_provider_init; /* provider.c */
 
 /* As programs have it: by the file, with our code in the place of the module. What else is in the
- * file and does not load, libcrypto passes over in silence. */
+ * file and does not load, libcrypto passes over in silence; where it does not come to our section
+ * for that, programs have no provider, and here is none either. */
 static bool load_configured(struct context *context)
 {
     const struct conf_file *file = &context->file;
@@ -26,6 +27,8 @@ static bool load_configured(struct context *context)
         return false;
     (void)CONF_modules_load(file->conf, NULL, 0);
     ERR_clear_error();
+    if (!OSSL_PROVIDER_available(context->libctx, file->name))
+        return false;
     context->handle = OSSL_PROVIDER_load(context->libctx, file->name);
     return context->handle != NULL;
 }

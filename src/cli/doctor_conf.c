@@ -210,6 +210,34 @@ static bool no_way(struct doctor *doctor)
     return false;
 }
 
+#define NAME_MOST 128
+
+/* Whether openssl_conf stands at the top with another value, before the one that counts, by which
+ * there are providers; that one in name (NAME_MOST bytes). */
+static bool has_overridden(const struct doctor *doctor, char *name)
+{
+    _cleanup_(stream_scoped) FILE *file = fopen(doctor->file.path, "re");
+    char line[1024];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL &&
+           line[strspn(line, " \t")] != '[')
+        if (sscanf(line, " openssl_conf = %127[^ \t\r\n#]", name) == 1 &&
+            strcmp(name, doctor->file.init) != 0 && get(doctor, name, "providers") != NULL)
+            return true;
+    return false;
+}
+
+static bool is_overridden(struct doctor *doctor, const char *name)
+{
+    found(
+        doctor, SICK, STEP_SECTION,
+        "openssl_conf stands at the top more than once, and the last counts: [%s], which does not "
+        "lead to the provider, in the place of [%s]",
+        doctor->file.init, name);
+    advise_set(doctor, "", "openssl_conf", name);
+    return false;
+}
+
 static const char *or_else(const char *text, const char *otherwise)
 {
     return text != NULL ? text : otherwise;
@@ -276,11 +304,14 @@ static bool elsewhere(struct doctor *doctor)
 bool doctor_section(struct doctor *doctor)
 {
     const struct conf_file *file = &doctor->file;
+    char name[NAME_MOST];
 
     if (file->section == NULL && section_where(doctor, is_own) == NULL && installed_has_it(doctor))
         return elsewhere(doctor);
     if (file->init == NULL)
         return no_way(doctor);
+    if (file->section == NULL && has_overridden(doctor, name))
+        return is_overridden(doctor, name);
     if (file->providers == NULL)
         return no_providers(doctor);
     if (file->section == NULL)
@@ -335,8 +366,12 @@ bool doctor_names(struct doctor *doctor)
         if (is_among(conf_bare(key), known, count))
             continue;
         meant = nearest(key, known, count);
-        found(doctor, SICK, STEP_NAMES, "nobody knows %s in [%s]: it is ignored in silence", key,
-              section);
+        found(doctor, SICK, STEP_NAMES,
+              strcmp(key, "openssl_conf") == 0
+                  ? "%s, which is for the top of the file, is in [%s]: the section was put above "
+                    "it, and OpenSSL takes what follows for a part of the section"
+                  : "nobody knows %s in [%s]: it is ignored in silence",
+              key, section);
         if (meant >= 0)
             advise_rename(doctor, section, key, known[meant]);
         else
@@ -440,8 +475,11 @@ bool doctor_provider(struct doctor *doctor)
     }
     found(doctor, SICK, STEP_PROVIDER, "OpenSSL does not load %s: %s",
           module != NULL ? module : "a module, which the section does not name", text);
-    if (module != NULL && module[0] == '/' && access(module, F_OK) == 0 &&
-        access(module, R_OK) != 0)
+    if (has_misplaced(doctor, doctor->file.section))
+        advise(doctor, "see to openssl_conf in [%s] first: OpenSSL may go round in circles by it",
+               doctor->file.section);
+    else if (module != NULL && module[0] == '/' && access(module, F_OK) == 0 &&
+             access(module, R_OK) != 0)
         found_no_access(doctor, STEP_PROVIDER, "the provider", module, R_OK);
     else if (find_own_module(path, sizeof(path)))
         advise_set(doctor, doctor->file.section, "module", path);

@@ -214,8 +214,7 @@ RARE static struct operation *begin_on_heap(struct key *key, struct view in, str
 
 static bool is_in_job(const struct key *key)
 {
-    return key->provider->config.async && !call_inside() &&
-           key->provider->jobs.get_current_job() != NULL;
+    return !call_inside() && key->provider->jobs.get_current_job() != NULL;
 }
 
 struct operation *operation_begin(struct operation_place *place, struct key *key, struct view in,
@@ -304,19 +303,21 @@ static bool is_done(struct job *job)
 }
 
 /* The application may resume a job too early, or have forbidden pauses (ASYNC_block_pause(3)), when
- * ASYNC_pause_job comes back at once: then the thread waits a little, and not for nothing. */
+ * ASYNC_pause_job comes back at once, or the configuration has (pkcs11-async = off): then the
+ * thread waits a little, and not for nothing. */
 #define EARLY_MS 5
 
 /* False when the process was forked meanwhile: nobody does the work here. */
 static bool wait_paused(struct job *job)
 {
-    const struct jobs *jobs = &job->operation->key->provider->jobs;
+    const struct provider *provider = job->operation->key->provider;
+    const struct jobs *jobs = &provider->jobs;
     struct bell *bell = job->bell;
     struct pollfd early = { .fd = bell->fd, .events = POLLIN };
     uint64_t count;
 
     while (!is_done(job)) {
-        if (bell_tell(jobs, bell))
+        if (provider->config.async && bell_tell(jobs, bell))
             (void)jobs->pause_job();
         if (is_done(job))
             break;

@@ -6,7 +6,6 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 
-#include "base/clock.h"
 #include "base/libcrypto.h"
 #include "base/scope.h"
 #include "der/ecdsa.h"
@@ -371,17 +370,12 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
     struct witness *witness = halves[0]->provider->pins.witness;
     struct deed deed = { .what = "prove",
                          .label = attribute_view(attribute(attributes, CKA_LABEL)),
-                         .id = attribute_view(attribute(attributes, CKA_ID)),
-                         .slot = session->slot,
-                         .began = clock_ns() };
-    struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };
+                         .id = attribute_view(attribute(attributes, CKA_ID)) };
+    CK_RV rv = witness_before(witness, &deed, session->slot);
 
-    if (witness == NULL)
-        return ask(session, handle, attributes, halves, count, proof, which);
-    outcome.rv = witness_before(witness, &deed);
-    if (outcome.rv != CKR_OK)
-        return outcome.rv;
-    outcome.rv = ask(session, handle, attributes, halves, count, proof, which);
-    witness_after(witness, &deed, &outcome);
-    return outcome.rv;
+    if (rv != CKR_OK)
+        return rv;
+    rv = ask(session, handle, attributes, halves, count, proof, which);
+    witness_after_step(witness, &deed, session, rv);
+    return rv;
 }

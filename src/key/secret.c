@@ -185,11 +185,12 @@ static bool value_read(struct key *key)
     struct room room = { .size = known ? key->secret_len : SECRET_MAX,
                          .data = secret_memory(SECRET_MAX),
                          .exact = known };
+    struct deed deed = { .what = "export" };
     char uri[512];
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (room.data != NULL)
-        rv = run_on_object(key->object, &pins, NULL, take_value, &room);
+        rv = run_on_object(key->object, &pins, &deed, take_value, &room);
     if (rv == CKR_OK && !value_keep(key, &room))
         rv = CKR_HOST_MEMORY;
     secret_memory_free(room.data, SECRET_MAX);

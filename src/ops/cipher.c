@@ -189,6 +189,7 @@ static int init(struct cipher *ctx, struct key *key, const uint8_t *iv, size_t i
     ctx->encrypt = encrypt;
     ctx->held = 0;
     ctx->done = false;
+    ctx->permit = (struct gcm_permit){ 0 }; /* the IV may be another key's, where this fails */
     bytes_clear(&ctx->aad);
     bytes_wipe(&ctx->message);
     if (key != NULL && !take_key(ctx, key))

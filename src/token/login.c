@@ -409,19 +409,17 @@ static CK_RV call(const struct showing *showing)
 }
 
 /* With what C_Login says in *rv, or that the witness did not let it be called. */
-static CK_RV call_witnessed(const struct showing *showing, struct witness *witness, CK_RV *rv)
+static CK_RV call_witnessed(const struct showing *showing, CK_RV *rv)
 {
     const struct session *session = showing->session;
-    struct deed deed = { .what = showing->user == CKU_CONTEXT_SPECIFIC ? "login-again" : "login",
-                         .slot = session->slot,
-                         .began = clock_ns() };
-    struct deed_outcome outcome = { .tries = 1, .session = session->ck, .epoch = session->epoch };
-    CK_RV permitted = witness_before(witness, &deed);
+    struct witness *witness = showing->pins->config->witness;
+    struct deed deed = { .what = showing->user == CKU_CONTEXT_SPECIFIC ? "login-again" : "login" };
+    CK_RV permitted = witness_before(witness, &deed, session->slot);
 
     if (permitted != CKR_OK)
         return permitted;
-    *rv = outcome.rv = call(showing);
-    witness_after(witness, &deed, &outcome);
+    *rv = call(showing);
+    witness_after_step(witness, &deed, session, *rv);
     return CKR_OK;
 }
 
@@ -429,16 +427,10 @@ static CK_RV show(struct showing *showing)
 {
     struct session *session = showing->session;
     struct secret *secret = showing->pin.secret;
-    struct witness *witness = showing->pins->config->witness;
-    CK_RV rv = CKR_OK, permitted = CKR_OK;
+    CK_RV rv = CKR_OK, permitted = call_witnessed(showing, &rv);
 
-    if (witness != NULL)
-        permitted = call_witnessed(showing, witness, &rv);
-    else
-        rv = call(showing);
     if (permitted != CKR_OK)
         return permitted;
-
     if (!is_unread(session, &rv))
         showing_remember(showing, rv);
     if (refuses_pin(rv))

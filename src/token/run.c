@@ -270,9 +270,7 @@ RARE static CK_RV witness_begin(struct work *work)
     }
     if (work->object != NULL)
         object_tell(deed, work->object);
-    deed->slot = work->run.slot;
-    deed->began = clock_ns();
-    return witness_before(witness, deed);
+    return witness_before(witness, deed, work->run.slot);
 }
 
 RARE static void witness_end(const struct work *work, const struct attempt *attempt, CK_RV rv)

@@ -8,9 +8,10 @@
 #include "base/bytes.h"
 #include "module/cryptoki.h"
 
+struct session;
 struct slot;
 
-/* What is done; whoever does it fills it, but for the last, and keeps it until it is over. */
+/* What is done; whoever does it fills it, but for the last three, and keeps it until it is over. */
 struct deed {
     const char *what;                   /* "sign", "login", ... */
     const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named */
@@ -37,9 +38,14 @@ struct witness {
                   const struct deed_outcome *outcome);
 };
 
-/* To all from the first on. */
-CK_RV witness_before(struct witness *first, struct deed *deed);
+/* To all from the first on, if there is one: on the slot, where the deed begins now. */
+CK_RV witness_before(struct witness *first, struct deed *deed, const struct slot *slot);
 void witness_after(struct witness *first, const struct deed *deed,
                    const struct deed_outcome *outcome);
+
+/* What came of a deed that is one step in the middle of a task, on its session, and not tried
+ * again by itself. */
+void witness_after_step(struct witness *first, const struct deed *deed,
+                        const struct session *session, CK_RV rv);
 
 #endif

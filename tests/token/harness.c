@@ -353,3 +353,17 @@ bool newer_found(const struct newer *functions, size_t count)
     }
     return all;
 }
+
+unsigned lines_with(const char *name, const char *text)
+{
+    FILE *file = fopen(name, "r");
+    char line[4096];
+    unsigned count = 0;
+
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof(line), file) != NULL)
+        count += strstr(line, text) != NULL;
+    (void)fclose(file);
+    return count;
+}

@@ -29,6 +29,9 @@ OSSL_LIB_CTX *libctx_new_first(const char *settings);
 /* The same with the module of tests/fault in between. */
 OSSL_LIB_CTX *libctx_new_faulty(const char *settings);
 
+/* The lines of the file that have text in them. */
+unsigned lines_with(const char *name, const char *text);
+
 /* A library context with the default provider only. */
 OSSL_LIB_CTX *libctx_new_plain(void);
 

@@ -236,27 +236,55 @@ static void test_async_each(void **state)
     world_end(&world);
 }
 
-/* Outside of a job, and with pkcs11-async = off in one: no pause, and no thread. */
-static void test_async_off(void **state)
+/* Outside of a job: no thread. */
+static void test_async_outside(void **state)
 {
-    static const char *const settings[] = { FEW, FEW "pkcs11-async = off\n" };
     unsigned threads = entries("/proc/self/task");
+    struct world world;
 
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(settings); i++) {
-        struct world world;
-        struct job job;
+    world_begin(&world, FEW);
+    assert_true(sign(&world, world.ec, false));
+    assert_int_equal(entries("/proc/self/task"), threads);
+    world_end(&world);
+}
 
-        world_begin(&world, settings[i]);
-        assert_true(sign(&world, world.ec, false));
-        if (i == 1) {
-            assert_false(begin(&job, &world, SIGN_EC));
-            assert_int_equal(job.result, 1);
-            ASYNC_WAIT_CTX_free(job.wait);
-        }
-        assert_int_equal(entries("/proc/self/task"), threads);
-        world_end(&world);
+static atomic_uint looks, on_job_stacks;
+
+static void look_at_stack(void)
+{
+    const char *here = __builtin_frame_address(0);
+    pthread_attr_t attributes;
+    void *low = NULL;
+    size_t size = 0;
+
+    assert_int_equal(pthread_getattr_np(pthread_self(), &attributes), 0);
+    assert_int_equal(pthread_attr_getstack(&attributes, &low, &size), 0);
+    (void)pthread_attr_destroy(&attributes);
+    atomic_fetch_add(&looks, 1);
+    atomic_fetch_add(&on_job_stacks, here < (char *)low || here >= (char *)low + size);
+}
+
+/* With pkcs11-async = off: no pause in a job, and yet the module has the stack of a thread. */
+static void test_async_off(void **state)
+{
+    struct world world;
+    struct job job;
+
+    (void)state;
+    world_begin(&world, FEW "pkcs11-async = off\n");
+    fault_callback(look_at_stack);
+    fault("C_Sign 1 * - callback; C_Decrypt 1 * - callback; C_DeriveKey 1 * - callback");
+    for (enum work which = 0; which < WORKS; which++) {
+        assert_false(begin(&job, &world, which));
+        if (job.result != 1)
+            fail_msg("%d: %s", (int)which, job.error);
+        ASYNC_WAIT_CTX_free(job.wait);
     }
+    fault("");
+    assert_true(atomic_load(&looks) >= WORKS);
+    assert_int_equal(atomic_load(&on_job_stacks), 0);
+    world_end(&world);
 }
 
 /* One thread has many operations with the token at once. */
@@ -533,13 +561,13 @@ static void test_async_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_async_off), /* first: no thread has been started */
-        cmocka_unit_test(test_async_bounded),     cmocka_unit_test(test_async_each),
-        cmocka_unit_test(test_async_many),        cmocka_unit_test(test_async_errors),
-        cmocka_unit_test(test_async_recovery),    cmocka_unit_test(test_async_early),
-        cmocka_unit_test(test_async_descriptors), cmocka_unit_test(test_async_threads),
-        cmocka_unit_test(test_async_fork),        cmocka_unit_test(test_async_given_up),
-        cmocka_unit_test(test_async_exit),
+        cmocka_unit_test(test_async_outside), /* first: no thread has been started */
+        cmocka_unit_test(test_async_off),      cmocka_unit_test(test_async_bounded),
+        cmocka_unit_test(test_async_each),     cmocka_unit_test(test_async_many),
+        cmocka_unit_test(test_async_errors),   cmocka_unit_test(test_async_recovery),
+        cmocka_unit_test(test_async_early),    cmocka_unit_test(test_async_descriptors),
+        cmocka_unit_test(test_async_threads),  cmocka_unit_test(test_async_fork),
+        cmocka_unit_test(test_async_given_up), cmocka_unit_test(test_async_exit),
     };
 
     limit(300); /* nothing hangs */

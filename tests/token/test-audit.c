@@ -9,21 +9,6 @@
 
 #include <openssl/rsa.h>
 
-/* The lines of the file that have text in them. */
-static unsigned lines_with(const char *name, const char *text)
-{
-    FILE *file = fopen(name, "r");
-    char line[4096];
-    unsigned count = 0;
-
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof(line), file) != NULL)
-        count += strstr(line, text) != NULL;
-    (void)fclose(file);
-    return count;
-}
-
 /* With what is in the file already. */
 static OSSL_LIB_CTX *begin_beside(const char *name, const char *more)
 {

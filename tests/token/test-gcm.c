@@ -815,6 +815,27 @@ static void test_gcm_fork(void **state)
     OSSL_LIB_CTX_free(filed);
 }
 
+/* An initialisation that failed leaves no IV, made for another key, to encrypt with. */
+static void test_gcm_failed_init(void **state)
+{
+    OSSL_LIB_CTX *libctx = limited(1000, "");
+    SKEY *key = generate(libctx, "object=gcm-one"), *other = generate(libctx, "object=gcm-other");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char iv[IV_LEN] = { 1 }, out[sizeof(message)];
+    int n = 0;
+
+    (void)state;
+    assert_true(begin(ctx, libctx, key, NULL, 1));
+    assert_int_not_equal(EVP_CipherInit_SKEY(ctx, NULL, other, iv, IV_LEN, 1, NULL), 1);
+    assert_error("AES-GCM makes its IVs here");
+    assert_int_not_equal(EVP_CipherUpdate(ctx, out, &n, message, sizeof(message)), 1);
+    assert_error("initialise the encryption again");
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_SKEY_free(key);
+    EVP_SKEY_free(other);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -825,7 +846,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_gcm_killed),       cmocka_unit_test(test_gcm_damaged),
         cmocka_unit_test(test_gcm_full_disk),    cmocka_unit_test(test_gcm_two_places),
         cmocka_unit_test(test_gcm_caller_iv),    cmocka_unit_test(test_gcm_caller_iv_again),
-        cmocka_unit_test(test_gcm_fork),
+        cmocka_unit_test(test_gcm_fork),         cmocka_unit_test(test_gcm_failed_init),
     };
 
     self = argv[0];

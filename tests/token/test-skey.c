@@ -2,6 +2,8 @@
 #include "operator.h"
 #include "skey.h"
 
+#include <unistd.h>
+
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -204,6 +206,26 @@ static void operator_make(CK_SESSION_HANDLE session, const char *label, unsigned
         operator_open();                                                                           \
     } while (0)
 
+/* Whoever has the bytes is in the trail. */
+static void export_audited(void)
+{
+    char path[2048], settings[4096];
+    const unsigned char *raw = NULL;
+    size_t len = 0;
+    SKEY *key;
+
+    (void)snprintf(path, sizeof(path), "%s/skey-trail", getenv("BRIDGE_DIR"));
+    (void)unlink(path);
+    (void)snprintf(settings, sizeof(settings), "pkcs11-audit = %s\n", path);
+    libctx = libctx_new(settings);
+    key = made(open_uri("AES", uri_of("skey-open", "")));
+    assert_int_equal(EVP_SKEY_get0_raw_key(key, &raw, &len), 1);
+    assert_int_equal(lines_with(path, "\"operation\":\"export\""), 1);
+    assert_int_equal(lines_with(path, "\"label\":\"skey-open\""), 1);
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* What the token gives out, libcrypto gets, unless the configuration is against it. */
 static void test_skey_export_open(void **state)
 {
@@ -233,6 +255,7 @@ static void test_skey_export_open(void **state)
     assert_error("pkcs11-module-allow-export is off");
     EVP_SKEY_free(key);
     OSSL_LIB_CTX_free(libctx);
+    export_audited();
     libctx = libctx_new_faulty("");
     key = made(open_uri("AES", uri_of("skey-open", "")));
     fault("C_GetAttributeValue 1 1 - len=+40");
