@@ -105,7 +105,7 @@ release_mirror() {
 }
 
 release_make() {
-    [ ! -e "$DIR/ready" ] || return 0
+    [ ! -e "$DIR/ready" ] || { release_newest; return 0; }
     rm -rf "$DIR"
     mkdir -p "$DIR"
     debootstrap --variant=minbase ${ARCHITECTURE:+"--arch=$ARCHITECTURE"} ${RELEASE_INCLUDE:+--include="$RELEASE_INCLUDE"} "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
@@ -113,8 +113,15 @@ release_make() {
     for file in /etc/apt/apt.conf.d/*; do # how the mirror is reached; what a package brought, its own there brings
         dpkg -S "$file" > /dev/null 2>&1 || cp "$file" "$DIR/etc/apt/apt.conf.d/"
     done
-    [ "$SUITE" != experimental ] || echo "deb $(release_mirror) experimental main" > "$DIR/etc/apt/sources.list.d/experimental.list"
+    release_newest
     touch "$DIR/ready"
+}
+
+# release_newest: of experimental, which is sid otherwise, OpenSSL is taken
+release_newest() {
+    [ "$SUITE" = experimental ] || return 0
+    echo "deb $(release_mirror) experimental main" > "$DIR/etc/apt/sources.list.d/experimental.list"
+    printf 'Package: src:openssl\nPin: release a=experimental\nPin-Priority: 990\n' > "$DIR/etc/apt/preferences.d/experimental"
 }
 
 release_close() {
@@ -132,6 +139,5 @@ release_packages() {
     {
         inside apt-get -qq update
         inside apt-get -qq install -y --no-install-recommends "$@"
-        [ "$SUITE" != experimental ] || inside apt-get -qq install -y --no-install-recommends -t experimental openssl
     } >> "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "the packages did not install"; }
 }
