@@ -109,7 +109,10 @@ release_make() {
     rm -rf "$DIR"
     mkdir -p "$DIR"
     debootstrap --variant=minbase ${ARCHITECTURE:+"--arch=$ARCHITECTURE"} ${RELEASE_INCLUDE:+--include="$RELEASE_INCLUDE"} "$BASE" "$DIR" "$(release_mirror)" > "$DIR.log" 2>&1 || { tail -5 "$DIR.log"; die "debootstrap failed"; }
-    cp -r /etc/apt/apt.conf.d/. "$DIR/etc/apt/apt.conf.d/"
+    local file
+    for file in /etc/apt/apt.conf.d/*; do # how the mirror is reached; what a package brought, its own there brings
+        dpkg -S "$file" > /dev/null 2>&1 || cp "$file" "$DIR/etc/apt/apt.conf.d/"
+    done
     [ "$SUITE" != experimental ] || echo "deb $(release_mirror) experimental main" > "$DIR/etc/apt/sources.list.d/experimental.list"
     touch "$DIR/ready"
 }

@@ -323,6 +323,7 @@ static void trail_free(struct trail *trail)
 {
     if (trail == NULL)
         return;
+    descriptor_close(&trail->sink.descriptor);
     OPENSSL_free(trail->pending.data);
     OPENSSL_free(trail->taken.data);
     if (trail->sink.kind == SINK_FILE)

@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 
 #include "base/scope.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/say.h"
@@ -36,16 +37,17 @@ static int compare(const void *a, const void *b)
 __attribute__((format(printf, 2, 3))) static void fault(struct verification *all,
                                                         const char *format, ...)
 {
+    char text[512], shown[sizeof(text) + 1];
     va_list args;
 
     all->faults++;
     if (all->json)
         return;
-    (void)printf("%s:%lu: ", all->path, all->at);
     va_start(args, format);
-    (void)vprintf(format, args);
+    (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    (void)printf("\n");
+    text_printable((const uint8_t *)text, strlen(text), shown); /* what is in the file as well */
+    (void)printf("%s:%lu: %s\n", all->path, all->at, shown);
 }
 
 /* NULL when memory is short. */

@@ -1,6 +1,7 @@
 /* pkcs11-bridge delete: one object, for ever. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/inventory.h"
@@ -14,25 +15,30 @@ static const struct option_row options[] = {
     { NULL, NULL, NULL },
 };
 
-/* What the question names: the one object, by its own URI; NULL where it is not one, which the
- * deletion itself then says. The caller frees it with free(). */
+/* What the question names: the one object, by its own URI, or the URI as it came where a login
+ * failed and the deletion, with a PIN of its own, may see another. NULL where it is not one, which
+ * the deletion itself then says. The caller frees it with free(). */
 static char *only_one(struct call *call)
 {
     struct inventory inventory;
     char *uri = NULL;
     CK_ULONG found = 0;
+    bool hidden = false;
 
     if (inventory_begin(&inventory, &call->context, call->operands[0], false) &&
         inventory.uri.names_object)
-        while (inventory_next(&inventory))
+        while (inventory_next(&inventory)) {
+            hidden |= inventory.no_login;
             for (CK_ULONG i = 0; i < inventory.count; i++)
                 if (found++ == 0)
                     uri = item_uri(&inventory.items[i], call->context.provider, inventory.slot);
+        }
+    if (found != 1) {
+        free(uri);
+        uri = hidden ? strdup(inventory.uri.text) : NULL;
+    }
     inventory_end(&inventory);
-    if (found == 1)
-        return uri;
-    free(uri);
-    return NULL;
+    return uri;
 }
 
 static bool is_agreed(struct call *call)

@@ -1,4 +1,5 @@
 /* pkcs11-bridge keygen: a key pair made on a token, as openssl genpkey would have it made. */
+#include <limits.h>
 #include <string.h>
 #include <strings.h>
 
@@ -49,6 +50,7 @@ static bool read_type(const char *type, struct order *order)
 {
     size_t len = strcspn(type, ":");
     const char *detail = type[len] == ':' ? type + len + 1 : NULL;
+    unsigned long bits;
     char *end = NULL;
 
     *order = (struct order){ .curve = detail != NULL ? detail : "P-256", .bits = RSA_BITS_DEFAULT };
@@ -59,8 +61,10 @@ static bool read_type(const char *type, struct order *order)
         return bad_type(type);
     if (detail == NULL || order->kind->detail != BITS)
         return true;
-    order->bits = (unsigned)strtoul(detail, &end, 10);
-    return (detail[0] >= '1' && detail[0] <= '9' && *end == '\0') || bad_type(type);
+    bits = strtoul(detail, &end, 10);
+    order->bits = (unsigned)bits;
+    return (detail[0] >= '1' && detail[0] <= '9' && *end == '\0' && bits <= UINT_MAX) ||
+           bad_type(type);
 }
 
 static OSSL_PARAM text_param(const char *key, const char *value)

@@ -22,23 +22,68 @@ static const struct option_row options[] = {
     { NULL, NULL, NULL },
 };
 
+/* A path as the value of an attribute, RFC 7512 §2.3; false where it finds no room. */
+static bool escape(const char *path, char *out, size_t size)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
+    size_t len = 0;
+
+    for (; *path != '\0' && size - len > 3; path++)
+        len +=
+            (size_t)snprintf(out + len, size - len, strchr(plain, *path) != NULL ? "%c" : "%%%02X",
+                             (unsigned char)*path);
+    return *path == '\0';
+}
+
+/* A query that names the file; NULL, with words, where that cannot be. */
+static char *query_with_file(const char *path)
+{
+    static const char before[] = "?pin-source=file:";
+    char text[URI_MAX];
+
+    (void)snprintf(text, sizeof(text), "%s", before);
+    if (path[0] == '/' && escape(path, text + sizeof(before) - 1, sizeof(text) - sizeof(before)))
+        return secret_text(text, strlen(text));
+    complain("--pin-file %s: it takes an absolute path%s", path,
+             path[0] == '/' ? ", and none as long as that" : "");
+    return NULL;
+}
+
 /* The query of the URI that goes to the file: the caller frees it (secret_text_free). NULL, with
  * words, where it cannot be. */
 static char *query_of(const struct call *call)
 {
     const char *query = strchr(call->operands[0], '?');
     const char *path = call_option(call, PIN_FILE);
-    char text[URI_MAX] = "";
 
-    if (path != NULL && path[0] != '/') {
-        complain("--pin-file %s: it takes an absolute path", path);
+    if (path != NULL && call_option(call, WITH_PIN) != NULL) {
+        complain("--with-pin and --pin-file are two ways to the PIN: it takes one");
         return NULL;
     }
-    if (call_option(call, WITH_PIN) != NULL && query != NULL)
-        return secret_text(query, strlen(query));
     if (path != NULL)
-        (void)snprintf(text, sizeof(text), "?pin-source=file:%s", path);
-    return secret_text(text, strlen(text));
+        return query_with_file(path);
+    if (call_option(call, WITH_PIN) == NULL || query == NULL)
+        query = "";
+    return secret_text(query, strlen(query));
+}
+
+/* The key as who reads the file will open it, where the file names where its PIN is. */
+static EVP_PKEY *open_key(struct call *call, const char *query)
+{
+    const char *uri = call->operands[0];
+    size_t len = strcspn(uri, "?"), size = len + strlen(query) + 1;
+    char *text = secret_memory(size);
+    EVP_PKEY *pkey = NULL;
+
+    if (call_option(call, PIN_FILE) == NULL) {
+        pkey = key_open(&call->context, uri, false);
+    } else if (text != NULL) {
+        (void)snprintf(text, size, "%.*s%s", (int)len, uri, query);
+        pkey = key_open(&call->context, text, false);
+    }
+    secret_memory_free(text, size);
+    return pkey;
 }
 
 static bool put_uri(BIO *bio, const char *uri, const char *query)
@@ -79,7 +124,7 @@ static enum status pem(struct call *call)
 
     if (query == NULL)
         return STATUS_USAGE;
-    pkey = key_open(&call->context, call->operands[0], false);
+    pkey = open_key(call, query);
     uri = pkey != NULL ? key_uri(&call->context, pkey) : NULL;
     if (uri != NULL)
         return write_file(call, uri, query);

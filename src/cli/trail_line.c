@@ -36,20 +36,24 @@ static bool read_string(struct view *rest, struct view *out)
     return skip(rest, '"');
 }
 
-#define DIGITS_MOST 19
-
+/* False also where it is more than 64 bits hold: the session of a token may be any number of them.
+ */
 static bool read_number(struct view *rest, uint64_t *out)
 {
-    unsigned digits = 0;
+    bool any = false;
 
     *out = 0;
-    while (rest->len != 0 && rest->data[0] >= '0' && rest->data[0] <= '9' && digits < DIGITS_MOST) {
-        *out = *out * 10 + (rest->data[0] - '0');
+    while (rest->len != 0 && rest->data[0] >= '0' && rest->data[0] <= '9') {
+        const uint64_t unit = rest->data[0] - (uint64_t)'0';
+
+        if (*out > (UINT64_MAX - unit) / 10)
+            return false;
+        *out = *out * 10 + unit;
         rest->data++;
         rest->len--;
-        digits++;
+        any = true;
     }
-    return digits != 0;
+    return any;
 }
 
 static int digit(uint8_t byte)

@@ -37,10 +37,10 @@ struct key *key_ref(struct key *key)
     return key;
 }
 
-void key_free(struct key *key)
+static void end(struct key *key)
 {
-    if (key == NULL || atomic_fetch_sub(&key->holders, 1) != 1)
-        return;
+    KEEP_ERRNO; /* an object of the session goes with its key */
+
     bytes_clear(&key->n);
     bytes_clear(&key->e);
     bytes_clear(&key->point);
@@ -58,6 +58,12 @@ void key_free(struct key *key)
     secret_free(atomic_load(&key->rejection));
     doubt_free(key->doubt);
     OPENSSL_free(key);
+}
+
+void key_free(struct key *key)
+{
+    if (key != NULL && atomic_fetch_sub(&key->holders, 1) == 1)
+        end(key);
 }
 
 void key_scoped(struct key **key)

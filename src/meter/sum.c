@@ -185,11 +185,12 @@ static bool is_dead(const struct read *read)
            (read->page->began == 0 || process_began(read->page->pid) != read->page->began);
 }
 
+/* A file of this directory: who writes the sum of the dead names any. */
 static bool is_meter(const char *name)
 {
     size_t len = strlen(name), suffix = sizeof(METER_SUFFIX) - 1;
 
-    return name[0] != '.' && len < PAGE_FILE && len > suffix &&
+    return name[0] != '.' && strchr(name, '/') == NULL && len < PAGE_FILE && len > suffix &&
            strcmp(name + len - suffix, METER_SUFFIX) == 0;
 }
 
@@ -255,8 +256,13 @@ bool sum_dir(struct sum *sum, const char *path, char *why, size_t size)
         (void)snprintf(why, size, "cannot read %s: %s", path, strerror(errno));
         return false;
     }
-    if (!read_page(dirfd(dir), RETIRED, &retired))
+    if (!read_page(dirfd(dir), RETIRED, &retired)) {
         OPENSSL_free(MOVE(retired.page));
+        if (retired.fd < 0 && errno != ENOENT) {
+            (void)snprintf(why, size, "cannot read %s/" RETIRED ": %s", path, strerror(errno));
+            return false;
+        }
+    }
     if (add_all(sum, dir, &retired))
         return true;
     (void)snprintf(why, size, "out of memory");
@@ -319,7 +325,7 @@ static void retire_all(DIR *dir)
             (is_meter(retired.page->merged) && unlinkat(dirfd(dir), retired.page->merged, 0) != 0 &&
              errno != ENOENT))
             return;
-    } else if (retired.fd >= 0) {
+    } else if (retired.fd >= 0 || errno != ENOENT) {
         return; /* what it has is not lost for that */
     }
     while (count < RETIRE_MOST && (entry = readdir(dir)) != NULL)

@@ -12,6 +12,7 @@
 #include "mech/unpad.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -51,32 +52,10 @@ static void *cipher_newctx(void *provctx)
     return ctx;
 }
 
-static void cipher_freectx(void *vctx)
-{
-    struct cipher *ctx = vctx;
+#define OWNED(OWN) OWN(held, held) OWN(key, key) OWN(bytes, label)
 
-    if (ctx == NULL)
-        return;
-    held_end(&ctx->held);
-    key_free(ctx->key);
-    bytes_clear(&ctx->label);
-    OPENSSL_free(ctx);
-}
-
-static void *cipher_dupctx(void *vctx)
-{
-    const struct cipher *ctx = vctx;
-    struct cipher *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
-
-    if (copy == NULL)
-        return NULL;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    copy->label = (struct bytes){ NULL, 0 };
-    if (held_copy(&copy->held, &ctx->held) && bytes_copy(&copy->label, &ctx->label))
-        return copy;
-    cipher_freectx(copy);
-    return NULL;
-}
+CONTEXT_FREE(cipher_freectx, struct cipher, OWNED)
+CONTEXT_DUP(cipher_dupctx, cipher_freectx, struct cipher, OWNED)
 
 static const struct named_number paddings[] = {
     { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
@@ -144,20 +123,7 @@ static int set_mgf1(void *vctx, const OSSL_PARAM *p)
         CIPHER(alt_version, unsigned))                                                             \
     ROW(IMPLICIT_REJECTION, uint, param_set_uint, CIPHER(implicit_rejection, unsigned))
 
-PARAM_SETTERS(setters, SETTABLE);
-PARAM_LIST(settable, SETTABLE);
-
-static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
-{
-    return params_set(setters, ctx, params);
-}
-
-static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return settable;
-}
+PARAMS_SET(token, SETTABLE)
 
 static int get_padding(const void *vctx, OSSL_PARAM *p)
 {
@@ -182,20 +148,7 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
         CIPHER(label, struct bytes))                                                               \
     ROW(IMPLICIT_REJECTION, uint, param_get_uint, CIPHER(implicit_rejection, unsigned))
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAMS_GET(token, GETTABLE)
 
 static int begin(struct cipher *ctx, struct key *key, const OSSL_PARAM params[], bool decrypting)
 {

@@ -15,6 +15,7 @@
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/signature.h"
@@ -93,30 +94,10 @@ static void *eddsa_newctx(void *provctx, const char *propq)
     return ctx;
 }
 
-static void eddsa_freectx(void *vctx)
-{
-    struct eddsa *ctx = vctx;
+#define OWNED(OWN) OWN(held, held) OWN(key, key)
 
-    if (ctx == NULL)
-        return;
-    held_end(&ctx->held);
-    key_free(ctx->key);
-    OPENSSL_free(ctx);
-}
-
-static void *eddsa_dupctx(void *vctx)
-{
-    const struct eddsa *ctx = vctx;
-    struct eddsa *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
-
-    if (copy == NULL)
-        return NULL;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    if (held_copy(&copy->held, &ctx->held))
-        return copy;
-    eddsa_freectx(copy);
-    return NULL;
-}
+CONTEXT_FREE(eddsa_freectx, struct eddsa, OWNED)
+CONTEXT_DUP(eddsa_dupctx, eddsa_freectx, struct eddsa, OWNED)
 
 static int set_instance(void *vctx, const OSSL_PARAM *p)
 {
@@ -301,20 +282,7 @@ static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 
 #define GETTABLE(ROW) ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAMS_GET(token, GETTABLE)
 
 /* The instance that an algorithm's name has does not change. */
 static int host_set_ctx_params(void *vctx, const OSSL_PARAM params[])

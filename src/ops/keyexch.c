@@ -143,20 +143,7 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
     ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_set_size, EXCHANGE(out_len, size_t))         \
     ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_string, param_set_octets, EXCHANGE(ukm, struct bytes))
 
-PARAM_SETTERS(setters, SETTABLE);
-PARAM_LIST(settable, SETTABLE);
-
-static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
-{
-    return params_set(setters, ctx, params);
-}
-
-static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return settable;
-}
+PARAMS_SET(token, SETTABLE)
 
 static int get_cofactor(const void *vctx, OSSL_PARAM *p)
 {
@@ -180,20 +167,7 @@ static int get_kdf(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_get_size, EXCHANGE(out_len, size_t))         \
     ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_ptr, param_get_octets, EXCHANGE(ukm, struct bytes))
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAMS_GET(token, GETTABLE)
 
 /* ANSI X9.63 with SHA-n, SEC 1 §3.6.1 */
 static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, unsigned char *out)

@@ -413,17 +413,6 @@ static int get_of_host(const void *vkey, OSSL_PARAM *p)
     ROW(PARAM_CMS_RI_TYPE, int, get_of_host, WHOLE)                                                \
     ROW(PARAM_CMS_KEMRI_KDF, octet_string, get_of_host, WHOLE)
 
-PARAM_GETTERS(rsa_getters, RSA_GETTABLE);
-PARAM_LIST(rsa_gettable, RSA_GETTABLE);
-PARAM_GETTERS(ec_getters, EC_GETTABLE);
-PARAM_LIST(ec_gettable, EC_GETTABLE);
-PARAM_GETTERS(raw_getters, RAW_GETTABLE);
-PARAM_LIST(raw_gettable, RAW_GETTABLE);
-PARAM_GETTERS(set_getters, SET_GETTABLE);
-PARAM_LIST(set_gettable, SET_GETTABLE);
-PARAM_GETTERS(kem_getters, KEM_GETTABLE);
-PARAM_LIST(kem_gettable, KEM_GETTABLE);
-
 /* What a key answers: its own table, or all that the host has. */
 static int answer(struct key *key, const struct param_getter *getters, OSSL_PARAM params[])
 {
@@ -434,60 +423,25 @@ static int answer(struct key *key, const struct param_getter *getters, OSSL_PARA
     return key_host(key) != NULL && EVP_PKEY_get_params(key_host(key), params) == 1;
 }
 
-static int rsa_get_params(void *key, OSSL_PARAM params[])
-{
-    return answer(key, rsa_getters, params);
-}
+/* KIND_get_params and KIND_gettable_params */
+#define ANSWERS(kind, rows)                                                                        \
+    PARAM_GETTERS(kind##_getters, rows);                                                           \
+    PARAM_LIST(kind##_gettable, rows);                                                             \
+    static int kind##_get_params(void *key, OSSL_PARAM params[])                                   \
+    {                                                                                              \
+        return answer(key, kind##_getters, params);                                                \
+    }                                                                                              \
+    static const OSSL_PARAM *kind##_gettable_params(void *provctx)                                 \
+    {                                                                                              \
+        (void)provctx;                                                                             \
+        return kind##_gettable;                                                                    \
+    }
 
-static const OSSL_PARAM *rsa_gettable_params(void *provctx)
-{
-    (void)provctx;
-    return rsa_gettable;
-}
-
-static int ec_get_params(void *key, OSSL_PARAM params[])
-{
-    return answer(key, ec_getters, params);
-}
-
-static const OSSL_PARAM *ec_gettable_params(void *provctx)
-{
-    (void)provctx;
-    return ec_gettable;
-}
-
-static int raw_get_params(void *key, OSSL_PARAM params[])
-{
-    return answer(key, raw_getters, params);
-}
-
-static const OSSL_PARAM *raw_gettable_params(void *provctx)
-{
-    (void)provctx;
-    return raw_gettable;
-}
-
-static int set_get_params(void *key, OSSL_PARAM params[])
-{
-    return answer(key, set_getters, params);
-}
-
-static const OSSL_PARAM *set_gettable_params(void *provctx)
-{
-    (void)provctx;
-    return set_gettable;
-}
-
-static int kem_get_params(void *key, OSSL_PARAM params[])
-{
-    return answer(key, kem_getters, params);
-}
-
-static const OSSL_PARAM *kem_gettable_params(void *provctx)
-{
-    (void)provctx;
-    return kem_gettable;
-}
+ANSWERS(rsa, RSA_GETTABLE)
+ANSWERS(ec, EC_GETTABLE)
+ANSWERS(raw, RAW_GETTABLE)
+ANSWERS(set, SET_GETTABLE)
+ANSWERS(kem, KEM_GETTABLE)
 
 /* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
 static int set_point(void *key, const OSSL_PARAM *p)

@@ -46,6 +46,35 @@ struct param_getter {
 #define PARAM_LIST(list, rows)                                                                     \
     static const OSSL_PARAM list[] = { rows(PARAM_OFFER_) OSSL_PARAM_END }
 
+/* The functions that do nothing but go through their rows, with the tables they need:
+ * PREFIX_set_ctx_params and PREFIX_settable_ctx_params, PREFIX_get_ctx_params and
+ * PREFIX_gettable_ctx_params. */
+#define PARAMS_SET(prefix, rows)                                                                   \
+    PARAM_SETTERS(setters, rows);                                                                  \
+    PARAM_LIST(settable, rows);                                                                    \
+    static int prefix##_set_ctx_params(void *ctx, const OSSL_PARAM params[])                       \
+    {                                                                                              \
+        return params_set(setters, ctx, params);                                                   \
+    }                                                                                              \
+    PARAM_LISTING(prefix##_settable_ctx_params, settable)
+#define PARAMS_GET(prefix, rows)                                                                   \
+    PARAM_GETTERS(getters, rows);                                                                  \
+    PARAM_LIST(gettable, rows);                                                                    \
+    static int prefix##_get_ctx_params(void *ctx, OSSL_PARAM params[])                             \
+    {                                                                                              \
+        return params_get(getters, ctx, params);                                                   \
+    }                                                                                              \
+    PARAM_LISTING(prefix##_gettable_ctx_params, gettable)
+
+/* A function whose answer is always this list. */
+#define PARAM_LISTING(function, list)                                                              \
+    static const OSSL_PARAM *function(void *ctx, void *provctx)                                    \
+    {                                                                                              \
+        (void)ctx;                                                                                 \
+        (void)provctx;                                                                             \
+        return list;                                                                               \
+    }
+
 #define WHOLE 0
 
 /* Does not compile where the member is not of that type, which is the function's. */

@@ -218,20 +218,7 @@ static int get_max_request(const void *ctx, OSSL_PARAM *p)
     ROW(OSSL_RAND_PARAM_STRENGTH, uint, get_strength, WHOLE)                                       \
     ROW(OSSL_RAND_PARAM_MAX_REQUEST, size_t, get_max_request, WHOLE)
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-static int rand_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *rand_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAMS_GET(rand, GETTABLE)
 
 static const OSSL_DISPATCH rand_functions[] = {
     { OSSL_FUNC_RAND_NEWCTX, (void (*)(void))rand_newctx },

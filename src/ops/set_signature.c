@@ -15,6 +15,7 @@
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -71,36 +72,10 @@ static void *set_newctx(void *provctx, const char *propq)
     return ctx;
 }
 
-static void set_freectx(void *vctx)
-{
-    struct set_signature *ctx = vctx;
+#define OWNED(OWN) OWN(held, held) OWN(key, key) OWN(bytes, message) OWN(bytes, expected)
 
-    if (ctx == NULL)
-        return;
-    held_end(&ctx->held);
-    key_free(ctx->key);
-    bytes_clear(&ctx->message);
-    bytes_clear(&ctx->expected);
-    OPENSSL_free(ctx);
-}
-
-static void *set_dupctx(void *vctx)
-{
-    const struct set_signature *ctx = vctx;
-    struct set_signature *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
-    bool ok;
-
-    if (copy == NULL)
-        return NULL;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    ok = held_copy(&copy->held, &ctx->held);
-    ok = bytes_copy(&copy->message, &ctx->message) && ok;
-    ok = bytes_copy(&copy->expected, &ctx->expected) && ok;
-    if (ok)
-        return copy;
-    set_freectx(copy);
-    return NULL;
-}
+CONTEXT_FREE(set_freectx, struct set_signature, OWNED)
+CONTEXT_DUP(set_dupctx, set_freectx, struct set_signature, OWNED)
 
 static int set_context(void *vctx, const OSSL_PARAM *p)
 {
@@ -148,20 +123,7 @@ static int set_mu(void *vctx, const OSSL_PARAM *p)
     ROW(PARAM_MU, int, set_mu, WHOLE)                                                              \
     EXPECTED(ROW)
 
-PARAM_SETTERS(setters, SETTABLE);
-PARAM_LIST(settable, SETTABLE);
-
-static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
-{
-    return params_set(setters, ctx, params);
-}
-
-static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return settable;
-}
+PARAMS_SET(token, SETTABLE)
 
 /* fixed: the set of an algorithm that a program named; or NULL. */
 static int begin(struct set_signature *ctx, const struct set *fixed, struct key *key,
@@ -334,20 +296,7 @@ static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 
 #define GETTABLE(ROW) ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAMS_GET(token, GETTABLE)
 
 /* What a verification that is fed compares with is kept here for the host as well. */
 PARAM_SETTERS(expected_setters, EXPECTED);

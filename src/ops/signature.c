@@ -13,6 +13,7 @@
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/ops.h"
 #include "ops/params.h"
 #include "ops/signature.h"
@@ -49,58 +50,13 @@ void *signature_new_fixed(void *provctx, const char *propq, const char *digest)
     return ctx;
 }
 
-void signature_freectx(void *vctx)
-{
-    struct signature *ctx = vctx;
+#define OWNED(OWN)                                                                                 \
+    OWN(held, held)                                                                                \
+    OWN(text, propq)                                                                               \
+    OWN(key, key) OWN(hash, hash) OWN(bytes, message) OWN(bytes, expected)
 
-    if (ctx == NULL)
-        return;
-    held_end(&ctx->held);
-    key_free(ctx->key);
-    md_ctx_release(ctx->hash);
-    bytes_clear(&ctx->message);
-    bytes_clear(&ctx->expected);
-    OPENSSL_free(ctx->propq);
-    OPENSSL_free(ctx);
-}
-
-static void signature_scoped(struct signature **ctx)
-{
-    signature_freectx(*ctx);
-}
-
-static bool copy_state(struct signature *to, const struct signature *from)
-{
-    HOST_WORK;
-
-    if (!bytes_copy(&to->message, &from->message) || !bytes_copy(&to->expected, &from->expected))
-        return false;
-    if (from->hash == NULL)
-        return true;
-    to->hash = EVP_MD_CTX_new();
-    return to->hash != NULL && EVP_MD_CTX_copy_ex(to->hash, from->hash) == 1;
-}
-
-void *signature_dupctx(void *vctx)
-{
-    struct signature *ctx = vctx;
-    _cleanup_(signature_scoped) struct signature *copy =
-        signature_newctx(ctx->provider, ctx->propq);
-
-    if (copy == NULL)
-        return NULL;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    copy->fixed = ctx->fixed;
-    copy->of_message = ctx->of_message;
-    copy->signing = ctx->signing;
-    copy->padding = ctx->padding;
-    copy->digest = ctx->digest;
-    copy->mgf1 = ctx->mgf1;
-    copy->salt = ctx->salt;
-    copy->salt_free = ctx->salt_free;
-    copy->collecting = ctx->collecting;
-    return held_copy(&copy->held, &ctx->held) && copy_state(copy, ctx) ? MOVE(copy) : NULL;
-}
+CONTEXT_FREE(signature_freectx, struct signature, OWNED)
+CONTEXT_DUP(signature_dupctx, signature_freectx, struct signature, OWNED)
 
 static const struct named_number paddings[] = {
     { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
@@ -351,12 +307,7 @@ static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
     return params_get(getters, ctx, params);
 }
 
-static const OSSL_PARAM *token_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAM_LISTING(token_gettable_ctx_params, gettable)
 
 /* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest.
  */

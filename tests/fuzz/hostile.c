@@ -21,6 +21,7 @@
 
 #include "hostile/doer.h"
 #include "hostile/leave.h"
+#include "hostile/seed.h"
 #include "hostile/token.h"
 #include "hostile/wrap.h"
 
@@ -29,11 +30,6 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 #define PIN PIN_MARK "1"
-
-/* The input. */
-#define DOINGS 6
-#define LIES   10
-#define HEAD   (2 + DOINGS + LIES * LIE_LEN)
 
 /* How the provider is configured. */
 enum setting {
@@ -116,6 +112,16 @@ void touch(const void *data, size_t len, size_t most)
         sum = (unsigned char)(sum ^ ((const unsigned char *)data)[i]);
 }
 
+void secret_ask(void)
+{
+    hostile_secret_len = SECRET_UNTOLD;
+}
+
+void secret_hold(size_t len)
+{
+    hold(hostile_secret_len == SECRET_UNTOLD || hostile_secret_len == len);
+}
+
 /* Nobody gets to see a PIN. */
 static void errors_check(void)
 {
@@ -137,6 +143,13 @@ static void take(struct doer *doer, EVP_PKEY *key)
     doer->key = key;
 }
 
+/* No key of a parameter set comes of numbers that are none. */
+static void set_hold(const EVP_PKEY *key)
+{
+    if (hostile_sets_wrong != 0 && hostile_sets_right == 0)
+        hold(!EVP_PKEY_is_a(key, "ML-KEM-512") && !EVP_PKEY_is_a(key, "ML-DSA-44"));
+}
+
 static void look_at(struct doer *doer, const OSSL_STORE_INFO *info)
 {
     unsigned char *der = NULL;
@@ -144,9 +157,11 @@ static void look_at(struct doer *doer, const OSSL_STORE_INFO *info)
 
     switch (OSSL_STORE_INFO_get_type(info)) {
     case OSSL_STORE_INFO_PKEY:
+        set_hold(OSSL_STORE_INFO_get0_PKEY(info));
         take(doer, OSSL_STORE_INFO_get1_PKEY(info));
         break;
     case OSSL_STORE_INFO_PUBKEY:
+        set_hold(OSSL_STORE_INFO_get0_PUBKEY(info));
         take(doer, OSSL_STORE_INFO_get1_PUBKEY(info));
         break;
     case OSSL_STORE_INFO_CERT:
@@ -333,8 +348,11 @@ static void do_derive(struct doer *doer, unsigned how)
         EVP_PKEY_derive(ctx, NULL, &most) == 1) {
         out = malloc(most);
         len = most;
-        if (EVP_PKEY_derive(ctx, out, &len) == 1)
+        secret_ask();
+        if (EVP_PKEY_derive(ctx, out, &len) == 1) {
+            secret_hold(len);
             touch(out, len, most);
+        }
         free(out);
     }
     EVP_PKEY_CTX_free(ctx);
@@ -376,19 +394,21 @@ static void do_wrap(struct doer *doer, unsigned how)
     OPENSSL_free(blob);
 }
 
-/* RSA without its public half, and with the first key's. */
+/* With AES or RSA; a key without its public half, or with that of the doer's. */
 static void do_unwrap(struct doer *doer, unsigned how)
 {
     static unsigned char blob[301];
-    static char uri[] = "pkcs11:token=soft;object=unwrapped", with[] = "pkcs11:object=rsa";
+    static char uri[] = "pkcs11:token=soft;object=unwrapped",
+                with[][24] = { "pkcs11:object=rsa", "pkcs11:object=aes" };
     EVP_PKEY_CTX *ctx =
         EVP_PKEY_CTX_new_from_name(libctx, how & 1 ? "RSA" : "EC", "provider=pkcs11");
     OSSL_PARAM *half = NULL, *all,
-               params[] = { OSSL_PARAM_construct_octet_string("pkcs11_wrapped", blob,
-                                                              300 + how % 2),
-                            OSSL_PARAM_construct_utf8_string("pkcs11_wrapped_with", with, 0),
-                            OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0),
-                            OSSL_PARAM_construct_end() };
+               params[] = {
+                   OSSL_PARAM_construct_octet_string("pkcs11_wrapped", blob, 300 + how % 2),
+                   OSSL_PARAM_construct_utf8_string("pkcs11_wrapped_with", with[how / 4 % 2], 0),
+                   OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0),
+                   OSSL_PARAM_construct_end()
+               };
     EVP_PKEY *key = NULL;
 
     if (doer->key != NULL && (how & 2) != 0)
@@ -490,23 +510,43 @@ static void do_ask(struct doer *doer, unsigned how)
 }
 
 static const struct doing doings[] = {
-    { do_open, NO_KEY },     { do_open, NO_KEY },   { do_open_expected, NO_KEY },
-    { do_list, NO_KEY },     { do_sign, A_KEY },    { do_sign, A_KEY },
-    { do_decrypt, A_KEY },   { do_decrypt, A_KEY }, { do_derive, A_KEY },
-    { do_generate, NO_KEY }, { do_delete, NO_KEY }, { do_export, A_KEY },
-    { do_encrypt, A_KEY },   { do_verify, A_KEY },  { do_decode, NO_KEY },
-    { do_random, NO_KEY },   { do_ask, A_KEY },     { do_wrap, NO_KEY },
-    { do_unwrap, NO_KEY },
+    { "open", do_open, NO_KEY },
+    { "open", do_open, NO_KEY },
+    { "open-expected", do_open_expected, NO_KEY },
+    { "list", do_list, NO_KEY },
+    { "sign", do_sign, A_KEY },
+    { "sign", do_sign, A_KEY },
+    { "decrypt", do_decrypt, A_KEY },
+    { "decrypt", do_decrypt, A_KEY },
+    { "derive", do_derive, A_KEY },
+    { "generate", do_generate, NO_KEY },
+    { "delete", do_delete, NO_KEY },
+    { "export", do_export, A_KEY },
+    { "encrypt", do_encrypt, A_KEY },
+    { "verify", do_verify, A_KEY },
+    { "decode", do_decode, NO_KEY },
+    { "random", do_random, NO_KEY },
+    { "ask", do_ask, A_KEY },
+    { "wrap", do_wrap, NO_KEY },
+    { "unwrap", do_unwrap, NO_KEY },
 };
 
 /* A newer libcrypto does what an older one does, and more. */
-static const struct doing *doing_of(uint8_t byte, unsigned *how)
+static const struct doing *doing_of(uint8_t byte)
 {
-    const size_t count = COUNT_OF(doings) + (of_now ? newer_doing_count : 0);
-    const size_t what = byte % count;
+    const size_t what = byte % (COUNT_OF(doings) + newer_doing_count);
 
-    *how = (unsigned)(byte / count);
-    return what < COUNT_OF(doings) ? &doings[what] : &newer_doings[what - COUNT_OF(doings)];
+    if (what >= COUNT_OF(doings) && of_now)
+        return &newer_doings[what - COUNT_OF(doings)];
+    return &doings[what % COUNT_OF(doings)];
+}
+
+const char *doing_name(unsigned number)
+{
+    if (number < COUNT_OF(doings))
+        return doings[number].name;
+    number -= COUNT_OF(doings);
+    return number < newer_doing_count ? newer_doings[number].name : NULL;
 }
 
 static bool has(const struct doer *doer, const struct doing *doing)
@@ -522,12 +562,12 @@ static void *run(void *arg)
     struct doer *doer = arg;
 
     for (size_t i = 0; i < DOINGS; i++) {
-        unsigned how;
-        const struct doing *doing = doing_of(todo[i], &how);
+        const uint8_t *what = todo + i * DOING_LEN;
+        const struct doing *doing = doing_of(what[0]);
 
-        if (todo[i] == 0xff || !has(doer, doing))
+        if (what[0] == NO_DOING || !has(doer, doing))
             continue;
-        doing->work(doer, how * 5 + (unsigned)i);
+        doing->work(doer, what[1]);
         errors_check();
     }
     return NULL;
@@ -540,7 +580,7 @@ static void run_all(bool two)
     pthread_t thread;
 
     if (two) {
-        do_open(&doers[0], todo[0]);
+        do_open(&doers[0], todo[1]);
         errors_check();
         if (doers[0].key != NULL && EVP_PKEY_up_ref(doers[0].key) == 1)
             doers[1].key = doers[0].key;
@@ -628,31 +668,47 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void lies_and_token(const uint8_t *data, size_t size)
 {
-    uint8_t head[HEAD] = { 0 };
-    size_t head_len = size < HEAD ? size : HEAD;
-    struct world *world;
-    bool two;
+    lies_begin(data + LIES_AT, LIES, data + CONTENT_AT, size - CONTENT_AT);
+    hostile_begin(data[0] | (of_now ? NEWER : 0), call_back);
+}
 
-    memcpy(head, data, head_len);
-    two = head[1] % 2 != 0;
-    world = &worlds[head[1] / 2 % COUNT_OF(worlds)];
+/* data has CONTENT_AT bytes or more. */
+static void one_input(const uint8_t *data, size_t size)
+{
+    const bool two = data[1] % 2 != 0;
+    struct world *world = &worlds[data[1] / 2 % COUNT_OF(worlds)];
+
     of_now = (world->settings & OF_NOW) != 0;
     newer_pretend(of_now);
-    todo = head + 2;
-    lies_begin(head + 2 + DOINGS, LIES, data + head_len, size - head_len);
-    hostile_begin(head[0] | (of_now ? NEWER : 0), call_back);
+    todo = data + TODO_AT;
+    if (show)
+        seed_tell(data, size);
+    lies_and_token(data, size);
     if (lies_about(INDEX_C_GetInterface))
         newer_interfaces_look(module_path);
     world_run(world, two);
     if (lies_about(INDEX_C_GetFunctionList)) { /* which is called once for each */
         world_end(world);
-        lies_begin(head + 2 + DOINGS, LIES, data + head_len, size - head_len);
-        hostile_begin(head[0] | (of_now ? NEWER : 0), call_back);
+        lies_and_token(data, size);
         world_run(world, two);
         world_end(world);
     }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t bytes[8192];
+    size_t len = seed_bytes(data, size, bytes, sizeof(bytes));
+
+    if (len == 0) {
+        len = size < sizeof(bytes) ? size : sizeof(bytes);
+        memset(bytes, 0, CONTENT_AT);
+        memcpy(bytes, data, len);
+        len = len > CONTENT_AT ? len : CONTENT_AT;
+    }
+    one_input(bytes, len);
     return 0;
 }
 
@@ -708,26 +764,50 @@ static const uint8_t called[] = {
     INDEX_C_GetInterface,
 };
 
+/* An attribute of any call, another one of a template, or each. */
+static uint8_t which_drawn(unsigned random)
+{
+    unsigned types = 0;
+
+    while (lie_type_name(types) != NULL)
+        types++;
+    if (random % 3 == 0)
+        return (uint8_t)(BY_TYPE + random / 4 % types);
+    return random % 3 == 1 ? ALL : (uint8_t)(random / 4 % 8);
+}
+
+static void lie_draw(uint8_t *lie, unsigned seed, unsigned random)
+{
+    lie[0] = called[random % COUNT_OF(called)];
+    lie[1] = (uint8_t)(random / 256 % 8 == 7 ? ALL : random / 256 % 8);
+    lie[2] = (uint8_t)(random / 4096 % 2 == 0 ? LENGTH : random / 16384);
+    lie[3] = (uint8_t)(seed >> 8);
+    lie[4] = which_drawn(seed);
+    if (lie[4] >= BY_TYPE && lie[4] < ALL && seed / 128 % 4 != 0) { /* whenever it is asked for */
+        lie[0] = INDEX_C_GetAttributeValue;
+        lie[1] = ALL;
+    }
+}
+
 /* Changes one thing of those that the input is made of. */
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+static size_t mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
     unsigned random = seed * 2654435761U >> 8;
-    uint8_t *lie;
+    uint8_t *lie = data + LIES_AT + random / 8 % LIES * LIE_LEN;
+    uint8_t *doing = data + TODO_AT + random / 8 % DOINGS * DOING_LEN;
 
-    if (size < HEAD) {
-        memset(data + size, 0, HEAD - size);
-        size = HEAD;
-    }
-    lie = data + 2 + DOINGS + random / 8 % LIES * LIE_LEN;
     switch (random % 8) {
     case 0:
-        return HEAD + LLVMFuzzerMutate(data + HEAD, size - HEAD, max_size - HEAD);
+        return CONTENT_AT +
+               LLVMFuzzerMutate(data + CONTENT_AT, size - CONTENT_AT, max_size - CONTENT_AT);
     case 1:
         data[random / 8 % 2] ^= (uint8_t)(1u << random / 16 % 8);
         return size;
     case 2:
+        doing[0] = (uint8_t)(random / 64);
+        return size;
     case 3:
-        data[2 + random / 8 % DOINGS] = (uint8_t)(random / 64);
+        doing[1] = (uint8_t)(random / 64);
         return size;
     case 4:
         (void)LLVMFuzzerMutate(lie, LIE_LEN, LIE_LEN);
@@ -739,11 +819,24 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
         memset(lie, 0, LIE_LEN);
         return size;
     default: /* another lie, early */
-        lie[0] = called[random / 128 % COUNT_OF(called)];
-        lie[1] = (uint8_t)(random / 512 % 8 == 7 ? ALL : random / 512 % 8);
-        lie[2] = (uint8_t)(random / 4096 % 2 == 0 ? LENGTH : random / 16384);
-        lie[3] = (uint8_t)(seed >> 8);
-        lie[4] = seed % 2 != 0 ? ALL : (uint8_t)(seed / 2 % 8);
+        lie_draw(lie, seed, random / 128);
         return size;
     }
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    uint8_t bytes[8192];
+    size_t len = seed_bytes(data, size, bytes, sizeof(bytes));
+
+    if (max_size < CONTENT_AT + 8)
+        return size;
+    if (len != 0) {
+        size = len < max_size ? len : max_size;
+        memcpy(data, bytes, size);
+    } else if (size < CONTENT_AT) {
+        memset(data + size, 0, CONTENT_AT - size);
+        size = CONTENT_AT;
+    }
+    return mutate(data, size, max_size, seed);
 }

@@ -24,7 +24,8 @@ static unsigned lines_with(const char *name, const char *text)
     return count;
 }
 
-static OSSL_LIB_CTX *begin(const char *name, const char *more)
+/* With what is in the file already. */
+static OSSL_LIB_CTX *begin_beside(const char *name, const char *more)
 {
     char settings[4096], folder[2048];
 
@@ -32,8 +33,13 @@ static OSSL_LIB_CTX *begin(const char *name, const char *more)
     (void)snprintf(settings, sizeof(settings),
                    "pkcs11-log = none\npkcs11-retry-ms = 200\npkcs11-audit = %s/%s\n%s", folder,
                    name, more);
-    (void)unlink(name);
     return libctx_new_faulty(settings);
+}
+
+static OSSL_LIB_CTX *begin(const char *name, const char *more)
+{
+    (void)unlink(name);
+    return begin_beside(name, more);
 }
 
 static void derive_one(OSSL_LIB_CTX *libctx)
@@ -224,6 +230,32 @@ static void test_audit_descriptor_closed(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static unsigned descriptors_of(const struct stat *file)
+{
+    unsigned count = 0;
+
+    for (int fd = 3; fd < 256; fd++)
+        count += is_file(fd, file);
+    return count;
+}
+
+/* A server that reads its configuration anew has a context after the other. */
+static void test_audit_descriptors(void **state)
+{
+    OSSL_LIB_CTX *first = begin("trail", ""), *libctx;
+    struct stat file;
+
+    (void)state;
+    assert_int_equal(stat("trail", &file), 0);
+    assert_int_equal(descriptors_of(&file), 1);
+    for (unsigned i = 0; i < 3; i++) {
+        libctx = begin_beside("trail", "");
+        OSSL_LIB_CTX_free(libctx);
+    }
+    assert_int_equal(descriptors_of(&file), 1);
+    OSSL_LIB_CTX_free(first);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_audit_each_use),
     cmocka_unit_test(test_audit_login_again),
@@ -232,6 +264,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_audit_tries),
     cmocka_unit_test(test_audit_required),
     cmocka_unit_test(test_audit_descriptor_closed),
+    cmocka_unit_test(test_audit_descriptors),
 };
 
 /* test-audit [NAME]: all, or the one of this name */

@@ -16,6 +16,7 @@ struct doer {
 };
 
 struct doing {
+    const char *name;
     void (*work)(struct doer *doer, unsigned how);
     enum { NO_KEY, A_KEY, A_SECRET } with;
 };
@@ -26,6 +27,11 @@ extern OSSL_PROVIDER *provider;
 
 /* Reads all that was written, so that what was not is noticed. */
 void touch(const void *data, size_t len, size_t most);
+
+/* A secret of len bytes that the provider gave is as long as the token said, if it said anything
+ * since secret_ask. */
+void secret_ask(void);
+void secret_hold(size_t len);
 
 /* newer.c: what OpenSSL 3.6 does. */
 extern const struct doing newer_doings[];

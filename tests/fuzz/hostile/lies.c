@@ -208,9 +208,40 @@ static void content_copy(uint8_t *out, size_t size)
         out[i] = content_len != 0 ? content[(now->arg + i) % content_len] : now->arg;
 }
 
+static const struct {
+    const char *name;
+    ck_attribute_type_t type;
+} types[] = {
+    { "CKA_VALUE", CKA_VALUE },
+    { "VALUE_OF_SECRET", VALUE_OF_SECRET },
+    { "CKA_PARAMETER_SET", 0x61d }, /* newer than p11-kit's name for it */
+    { "CKA_VALUE_LEN", CKA_VALUE_LEN },
+    { "CKA_MODULUS", CKA_MODULUS },
+    { "CKA_PUBLIC_EXPONENT", CKA_PUBLIC_EXPONENT },
+    { "CKA_EC_PARAMS", CKA_EC_PARAMS },
+    { "CKA_EC_POINT", CKA_EC_POINT },
+    { "CKA_CLASS", CKA_CLASS },
+    { "CKA_KEY_TYPE", CKA_KEY_TYPE },
+    { "CKA_ID", CKA_ID },
+    { "CKA_LABEL", CKA_LABEL },
+    { "CKA_CHECK_VALUE", CKA_CHECK_VALUE },
+};
+#define TYPES (sizeof(types) / sizeof(types[0]))
+
+const char *lie_type_name(unsigned number)
+{
+    return number < TYPES ? types[number].name : NULL;
+}
+
 static bool concerns(unsigned long index)
 {
     return now->which >= ALL || index == ~0UL || now->which == index;
+}
+
+static bool concerns_type(ck_attribute_type_t type)
+{
+    return now->which >= BY_TYPE && now->which < BY_TYPE + TYPES &&
+           types[now->which - BY_TYPE].type == type;
 }
 
 static ck_rv_t bytes_honest(void *out, unsigned long *len, const void *value,
@@ -228,13 +259,13 @@ static ck_rv_t bytes_honest(void *out, unsigned long *len, const void *value,
     return CKR_OK;
 }
 
-ck_rv_t lie_bytes(unsigned long index, void *out, unsigned long *len, const void *value,
-                  unsigned long value_len)
+static ck_rv_t bytes(bool concerned, void *out, unsigned long *len, const void *value,
+                     unsigned long value_len)
 {
     unsigned long room = *len;
     ck_rv_t rv = bytes_honest(out, len, value, value_len);
 
-    if (!concerns(index))
+    if (!concerned)
         return rv;
     switch (now->kind) {
     case LENGTH:
@@ -263,6 +294,18 @@ ck_rv_t lie_bytes(unsigned long index, void *out, unsigned long *len, const void
     default:
         return rv;
     }
+}
+
+ck_rv_t lie_bytes(unsigned long index, void *out, unsigned long *len, const void *value,
+                  unsigned long value_len)
+{
+    return bytes(concerns(index), out, len, value, value_len);
+}
+
+ck_rv_t lie_attribute(unsigned long index, ck_attribute_type_t type, void *out, unsigned long *len,
+                      const void *value, unsigned long value_len)
+{
+    return bytes(concerns(index) || concerns_type(type), out, len, value, value_len);
 }
 
 void lie_structure(void *out, size_t size)

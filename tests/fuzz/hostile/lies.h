@@ -45,13 +45,18 @@ enum lie_kind {
     LIE_KINDS
 };
 
-/* As it stands in the input. which: of the attributes of a template; ALL: each. */
+/* As it stands in the input. which: of the attributes of a template, or from BY_TYPE on one of a
+ * type, in whatever template; ALL: each. */
 struct lie {
     uint8_t function, call, kind, arg, which;
 };
 
 #define LIE_LEN 5
+#define BY_TYPE 0xc0 /* attributes: that of a type, lie_type_name(which - BY_TYPE) */
 #define ALL     0xf0 /* calls, attributes: from here on each */
+
+/* The name of a type of attributes that lies are about; NULL: there are no more. */
+const char *lie_type_name(unsigned number);
 
 /* A new input: count lies of LIE_LEN bytes; tail: what content is taken from. */
 void lies_begin(const uint8_t *lies, size_t count, const uint8_t *tail, size_t tail_len);
@@ -78,6 +83,13 @@ unsigned long lie_number(unsigned long honest);
  * there is room. */
 ck_rv_t lie_bytes(unsigned long index, void *out, unsigned long *len, const void *value,
                   unsigned long value_len);
+
+/* The value of a secret key: a type by itself for lies, other than the value of a public one. */
+#define VALUE_OF_SECRET (CKA_VENDOR_DEFINED | CKA_VALUE)
+
+/* The same for the attribute of a template that is of this type. */
+ck_rv_t lie_attribute(unsigned long index, ck_attribute_type_t type, void *out, unsigned long *len,
+                      const void *value, unsigned long value_len);
 
 /* The same for a structure, which has one size. */
 void lie_structure(void *out, size_t size);

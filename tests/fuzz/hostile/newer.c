@@ -167,6 +167,7 @@ static void do_make(struct doer *doer, unsigned how)
 static int see(const OSSL_PARAM params[], void *arg)
 {
     (void)arg;
+    secret_hold(params[0].data_size);
     touch(params[0].data, params[0].data_size, params[0].data_size);
     return 1;
 }
@@ -178,6 +179,7 @@ static void do_export(struct doer *doer, unsigned how)
 
     if (id != NULL)
         touch(id, strlen(id), SIZE_MAX);
+    secret_ask();
     (void)FUNCTION(functions, skeymgmt_export,
                    SKEYMGMT_EXPORT)(doer->secret, OSSL_SKEYMGMT_SELECT_SECRET_KEY, see, NULL);
 }
@@ -322,13 +324,16 @@ static void do_derive(struct doer *doer, unsigned how)
     };
     unsigned char *out = malloc(32);
 
+    secret_ask();
     if (FUNCTION(functions, kdf_set_skey, KDF_SET_SKEY)(ctx, doer->secret, OSSL_KDF_PARAM_KEY) ==
             1 &&
         how % 2 != 0)
         made = FUNCTION(functions, kdf_derive_skey, KDF_DERIVE_SKEY)(ctx, name, provctx(), NULL, 32,
                                                                      params);
-    else if (FUNCTION(functions, kdf_derive, KDF_DERIVE)(ctx, out, 32, params) == 1)
+    else if (FUNCTION(functions, kdf_derive, KDF_DERIVE)(ctx, out, 32, params) == 1) {
+        secret_hold(32);
         touch(out, 32, 32);
+    }
     free(out);
     FUNCTION(functions, kdf_freectx, KDF_FREECTX)(ctx);
     take(doer, made);
@@ -346,7 +351,9 @@ static void do_encapsulate(struct doer *doer, unsigned how)
 
         len = most;
         secret_len = secret_most;
+        secret_ask();
         if (EVP_PKEY_encapsulate(ctx, out, &len, secret, &secret_len) == 1) {
+            secret_hold(secret_len);
             touch(out, len, most);
             touch(secret, secret_len, secret_most);
         }
@@ -367,8 +374,11 @@ static void do_decapsulate(struct doer *doer, unsigned how)
         unsigned char *out = malloc(most);
 
         len = most;
-        if (EVP_PKEY_decapsulate(ctx, out, &len, sealed, in_len) == 1)
+        secret_ask();
+        if (EVP_PKEY_decapsulate(ctx, out, &len, sealed, in_len) == 1) {
+            secret_hold(len);
             touch(out, len, most);
+        }
         free(out);
     }
     EVP_PKEY_CTX_free(ctx);
@@ -394,9 +404,16 @@ static void do_generate(struct doer *doer, unsigned how)
 }
 
 const struct doing newer_doings[] = {
-    { do_import, NO_KEY },     { do_import, NO_KEY },     { do_make, NO_KEY },
-    { do_export, A_SECRET },   { do_crypt, A_SECRET },    { do_crypt, A_SECRET },
-    { do_mac, A_SECRET },      { do_derive, A_SECRET },   { do_generate, NO_KEY },
-    { do_encapsulate, A_KEY }, { do_decapsulate, A_KEY },
+    { "import", do_import, NO_KEY },
+    { "import", do_import, NO_KEY },
+    { "make", do_make, NO_KEY },
+    { "export-secret", do_export, A_SECRET },
+    { "crypt", do_crypt, A_SECRET },
+    { "crypt", do_crypt, A_SECRET },
+    { "mac", do_mac, A_SECRET },
+    { "derive-secret", do_derive, A_SECRET },
+    { "generate-set", do_generate, NO_KEY },
+    { "encapsulate", do_encapsulate, A_KEY },
+    { "decapsulate", do_decapsulate, A_KEY },
 };
 const size_t newer_doing_count = COUNT_OF(newer_doings);

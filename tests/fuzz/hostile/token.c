@@ -11,24 +11,25 @@
 
 #include "material.h"
 
-#define CKA_PUBLIC_KEY_INFO_ 0x129UL /* newer than p11-kit's name for it */
-#define CKK_EC_EDWARDS_      0x40UL
-#define CKK_EC_MONTGOMERY_   0x41UL
-#define CKK_ML_KEM_          0x49UL
-#define CKK_ML_DSA_          0x4aUL
-#define CKM_ML_KEM_PAIR_GEN_ 0xfUL
-#define CKM_ML_KEM_          0x17UL
-#define CKM_ML_DSA_PAIR_GEN_ 0x1cUL
-#define CKM_ML_DSA_          0x1dUL
-#define CKM_HKDF_DERIVE_     0x402aUL
-#define CKM_KEY_WRAP_        0x2109UL
-#define CKM_KEY_WRAP_KWP_    0x210bUL
-#define CKA_PARAMETER_SET_   0x61dUL
-#define CKA_DECAPSULATE_     0x634UL
-#define ML_DSA_PUBLIC        1312 /* ML-DSA-44, */
-#define ML_DSA_SIGNATURE     2420
-#define ML_KEM_PUBLIC        800 /* ML-KEM-512 */
-#define ML_KEM_CIPHERTEXT    768
+#define CKA_PUBLIC_KEY_INFO_  0x129UL /* newer than p11-kit's name for it */
+#define CKK_EC_EDWARDS_       0x40UL
+#define CKK_EC_MONTGOMERY_    0x41UL
+#define CKK_ML_KEM_           0x49UL
+#define CKK_ML_DSA_           0x4aUL
+#define CKM_ML_KEM_PAIR_GEN_  0xfUL
+#define CKM_ML_KEM_           0x17UL
+#define CKM_ML_DSA_PAIR_GEN_  0x1cUL
+#define CKM_ML_DSA_           0x1dUL
+#define CKM_HKDF_DERIVE_      0x402aUL
+#define CKM_KEY_WRAP_         0x2109UL
+#define CKM_KEY_WRAP_KWP_     0x210bUL
+#define CKM_RSA_AES_KEY_WRAP_ 0x1054UL
+#define CKA_PARAMETER_SET_    0x61dUL
+#define CKA_DECAPSULATE_      0x634UL
+#define ML_DSA_PUBLIC         1312 /* ML-DSA-44, */
+#define ML_DSA_SIGNATURE      2420
+#define ML_KEM_PUBLIC         800 /* ML-KEM-512 */
+#define ML_KEM_CIPHERTEXT     768
 
 #define SLOTS     2
 #define SESSIONS  64
@@ -103,6 +104,7 @@ static void add_objects(void)
     add(CKO_CERTIFICATE, EC, 0, "\1", "ec");
     add(CKO_CERTIFICATE, RSA, 0, "\2", "rsa");
     add(CKO_SECRET_KEY, SECRET, 0, "\5", "secret");
+    add(CKO_SECRET_KEY, AES, 0, "\7", "aes");
     if (token.features & TWINS) {
         add_pair(EC, 0, "\6", "twin");
         add_pair(TWIN, 0, "\6", "twin");
@@ -110,7 +112,6 @@ static void add_objects(void)
     if (token.features & TWO_TOKENS)
         add_pair(EC, 1, "\1", "ec");
     if (token.features & NEWER) {
-        add(CKO_SECRET_KEY, AES, 0, "\7", "aes");
         add_pair(ML_DSA, 0, "\10", "dsa");
         add_pair(ML_KEM, 0, "\11", "kem");
     }
@@ -358,7 +359,8 @@ static const struct {
 } mechanisms[] = {
     { CKM_RSA_X_509, CKF_SIGN | CKF_DECRYPT | CKF_VERIFY | CKF_ENCRYPT },
     { CKM_RSA_PKCS, CKF_SIGN | CKF_DECRYPT | CKF_VERIFY | CKF_ENCRYPT },
-    { CKM_RSA_PKCS_OAEP, CKF_DECRYPT | CKF_ENCRYPT },
+    { CKM_RSA_PKCS_OAEP, CKF_DECRYPT | CKF_ENCRYPT | CKF_WRAP | CKF_UNWRAP },
+    { CKM_RSA_AES_KEY_WRAP_, CKF_WRAP | CKF_UNWRAP },
     { CKM_RSA_PKCS_PSS, CKF_SIGN | CKF_VERIFY },
     { CKM_SHA256_RSA_PKCS, CKF_SIGN | CKF_VERIFY },
     { CKM_SHA256_RSA_PKCS_PSS, CKF_SIGN | CKF_VERIFY },
@@ -383,7 +385,7 @@ static const struct {
     { 0x2104, CKF_ENCRYPT | CKF_DECRYPT }, /* AES_OFB */
     { 0x2107, CKF_ENCRYPT | CKF_DECRYPT }, /* AES_CFB128 */
     { CKM_KEY_WRAP_, CKF_ENCRYPT | CKF_DECRYPT },
-    { CKM_KEY_WRAP_KWP_, CKF_ENCRYPT | CKF_DECRYPT },
+    { CKM_KEY_WRAP_KWP_, CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP },
     { CKM_AES_GCM, CKF_ENCRYPT | CKF_DECRYPT },
     { CKM_AES_CCM, CKF_ENCRYPT | CKF_DECRYPT },
     { CKM_AES_CMAC, CKF_SIGN | CKF_VERIFY },
@@ -395,7 +397,8 @@ static bool mechanism_lacked(ck_mechanism_type_t type)
 {
     for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
         if (mechanisms[i].type == type)
-            return type == CKM_RSA_X_509 && (token.features & NO_RAW_RSA) != 0;
+            return (type == CKM_RSA_X_509 || type == CKM_RSA_AES_KEY_WRAP_) &&
+                   (token.features & NO_RAW_RSA) != 0;
     return true;
 }
 
@@ -738,6 +741,19 @@ static bool value_of(const struct object *object, ck_attribute_type_t type, stru
     return object->class != CKO_CERTIFICATE && key_value(object, type, value);
 }
 
+_Thread_local unsigned long hostile_secret_len = SECRET_UNTOLD;
+_Atomic unsigned hostile_sets_right, hostile_sets_wrong;
+
+static void told(const struct object *object, const struct ck_attribute *one)
+{
+    if (one->type == CKA_VALUE && object->class == CKO_SECRET_KEY)
+        hostile_secret_len = one->value_len;
+    if (one->type == CKA_PARAMETER_SET_ && one->value_len == sizeof(unsigned long))
+        hostile_sets_right++;
+    else if (one->type == CKA_PARAMETER_SET_ && one->value_len != ~0UL)
+        hostile_sets_wrong++;
+}
+
 static ck_rv_t token_C_GetAttributeValue(ck_session_handle_t handle, ck_object_handle_t key,
                                          struct ck_attribute *list, unsigned long count)
 {
@@ -746,15 +762,19 @@ static ck_rv_t token_C_GetAttributeValue(ck_session_handle_t handle, ck_object_h
     SESSION(C_GetAttributeValue, handle);
     OBJECT(key);
     for (unsigned long i = 0; i < count; i++) {
+        const bool of_secret = list[i].type == CKA_VALUE && object->class == CKO_SECRET_KEY;
+        const ck_attribute_type_t type = of_secret ? VALUE_OF_SECRET : list[i].type;
         struct value value;
         ck_rv_t one = CKR_ATTRIBUTE_TYPE_INVALID;
 
         if (value_of(object, list[i].type, &value))
-            one = lie_bytes(i, list[i].value, &list[i].value_len, value.data, value.len);
+            one = lie_attribute(i, type, list[i].value, &list[i].value_len, value.data, value.len);
         else if (lie_is(CONTENT) || lie_is(FILL)) /* what there is not may be told all the same */
-            one = lie_bytes(i, list[i].value, &list[i].value_len, "", 0);
+            one = lie_attribute(i, type, list[i].value, &list[i].value_len, "", 0);
         else
             list[i].value_len = ~0UL;
+        if (list[i].value != NULL)
+            told(object, &list[i]);
         if (lie_is(TYPE) && (lie_now()->which >= ALL || lie_now()->which == i)) {
             list[i].type ^= lie_now()->arg;
             list[i].value = lie_now()->arg % 2 != 0 ? NULL : list;
@@ -857,14 +877,13 @@ static struct object *make(const struct session *session, ck_object_class_t clas
     return object;
 }
 
-static ck_object_class_t class_from(const struct ck_attribute *list, unsigned long count)
+static unsigned long number_from(const struct ck_attribute *list, unsigned long count,
+                                 ck_attribute_type_t type, unsigned long otherwise)
 {
-    ck_object_class_t class = CKO_PUBLIC_KEY;
-
     for (unsigned long i = 0; i < count; i++)
-        if (list[i].type == CKA_CLASS && list[i].value_len == sizeof(class))
-            memcpy(&class, list[i].value, sizeof(class));
-    return class;
+        if (list[i].type == type && list[i].value_len == sizeof(otherwise))
+            memcpy(&otherwise, list[i].value, sizeof(otherwise));
+    return otherwise;
 }
 
 static ck_rv_t token_C_CreateObject(ck_session_handle_t handle, struct ck_attribute *list,
@@ -873,7 +892,7 @@ static ck_rv_t token_C_CreateObject(ck_session_handle_t handle, struct ck_attrib
     struct object *object;
 
     SESSION(C_CreateObject, handle);
-    if (class_from(list, count) == CKO_SECRET_KEY)
+    if (number_from(list, count, CKA_CLASS, CKO_PUBLIC_KEY) == CKO_SECRET_KEY)
         object = make(session, CKO_SECRET_KEY, AES, list, count);
     else
         object = make(session, CKO_PUBLIC_KEY, EC, list, count);
@@ -1019,16 +1038,22 @@ static ck_rv_t token_C_UnwrapKey(ck_session_handle_t handle, struct ck_mechanism
                                  struct ck_attribute *list, unsigned long count,
                                  ck_object_handle_t *made)
 {
+    const ck_object_class_t class = number_from(list, count, CKA_CLASS, CKO_PRIVATE_KEY);
+    const ck_key_type_t type = number_from(list, count, CKA_KEY_TYPE, CKK_EC);
     const struct object *unwrapped;
 
     SESSION(C_UnwrapKey, handle);
     OBJECT(key);
     (void)object;
     (void)wrapped;
+    (void)len;
     if (mechanism_lacked(mechanism->mechanism))
         return leave(CKR_MECHANISM_INVALID);
-    unwrapped = make(session, len % 2 != 0 ? CKO_SECRET_KEY : CKO_PRIVATE_KEY,
-                     len % 2 != 0 ? SECRET : EC, list, count);
+    unwrapped = make(session, class,
+                     class == CKO_SECRET_KEY ? AES
+                     : type == CKK_RSA       ? RSA
+                                             : EC,
+                     list, count);
     *made = unwrapped != NULL ? lie_number(handle_of(unwrapped)) : 0;
     return leave(unwrapped != NULL ? CKR_OK : CKR_DEVICE_MEMORY);
 }
@@ -1363,6 +1388,7 @@ void hostile_begin(unsigned features, void (*call_back)(void))
 {
     generation += pin_refused;
     pin_refused = false;
+    hostile_sets_right = hostile_sets_wrong = 0;
     memset(&token, 0, sizeof(token));
     token.features = features;
     token.call_back = call_back;

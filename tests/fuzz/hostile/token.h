@@ -19,6 +19,15 @@ enum feature {
     NEWER = 256, /* it has secret keys for more than their bytes, and keys of parameter sets */
 };
 
+/* How long the token said in this thread that the value of a secret key is, which it wrote; since
+ * SECRET_UNTOLD was set. */
+#define SECRET_UNTOLD (~0UL - 1)
+extern _Thread_local unsigned long hostile_secret_len;
+
+/* How often the token wrote a CKA_PARAMETER_SET, for this input: with the length of a CK_ULONG, and
+ * with another. */
+extern _Atomic unsigned hostile_sets_right, hostile_sets_wrong;
+
 /* For a new input, after lies_begin: as it was in the beginning, with these features. call_back:
  * what CALL_BACK calls. */
 void hostile_begin(unsigned features, void (*call_back)(void));

@@ -8,7 +8,7 @@ unsigned char *hostile_wrap(OSSL_PROVIDER *provider, const char *key, unsigned h
     static const char *const ways[] = { "aes-kwp", "rsa-aes-kwp-sha1", "rsa-oaep-sha256" };
     const struct wrap_order order = { .provider = OSSL_PROVIDER_get0_provider_ctx(provider),
                                       .key = key,
-                                      .with = (how & 1) != 0 ? "pkcs11:token=soft;object=secret"
+                                      .with = (how & 1) != 0 ? "pkcs11:token=soft;object=aes"
                                                              : "pkcs11:token=soft;object=rsa",
                                       .way = (how & 8) != 0 ? wrap_find(ways[how % 3]) : NULL };
     struct wrapped wrapped;
