@@ -1,6 +1,14 @@
 # Sourced after lib.sh by what runs things in another Debian release: a folder made by debootstrap,
 # build-roots/SUITE, kept for the next time. With ARCHITECTURE it is another processor's, build-roots/SUITE-ARCHITECTURE.
 
+# release_alone ARGUMENT...: runs this script again, with these, with mounts and processes of its own: none is left, however
+# it ends. As root.
+release_alone() {
+    [ "$(id -u)" = 0 ] || die "root is needed for chroot"
+    [ -n "${RELEASE_ALONE:-}" ] || exec env RELEASE_ALONE=yes unshare --mount --propagation private --pid --fork --mount-proc "$0" "$@"
+    trap 'exit 130' INT TERM
+}
+
 # release_open SUITE PACKAGE...: makes the folder ready, with these packages; then inside COMMAND... runs there,
 # with this source tree at the same place. As root.
 release_open() {
@@ -52,7 +60,7 @@ release_sanitizers() {
 }
 
 # release_tests BUILD CTEST-ARGUMENTS...: the tests of that build here that they select, run there, one after the other.
-# ctest knows their commands and their environment.
+# ctest knows their commands and their environment. With EMULATED they are told, and have more time.
 release_tests() {
     local passed=0 failed=0 build=$1
     shift
@@ -84,7 +92,7 @@ PY
 release_run() {
     local name=$1 status=0
     shift
-    inside "$@" < /dev/null > "$DIR/test.log" 2>&1 || status=$?
+    inside env ${EMULATED:+BRIDGE_EMULATED=yes} "$@" < /dev/null > "$DIR/test.log" 2>&1 || status=$?
     if [ $status = 0 ]; then
         passed=$((passed + 1))
         echo "passed  $name"

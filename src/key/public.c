@@ -54,13 +54,24 @@ static struct view view_attribute(const struct attributes *attributes, CK_ATTRIB
     return attribute_view(attribute(attributes, type));
 }
 
+/* As der_read, with the length in one byte where DER has it in two: tpm2-pkcs11's points of P-521.
+ */
+static bool read_short(struct view value, struct view *out)
+{
+    if (value.len < 2 || value.data[0] != DER_OCTET_STRING || value.data[1] != value.len - 2)
+        return false;
+    *out = (struct view){ value.data + 2, value.len - 2 };
+    return true;
+}
+
 /* CKA_EC_POINT: an OCTET STRING around the point (PKCS#11 v3.1 §6.3.3), the bare point, or a BIT
  * STRING around it, as modules have it. */
 static struct view ec_point(const struct curve *curve, struct view value)
 {
     struct view rest = value, point;
 
-    if (der_read(&rest, DER_OCTET_STRING, &point) && rest.len == 0 &&
+    if (((der_read(&rest, DER_OCTET_STRING, &point) && rest.len == 0) ||
+         read_short(value, &point)) &&
         curve_point_fits(curve, point))
         return point;
     rest = value;

@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "key/generate.h"
 #include "key/software.h"
+#include "module/call.h"
 #include "ops/keygen.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -272,15 +273,18 @@ const OSSL_PARAM *keygen_settable_params(enum key_type type)
 
 /* Whether the key is one that nobody asked a token for: libcrypto came here only because this
  * provider is listed first or preferred, and the key may be one for key agreement, which are made
- * for one use. libcrypto does not tell by which properties a program found this provider. */
+ * for one use. libcrypto does not tell by which properties a program found this provider. Or a
+ * module that uses libcrypto makes it within a C_* call, for itself: libcrypto up to 3.5 takes the
+ * provider for it whose algorithm it loaded first, in whatever order they are listed. */
 static bool is_unasked(const struct keygen *ctx)
 {
     struct provider *provider = ctx->generation.provider;
+    const struct key_names *names = &key_names[ctx->generation.type];
 
-    return !ctx->asked && !provider->config.ephemeral_on_token &&
-           (key_names[ctx->generation.type].keyexch != NULL ||
-            key_names[ctx->generation.type].kem != NULL) &&
-           host_leads_here(&provider->host, key_names[ctx->generation.type].type);
+    if (ctx->asked || (names->keyexch == NULL && names->kem == NULL))
+        return false;
+    return call_inside() ||
+           (!provider->config.ephemeral_on_token && host_leads_here(&provider->host, names->type));
 }
 
 void *keygen_gen(void *vctx, OSSL_CALLBACK *callback, void *arg)

@@ -5,13 +5,18 @@
  *   matrix-ask calls             each call of the table
  *   matrix-ask certificate FILE LABEL     stores a certificate (PEM), with the id of that key
  *
+ * Where the module crashes in one, that is its answer (SIGSEGV, SIGABRT), and the next is asked by
+ * a new process.
+ *
  * PKCS11_MODULE, MATRIX_TOKEN (its label), MATRIX_PIN, MATRIX_INIT_ARGS are of the environment. It
  * prints a line for each: "key:NAME" or "call:NAME", and the CKR_ that came of it. Nothing of
  * src/mech is used, so that a mistake there is not made here as well. */
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -539,11 +544,52 @@ static CK_RV make_any(const struct key *key)
     return rv == CKR_OK ? CKR_OK : first;
 }
 
+/* The row that is asked now, what is told of it where it crashes, and what makes a process go on
+ * behind it. */
+static char asked[64], from[32] = "MATRIX_FROM=0";
+static char **arguments;
+extern char **environ;
+
+static size_t first_row(void)
+{
+    const char *text = getenv("MATRIX_FROM");
+    size_t row = text != NULL ? strtoul(text, NULL, 10) : 0;
+
+    (void)putenv(from);
+    return row;
+}
+
+static void row_begin(const char *kind, const char *name, size_t row)
+{
+    (void)snprintf(asked, sizeof(asked), "%s:%s ", kind, name);
+    (void)snprintf(from, sizeof(from), "MATRIX_FROM=%zu", row + 1);
+}
+
+static void on_crash(int number)
+{
+    const char *text = number == SIGABRT ? "SIGABRT\n" : "SIGSEGV\n";
+
+    if (write(STDOUT_FILENO, asked, strlen(asked)) > 0 &&
+        write(STDOUT_FILENO, text, strlen(text)) > 0)
+        (void)execve("/proc/self/exe", arguments, environ);
+    _exit(1);
+}
+
+static void watch_crashes(char **argv)
+{
+    struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_NODEFER };
+
+    arguments = argv;
+    (void)sigaction(SIGSEGV, &action, NULL);
+    (void)sigaction(SIGABRT, &action, NULL);
+}
+
 static int make_keys(void)
 {
-    for (size_t i = 0; i < COUNT(keys); i++) {
+    for (size_t i = first_row(); i < COUNT(keys); i++) {
         if (&keys[i] != key_named(keys[i].name))
             continue;
+        row_begin("key", keys[i].name, i);
         say("key", keys[i].name, find_key(&keys[i]) != 0 ? CKR_OK : make_any(&keys[i]));
         token_open_again();
     }
@@ -559,7 +605,8 @@ static CK_RV make_call(const struct call *call)
 
 static int make_calls(void)
 {
-    for (size_t i = 0; i < COUNT(calls); i++) {
+    for (size_t i = first_row(); i < COUNT(calls); i++) {
+        row_begin("call", calls[i].name, i);
         say("call", calls[i].name, make_call(&calls[i]));
         token_open_again();
     }
@@ -645,11 +692,13 @@ int main(int argc, char **argv)
     pin = getenv("MATRIX_PIN");
     if (token == NULL || pin == NULL || !module_open())
         return status;
+    watch_crashes(argv);
     rv = token_open();
     if (rv == CKR_OK)
         status = run(argc, argv);
     else
         say("token", token, rv);
+    asked[0] = '\0';
     (void)p11->C_Finalize(NULL);
     return status;
 }

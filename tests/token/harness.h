@@ -69,7 +69,8 @@ bool under_stress(void);
             skip();                                                                                \
     } while (0)
 
-/* For limits that only what hangs exceeds: longer under stress. */
+/* For limits that only what hangs exceeds: longer under stress, and where qemu-user runs the test.
+ */
 unsigned at_leisure(unsigned time);
 
 /* Functions that are newer than the oldest libcrypto: where a pointer to each goes. */

@@ -503,6 +503,44 @@ static void test_imports_not_within_a_call(void **state)
     OSSL_LIB_CTX_free(within.libctx);
 }
 
+/* A key pair that such a module makes for itself, as a TPM's library does for each of its sessions,
+ * is made on the host. libcrypto may take this provider for it, in whatever order they are listed.
+ */
+static void make_within(void)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(within.libctx, "EC", "provider=pkcs11");
+
+    within.tried++;
+    if (EVP_PKEY_keygen_init(ctx) == 1 && EVP_PKEY_CTX_set_group_name(ctx, "P-256") == 1)
+        (void)EVP_PKEY_generate(ctx, &within.key);
+    EVP_PKEY_CTX_free(ctx);
+}
+
+static void test_imports_pairs_within_a_call(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    within.libctx = libctx_new_faulty("");
+    within.key = NULL;
+    within.tried = 0;
+    key = key_load(within.libctx, "p256", "private");
+    fault_callback(make_within);
+    fault("C_Sign 1 1 - callback");
+    calls_reset();
+    assert_true(key_signs(within.libctx, key));
+    fault("");
+    fault_callback(NULL);
+    assert_int_equal(within.tried, 1);
+    assert_non_null(within.key);
+    assert_int_equal(calls("C_GenerateKeyPair"), 0);
+    assert_true(key_signs(within.libctx, within.key));
+    assert_int_equal(calls("C_Sign"), 1);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(within.key);
+    OSSL_LIB_CTX_free(within.libctx);
+}
+
 /* They stay where they are without the setting, and where the token does not take them. */
 static void test_imports_go_elsewhere(void **state)
 {
@@ -580,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_imports_decrypt_premaster),
         cmocka_unit_test(test_imports_derive),
         cmocka_unit_test(test_imports_not_within_a_call),
+        cmocka_unit_test(test_imports_pairs_within_a_call),
         cmocka_unit_test(test_imports_go_elsewhere),
         cmocka_unit_test(test_imports_end_with_their_session),
         cmocka_unit_test(test_imports_are_made_again),

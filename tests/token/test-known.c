@@ -123,6 +123,8 @@ static size_t ec_params(const char *group, int flag, unsigned char *der, size_t 
     return (size_t)len;
 }
 
+static bool length_in_one_byte; /* of a point, where DER has it in two */
+
 static void import_ec_as(EVP_PKEY *key, const char *group, int flag, const char *label)
 {
     unsigned char params[512], point[140];
@@ -141,7 +143,7 @@ static void import_ec_as(EVP_PKEY *key, const char *group, int flag, const char 
                                                      sizeof(point) - 3, &len),
                      1);
     point[0] = 0x04; /* OCTET STRING */
-    if (len > 127) {
+    if (len > 127 && !length_in_one_byte) {
         point[1] = 0x81;
         point[2] = (unsigned char)len;
         add(&t, CKA_EC_POINT, point, len + 3);
@@ -693,6 +695,28 @@ static void test_known_explicit_curves(void **state)
     OSSL_LIB_CTX_free(plain);
 }
 
+/* As tpm2-pkcs11 has it. */
+static void test_known_length_in_one_byte(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new(""), *plain = libctx_new_plain();
+    EVP_PKEY *software = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-521"), *key;
+    char error[512];
+
+    (void)state;
+    length_in_one_byte = true;
+    import_ec(software, "P-521", "one-byte");
+    length_in_one_byte = false;
+    ERR_clear_error();
+    key = key_load(libctx, "one-byte", "private");
+    if (key == NULL)
+        fail_msg("%s", last_error(error, sizeof(error)));
+    assert_int_equal(EVP_PKEY_eq(key, software), 1);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(software);
+    OSSL_LIB_CTX_free(libctx);
+    OSSL_LIB_CTX_free(plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -705,6 +729,7 @@ int main(void)
         cmocka_unit_test(test_known_x25519_small_order),
         cmocka_unit_test(test_known_ecdsa_short_numbers),
         cmocka_unit_test(test_known_explicit_curves),
+        cmocka_unit_test(test_known_length_in_one_byte),
     };
 
     operator_open();
