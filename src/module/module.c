@@ -555,7 +555,7 @@ CK_RV module_mechanism_info(struct module *module, CK_SLOT_ID slot, CK_MECHANISM
 CK_RV module_slots(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
 {
     _cleanup_(free_scoped) CK_SLOT_ID *list = NULL;
-    CK_ULONG room, next = SLOTS_GUESS;
+    CK_ULONG room, next = SLOTS_GUESS, found;
     CK_RV rv;
 
     do {
@@ -564,16 +564,18 @@ CK_RV module_slots(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count)
         list = OPENSSL_zalloc(room * sizeof(*list));
         if (list == NULL)
             return CKR_HOST_MEMORY;
-        *count = room;
-        rv = P11_CALL(module, C_GetSlotList, CK_TRUE, list, count);
-        next = *count > room ? *count : room * 2;
+        found = room;
+        rv = P11_CALL(module, C_GetSlotList, CK_TRUE, list, &found);
+        next = found > room ? found : room * 2;
     } while (rv == CKR_BUFFER_TOO_SMALL && next <= SLOTS_MOST);
-    if (rv == CKR_OK && *count > room) {
+    if (rv == CKR_OK && found > room) {
         call_detail_set("C_GetSlotList returned %lu slots, where there was room for %lu",
-                        (unsigned long)*count, (unsigned long)room);
+                        (unsigned long)found, (unsigned long)room);
         rv = RV_LENGTH;
     }
-    if (rv == CKR_OK)
-        *ids = MOVE(list);
-    return rv;
+    if (rv != CKR_OK)
+        return rv;
+    *ids = MOVE(list);
+    *count = found;
+    return CKR_OK;
 }

@@ -153,7 +153,7 @@ CK_RV module_mechanism_info(struct module *module, CK_SLOT_ID slot, CK_MECHANISM
                             CK_MECHANISM_INFO *info);
 
 /* C_GetSlotList: the ids of the slots with a token, in memory that the caller frees with
- * OPENSSL_free. */
+ * OPENSSL_free. Where it fails, *ids and *count stay as they are. */
 CK_RV module_slots(struct module *module, CK_SLOT_ID **ids, CK_ULONG *count);
 
 #endif

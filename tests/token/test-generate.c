@@ -257,6 +257,21 @@ static void test_generate_where_nothing_can_be_written(void **state)
 }
 
 /* As the program that reads -pkeyopt names it, also where it sets parameters by itself. */
+/* A module that shows no token, and then cannot say which slots it has, when it is asked again. */
+static void test_generate_where_slots_cannot_be_listed(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty("pkcs11-retry-ms = 40\npkcs11-log = none\n");
+    char error[512];
+
+    (void)state;
+    fault("C_GetSlotList 1 1 - count=0; C_GetSlotList 2 * CKR_FUNCTION_NOT_SUPPORTED");
+    ERR_clear_error();
+    assert_null(generate(libctx, 2, "pkcs11:token=soft;object=unlisted", NULL, NULL));
+    assert_non_null(strstr(last_error(error, sizeof(error)), "token"));
+    fault("");
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static void test_generate_paramgen_curve(void **state)
 {
     OSSL_LIB_CTX *libctx = libctx_new("");
@@ -665,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_generate_refuses_what_is_taken),
         cmocka_unit_test(test_generate_adds_to_what_is_taken),
         cmocka_unit_test(test_generate_where_nothing_can_be_written),
+        cmocka_unit_test(test_generate_where_slots_cannot_be_listed),
         cmocka_unit_test(test_generate_paramgen_curve),
         cmocka_unit_test(test_generate_bad_parameters),
         cmocka_unit_test(test_generate_error_names_mechanism),
