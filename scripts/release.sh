@@ -45,7 +45,7 @@ PY
     [ -n "$BUILD" ] || die "no such preset: $1"
     case $1 in
         *asan*) SANITIZERS=(asan8 ubsan1) ;;
-        tsan) SANITIZERS=(tsan2) ;;
+        tsan) SANITIZERS=(tsan2 ubsan1) ;;
     esac
 }
 
