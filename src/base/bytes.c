@@ -43,28 +43,43 @@ bool bytes_make(struct bytes *out, size_t len)
     return out->data != NULL;
 }
 
-bool bytes_add_secret(struct bytes *to, size_t *room, const void *data, size_t len)
+static bool grow(struct pieces *to, size_t wanted)
 {
+    const size_t room = wanted < 2 * to->room ? 2 * to->room : wanted;
     struct bytes more;
-    size_t wanted = to->len + len;
 
-    if (to->data == NULL)
-        *room = 0;
-    if (to->data == NULL || wanted > *room) {
-        wanted = wanted < 2 * *room ? 2 * *room : wanted;
-        if (!bytes_make(&more, wanted))
-            return false;
-        more.len = to->data != NULL ? to->len : 0;
-        if (more.len != 0)
-            memcpy(more.data, to->data, more.len);
-        bytes_wipe(to);
-        *to = more;
-        *room = wanted;
-    }
-    if (len != 0)
-        memcpy(to->data + to->len, data, len);
-    to->len += len;
+    if (!bytes_make(&more, room))
+        return false;
+    more.len = to->all.len;
+    if (more.len != 0)
+        memcpy(more.data, to->all.data, more.len);
+    bytes_wipe(&to->all);
+    *to = (struct pieces){ more, room };
     return true;
+}
+
+bool pieces_add(struct pieces *to, const void *data, size_t len)
+{
+    const size_t wanted = to->all.len + len;
+
+    if ((to->all.data == NULL || wanted > to->room) && !grow(to, wanted))
+        return false;
+    if (len != 0)
+        memcpy(to->all.data + to->all.len, data, len);
+    to->all.len = wanted;
+    return true;
+}
+
+bool pieces_copy(struct pieces *out, const struct pieces *from)
+{
+    out->room = from->all.len;
+    return bytes_copy(&out->all, &from->all);
+}
+
+void pieces_wipe(struct pieces *pieces)
+{
+    bytes_wipe(&pieces->all);
+    pieces->room = 0;
 }
 
 bool bytes_are(const struct bytes *a, const void *data, size_t len)

@@ -33,10 +33,6 @@ bool bytes_copy(struct bytes *out, const struct bytes *from);
 /* Adds to what is there, or to "none". False when memory is short. */
 bool bytes_add(struct bytes *to, const void *data, size_t len);
 
-/* The same for what may be a secret: what it grows out of is wiped. *room: the bytes that there is
- * memory for, which grows in steps that make adding in many pieces cheap. */
-bool bytes_add_secret(struct bytes *to, size_t *room, const void *data, size_t len);
-
 /* len zeros, for the holder to fill: no part of a secret is left where it grew from. */
 bool bytes_make(struct bytes *out, size_t len);
 
@@ -53,5 +49,19 @@ static inline void bytes_clear(struct bytes *b)
 
 /* The same for what may be a secret: it is wiped first. */
 void bytes_wipe(struct bytes *b);
+
+/* What may be a secret and comes in pieces: what it grows out of is wiped, and memory grows in
+ * steps that make many pieces cheap. All zeros is "none". */
+struct pieces {
+    struct bytes all;
+    size_t room; /* bytes that there is memory for */
+};
+
+/* False when memory is short. */
+bool pieces_add(struct pieces *to, const void *data, size_t len);
+
+/* Copies into *out, which must hold nothing. */
+bool pieces_copy(struct pieces *out, const struct pieces *from);
+void pieces_wipe(struct pieces *pieces);
 
 #endif

@@ -15,6 +15,7 @@
 #include "key/crypt.h"
 #include "key/gcm.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/params.h"
 #include "ops/skey.h"
 #include "pkcs11_bridge.h"
@@ -51,12 +52,11 @@ struct cipher {
     uint8_t first_iv[CRYPT_IV_MAX];
     size_t iv_len;
     bool iv_set, iv_made;
-    struct gcm_permit permit;      /* for one encryption with it */
-    uint8_t block[CRYPT_BLOCK];    /* the input of a block that is not complete, or is kept back */
-    size_t held;                   /* bytes of it */
-    struct bytes aad, message;     /* as far as they have come, */
-    size_t aad_room, message_room; /* in memory of so many bytes */
-    struct bytes sealed;           /* memory for what the token encrypts, where it is kept */
+    struct gcm_permit permit;   /* for one encryption with it */
+    uint8_t block[CRYPT_BLOCK]; /* the input of a block that is not complete, or is kept back */
+    size_t held;                /* bytes of it */
+    struct pieces aad, message; /* as far as they have come */
+    struct bytes sealed;        /* memory for what the token encrypts, where it is kept */
     uint8_t tag[CRYPT_TAG_MAX];
     size_t tag_len;
     bool tag_set;      /* by the caller, for decryption */
@@ -80,44 +80,25 @@ static void *cipher_new(void *provctx, enum crypt_mode mode, size_t key_len)
     return ctx;
 }
 
-static void cipher_freectx(void *vctx)
-{
-    KEEP_ERRNO;
-    struct cipher *ctx = vctx;
+#define OWNED(OWN) OWN(key, key) OWN(pieces, aad) OWN(pieces, message) OWN(scratch, sealed)
 
-    if (ctx == NULL)
-        return;
-    key_free(ctx->key);
-    bytes_clear(&ctx->aad);
-    bytes_wipe(&ctx->message);
-    bytes_clear(&ctx->sealed);
-    OPENSSL_clear_free(ctx, sizeof(*ctx));
-}
+static OSSL_FUNC_cipher_dupctx_fn same;
 
-static void cipher_scoped(struct cipher **ctx)
-{
-    cipher_freectx(*ctx);
-}
+CONTEXT_FREE(cipher_freectx, struct cipher, OWNED)
+CONTEXT_DUP(same, cipher_freectx, struct cipher, OWNED)
 
 /* The IV of an encryption with AES-GCM is good for one message: the copy is of no use until it is
  * initialised. */
 static void *cipher_dupctx(void *vctx)
 {
-    const struct cipher *ctx = vctx;
-    _cleanup_(cipher_scoped) struct cipher *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
+    struct cipher *copy = same(vctx);
 
     if (copy == NULL)
         return NULL;
-    copy->aad = copy->message = copy->sealed = (struct bytes){ NULL, 0 };
-    copy->aad_room = ctx->aad.len;
-    copy->message_room = ctx->message.len;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
     copy->permit = (struct gcm_permit){ 0 };
-    if (ctx->encrypt && ctx->row == &crypt_rows[CRYPT_GCM])
+    if (copy->encrypt && copy->row == &crypt_rows[CRYPT_GCM])
         copy->iv_set = false;
-    return bytes_copy(&copy->aad, &ctx->aad) && bytes_copy(&copy->message, &ctx->message)
-               ? MOVE(copy)
-               : NULL;
+    return copy;
 }
 
 #define ANOTHER_LENGTH "the token returned another length than that of the message"
@@ -190,8 +171,8 @@ static int init(struct cipher *ctx, struct key *key, const uint8_t *iv, size_t i
     ctx->held = 0;
     ctx->done = false;
     ctx->permit = (struct gcm_permit){ 0 }; /* the IV may be another key's, where this fails */
-    bytes_clear(&ctx->aad);
-    bytes_wipe(&ctx->message);
+    pieces_wipe(&ctx->aad);
+    pieces_wipe(&ctx->message);
     if (key != NULL && !take_key(ctx, key))
         return 0;
     if (iv != NULL ? !take_iv(ctx, iv, iv_len) : !make_iv(ctx))
@@ -256,7 +237,7 @@ static enum crypt_result run(struct cipher *ctx, struct view in, uint8_t *out, s
         .row = ctx->row,
         .encrypt = ctx->encrypt,
         .iv = { ctx->iv, ctx->iv_set ? ctx->iv_len : 0 },
-        .aad = view_bytes(&ctx->aad),
+        .aad = view_bytes(&ctx->aad.all),
         .tag_len = ctx->tag_len,
         .len = is_aead(ctx) && !ctx->encrypt ? in.len - ctx->tag_len : in.len,
     };
@@ -552,24 +533,23 @@ static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *o
     return *out_len == size || no(ctx, ANOTHER_LENGTH);
 }
 
-static int collect(struct cipher *ctx, struct bytes *to, size_t *room, const uint8_t *data,
-                   size_t len)
+static int collect(struct cipher *ctx, struct pieces *to, const uint8_t *data, size_t len)
 {
     const unsigned most = ctx->provider->config.collect_max;
 
-    if (len > most || to->len > most - len)
+    if (len > most || to->all.len > most - len)
         return no(ctx, "the mode takes the message whole, and it is longer than "
                        "pkcs11-collect-max");
-    return bytes_add_secret(to, room, data, len);
+    return pieces_add(to, data, len);
 }
 
 /* What is authenticated, or, for CCM, how long the message will be: it comes in one piece. */
 static int take_beside(struct cipher *ctx, size_t *out_len, const uint8_t *data, size_t len)
 {
     *out_len = len;
-    if (!is_aead(ctx) || ctx->done || ctx->message.len != 0)
+    if (!is_aead(ctx) || ctx->done || ctx->message.all.len != 0)
         return no(ctx, "what is authenticated comes before the message");
-    return data == NULL || collect(ctx, &ctx->aad, &ctx->aad_room, data, len);
+    return data == NULL || collect(ctx, &ctx->aad, data, len);
 }
 
 static int whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
@@ -587,7 +567,7 @@ static int whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t 
         return no(ctx, "the message went through with the call before; who has it in pieces sets "
                        "pkcs11-final-room");
     if (ctx->room != 0)
-        return collect(ctx, &ctx->message, &ctx->message_room, data, len);
+        return collect(ctx, &ctx->message, data, len);
     if (is_aead(ctx) && !ctx->encrypt && !ctx->tag_set)
         return no(ctx, "nothing is given out before its tag is checked: set the tag first, or "
                        "pkcs11-final-room");
@@ -600,7 +580,7 @@ static int whole_final(void *vctx, unsigned char *out, size_t *out_len, size_t o
 {
     KEEP_ERRNO;
     struct cipher *ctx = vctx;
-    struct view message = view_bytes(&ctx->message);
+    struct view message = view_bytes(&ctx->message.all);
     int ok;
 
     (void)out_size; /* the room is what the caller said */
@@ -612,7 +592,7 @@ static int whole_final(void *vctx, unsigned char *out, size_t *out_len, size_t o
     if (crypt_len(ctx->row, ctx->encrypt, message.len) > ctx->room && message.len != 0)
         return no(ctx, "the message is longer than pkcs11-final-room");
     ok = run_whole(ctx, message, out, out_len);
-    bytes_wipe(&ctx->message);
+    pieces_wipe(&ctx->message);
     return ok;
 }
 
@@ -700,34 +680,8 @@ static int get_tag(const void *vctx, OSSL_PARAM *p)
         FIELD(struct cipher, tag_len, size_t))                                                     \
     ROW(OSSL_CIPHER_PARAM_AEAD_TAG, octet_string, get_tag, WHOLE)
 
-PARAM_SETTERS(setters, SETTABLE);
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(settable, SETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-static int cipher_set_ctx_params(void *ctx, const OSSL_PARAM params[])
-{
-    return params_set(setters, ctx, params);
-}
-
-static int cipher_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *cipher_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return settable;
-}
-
-static const OSSL_PARAM *cipher_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAMS_SET(cipher, SETTABLE)
+PARAMS_GET(cipher, GETTABLE)
 
 /* What is known of a cipher without a context. */
 struct constants {

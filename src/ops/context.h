@@ -19,7 +19,8 @@
 #include <openssl/evp.h>
 
 #include "base/bytes.h"
-#include "instance/host.h"
+#include "base/libcrypto.h"
+#include "module/call.h"
 #include "ops/held.h"
 
 static inline void own_end_held(struct held *held)
@@ -62,6 +63,29 @@ static inline void own_end_secret(struct bytes *bytes)
 static inline bool own_copy_secret(struct bytes *copy, const struct bytes *bytes)
 {
     return bytes_copy(copy, bytes);
+}
+
+static inline void own_end_pieces(struct pieces *pieces)
+{
+    pieces_wipe(pieces);
+}
+
+static inline bool own_copy_pieces(struct pieces *copy, const struct pieces *pieces)
+{
+    return pieces_copy(copy, pieces);
+}
+
+/* memory that a context keeps for what it does next: no copy has it */
+static inline void own_end_scratch(struct bytes *scratch)
+{
+    bytes_clear(scratch);
+}
+
+static inline bool own_copy_scratch(struct bytes *copy, const struct bytes *scratch)
+{
+    (void)copy;
+    (void)scratch;
+    return true;
 }
 
 static inline void own_end_text(char *const *text)

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "key/doubt.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -33,31 +34,10 @@ static void *kem_newctx(void *provctx)
     return ctx;
 }
 
-static void kem_freectx(void *vctx)
-{
-    struct kem *ctx = vctx;
+#define OWNED(OWN) OWN(held, held) OWN(key, key)
 
-    if (ctx == NULL)
-        return;
-    held_end(&ctx->held);
-    key_free(ctx->key);
-    OPENSSL_free(ctx);
-}
-
-static void *kem_dupctx(void *vctx)
-{
-    const struct kem *ctx = vctx;
-    struct kem *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
-
-    if (copy == NULL)
-        return NULL;
-    if (ctx->key != NULL)
-        copy->key = key_ref(ctx->key);
-    if (held_copy(&copy->held, &ctx->held))
-        return copy;
-    kem_freectx(copy);
-    return NULL;
-}
+CONTEXT_FREE(kem_freectx, struct kem, OWNED)
+CONTEXT_DUP(kem_dupctx, kem_freectx, struct kem, OWNED)
 
 /* There are no parameters. */
 static int token_encapsulate_init(void *vctx, void *vkey, const OSSL_PARAM params[])

@@ -11,6 +11,7 @@
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/held.h"
 #include "ops/ops.h"
 #include "ops/params.h"
@@ -54,37 +55,10 @@ static void *exchange_newctx(void *provctx)
     return ctx;
 }
 
-static void exchange_freectx(void *vctx)
-{
-    struct exchange *ctx = vctx;
+#define OWNED(OWN) OWN(held, held) OWN(key, key) OWN(key, peer) OWN(bytes, ukm)
 
-    if (ctx == NULL)
-        return;
-    held_end(&ctx->held);
-    key_free(ctx->key);
-    key_free(ctx->peer);
-    bytes_clear(&ctx->ukm);
-    OPENSSL_free(ctx);
-}
-
-static void *exchange_dupctx(void *vctx)
-{
-    const struct exchange *ctx = vctx;
-    struct exchange *copy = exchange_newctx(ctx->provider);
-
-    if (copy == NULL)
-        return NULL;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    copy->peer = ctx->peer != NULL ? key_ref(ctx->peer) : NULL;
-    copy->cofactor = ctx->cofactor;
-    copy->kdf = ctx->kdf;
-    copy->digest = ctx->digest;
-    copy->out_len = ctx->out_len;
-    if (held_copy(&copy->held, &ctx->held) && bytes_copy(&copy->ukm, &ctx->ukm))
-        return copy;
-    exchange_freectx(copy);
-    return NULL;
-}
+CONTEXT_FREE(exchange_freectx, struct exchange, OWNED)
+CONTEXT_DUP(exchange_dupctx, exchange_freectx, struct exchange, OWNED)
 
 static int token_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {

@@ -9,6 +9,7 @@
 #include "key/mac.h"
 #include "mech/secret.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/params.h"
 #include "ops/skey.h"
 #include "pkcs11_bridge.h"
@@ -31,8 +32,7 @@ struct mac {
     struct provider *provider;
     struct mac_request request;
     struct key *key;
-    struct bytes message;
-    size_t room; /* that it has memory for */
+    struct pieces message;
 };
 
 static void *mac_new(void *provctx, enum mac_kind kind)
@@ -56,35 +56,10 @@ static void *cmac_newctx(void *provctx)
     return mac_new(provctx, MAC_CMAC);
 }
 
-static void mac_freectx(void *vctx)
-{
-    KEEP_ERRNO;
-    struct mac *ctx = vctx;
+#define OWNED(OWN) OWN(key, key) OWN(pieces, message)
 
-    if (ctx == NULL)
-        return;
-    key_free(ctx->key);
-    bytes_wipe(&ctx->message);
-    OPENSSL_free(ctx);
-}
-
-static void mac_scoped(struct mac **ctx)
-{
-    mac_freectx(*ctx);
-}
-
-static void *mac_dupctx(void *vctx)
-{
-    const struct mac *ctx = vctx;
-    _cleanup_(mac_scoped) struct mac *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
-
-    if (copy == NULL)
-        return NULL;
-    copy->message = (struct bytes){ NULL, 0 };
-    copy->room = ctx->message.len;
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    return bytes_copy(&copy->message, &ctx->message) ? MOVE(copy) : NULL;
-}
+CONTEXT_FREE(mac_freectx, struct mac, OWNED)
+CONTEXT_DUP(mac_dupctx, mac_freectx, struct mac, OWNED)
 
 static int no(const struct mac *ctx, const char *why)
 {
@@ -108,7 +83,7 @@ static int mac_init_skey(void *vctx, void *key, const OSSL_PARAM params[])
     KEEP_ERRNO;
     struct mac *ctx = vctx;
 
-    bytes_wipe(&ctx->message);
+    pieces_wipe(&ctx->message);
     if (!mac_set_ctx_params(ctx, params))
         return 0;
     if (key != NULL) {
@@ -132,9 +107,9 @@ static int mac_update(void *vctx, const unsigned char *data, size_t len)
     struct mac *ctx = vctx;
     const unsigned most = ctx->provider->config.collect_max;
 
-    if (len > most || ctx->message.len > most - len)
+    if (len > most || ctx->message.all.len > most - len)
         return no(ctx, "the message is longer than pkcs11-collect-max");
-    return len == 0 || bytes_add_secret(&ctx->message, &ctx->room, data, len);
+    return len == 0 || pieces_add(&ctx->message, data, len);
 }
 
 static int mac_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
@@ -149,7 +124,7 @@ static int mac_final(void *vctx, unsigned char *out, size_t *out_len, size_t out
         return 1;
     if (out_size < *out_len)
         return no(ctx, "the buffer is too small");
-    return key_mac(ctx->key, &ctx->request, view_bytes(&ctx->message), out);
+    return key_mac(ctx->key, &ctx->request, view_bytes(&ctx->message.all), out);
 }
 
 static int set_digest(void *vctx, const OSSL_PARAM *p)
@@ -186,41 +161,17 @@ static int get_size(const void *vctx, OSSL_PARAM *p)
 #define GETTABLE(ROW)      ROW(OSSL_MAC_PARAM_SIZE, size_t, get_size, WHOLE)
 
 PARAM_SETTERS(setters, SETTABLE);
-PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(hmac_settable, HMAC_SETTABLE);
 PARAM_LIST(cmac_settable, CMAC_SETTABLE);
-PARAM_LIST(gettable, GETTABLE);
+PARAMS_GET(mac, GETTABLE)
 
 static int mac_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
     return params_set(setters, ctx, params);
 }
 
-static int mac_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *hmac_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return hmac_settable;
-}
-
-static const OSSL_PARAM *cmac_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return cmac_settable;
-}
-
-static const OSSL_PARAM *mac_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAM_LISTING(hmac_settable_ctx_params, hmac_settable)
+PARAM_LISTING(cmac_settable_ctx_params, cmac_settable)
 
 #define FUNCTIONS(newctx, settable_ctx_params)                                                     \
     {                                                                                              \

@@ -64,27 +64,24 @@ static void *watched_realloc(void *data, size_t len, const char *file, int line)
     return more;
 }
 
-static void add_many(struct bytes *to, bool secret)
+static void check_many(const struct bytes *all)
 {
-    size_t room = 0;
-
+    assert_int_equal(all->len, 1000 * (sizeof(MARK) - 1));
     for (unsigned i = 0; i < 1000; i++)
-        assert_true(secret ? bytes_add_secret(to, &room, MARK, sizeof(MARK) - 1)
-                           : bytes_add(to, MARK, sizeof(MARK) - 1));
-    assert_int_equal(to->len, 1000 * (sizeof(MARK) - 1));
-    for (unsigned i = 0; i < 1000; i++)
-        assert_memory_equal(to->data + i * (sizeof(MARK) - 1), MARK, sizeof(MARK) - 1);
+        assert_memory_equal(all->data + i * (sizeof(MARK) - 1), MARK, sizeof(MARK) - 1);
 }
 
-static void test_bytes_secret_leaves_nothing(void **state)
+static void test_pieces_leave_nothing(void **state)
 {
-    struct bytes bytes = { NULL, 0 };
+    struct pieces pieces = { 0 };
 
     (void)state;
     found = 0;
     watching = 1;
-    add_many(&bytes, true);
-    bytes_wipe(&bytes);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_true(pieces_add(&pieces, MARK, sizeof(MARK) - 1));
+    check_many(&pieces.all);
+    pieces_wipe(&pieces);
     watching = 0;
     assert_int_equal(found, 0);
 }
@@ -97,26 +94,32 @@ static void test_bytes_others_do(void **state)
     (void)state;
     found = 0;
     watching = 1;
-    add_many(&bytes, false);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_true(bytes_add(&bytes, MARK, sizeof(MARK) - 1));
+    check_many(&bytes);
     bytes_clear(&bytes);
     watching = 0;
     assert_true(found > 1000);
 }
 
-/* After it was emptied, and in pieces of no length. */
-static void test_bytes_secret_again(void **state)
+/* After they were emptied, in pieces of no length, and where a copy has less memory. */
+static void test_pieces_again(void **state)
 {
-    struct bytes bytes = { NULL, 0 };
-    size_t room = 0;
+    struct pieces pieces = { 0 }, copy = { 0 };
 
     (void)state;
-    assert_true(bytes_add_secret(&bytes, &room, MARK, 16));
-    bytes_wipe(&bytes);
-    assert_true(bytes_add_secret(&bytes, &room, NULL, 0));
-    assert_non_null(bytes.data);
-    assert_true(bytes_add_secret(&bytes, &room, MARK, 5));
-    assert_true(bytes_are(&bytes, MARK, 5));
-    bytes_wipe(&bytes);
+    assert_true(pieces_add(&pieces, MARK, 16));
+    pieces_wipe(&pieces);
+    assert_true(pieces_add(&pieces, NULL, 0));
+    assert_non_null(pieces.all.data);
+    assert_true(pieces_add(&pieces, MARK, 5));
+    assert_true(pieces_add(&pieces, MARK, 1)); /* in twice the memory */
+    assert_true(pieces_copy(&copy, &pieces));
+    assert_true(pieces_add(&copy, MARK, 3));
+    assert_int_equal(copy.all.len, 9);
+    assert_true(bytes_are(&pieces.all, copy.all.data, 6));
+    pieces_wipe(&pieces);
+    pieces_wipe(&copy);
 }
 
 static void test_bytes_make(void **state)
@@ -135,9 +138,9 @@ static void test_bytes_make(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes_secret_leaves_nothing),
+        cmocka_unit_test(test_pieces_leave_nothing),
         cmocka_unit_test(test_bytes_others_do),
-        cmocka_unit_test(test_bytes_secret_again),
+        cmocka_unit_test(test_pieces_again),
         cmocka_unit_test(test_bytes_make),
     };
 
