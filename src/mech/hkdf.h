@@ -19,4 +19,9 @@ struct hkdf_mechanism {
 
 void hkdf_mechanism(const struct hkdf_request *request, struct hkdf_mechanism *out);
 
+/* HkdfLabel of RFC 8446 §7.1, for len bytes, to out, which holds nothing. False where a part is
+ * longer than its length field can say, and when memory is short. */
+bool hkdf_label(struct bytes *out, size_t len, struct view prefix, struct view label,
+                struct view context);
+
 #endif

@@ -1,5 +1,5 @@
-/* HKDF with secret keys of a token (provider-kdf(7)), under a name of its own as the ciphers have.
- */
+/* HKDF, and TLS 1.3's (RFC 8446 §7.1), with secret keys of a token (provider-kdf(7)), under names
+ * of their own as the ciphers have. */
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -9,18 +9,21 @@
 
 #include "base/scope.h"
 #include "key/hkdf.h"
+#include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/params.h"
 #include "ops/skey.h"
 #include "pkcs11_bridge.h"
 
-static OSSL_FUNC_kdf_newctx_fn kdf_newctx;
+static OSSL_FUNC_kdf_newctx_fn hkdf_newctx;
+static OSSL_FUNC_kdf_newctx_fn tls13_newctx;
 static OSSL_FUNC_kdf_freectx_fn kdf_freectx;
 static OSSL_FUNC_kdf_reset_fn kdf_reset;
 static OSSL_FUNC_kdf_dupctx_fn kdf_dupctx;
 static OSSL_FUNC_kdf_derive_fn kdf_derive;
 static OSSL_FUNC_kdf_set_ctx_params_fn kdf_set_ctx_params;
-static OSSL_FUNC_kdf_settable_ctx_params_fn kdf_settable_ctx_params;
+static OSSL_FUNC_kdf_settable_ctx_params_fn hkdf_settable_ctx_params;
+static OSSL_FUNC_kdf_settable_ctx_params_fn tls13_settable_ctx_params;
 static OSSL_FUNC_kdf_get_ctx_params_fn kdf_get_ctx_params;
 static OSSL_FUNC_kdf_gettable_ctx_params_fn kdf_gettable_ctx_params;
 static OSSL_FUNC_kdf_set_skey_fn kdf_set_skey;
@@ -30,17 +33,30 @@ struct kdf {
     struct provider *provider;
     struct key *key;
     const struct digest *digest;
+    bool tls13;
     int mode;
     struct bytes salt, info;
+    struct bytes prefix, label, data; /* of TLS 1.3, of which info is made */
+    struct bytes expanded;            /* the salt, likewise */
 };
 
-static void *kdf_newctx(void *provctx)
+static void *kdf_newctx(void *provctx, bool tls13)
 {
     struct kdf *ctx = OPENSSL_zalloc(sizeof(*ctx));
 
     if (ctx != NULL)
-        ctx->provider = provctx;
+        *ctx = (struct kdf){ .provider = provctx, .tls13 = tls13 };
     return ctx;
+}
+
+static void *hkdf_newctx(void *provctx)
+{
+    return kdf_newctx(provctx, false);
+}
+
+static void *tls13_newctx(void *provctx)
+{
+    return kdf_newctx(provctx, true);
 }
 
 static void kdf_reset(void *vctx)
@@ -51,7 +67,11 @@ static void kdf_reset(void *vctx)
     key_free(ctx->key);
     bytes_wipe(&ctx->salt);
     bytes_wipe(&ctx->info);
-    *ctx = (struct kdf){ .provider = ctx->provider };
+    bytes_clear(&ctx->prefix);
+    bytes_clear(&ctx->label);
+    bytes_clear(&ctx->data);
+    bytes_wipe(&ctx->expanded);
+    *ctx = (struct kdf){ .provider = ctx->provider, .tls13 = ctx->tls13 };
 }
 
 static void kdf_freectx(void *ctx)
@@ -73,10 +93,14 @@ static void *kdf_dupctx(void *vctx)
 
     if (copy == NULL)
         return NULL;
-    copy->salt = copy->info = (struct bytes){ NULL, 0 };
+    copy->salt = copy->info = copy->prefix = copy->label = copy->data = copy->expanded =
+        (struct bytes){ NULL, 0 };
     copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    return bytes_copy(&copy->salt, &ctx->salt) && bytes_copy(&copy->info, &ctx->info) ? MOVE(copy)
-                                                                                      : NULL;
+    return bytes_copy(&copy->salt, &ctx->salt) && bytes_copy(&copy->info, &ctx->info) &&
+                   bytes_copy(&copy->prefix, &ctx->prefix) &&
+                   bytes_copy(&copy->label, &ctx->label) && bytes_copy(&copy->data, &ctx->data)
+               ? MOVE(copy)
+               : NULL;
 }
 
 static int no(const struct kdf *ctx, const char *why)
@@ -96,6 +120,71 @@ static int kdf_set_skey(void *vctx, void *key, const char *name)
     return 1;
 }
 
+/* HkdfLabel, with what the parameters say and this for its context. */
+static int label_make(struct kdf *ctx, size_t len, struct view context)
+{
+    bytes_clear(&ctx->info);
+    return hkdf_label(&ctx->info, len, view_bytes(&ctx->prefix), view_bytes(&ctx->label),
+                      context) ||
+           no(ctx, "prefix and label, or the data, are longer than 255 bytes, or what is derived "
+                   "than 65535");
+}
+
+/* HKDF-Expand to as many bytes as the digest has, on the host. */
+static bool host_expand(struct kdf *ctx, struct view key, struct view info, uint8_t *out)
+{
+    HOST_WORK;
+    EVP_KDF *hkdf = EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_HKDF, HOST_PROPERTIES);
+    EVP_KDF_CTX *host = hkdf != NULL ? EVP_KDF_CTX_new(hkdf) : NULL;
+    int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+    char name[32];
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+        OSSL_PARAM_construct_utf8_string(
+            OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t)digest_name(ctx->digest, name, sizeof(name)),
+            0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)key.data, key.len),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info.data,
+                                          info.len),
+        OSSL_PARAM_construct_end(),
+    };
+    bool ok = host != NULL && EVP_KDF_derive(host, out, ctx->digest->size, params) == 1;
+
+    kdf_ctx_release(host);
+    kdf_release(hkdf);
+    return ok;
+}
+
+/* The salt of an extraction is what the secret before it, which came as bytes, expands to with the
+ * label and the hash of nothing; there is none before the first. */
+static int salt_make(struct kdf *ctx)
+{
+    const struct view none = { NULL, 0 };
+    const size_t size = ctx->digest->size;
+    uint8_t hash[DIGEST_MAX];
+
+    bytes_wipe(&ctx->expanded);
+    if (ctx->salt.len == 0)
+        return 1;
+    return (host_hash(&ctx->provider->host, ctx->digest, NULL, none, hash) &&
+            label_make(ctx, size, (struct view){ hash, size }) &&
+            bytes_make(&ctx->expanded, size) &&
+            host_expand(ctx, view_bytes(&ctx->salt), view_bytes(&ctx->info), ctx->expanded.data)) ||
+           no(ctx, "the salt could not be expanded");
+}
+
+static int tls13_make(struct kdf *ctx, size_t len)
+{
+    switch (ctx->mode) {
+    case EVP_KDF_HKDF_MODE_EXTRACT_ONLY:
+        return salt_make(ctx);
+    case EVP_KDF_HKDF_MODE_EXPAND_ONLY:
+        return label_make(ctx, len, view_bytes(&ctx->data));
+    default:
+        return no(ctx, "TLS 1.3 either extracts or expands: EXTRACT_ONLY, EXPAND_ONLY");
+    }
+}
+
 /* What an extraction gives is as long as the digest. */
 static int request_make(struct kdf *ctx, size_t len, const OSSL_PARAM params[],
                         struct hkdf_request *request)
@@ -106,10 +195,12 @@ static int request_make(struct kdf *ctx, size_t len, const OSSL_PARAM params[],
         return no(ctx, "no key of a token is set (EVP_KDF_CTX_set_SKEY)");
     if (ctx->digest == NULL)
         return no(ctx, "no digest is set");
+    if (ctx->tls13 && !tls13_make(ctx, len))
+        return 0;
     *request = (struct hkdf_request){ .digest = ctx->digest,
                                       .extract = ctx->mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY,
                                       .expand = ctx->mode != EVP_KDF_HKDF_MODE_EXTRACT_ONLY,
-                                      .salt = view_bytes(&ctx->salt),
+                                      .salt = view_bytes(ctx->tls13 ? &ctx->expanded : &ctx->salt),
                                       .info = view_bytes(&ctx->info) };
     return len != 0 && (request->expand || len == ctx->digest->size)
                ? 1
@@ -198,16 +289,33 @@ static int get_size(const void *vctx, OSSL_PARAM *p)
         FIELD(struct kdf, info, struct bytes))                                                     \
     ROW(OSSL_KDF_PARAM_KEY, octet_string, set_key, WHOLE)
 
+#define TLS13_SETTABLE(ROW)                                                                        \
+    ROW(OSSL_KDF_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                                     \
+    ROW(OSSL_KDF_PARAM_MODE, int, set_mode, WHOLE)                                                 \
+    ROW(OSSL_KDF_PARAM_SALT, octet_string, param_set_octets,                                       \
+        FIELD(struct kdf, salt, struct bytes))                                                     \
+    ROW(OSSL_KDF_PARAM_PREFIX, octet_string, param_set_octets,                                     \
+        FIELD(struct kdf, prefix, struct bytes))                                                   \
+    ROW(OSSL_KDF_PARAM_LABEL, octet_string, param_set_octets,                                      \
+        FIELD(struct kdf, label, struct bytes))                                                    \
+    ROW(OSSL_KDF_PARAM_DATA, octet_string, param_set_octets,                                       \
+        FIELD(struct kdf, data, struct bytes))                                                     \
+    ROW(OSSL_KDF_PARAM_KEY, octet_string, set_key, WHOLE)
+
 #define GETTABLE(ROW) ROW(OSSL_KDF_PARAM_SIZE, size_t, get_size, WHOLE)
 
 PARAM_SETTERS(setters, SETTABLE);
 PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(settable, SETTABLE);
+PARAM_SETTERS(tls13_setters, TLS13_SETTABLE);
+PARAM_LIST(tls13_settable, TLS13_SETTABLE);
 PARAM_LIST(gettable, GETTABLE);
 
-static int kdf_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+static int kdf_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
-    return params_set(setters, ctx, params);
+    const struct kdf *ctx = vctx;
+
+    return params_set(ctx->tls13 ? tls13_setters : setters, vctx, params);
 }
 
 static int kdf_get_ctx_params(void *ctx, OSSL_PARAM params[])
@@ -215,11 +323,18 @@ static int kdf_get_ctx_params(void *ctx, OSSL_PARAM params[])
     return params_get(getters, ctx, params);
 }
 
-static const OSSL_PARAM *kdf_settable_ctx_params(void *ctx, void *provctx)
+static const OSSL_PARAM *hkdf_settable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
     return settable;
+}
+
+static const OSSL_PARAM *tls13_settable_ctx_params(void *ctx, void *provctx)
+{
+    (void)ctx;
+    (void)provctx;
+    return tls13_settable;
 }
 
 static const OSSL_PARAM *kdf_gettable_ctx_params(void *ctx, void *provctx)
@@ -229,22 +344,28 @@ static const OSSL_PARAM *kdf_gettable_ctx_params(void *ctx, void *provctx)
     return gettable;
 }
 
-static const OSSL_DISPATCH hkdf_functions[] = {
-    { OSSL_FUNC_KDF_NEWCTX, (void (*)(void))kdf_newctx },
-    { OSSL_FUNC_KDF_FREECTX, (void (*)(void))kdf_freectx },
-    { OSSL_FUNC_KDF_RESET, (void (*)(void))kdf_reset },
-    { OSSL_FUNC_KDF_DUPCTX, (void (*)(void))kdf_dupctx },
-    { OSSL_FUNC_KDF_DERIVE, (void (*)(void))kdf_derive },
-    { OSSL_FUNC_KDF_SET_SKEY, (void (*)(void))kdf_set_skey },
-    { OSSL_FUNC_KDF_DERIVE_SKEY, (void (*)(void))kdf_derive_skey },
-    { OSSL_FUNC_KDF_SET_CTX_PARAMS, (void (*)(void))kdf_set_ctx_params },
-    { OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, (void (*)(void))kdf_settable_ctx_params },
-    { OSSL_FUNC_KDF_GET_CTX_PARAMS, (void (*)(void))kdf_get_ctx_params },
-    { OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, (void (*)(void))kdf_gettable_ctx_params },
-    { 0, NULL },
-};
+#define FUNCTIONS(newctx, settable)                                                                \
+    {                                                                                              \
+        { OSSL_FUNC_KDF_NEWCTX, (void (*)(void))newctx },                                          \
+            { OSSL_FUNC_KDF_FREECTX, (void (*)(void))kdf_freectx },                                \
+            { OSSL_FUNC_KDF_RESET, (void (*)(void))kdf_reset },                                    \
+            { OSSL_FUNC_KDF_DUPCTX, (void (*)(void))kdf_dupctx },                                  \
+            { OSSL_FUNC_KDF_DERIVE, (void (*)(void))kdf_derive },                                  \
+            { OSSL_FUNC_KDF_SET_SKEY, (void (*)(void))kdf_set_skey },                              \
+            { OSSL_FUNC_KDF_DERIVE_SKEY, (void (*)(void))kdf_derive_skey },                        \
+            { OSSL_FUNC_KDF_SET_CTX_PARAMS, (void (*)(void))kdf_set_ctx_params },                  \
+            { OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, (void (*)(void))settable },                       \
+            { OSSL_FUNC_KDF_GET_CTX_PARAMS, (void (*)(void))kdf_get_ctx_params },                  \
+            { OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, (void (*)(void))kdf_gettable_ctx_params },        \
+            { 0, NULL },                                                                           \
+    }
+
+static const OSSL_DISPATCH hkdf_functions[] = FUNCTIONS(hkdf_newctx, hkdf_settable_ctx_params);
+static const OSSL_DISPATCH tls13_functions[] = FUNCTIONS(tls13_newctx, tls13_settable_ctx_params);
 
 const OSSL_ALGORITHM kdf_algorithms[] = {
     { PKCS11_BRIDGE_CIPHER_PREFIX "HKDF", PROPERTIES, hkdf_functions, "HKDF with keys of a token" },
+    { PKCS11_BRIDGE_CIPHER_PREFIX "TLS13-KDF", PROPERTIES, tls13_functions,
+      "TLS 1.3's HKDF with keys of a token" },
     { NULL, NULL, NULL, NULL },
 };

@@ -174,6 +174,7 @@ static bool check_cipher(const struct vector *vector, SKEY *key)
     return has;
 }
 
+/* A MAC may be truncated to its first bytes (SP 800-38B §6.2). */
 static bool check_mac(const struct vector *vector, SKEY *key)
 {
     char name[32];
@@ -192,7 +193,8 @@ static bool check_mac(const struct vector *vector, SKEY *key)
          EVP_MAC_final(ctx, out, &len, sizeof(out)) == 1;
     has = ok || !is_lacking();
     if (has)
-        CHECK(ok && len == vector->out.len && memcmp(out, vector->out.data, len) == 0);
+        CHECK(ok && len == sizeof(out) && vector->out.len >= 4 && vector->out.len <= len &&
+              memcmp(out, vector->out.data, vector->out.len) == 0);
     EVP_MAC_CTX_free(ctx);
     EVP_MAC_free(mac);
     return has;

@@ -956,6 +956,121 @@ static void test_crypt_hkdf_contexts(void **state)
     EVP_SKEY_free(key);
 }
 
+/* Whether two keys encrypt to the same. */
+static void assert_same_ecb(SKEY *one, SKEY *other, size_t len)
+{
+    EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, (unsigned)len * 8, "ECB");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0;
+
+    assert_int_equal(EVP_CipherInit_SKEY(ctx, cipher, one, NULL, 0, 1, NULL), 1);
+    assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message, 64), 1);
+    assert_int_equal(EVP_CipherInit_SKEY(ctx, cipher, other, NULL, 0, 1, NULL), 1);
+    assert_int_equal(EVP_CipherUpdate(ctx, theirs, &n, message, 64), 1);
+    assert_memory_equal(ours, theirs, 64);
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+}
+
+static void tls13_params(OSSL_PARAM *params, const char *mode, size_t salt_len, size_t label_len,
+                         size_t data_len)
+{
+    *params++ = TEXT_PARAM(OSSL_KDF_PARAM_DIGEST, "SHA2-256");
+    *params++ = TEXT_PARAM(OSSL_KDF_PARAM_MODE, mode);
+    if (salt_len != 0)
+        *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, message, salt_len);
+    *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PREFIX, (char *)"tls13 ", 6);
+    *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_LABEL, message + 50, label_len);
+    if (data_len != 0)
+        *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_DATA, message + 100, data_len);
+    *params = OSSL_PARAM_construct_end();
+}
+
+static void tls13_software(const OSSL_PARAM *said, unsigned char *out, size_t len)
+{
+    EVP_KDF *kdf = EVP_KDF_fetch(plain, "TLS13-KDF", NULL);
+    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(kdf);
+    OSSL_PARAM params[9], *p = params;
+
+    *p++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, bytes, 32);
+    while (said->key != NULL)
+        *p++ = *said++;
+    *p = OSSL_PARAM_construct_end();
+    assert_int_equal(EVP_KDF_derive(ctx, out, len, params), 1);
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+}
+
+/* OpenSSL 3.6: the steps of TLS 1.3's key schedule, twice each with one context. */
+static void test_crypt_tls13(void **state)
+{
+    static const struct {
+        const char *mode;
+        size_t salt, label, data, len;
+    } cases[] = {
+        { "EXTRACT_ONLY", 0, 7, 0, 32 }, { "EXTRACT_ONLY", 32, 7, 0, 32 },
+        { "EXPAND_ONLY", 0, 7, 32, 32 }, { "EXPAND_ONLY", 0, 1, 0, 16 },
+        { "EXPAND_ONLY", 0, 3, 0, 24 },
+    };
+    int (*set_skey)(EVP_KDF_CTX *, SKEY *, const char *) = NULL;
+    SKEY *(*derive_skey)(EVP_KDF_CTX *, void *, const char *, const char *, size_t,
+                         const OSSL_PARAM *) = NULL;
+    unsigned char value[64], got[64];
+    SKEY *key;
+    EVP_KDF *kdf;
+    EVP_KDF_CTX *ctx, *copy;
+    OSSL_PARAM params[8];
+
+    (void)state;
+    *(void **)&set_skey = dlsym(RTLD_DEFAULT, "EVP_KDF_CTX_set_SKEY");
+    *(void **)&derive_skey = dlsym(RTLD_DEFAULT, "EVP_KDF_derive_SKEY");
+    if (set_skey == NULL || derive_skey == NULL)
+        skip();
+    key = EVP_SKEY_import_raw_key(libctx, "GENERIC-SECRET", bytes, 32, OURS);
+    kdf = EVP_KDF_fetch(libctx, "PKCS11-TLS13-KDF", NULL);
+    ctx = EVP_KDF_CTX_new(kdf);
+    assert_non_null(ctx);
+    for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {
+        const size_t n = i / 2;
+        SKEY *derived;
+
+        if ((i & 1) == 0)
+            EVP_KDF_CTX_reset(ctx);
+        assert_int_equal(set_skey(ctx, key, OSSL_KDF_PARAM_KEY), 1);
+        tls13_params(params, cases[n].mode, cases[n].salt, cases[n].label, cases[n].data);
+        tls13_software(params, value, cases[n].len);
+        derived = derive_skey(ctx, NULL, "AES", OURS, cases[n].len, (i & 1) == 0 ? params : NULL);
+        if (derived != NULL) {
+            SKEY *same = EVP_SKEY_import_raw_key(libctx, "AES", value, cases[n].len, OURS);
+
+            assert_same_ecb(derived, same, cases[n].len);
+            EVP_SKEY_free(same);
+        } else {
+            (void)is_lacking("HKDF");
+        }
+        EVP_SKEY_free(derived);
+        copy = EVP_KDF_CTX_dup(ctx);
+        assert_non_null(copy);
+        if (EVP_KDF_derive(copy, got, cases[n].len, NULL) == 1)
+            assert_memory_equal(got, value, cases[n].len);
+        else
+            (void)is_lacking("HKDF to bytes");
+        EVP_KDF_CTX_free(copy);
+    }
+    tls13_params(params, "EXTRACT_AND_EXPAND", 0, 7, 0);
+    assert_int_not_equal(EVP_KDF_derive(ctx, got, 32, params), 1);
+    assert_error("either extracts or expands");
+    tls13_params(params, "EXPAND_ONLY", 0, 250, 0);
+    assert_int_not_equal(EVP_KDF_derive(ctx, got, 32, params), 1);
+    assert_error("longer than 255");
+    tls13_params(params, "EXPAND_ONLY", 0, 249, 256);
+    assert_int_not_equal(EVP_KDF_derive(ctx, got, 32, params), 1);
+    assert_error("longer than 255");
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+    EVP_SKEY_free(key);
+}
+
 static void assert_software(OSSL_LIB_CTX *in)
 {
     static const char *const names[] = { "AES-256-CBC",    "AES-128-GCM",     "AES-256-CTR",
@@ -1001,6 +1116,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crypt_threads),      cmocka_unit_test(test_crypt_parameters),
         cmocka_unit_test(test_crypt_aead_keys),    cmocka_unit_test(test_crypt_hkdf_contexts),
         cmocka_unit_test(test_crypt_gcm_tag_room), cmocka_unit_test(test_crypt_gcm_final_room),
+        cmocka_unit_test(test_crypt_tls13),
     };
     int failed;
 

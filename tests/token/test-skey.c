@@ -190,6 +190,7 @@ static void operator_make(CK_SESSION_HANDLE session, const char *label, unsigned
         { CKA_EXTRACTABLE, &yes, sizeof(yes) },
         { CKA_ENCRYPT, &yes, sizeof(yes) },
         { CKA_DECRYPT, &yes, sizeof(yes) },
+        { CKA_UNWRAP, &yes, sizeof(yes) },
         { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
         { CKA_ID, (void *)(uintptr_t)label, strlen(label) },
         { CKA_VALUE, value, len },
@@ -360,6 +361,72 @@ static void test_skey_store(void **state)
     OSSL_STORE_close(store);
     EVP_SKEY_free(stored);
     EVP_SKEY_free(key);
+}
+
+/* RFC 3394, in software; 8 bytes more. */
+static void wrap_software(const unsigned char *with, const unsigned char *value, int len,
+                          unsigned char *out)
+{
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(plain, "AES-256-WRAP", NULL);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0;
+
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    assert_int_equal(EVP_EncryptInit_ex2(ctx, cipher, with, NULL, NULL), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, out, &n, value, len), 1);
+    assert_int_equal(n, len + 8);
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+}
+
+/* A key that comes wrapped is the key that was wrapped, and does not come out; with a byte less or
+ * another one, there is none. */
+static void test_skey_import_wrapped(void **state)
+{
+    unsigned char with[32] = { 11, 12 }, value[32] = { 13, 14, 15 }, wrapped[40];
+    char with_uri[512];
+    OSSL_PARAM params[] = { TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_URI, uri_of("skey-arrived", "")),
+                            TEXT_PARAM(PKCS11_BRIDGE_IMPORT_WITH, with_uri),
+                            TEXT_PARAM(PKCS11_BRIDGE_IMPORT_BY, "aes-kw"),
+                            OSSL_PARAM_construct_octet_string(PKCS11_BRIDGE_IMPORT_WRAPPED, wrapped,
+                                                              sizeof(wrapped)),
+                            OSSL_PARAM_construct_end() };
+    CK_SESSION_HANDLE session;
+    const unsigned char *raw = NULL;
+    size_t len = 0;
+    SKEY *key, *other;
+    char place[512];
+
+    (void)state;
+    SOFTHSM_ONLY;
+    EVP_SKEY_free(made(generate("AES", NULL, 32, false))); /* the module is up */
+    session = operator_session(false);
+    operator_make(session, "skey-with", with, sizeof(with));
+    snprintf(with_uri, sizeof(with_uri), "%s", uri_of("skey-with", ""));
+    snprintf(place, sizeof(place), "%s", uri_of("skey-arrived", ""));
+    params[0] = TEXT_PARAM(PKCS11_BRIDGE_KEYGEN_URI, place);
+    params[1] = TEXT_PARAM(PKCS11_BRIDGE_IMPORT_WITH, with_uri);
+    wrap_software(with, value, sizeof(value), wrapped);
+    wrapped[39] ^= 1;
+    assert_null(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, params));
+    assert_error("C_UnwrapKey");
+    wrapped[39] ^= 1;
+    params[3].data_size = 39;
+    assert_null(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, params));
+    ERR_clear_error();
+    params[3].data_size = sizeof(wrapped);
+    key = made(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, params));
+    other = made(EVP_SKEY_import_raw_key(libctx, "AES", value, sizeof(value), OURS));
+    assert_true(same(key, other));
+    assert_int_not_equal(EVP_SKEY_get0_raw_key(key, &raw, &len), 1);
+    assert_error("CKA_EXTRACTABLE is off");
+    assert_non_null(strstr(EVP_SKEY_get0_key_id(key), "object=skey-arrived"));
+    assert_null(EVP_SKEY_import(libctx, "AES", OURS, SKEY_ALL, params));
+    assert_error("has this label already");
+    EVP_SKEY_free(other);
+    EVP_SKEY_free(key);
+    operator_destroy(session, "skey-with");
+    assert_int_equal(p11->C_CloseSession(session), CKR_OK);
 }
 
 /* OpenSSL 3.6 */
@@ -587,8 +654,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_skey_refused),         cmocka_unit_test(test_skey_export),
         cmocka_unit_test(test_skey_session_objects), cmocka_unit_test(test_skey_store),
         cmocka_unit_test(test_skey_export_open),     cmocka_unit_test(test_skey_found_again),
-        cmocka_unit_test(test_skey_derive),          cmocka_unit_test(test_skey_derive_bytes),
-        cmocka_unit_test(test_skey_derive_refused),  cmocka_unit_test(test_skey_derive_x25519),
+        cmocka_unit_test(test_skey_import_wrapped),  cmocka_unit_test(test_skey_derive),
+        cmocka_unit_test(test_skey_derive_bytes),    cmocka_unit_test(test_skey_derive_refused),
+        cmocka_unit_test(test_skey_derive_x25519),
     };
     int failed;
 
