@@ -57,13 +57,45 @@ static bool replace(const char *path, mode_t mode, const char *data, size_t len)
     return true;
 }
 
+/* Into a device, /dev/null for one. */
+static bool pour(const char *path, const char *data, size_t len)
+{
+    _cleanup_(fd_scoped) int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+
+    return (fd >= 0 && file_write_all(fd, data, len)) || failed(path, NULL);
+}
+
+/* Whether it is no file, or what standard output goes to: root would have /dev/stdout replaced. A
+ * pipe, or a link to a device, may be somebody's who wants to read what comes. */
+static bool is_no_file(const char *path)
+{
+    struct stat there, output;
+
+    return stat(path, &there) == 0 &&
+           (!S_ISREG(there.st_mode) ||
+            (fstat(STDOUT_FILENO, &output) == 0 && output.st_dev == there.st_dev &&
+             output.st_ino == there.st_ino));
+}
+
+static bool put(const char *path, mode_t mode, const char *data, size_t len)
+{
+    struct stat named;
+
+    if (lstat(path, &named) == 0 && S_ISCHR(named.st_mode))
+        return pour(path, data, len);
+    if (!is_no_file(path))
+        return replace(path, mode, data, len);
+    complain("cannot write %s: it is no file that another can take the place of", path);
+    return false;
+}
+
 bool file_write(const char *path, mode_t mode, BIO *memory)
 {
     char *data = NULL;
     long len = BIO_get_mem_data(memory, &data);
 
     if (path != NULL)
-        return replace(path, mode, data, (size_t)len);
+        return put(path, mode, data, (size_t)len);
     (void)fwrite(data, 1, (size_t)len, stdout); /* what fails is told at the end */
     return true;
 }

@@ -8,8 +8,8 @@
 #include <sys/types.h>
 
 /* Writes what is in the memory BIO to path, all of it or nothing: to a new file with this mode,
- * which then takes the place of one that is there. To standard output where path is NULL. False
- * with words. */
+ * which then takes the place of one that is there, or into a device. To standard output where path
+ * is NULL. False with words. */
 bool file_write(const char *path, mode_t mode, BIO *memory);
 
 /* All of data to fd. False with errno set. */

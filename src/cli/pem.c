@@ -45,8 +45,8 @@ static char *query_with_file(const char *path)
     (void)snprintf(text, sizeof(text), "%s", before);
     if (path[0] == '/' && escape(path, text + sizeof(before) - 1, sizeof(text) - sizeof(before)))
         return secret_text(text, strlen(text));
-    complain("--pin-file %s: it takes an absolute path%s", path,
-             path[0] == '/' ? ", and none as long as that" : "");
+    complain("--pin-file: it takes an absolute path%s, not %s",
+             path[0] == '/' ? ", and none as long as that" : "", path);
     return NULL;
 }
 

@@ -19,7 +19,7 @@
 #define RETIRED_NEW    ".retired"
 #define LOCK           ".lock"
 #define RETIRE_MOST    256
-#define SERIES_MOST    65536
+#define SERIES_MOST    8192 /* of all processes; what is beyond is counted in the last */
 #define PROCESSES_MOST 65536
 
 uint64_t process_began(uint64_t pid)
@@ -44,6 +44,7 @@ uint64_t process_began(uint64_t pid)
 void sum_clear(struct sum *sum)
 {
     OPENSSL_free(sum->list);
+    OPENSSL_free(sum->index);
     *sum = (struct sum){ .list = NULL };
 }
 
@@ -53,22 +54,73 @@ static bool same(const struct series *a, const struct series *b)
            strcmp(a->name, b->name) == 0 && strcmp(a->token, b->token) == 0;
 }
 
+/* FNV-1a */
+static uint32_t hash_more(uint32_t hash, const void *data, size_t len)
+{
+    const uint8_t *bytes = data;
+
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ bytes[i]) * UINT32_C(0x01000193);
+    return hash;
+}
+
+static uint32_t hash_of(const struct series *series)
+{
+    uint32_t hash = hash_more(UINT32_C(0x811c9dc5), &series->family, sizeof(series->family));
+
+    hash = hash_more(hash, &series->mechanism, sizeof(series->mechanism));
+    hash = hash_more(hash, &series->result, sizeof(series->result));
+    hash = hash_more(hash, series->name, strlen(series->name) + 1);
+    return hash_more(hash, series->token, strlen(series->token));
+}
+
+/* Its place in the index, or the one that it is to have. */
+static uint32_t *place_of(const struct sum *sum, const struct series *series)
+{
+    size_t mask = 2 * sum->room - 1, at = hash_of(series) & mask;
+
+    while (sum->index[at] != 0 && !same(&sum->list[sum->index[at] - 1], series))
+        at = (at + 1) & mask;
+    return &sum->index[at];
+}
+
+/* Twice the room, a power of two. */
+static bool grow(struct sum *sum)
+{
+    size_t room = sum->room != 0 ? 2 * sum->room : 64;
+    struct series *list = OPENSSL_realloc(sum->list, room * sizeof(*list));
+    uint32_t *index;
+
+    if (list == NULL)
+        return false;
+    sum->list = list;
+    index = OPENSSL_zalloc(2 * room * sizeof(*index));
+    if (index == NULL)
+        return false;
+    OPENSSL_free(sum->index);
+    sum->index = index;
+    sum->room = room;
+    for (uint32_t i = 0; i < sum->count; i++)
+        *place_of(sum, &sum->list[i]) = i + 1;
+    return true;
+}
+
+/* What has no place any more has one together. */
+static const struct series other = { .family = SERIES_OTHER,
+                                     .mechanism = SERIES_NOTHING,
+                                     .result = SERIES_NOTHING };
+
 static struct series *series_new(struct sum *sum, const struct series *like)
 {
     struct series *series;
 
     if (sum->count == SERIES_MOST)
-        return &sum->list[0];
-    if (sum->count == sum->room) {
-        size_t room = sum->room != 0 ? 2 * sum->room : 64;
-        struct series *list = OPENSSL_realloc(sum->list, room * sizeof(*list));
-
-        if (list == NULL)
-            return NULL;
-        sum->list = list;
-        sum->room = room;
-    }
-    series = &sum->list[sum->count++];
+        return &sum->list[SERIES_MOST - 1];
+    if (sum->count == sum->room && !grow(sum))
+        return NULL;
+    if (sum->count == SERIES_MOST - 1)
+        like = &other;
+    series = &sum->list[sum->count];
     memset(series, 0, sizeof(*series));
     series->state = SERIES_READY;
     series->family = like->family;
@@ -76,17 +128,15 @@ static struct series *series_new(struct sum *sum, const struct series *like)
     series->result = like->result;
     memcpy(series->name, like->name, sizeof(series->name));
     memcpy(series->token, like->token, sizeof(series->token));
+    *place_of(sum, series) = (uint32_t)++sum->count;
     return series;
 }
 
 bool sum_add(struct sum *sum, const struct series *series)
 {
-    size_t at = 0;
-    struct series *mine;
+    uint32_t at = sum->room != 0 ? *place_of(sum, series) : 0;
+    struct series *mine = at != 0 ? &sum->list[at - 1] : series_new(sum, series);
 
-    while (at < sum->count && !same(&sum->list[at], series))
-        at++;
-    mine = at < sum->count ? &sum->list[at] : series_new(sum, series);
     if (mine == NULL)
         return false;
     mine->count += series->count;
@@ -161,8 +211,9 @@ static bool read_contents(struct read *read)
     return read_whole(read->fd, read->page, read->size) && is_page(read->page, read->size);
 }
 
-/* False where it is no such file. */
-static bool read_page(int dir, const char *name, struct read *read)
+/* False where it is no such file, of so many series at most: a process has no more than
+ * PAGE_SERIES, and who adds them up is not to be kept busy by who writes more. */
+static bool read_page(int dir, const char *name, size_t most, struct read *read)
 {
     struct stat file;
 
@@ -171,7 +222,7 @@ static bool read_page(int dir, const char *name, struct read *read)
                                     O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY) };
     if (read->fd < 0 || fstat(read->fd, &file) != 0 || !S_ISREG(file.st_mode) ||
         file.st_size < (off_t)sizeof(struct page) ||
-        file.st_size > (off_t)(sizeof(struct page) + SERIES_MOST * sizeof(struct series)))
+        file.st_size > (off_t)(sizeof(struct page) + most * sizeof(struct series)))
         return false;
     read->size = (size_t)file.st_size;
     read->page = OPENSSL_malloc(read->size);
@@ -211,7 +262,7 @@ static bool add_file(struct sum *sum, int dir, const char *name)
     _cleanup_(read_scoped) struct read read = { .fd = -1 };
     bool dead;
 
-    if (!read_page(dir, name, &read))
+    if (!read_page(dir, name, PAGE_SERIES, &read))
         return true;
     dead = is_dead(&read);
     sum->processes += !dead;
@@ -256,7 +307,7 @@ bool sum_dir(struct sum *sum, const char *path, char *why, size_t size)
         (void)snprintf(why, size, "cannot read %s: %s", path, strerror(errno));
         return false;
     }
-    if (!read_page(dirfd(dir), RETIRED, &retired)) {
+    if (!read_page(dirfd(dir), RETIRED, SERIES_MOST, &retired)) {
         OPENSSL_free(MOVE(retired.page));
         if (retired.fd < 0 && errno != ENOENT) {
             (void)snprintf(why, size, "cannot read %s/" RETIRED ": %s", path, strerror(errno));
@@ -307,7 +358,7 @@ static bool retire_one(int dir, struct sum *sum, const char *name)
 {
     _cleanup_(read_scoped) struct read read = { .fd = -1 };
 
-    if (!read_page(dir, name, &read) || !is_dead(&read) || !read_contents(&read))
+    if (!read_page(dir, name, PAGE_SERIES, &read) || !is_dead(&read) || !read_contents(&read))
         return true;
     return sum_add_page(sum, read.page, read.page->series_count, false) &&
            retired_write(dir, sum, name) && unlinkat(dir, name, 0) == 0;
@@ -320,7 +371,7 @@ static void retire_all(DIR *dir)
     const struct dirent *entry;
     unsigned count = 0;
 
-    if (read_page(dirfd(dir), RETIRED, &retired)) {
+    if (read_page(dirfd(dir), RETIRED, SERIES_MOST, &retired)) {
         if (!sum_add_page(&sum, retired.page, retired.page->series_count, false) ||
             (is_meter(retired.page->merged) && unlinkat(dirfd(dir), retired.page->merged, 0) != 0 &&
              errno != ENOENT))

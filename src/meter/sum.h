@@ -14,6 +14,7 @@
 struct sum {
     struct series *list;
     size_t count, room;
+    uint32_t *index; /* where a series is in list, and one more, by its labels; 2 * room of them */
     unsigned processes; /* that live */
 };
 
