@@ -115,7 +115,8 @@ static inline bool own_copy_hash(EVP_MD_CTX **copy, EVP_MD_CTX *const *hash)
     return *copy != NULL && EVP_MD_CTX_copy_ex(*copy, *hash) == 1;
 }
 
-#define CONTEXT_END_(kind, member)    own_end_##kind(&ctx->member);
+/* OWNED(CONTEXT_END): the end of all that ctx owns */
+#define CONTEXT_END(kind, member)     own_end_##kind(&ctx->member);
 #define CONTEXT_FORGET_(kind, member) memset(&copy->member, 0, sizeof(copy->member));
 #define CONTEXT_COPY_(kind, member)   &&own_copy_##kind(&copy->member, &ctx->member)
 
@@ -127,7 +128,7 @@ static inline bool own_copy_hash(EVP_MD_CTX **copy, EVP_MD_CTX *const *hash)
                                                                                                    \
         if (ctx == NULL)                                                                           \
             return;                                                                                \
-        OWNED(CONTEXT_END_)                                                                        \
+        OWNED(CONTEXT_END)                                                                         \
         OPENSSL_clear_free(ctx, sizeof(*ctx));                                                     \
     }
 

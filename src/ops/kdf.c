@@ -11,6 +11,7 @@
 #include "key/hkdf.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
+#include "ops/context.h"
 #include "ops/params.h"
 #include "ops/skey.h"
 #include "pkcs11_bridge.h"
@@ -59,48 +60,20 @@ static void *tls13_newctx(void *provctx)
     return kdf_newctx(provctx, true);
 }
 
+#define OWNED(OWN)                                                                                 \
+    OWN(key, key)                                                                                  \
+    OWN(secret, salt) OWN(secret, info) OWN(bytes, prefix) OWN(bytes, label) OWN(bytes, data)      \
+        OWN(secret, expanded)
+
+CONTEXT_FREE(kdf_freectx, struct kdf, OWNED)
+CONTEXT_DUP(kdf_dupctx, kdf_freectx, struct kdf, OWNED)
+
 static void kdf_reset(void *vctx)
 {
-    KEEP_ERRNO;
     struct kdf *ctx = vctx;
 
-    key_free(ctx->key);
-    bytes_wipe(&ctx->salt);
-    bytes_wipe(&ctx->info);
-    bytes_clear(&ctx->prefix);
-    bytes_clear(&ctx->label);
-    bytes_clear(&ctx->data);
-    bytes_wipe(&ctx->expanded);
+    OWNED(CONTEXT_END)
     *ctx = (struct kdf){ .provider = ctx->provider, .tls13 = ctx->tls13 };
-}
-
-static void kdf_freectx(void *ctx)
-{
-    if (ctx != NULL)
-        kdf_reset(ctx);
-    OPENSSL_free(ctx);
-}
-
-static void kdf_scoped(struct kdf **ctx)
-{
-    kdf_freectx(*ctx);
-}
-
-static void *kdf_dupctx(void *vctx)
-{
-    const struct kdf *ctx = vctx;
-    _cleanup_(kdf_scoped) struct kdf *copy = OPENSSL_memdup(ctx, sizeof(*ctx));
-
-    if (copy == NULL)
-        return NULL;
-    copy->salt = copy->info = copy->prefix = copy->label = copy->data = copy->expanded =
-        (struct bytes){ NULL, 0 };
-    copy->key = ctx->key != NULL ? key_ref(ctx->key) : NULL;
-    return bytes_copy(&copy->salt, &ctx->salt) && bytes_copy(&copy->info, &ctx->info) &&
-                   bytes_copy(&copy->prefix, &ctx->prefix) &&
-                   bytes_copy(&copy->label, &ctx->label) && bytes_copy(&copy->data, &ctx->data)
-               ? MOVE(copy)
-               : NULL;
 }
 
 static int no(const struct kdf *ctx, const char *why)
@@ -305,11 +278,10 @@ static int get_size(const void *vctx, OSSL_PARAM *p)
 #define GETTABLE(ROW) ROW(OSSL_KDF_PARAM_SIZE, size_t, get_size, WHOLE)
 
 PARAM_SETTERS(setters, SETTABLE);
-PARAM_GETTERS(getters, GETTABLE);
 PARAM_LIST(settable, SETTABLE);
 PARAM_SETTERS(tls13_setters, TLS13_SETTABLE);
 PARAM_LIST(tls13_settable, TLS13_SETTABLE);
-PARAM_LIST(gettable, GETTABLE);
+PARAMS_GET(kdf, GETTABLE)
 
 static int kdf_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
@@ -318,31 +290,8 @@ static int kdf_set_ctx_params(void *vctx, const OSSL_PARAM params[])
     return params_set(ctx->tls13 ? tls13_setters : setters, vctx, params);
 }
 
-static int kdf_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    return params_get(getters, ctx, params);
-}
-
-static const OSSL_PARAM *hkdf_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return settable;
-}
-
-static const OSSL_PARAM *tls13_settable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return tls13_settable;
-}
-
-static const OSSL_PARAM *kdf_gettable_ctx_params(void *ctx, void *provctx)
-{
-    (void)ctx;
-    (void)provctx;
-    return gettable;
-}
+PARAM_LISTING(hkdf_settable_ctx_params, settable)
+PARAM_LISTING(tls13_settable_ctx_params, tls13_settable)
 
 #define FUNCTIONS(newctx, settable)                                                                \
     {                                                                                              \
