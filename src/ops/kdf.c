@@ -60,10 +60,9 @@ static void *tls13_newctx(void *provctx)
     return kdf_newctx(provctx, true);
 }
 
-#define OWNED(OWN)                                                                                 \
-    OWN(key, key)                                                                                  \
-    OWN(secret, salt) OWN(secret, info) OWN(bytes, prefix) OWN(bytes, label) OWN(bytes, data)      \
-        OWN(secret, expanded)
+#define SECRETS(OWN) OWN(secret, salt) OWN(secret, info) OWN(secret, expanded)
+#define LABEL(OWN)   OWN(bytes, prefix) OWN(bytes, label) OWN(bytes, data)
+#define OWNED(OWN)   OWN(key, key) SECRETS(OWN) LABEL(OWN)
 
 CONTEXT_FREE(kdf_freectx, struct kdf, OWNED)
 CONTEXT_DUP(kdf_dupctx, kdf_freectx, struct kdf, OWNED)
