@@ -60,10 +60,10 @@ static void test_sets_lengths(void **state)
         const char *rule, *kind;
         bool by_info;
     } lies[] = {
-        { "C_GetAttributeValue 1 * - len=4 of=CKA_PARAMETER_SET", "private", false },
+        { "C_GetAttributeValue 1 * - len=2 of=CKA_PARAMETER_SET", "private", false },
         { "C_GetAttributeValue 1 * - len=0 of=CKA_PARAMETER_SET", "private", false },
         { "C_GetAttributeValue 1 * - len=none of=CKA_PARAMETER_SET", "private", false },
-        { "C_GetAttributeValue 1 * - len=4 of=CKA_PARAMETER_SET", "public", false },
+        { "C_GetAttributeValue 1 * - len=2 of=CKA_PARAMETER_SET", "public", false },
         { "C_GetAttributeValue 1 * - len=none of=CKA_PARAMETER_SET", "public", false },
         { "C_GetAttributeValue 1 * - len=-1 of=CKA_VALUE", "public", true },
         { "C_GetAttributeValue 1 * - len=+1 of=CKA_VALUE", "public", true },
