@@ -9,6 +9,7 @@
 #include <openssl/params.h>
 #include <openssl/x509.h>
 
+#include "base/rare.h"
 #include "base/scope.h"
 #include "der/spki.h"
 #include "key/doubt.h"
@@ -37,7 +38,7 @@ struct key *key_ref(struct key *key)
     return key;
 }
 
-static void end(struct key *key)
+RARE static void end(struct key *key)
 {
     KEEP_ERRNO; /* an object of the session goes with its key */
 
