@@ -65,13 +65,3 @@ bool doubt_allows(const struct key *key, bool private)
     error_raise(&key->provider->core, REASON_OBJECT, "%s", key->doubt->text);
     return false;
 }
-
-bool key_take(struct key **held, struct key *key, bool private)
-{
-    if (!key_is_meant(key, private))
-        return false;
-    (void)key_ref(key);
-    key_free(*held);
-    *held = key;
-    return true;
-}

@@ -32,6 +32,14 @@ static inline bool key_is_meant(const struct key *key, bool private)
 
 /* Makes *held, which a context of an operation has, key. False with an error raised, and *held as
  * it was, where the key is not meant. */
-bool key_take(struct key **held, struct key *key, bool private);
+static inline bool key_take(struct key **held, struct key *key, bool private)
+{
+    if (!key_is_meant(key, private))
+        return false;
+    (void)key_ref(key);
+    key_free(*held);
+    *held = key;
+    return true;
+}
 
 #endif
