@@ -50,7 +50,7 @@ static bool grow(struct pieces *to, size_t wanted)
 
     if (!bytes_make(&more, room))
         return false;
-    more.len = to->all.len;
+    more.len = to->all.data != NULL ? to->all.len : 0;
     if (more.len != 0)
         memcpy(more.data, to->all.data, more.len);
     bytes_wipe(&to->all);
