@@ -40,8 +40,9 @@
  * flags to what C_GetTokenInfo and C_GetSlotInfo say, "token-flags HEX LABEL" of one token. "lacks
  * FUNCTION" has NULL in the function list, for calls that begin after it. "hide
  * HEX" is a mechanism that the token does not have, and with "unpadded" it decrypts with
- * CKM_RSA_PKCS as if it were CKM_RSA_X_509: it leaves the padding on. An ANSWER may also be a
- * number, 0x and hexadecimal digits. The file that FAULT_COUNTS names says at the end of the
+ * CKM_RSA_PKCS as if it were CKM_RSA_X_509: it leaves the padding on. With "rsa-aes-wrap" it has
+ * CKM_RSA_AES_KEY_WRAP, made of the two mechanisms that the real module has. An ANSWER may also be
+ * a number, 0x and hexadecimal digits. The file that FAULT_COUNTS names says at the end of the
  * process "NAME NUMBER" for each function that was called. The file that FAULT_LOGINS names gets a
  * line with the serial number for each C_Login that reaches a token, from all processes. The file
  * that FAULT_TOUCH names is another, by its time, once this module is loaded. No lock is held while
@@ -80,6 +81,16 @@
 #ifndef CKR_OPERATION_CANCEL_FAILED
 #define CKR_OPERATION_CANCEL_FAILED 0x202UL
 #endif
+#define CKM_RSA_AES_KEY_WRAP_ 0x1054UL
+#define CKM_AES_KEY_WRAP_PAD_ 0x210aUL
+
+struct rsa_aes_params {
+    unsigned long aes_bits;
+    void *oaep;
+};
+#define OAEP_PARAMS_LEN (5 * sizeof(unsigned long))
+
+static unsigned char yes = 1;
 
 enum function {
 #define F(name, parameters, arguments) INDEX_##name,
@@ -182,7 +193,7 @@ static long sessions_open, sessions_opening, sessions_most = -1;
 static bool removed;
 static char flags_label[33]; /* whose flags; "": those of all */
 static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
-static bool unpadded;
+static bool unpadded, rsa_aes;
 static bool lacks[FUNCTIONS];
 static struct timespec control_time;
 static void (*callback)(void);
@@ -391,7 +402,7 @@ static void set_rules(const char *text)
     token_flags = slot_flags = 0;
     flags_label[0] = '\0';
     hidden = CKM_VENDOR_DEFINED;
-    unpadded = false;
+    unpadded = rsa_aes = false;
     memset(lacks, 0, sizeof(lacks));
     for (char *line = strtok_r(copy, ";\n", &rest); line != NULL;
          line = strtok_r(NULL, ";\n", &rest)) {
@@ -400,7 +411,7 @@ static void set_rules(const char *text)
             sscanf(line, "token-flags %lx %32s", &token_flags, flags_label) >= 1 ||
             sscanf(line, "slot-flags %lx", &slot_flags) == 1 ||
             sscanf(line, "hide %lx", &hidden) == 1 || (unpadded |= strcmp(line, "unpadded") == 0) ||
-            add_lack(line))
+            (rsa_aes |= strcmp(line, "rsa-aes-wrap") == 0) || add_lack(line))
             continue;
         if (rule_count == RULES || !parse_rule(line, &rules[rule_count++])) {
             (void)fprintf(stderr, "fault: not a rule: %s\n", line);
@@ -911,11 +922,85 @@ WORK(C_Sign)
 WORK(C_Encrypt)
 WORK(C_Decrypt)
 
+static bool has_rsa_aes(ck_mechanism_type_t type)
+{
+    bool has;
+
+    (void)pthread_mutex_lock(&lock);
+    has = rsa_aes && type == CKM_RSA_AES_KEY_WRAP_;
+    (void)pthread_mutex_unlock(&lock);
+    return has;
+}
+
+/* CKM_RSA_AES_KEY_WRAP, PKCS#11 v3.1 §6.1.23: an AES key by OAEP, and behind it the key by that. */
+static ck_rv_t wrap_both(ck_session_handle_t session, const struct rsa_aes_params *params,
+                         ck_object_handle_t with, ck_object_handle_t key, unsigned char *out,
+                         unsigned long *len)
+{
+    struct ck_mechanism make = { CKM_AES_KEY_GEN, NULL, 0 },
+                        outer = { CKM_RSA_PKCS_OAEP, params->oaep, OAEP_PARAMS_LEN },
+                        inner = { CKM_AES_KEY_WRAP_PAD_, NULL, 0 };
+    unsigned long bytes = params->aes_bits / 8, first = *len, rest = 0;
+    struct ck_attribute list[] = { { CKA_VALUE_LEN, &bytes, sizeof(bytes) },
+                                   { CKA_EXTRACTABLE, &yes, 1 },
+                                   { CKA_WRAP, &yes, 1 } };
+    ck_object_handle_t middle;
+    ck_rv_t rv = real->C_GenerateKey(session, &make, list, 3, &middle);
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = real->C_WrapKey(session, &outer, with, middle, out, &first);
+    if (rv == CKR_OK && out != NULL)
+        rest = *len - first;
+    if (rv == CKR_OK)
+        rv = real->C_WrapKey(session, &inner, middle, key, out != NULL ? out + first : NULL, &rest);
+    *len = first + rest;
+    (void)real->C_DestroyObject(session, middle);
+    return rv;
+}
+
+static ck_rv_t unwrap_both(ck_session_handle_t session, const struct rsa_aes_params *params,
+                           ck_object_handle_t with, unsigned char *in, unsigned long len,
+                           struct ck_attribute *list, unsigned long count, ck_object_handle_t *key)
+{
+    struct ck_mechanism outer = { CKM_RSA_PKCS_OAEP, params->oaep, OAEP_PARAMS_LEN },
+                        inner = { CKM_AES_KEY_WRAP_PAD_, NULL, 0 };
+    struct ck_attribute modulus = { CKA_MODULUS, NULL, 0 };
+    unsigned long class = CKO_SECRET_KEY, type = CKK_AES;
+    struct ck_attribute aes[] = { { CKA_CLASS, &class, sizeof(class) },
+                                  { CKA_KEY_TYPE, &type, sizeof(type) },
+                                  { CKA_UNWRAP, &yes, 1 } };
+    ck_object_handle_t middle;
+    ck_rv_t rv = real->C_GetAttributeValue(session, with, &modulus, 1);
+
+    if (rv == CKR_OK && modulus.value_len >= len)
+        rv = CKR_WRAPPED_KEY_LEN_RANGE;
+    if (rv == CKR_OK)
+        rv = real->C_UnwrapKey(session, &outer, with, in, modulus.value_len, aes, 3, &middle);
+    if (rv != CKR_OK)
+        return rv;
+    rv = real->C_UnwrapKey(session, &inner, middle, in + modulus.value_len, len - modulus.value_len,
+                           list, count, key);
+    (void)real->C_DestroyObject(session, middle);
+    return rv;
+}
+
+static ck_rv_t unwrap_key(ck_session_handle_t session, struct ck_mechanism *mechanism,
+                          ck_object_handle_t with, unsigned char *in, unsigned long len,
+                          struct ck_attribute *list, unsigned long count, ck_object_handle_t *key)
+{
+    if (has_rsa_aes(mechanism->mechanism))
+        return unwrap_both(session, mechanism->parameter, with, in, len, list, count, key);
+    return fault_C_UnwrapKey(session, mechanism, with, in, len, list, count, key);
+}
+
 static ck_rv_t wrap_key(ck_session_handle_t session, struct ck_mechanism *mechanism,
                         ck_object_handle_t with, ck_object_handle_t key, unsigned char *out,
                         unsigned long *len)
 {
-    ck_rv_t rv = fault_C_WrapKey(session, mechanism, with, key, out, len);
+    ck_rv_t rv = has_rsa_aes(mechanism->mechanism)
+                     ? wrap_both(session, mechanism->parameter, with, key, out, len)
+                     : fault_C_WrapKey(session, mechanism, with, key, out, len);
 
     say(&lie.len, len);
     return rv;
@@ -985,6 +1070,10 @@ static ck_rv_t get_mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t type,
 {
     ck_rv_t rv = fault_C_GetMechanismInfo(slot, type, info);
 
+    if (has_rsa_aes(type)) {
+        *info = (struct ck_mechanism_info){ 0, 0, CKF_WRAP | CKF_UNWRAP };
+        rv = CKR_OK;
+    }
     if (lie.has_flags)
         *info = (struct ck_mechanism_info){ CK_UNAVAILABLE_INFORMATION, 0, lie.flags };
     (void)pthread_mutex_lock(&lock);
@@ -1113,6 +1202,7 @@ static void open_real(void)
     complete.C_Sign = work_C_Sign;
     complete.C_SignFinal = sign_final;
     complete.C_WrapKey = wrap_key;
+    complete.C_UnwrapKey = unwrap_key;
     complete.C_Encrypt = work_C_Encrypt;
     complete.C_Decrypt = work_C_Decrypt;
     (void)pthread_mutex_lock(&lock);
