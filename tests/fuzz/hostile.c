@@ -47,7 +47,7 @@ enum setting {
 static struct world {
     unsigned settings;
     OSSL_LIB_CTX *libctx;
-    OSSL_PROVIDER *provider;
+    OSSL_PROVIDER *loaded;
 } worlds[] = {
     { 0, NULL, NULL },
     { PUBLIC_ON_TOKEN | LOGIN_ALWAYS, NULL, NULL },
@@ -63,7 +63,7 @@ static struct world {
 };
 
 OSSL_LIB_CTX *libctx;
-OSSL_PROVIDER *provider;
+OSSL_PROVIDER *loaded;
 static bool show; /* FUZZ_SHOW is set: the errors are told */
 
 static const char *const uris[] = {
@@ -386,7 +386,7 @@ static void do_generate(struct doer *doer, unsigned how)
 static void do_wrap(struct doer *doer, unsigned how)
 {
     size_t len = 0;
-    unsigned char *blob = hostile_wrap(provider, uris[how % COUNT_OF(uris)], how, &len);
+    unsigned char *blob = hostile_wrap(loaded, uris[how % COUNT_OF(uris)], how, &len);
 
     (void)doer;
     if (blob != NULL)
@@ -432,7 +432,7 @@ static void do_delete(struct doer *doer, unsigned how)
     int (*delete_object)(void *provctx, const char *uri, const OSSL_PARAM params[],
                          OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_arg) = NULL;
     int no_cache;
-    const OSSL_ALGORITHM *store = OSSL_PROVIDER_query_operation(provider, OSSL_OP_STORE, &no_cache);
+    const OSSL_ALGORITHM *store = OSSL_PROVIDER_query_operation(loaded, OSSL_OP_STORE, &no_cache);
 
     (void)doer;
     if (store == NULL)
@@ -440,7 +440,7 @@ static void do_delete(struct doer *doer, unsigned how)
     for (const OSSL_DISPATCH *f = store->implementation; f->function_id != 0; f++)
         if (f->function_id == OSSL_FUNC_STORE_DELETE)
             *(void (**)(void)) & delete_object = f->function;
-    (void)delete_object(OSSL_PROVIDER_get0_provider_ctx(provider), uri_of(how), NULL, NULL, NULL);
+    (void)delete_object(OSSL_PROVIDER_get0_provider_ctx(loaded), uri_of(how), NULL, NULL, NULL);
 }
 
 static void do_export(struct doer *doer, unsigned how)
@@ -630,13 +630,13 @@ static void world_make(struct world *world)
     hold(OSSL_PROVIDER_add_builtin(world->libctx, "pkcs11",
                                    of_now ? newer_init : OSSL_provider_init) == 1);
     hold(OSSL_LIB_CTX_load_config(world->libctx, fuzz_file(text, (size_t)len)) == 1);
-    world->provider = OSSL_PROVIDER_load(world->libctx, "pkcs11");
-    hold(world->provider != NULL);
+    world->loaded = OSSL_PROVIDER_load(world->libctx, "pkcs11");
+    hold(world->loaded != NULL);
 }
 
 static void world_end(struct world *world)
 {
-    OSSL_PROVIDER_unload(world->provider);
+    OSSL_PROVIDER_unload(world->loaded);
     OSSL_LIB_CTX_free(world->libctx);
     *world = (struct world){ .settings = world->settings };
 }
@@ -646,9 +646,9 @@ static void world_run(struct world *world, bool two)
     if (world->libctx == NULL)
         world_make(world);
     libctx = world->libctx;
-    provider = world->provider;
+    loaded = world->loaded;
     run_all(two);
-    hostile_leave(OSSL_PROVIDER_get0_provider_ctx(provider));
+    hostile_leave(OSSL_PROVIDER_get0_provider_ctx(loaded));
     ERR_clear_error();
 }
 

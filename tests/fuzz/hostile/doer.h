@@ -23,7 +23,7 @@ struct doing {
 
 /* Of the input under way. */
 extern OSSL_LIB_CTX *libctx;
-extern OSSL_PROVIDER *provider;
+extern OSSL_PROVIDER *loaded;
 
 /* Reads all that was written, so that what was not is noticed. */
 void touch(const void *data, size_t len, size_t most);

@@ -87,7 +87,7 @@ void newer_interfaces_look(const char *path)
 static const OSSL_DISPATCH *functions_of(int operation, unsigned index)
 {
     int no_cache;
-    const OSSL_ALGORITHM *table = OSSL_PROVIDER_query_operation(provider, operation, &no_cache);
+    const OSSL_ALGORITHM *table = OSSL_PROVIDER_query_operation(loaded, operation, &no_cache);
     unsigned count = 0;
 
     while (table != NULL && table[count].algorithm_names != NULL)
@@ -109,7 +109,7 @@ static void (*function_of(const OSSL_DISPATCH *functions, int id))(void)
 
 static void *provctx(void)
 {
-    return OSSL_PROVIDER_get0_provider_ctx(provider);
+    return OSSL_PROVIDER_get0_provider_ctx(loaded);
 }
 
 void newer_free(struct doer *doer)
