@@ -278,12 +278,13 @@ static void test_skey_found_again(void **state)
     CK_SESSION_HANDLE session;
     SKEY *key;
     EVP_CIPHER *cipher;
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    EVP_CIPHER_CTX *ctx;
     unsigned char out[32];
     int len = 0;
 
     (void)state;
     SOFTHSM_ONLY;
+    ctx = EVP_CIPHER_CTX_new();
     libctx = libctx_new("pkcs11-module-cache-keys = false\n");
     cipher = EVP_CIPHER_fetch(libctx, "PKCS11-AES-256-ECB", NULL);
     EVP_SKEY_free(made(generate("AES", NULL, 32, false)));
