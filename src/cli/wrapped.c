@@ -28,7 +28,15 @@ void wrapped_file_clear(struct wrapped_file *file)
     *file = (struct wrapped_file){ .way = NULL };
 }
 
-/* The value behind name in a header, which ends with its line. */
+/* A name has no blank and no control character: PEM's reader drops some of these, and some not. */
+static bool is_name(const char *text)
+{
+    while (*text > ' ' && *text < 0x7f)
+        text++;
+    return *text == '\0';
+}
+
+/* The value behind name in a header, which ends with its line. False where it is no name. */
 static bool header_value(const char *header, const char *name, char *out, size_t size)
 {
     const char *at = strstr(header, name);
@@ -43,7 +51,7 @@ static bool header_value(const char *header, const char *name, char *out, size_t
         return false;
     memcpy(out, at, len);
     out[len] = '\0';
-    return true;
+    return is_name(out);
 }
 
 static bool take_key(struct wrapped_file *file, const char *header, const unsigned char *data,
