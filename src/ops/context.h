@@ -23,15 +23,15 @@
 #include "module/call.h"
 #include "ops/held.h"
 
-static inline void own_end_held(struct held *held)
-{
-    held_end(held);
-}
-
-static inline bool own_copy_held(struct held *copy, const struct held *held)
-{
-    return held_copy(copy, held);
-}
+#define own_end_held    held_end
+#define own_copy_held   held_copy
+#define own_end_bytes   bytes_clear
+#define own_copy_bytes  bytes_copy
+#define own_end_secret  bytes_wipe /* bytes that may be a secret */
+#define own_copy_secret bytes_copy
+#define own_end_pieces  pieces_wipe
+#define own_copy_pieces pieces_copy
+#define own_end_scratch bytes_clear /* memory kept for what is done next: no copy has it */
 
 static inline void own_end_key(struct key *const *key)
 {
@@ -42,43 +42,6 @@ static inline bool own_copy_key(struct key **copy, struct key *const *key)
 {
     *copy = *key != NULL ? key_ref(*key) : NULL;
     return true;
-}
-
-static inline void own_end_bytes(struct bytes *bytes)
-{
-    bytes_clear(bytes);
-}
-
-static inline bool own_copy_bytes(struct bytes *copy, const struct bytes *bytes)
-{
-    return bytes_copy(copy, bytes);
-}
-
-/* bytes that may be a secret */
-static inline void own_end_secret(struct bytes *bytes)
-{
-    bytes_wipe(bytes);
-}
-
-static inline bool own_copy_secret(struct bytes *copy, const struct bytes *bytes)
-{
-    return bytes_copy(copy, bytes);
-}
-
-static inline void own_end_pieces(struct pieces *pieces)
-{
-    pieces_wipe(pieces);
-}
-
-static inline bool own_copy_pieces(struct pieces *copy, const struct pieces *pieces)
-{
-    return pieces_copy(copy, pieces);
-}
-
-/* memory that a context keeps for what it does next: no copy has it */
-static inline void own_end_scratch(struct bytes *scratch)
-{
-    bytes_clear(scratch);
 }
 
 static inline bool own_copy_scratch(struct bytes *copy, const struct bytes *scratch)

@@ -252,20 +252,19 @@ static int get_size(const void *vctx, OSSL_PARAM *p)
                                                                               : SIZE_MAX);
 }
 
-#define SETTABLE(ROW)                                                                              \
+#define COMMON(ROW)                                                                                \
     ROW(OSSL_KDF_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                                     \
     ROW(OSSL_KDF_PARAM_MODE, int, set_mode, WHOLE)                                                 \
-    ROW(OSSL_KDF_PARAM_SALT, octet_string, param_set_octets,                                       \
-        FIELD(struct kdf, salt, struct bytes))                                                     \
+    ROW(OSSL_KDF_PARAM_SALT, octet_string, param_set_octets, FIELD(struct kdf, salt, struct bytes))
+
+#define SETTABLE(ROW)                                                                              \
+    COMMON(ROW)                                                                                    \
     ROW(OSSL_KDF_PARAM_INFO, octet_string, param_set_octets,                                       \
         FIELD(struct kdf, info, struct bytes))                                                     \
     ROW(OSSL_KDF_PARAM_KEY, octet_string, set_key, WHOLE)
 
 #define TLS13_SETTABLE(ROW)                                                                        \
-    ROW(OSSL_KDF_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                                     \
-    ROW(OSSL_KDF_PARAM_MODE, int, set_mode, WHOLE)                                                 \
-    ROW(OSSL_KDF_PARAM_SALT, octet_string, param_set_octets,                                       \
-        FIELD(struct kdf, salt, struct bytes))                                                     \
+    COMMON(ROW)                                                                                    \
     ROW(OSSL_KDF_PARAM_PREFIX, octet_string, param_set_octets,                                     \
         FIELD(struct kdf, prefix, struct bytes))                                                   \
     ROW(OSSL_KDF_PARAM_LABEL, octet_string, param_set_octets,                                      \

@@ -188,7 +188,6 @@ static void *generic_generate(void *provctx, const OSSL_PARAM params[])
 
 static void skeymgmt_free(void *key)
 {
-    KEEP_ERRNO;
     key_free(key);
 }
 
