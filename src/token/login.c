@@ -22,7 +22,7 @@
 struct failure {
     uint64_t operation;
     CK_RV rv;
-    bool pardoned; /* it may call C_Login once more */
+    bool pardoned; /* it may call C_Login once more, and only once */
 };
 
 /* A PIN by the token that it was shown to, whichever slot that is in; until the process ends. Not
@@ -130,21 +130,20 @@ static struct failure *failure_make(struct shown *shown, uint64_t operation)
         failure = shown->failures;
     if (failure->operation > shown->forgotten)
         shown->forgotten = failure->operation;
-    *failure = (struct failure){ .operation = operation, .pardoned = true };
+    *failure = (struct failure){ .operation = operation };
     return shown->last = failure;
 }
 
-/* Under the lock. That nobody is logged in at all, so that there is nobody to log in once more, is
- * mended by a login, once. */
-static void failure_note(struct shown *shown, uint64_t operation, CK_USER_TYPE user, CK_RV rv)
+/* Under the lock */
+static void failure_note(struct shown *shown, uint64_t operation, CK_RV rv, bool pardoned)
 {
     struct failure *failure = failure_find(shown, operation);
+    bool first = failure == NULL;
 
-    if (failure == NULL)
+    if (first)
         failure = failure_make(shown, operation);
     failure->rv = rv;
-    failure->pardoned =
-        failure->pardoned && user == CKU_CONTEXT_SPECIFIC && rv == CKR_USER_NOT_LOGGED_IN;
+    failure->pardoned = first && pardoned;
 }
 
 /* Under the lock: what C_Login said to the operation before, or CKR_OK. Where that is forgotten, it
@@ -274,6 +273,7 @@ struct showing {
     struct pin pin; /* none: the token has a pad */
     uint8_t hash[HASH_LEN];
     struct shown *shown;
+    bool lost; /* C_Login failed since the token had lost the session */
 };
 
 static void showing_scoped(struct showing *showing)
@@ -350,6 +350,13 @@ static CK_RV showing_find(struct showing *showing)
     return refused != CKR_OK ? refused : rv;
 }
 
+/* What another login mends, once in an operation: the session was lost; or nobody is logged in at
+ * all, so that there is nobody to log in once more. */
+static bool is_pardoned(const struct showing *showing, CK_RV rv)
+{
+    return showing->lost || (showing->user == CKU_CONTEXT_SPECIFIC && rv == CKR_USER_NOT_LOGGED_IN);
+}
+
 static void showing_remember(struct showing *showing, CK_RV rv)
 {
     struct shown *shown = showing->shown;
@@ -358,7 +365,7 @@ static void showing_remember(struct showing *showing, CK_RV rv)
         return;
     lock_take();
     shown->refused = showing->pin.secret != NULL && (shown->refused || refuses_pin(rv));
-    failure_note(shown, showing->pins->operation, showing->user, rv);
+    failure_note(shown, showing->pins->operation, rv, is_pardoned(showing, rv));
     lock_release();
 }
 
@@ -398,6 +405,20 @@ static bool is_unread(const struct session *session, CK_RV *rv)
     return now != CKR_OK;
 }
 
+/* Whether the token, before it could compare the PIN, had lost the session: another call has to say
+ * so as well. */
+static bool is_lost(struct session *session, CK_RV rv)
+{
+    CK_SESSION_INFO info;
+    CK_RV now;
+
+    if (rv != CKR_SESSION_HANDLE_INVALID && rv != CKR_SESSION_CLOSED)
+        return false;
+    now = session_info(session, &info);
+    call_named("C_Login");
+    return now == rv || now == RV_STALE;
+}
+
 /* The only call of C_Login. */
 static CK_RV call(const struct showing *showing)
 {
@@ -431,6 +452,7 @@ static CK_RV show(struct showing *showing)
 
     if (permitted != CKR_OK)
         return permitted;
+    showing->lost = is_lost(session, rv);
     if (!is_unread(session, &rv))
         showing_remember(showing, rv);
     if (refuses_pin(rv))

@@ -277,6 +277,30 @@ static void *open_once(void *libctx)
     return NULL;
 }
 
+/* A session that the token lost between C_OpenSession and C_Login has compared no PIN: it is shown
+ * on another one, once in an operation. */
+static void test_guard_lost_session(void **state)
+{
+    OSSL_LIB_CTX *libctx = libctx_new_faulty(QUICK);
+    EVP_PKEY *key = key_load_uri(libctx, KEY);
+
+    (void)state;
+    assert_non_null(key);
+    calls_reset();
+    fault("C_SignInit 1 1 - logout; C_Login 1 1 - drop-sessions");
+    assert_true(key_signs(libctx, key));
+    assert_int_equal(calls("C_Login"), 2);
+    calls_reset();
+    fault("C_SignInit 1 1 - logout; C_Login 1 * - drop-sessions");
+    assert_false(key_signs(libctx, key));
+    assert_says("C_Login: CKR_SESSION_HANDLE_INVALID");
+    assert_int_equal(calls("C_Login"), 2);
+    fault("");
+    assert_true(key_signs(libctx, key));
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* Threads that fail at the same time do not lead each other to try again. */
 static void test_guard_threads(void **state)
 {
@@ -847,6 +871,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_guard_fresh_flags),
         cmocka_unit_test(test_guard_context),
         cmocka_unit_test(test_guard_once_in_an_operation),
+        cmocka_unit_test(test_guard_lost_session),
         cmocka_unit_test(test_guard_threads),
         cmocka_unit_test(test_guard_untried),
         cmocka_unit_test(test_guard_logged_in_already),

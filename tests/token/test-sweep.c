@@ -328,6 +328,9 @@ static void test_sweep_threads(void **state)
         "sessions 1",
         "C_FindObjects 3 3 CKR_SESSION_CLOSED",
         "C_Sign 3 1 CKR_DEVICE_REMOVED remove; C_GetSlotList 2 1 - insert",
+        /* the sessions end when the token is back and somebody is about to log in */
+        "C_Sign 3 1 CKR_DEVICE_REMOVED remove delay=5; C_GetSlotList 2 1 - insert; "
+        "C_Login 1 * - delay=60",
     };
     struct world world;
 
