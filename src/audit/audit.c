@@ -22,17 +22,20 @@ static struct audit *audit_of(struct witness *witness)
 static void deed_tell(struct line *line, const struct deed *deed, const char *phase)
 {
     char serial[TOKEN_SERIAL_MAX];
+    CK_MECHANISM_TYPE mechanism;
 
     line_begin(line, deed->what);
     line_add_number(line, "number", deed->number);
     line_add_text(line, "phase", phase);
-    if (deed->mechanism != NULL)
-        line_add_text(line, "mechanism", mechanism_name(*deed->mechanism));
+    if (deed_mechanism(deed, &mechanism))
+        line_add_text(line, "mechanism", mechanism_name(mechanism));
     token_serial(&deed->slot->token, serial);
     line_add_text(line, "serial", serial);
     line_add_text(line, "token", deed->slot->token.label);
-    line_add_view(line, "label", deed->label);
-    line_add_hex(line, "id", deed->id);
+    line_add_view(line, "label", deed->object.label);
+    line_add_hex(line, "id", deed->object.id);
+    line_add_view(line, "with-label", deed->with.label);
+    line_add_hex(line, "with-id", deed->with.id);
 }
 
 /* An outcome that is none of the module's has no CKR_ name. */

@@ -47,8 +47,10 @@ static CK_RV destroy(struct session *session, void *arg)
     struct handle handles[2];
     CK_RV rv = find(session, &deletion->load->uri, handles, COUNT(handles), &deletion->found);
 
-    if (rv != CKR_OK || deletion->found != 1)
+    if (rv != CKR_OK)
         return rv;
+    if (deletion->found != 1)
+        return RV_REFUSED;
     session->committed = true; /* it may be gone, and another object may match */
     rv = session_destroy(session, handles[0]);
     slot_changed(session->slot);
@@ -79,7 +81,7 @@ static bool not_one(const struct deletion *deletion)
 static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose purpose,
                     session_task *task)
 {
-    struct deed deed = { .what = "delete" };
+    struct deed deed = { .what = "delete", .object = making_names(&deletion->load->uri) };
     struct run run = { .slot = slot,
                        .purpose = purpose,
                        .login = true,
@@ -89,7 +91,6 @@ static CK_RV run_on(struct deletion *deletion, struct slot *slot, enum purpose p
                        .arg = deletion,
                        .deed = purpose == TO_WRITE ? &deed : NULL };
 
-    making_deed_names(&deed, &deletion->load->uri);
     return run_task(&run);
 }
 
@@ -124,7 +125,7 @@ bool delete_object(struct load *load)
     rv = look_everywhere(&deletion);
     if (rv == CKR_OK && deletion.found == 1)
         rv = run_on(&deletion, deletion.slot, TO_WRITE, destroy);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK && rv != RV_REFUSED)
         return delete_failed(load, rv);
     return deletion.found == 1 || not_one(&deletion);
 }

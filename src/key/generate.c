@@ -641,6 +641,7 @@ static struct making making_of(struct work *work)
     if (way != NULL) {
         making.what = way->what;
         making.mechanism = way->mechanism;
+        making.with = way->with;
     }
     return making;
 }

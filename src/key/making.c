@@ -5,16 +5,18 @@
 #include "base/scope.h"
 #include "module/call.h"
 
-void making_deed_names(struct deed *deed, const struct uri *uri)
+struct names making_names(const struct uri *uri)
 {
-    deed->label = attribute_view(uri_label(uri));
-    deed->id = attribute_view(uri_id(uri));
+    return (struct names){ attribute_view(uri_label(uri)), attribute_view(uri_id(uri)) };
 }
 
 CK_RV making_run(struct slot *slot, enum purpose purpose, const struct making *making,
                  session_task *task)
 {
-    struct deed deed = { .what = making->what, .mechanism = making->mechanism };
+    struct deed deed = { .what = making->what,
+                         .mechanism = making->mechanism,
+                         .object = making_names(making->uri),
+                         .with = making->with };
     struct run run = { .slot = slot,
                        .purpose = purpose,
                        .login = true,
@@ -24,7 +26,6 @@ CK_RV making_run(struct slot *slot, enum purpose purpose, const struct making *m
                        .arg = making->arg,
                        .deed = purpose != TO_READ ? &deed : NULL };
 
-    making_deed_names(&deed, making->uri);
     return run_task(&run);
 }
 

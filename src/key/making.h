@@ -6,11 +6,12 @@
 #include "token/run.h"
 #include "uri/uri.h"
 
-/* What is made; the first three are for a witness. */
+/* What is made; the first four are for a witness. */
 struct making {
     const char *what;                   /* "generate", "import", "derive" */
     const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named */
     const struct uri *uri;              /* what it is called; it may have no names */
+    struct names with;                  /* what it is unwrapped with, or derived from */
     struct pin_source *pins;
     void *arg; /* of the tasks */
 };
@@ -20,8 +21,9 @@ struct making {
 typedef CK_RV making_fn(struct session *session, void *arg, CK_ATTRIBUTE *list, CK_ULONG count,
                         struct handle *made);
 struct making_way {
-    const char *what; /* as in struct making */
+    const char *what; /* these three as in struct making */
     const CK_MECHANISM_TYPE *mechanism;
+    struct names with;
     making_fn *make;
     void (*failed)(CK_RV rv, void *arg, const char *uri); /* raises the error for what came of it */
     void *arg;
@@ -45,8 +47,8 @@ struct making_session {
 CK_RV making_session_objects(struct slot *slot, const struct making *making,
                              const struct making_session *tasks);
 
-/* The names that uri has, for a witness. */
-void making_deed_names(struct deed *deed, const struct uri *uri);
+/* Those that uri has. */
+struct names making_names(const struct uri *uri);
 
 /* Whether an object of one of the classes has the label or the id of uri already: *taken is "label"
  * or "id" then, and stays as it is otherwise. */

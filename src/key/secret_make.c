@@ -215,9 +215,11 @@ static struct making making_of(struct work *work)
     if (order->way != NULL) {
         making.what = order->way->what;
         making.mechanism = order->way->mechanism;
+        making.with = order->way->with;
     } else if (order->base != NULL) {
         making.what = "derive";
         making.mechanism = &order->derive->mechanism;
+        making.with = object_names(order->base->object);
     } else if (order->value.data == NULL) {
         making.what = "generate";
         making.mechanism = &order->kind->generate;

@@ -65,9 +65,10 @@ static CK_RV unwrap_at_once(struct session *session, const struct wrap_way *way,
 }
 
 /* One way after the other, until the token makes a key of it. */
-static CK_RV unwrap_somehow(struct session *session, const struct unwrap_order *order,
+static CK_RV unwrap_somehow(struct session *session, struct unwrapping *unwrapping,
                             const struct wrapper *with, const struct target *made)
 {
+    const struct unwrap_order *order = unwrapping->order;
     const struct wrap_way *way = NULL;
     CK_RV rv = CKR_MECHANISM_INVALID;
 
@@ -78,6 +79,8 @@ static CK_RV unwrap_somehow(struct session *session, const struct unwrap_order *
 
         if (told != CKR_OK)
             return told;
+        if (going != GOING_NOT)
+            unwrapping->mechanism = way->mechanism;
         if (going == GOING_AT_ONCE)
             rv = unwrap_at_once(session, way, with, order->blob, made);
         else if (going == GOING_BY_TWO)
@@ -104,7 +107,7 @@ static CK_RV wrapper_read(struct session *session, struct wrapper *with, bool *m
 static CK_RV no(struct unwrapping *unwrapping, const char *why)
 {
     unwrapping->why = why;
-    return RV_WRAPPING_KEY;
+    return RV_REFUSED;
 }
 
 /* A making_way's: PKCS#11 v3.1 §5.18.4. */
@@ -128,7 +131,7 @@ static CK_RV unwrap(struct session *session, void *arg, CK_ATTRIBUTE *list, CK_U
         return no(unwrapping, "the URI of the key to unwrap it with names several");
     if (!may)
         return no(unwrapping, "the CKA_UNWRAP of the key to unwrap it with is off");
-    return unwrap_somehow(session, unwrapping->order, &with, &target);
+    return unwrap_somehow(session, unwrapping, &with, &target);
 }
 
 static void unwrap_failed(CK_RV rv, void *arg, const char *uri)
@@ -137,7 +140,7 @@ static void unwrap_failed(CK_RV rv, void *arg, const char *uri)
     const struct core *core = &unwrapping->order->provider->core;
     const struct wrap_way *way = unwrapping->order->way;
 
-    if (rv == RV_WRAPPING_KEY)
+    if (rv == RV_REFUSED)
         error_raise(core, REASON_KEY, "cannot unwrap a key for %s with %s: %s", uri,
                     unwrapping->with.text, unwrapping->why);
     else
@@ -150,9 +153,12 @@ bool unwrap_begin(struct unwrapping *unwrapping, const struct unwrap_order *orde
 {
     struct pin_source pins;
 
-    *unwrapping = (struct unwrapping){ .order = order };
+    *unwrapping =
+        (struct unwrapping){ .order = order,
+                             .mechanism = order->way != NULL ? order->way->mechanism
+                                                             : CK_UNAVAILABLE_INFORMATION };
     *way = (struct making_way){ .what = "unwrap",
-                                .mechanism = order->way != NULL ? &order->way->mechanism : NULL,
+                                .mechanism = &unwrapping->mechanism,
                                 .make = unwrap,
                                 .failed = unwrap_failed,
                                 .arg = unwrapping };
@@ -161,9 +167,11 @@ bool unwrap_begin(struct unwrapping *unwrapping, const struct unwrap_order *orde
                     "cannot unwrap a key of %zu bytes: that is none, or too much", order->blob.len);
         return false;
     }
-    return open_uri(order->provider, order->with, "the URI of the wrapping key", &unwrapping->with,
-                    &pins) &&
-           wrapping_names(order->provider, &unwrapping->with, "unwrap with");
+    if (!open_uri(order->provider, order->with, "the URI of the wrapping key", &unwrapping->with,
+                  &pins))
+        return false;
+    way->with = making_names(&unwrapping->with);
+    return wrapping_names(order->provider, &unwrapping->with, "unwrap with");
 }
 
 void unwrap_end(struct unwrapping *unwrapping)

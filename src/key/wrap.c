@@ -10,10 +10,10 @@ struct work {
     const struct wrap_order *order;
     struct uri key, with;
     struct pin_source pins;
-    struct slot *slot; /* of the key */
-    CK_ULONG found;    /* keys that the URI names, on all tokens */
-    const char *why;   /* it must not be wrapped, or not so; NULL: it may */
-    CK_MECHANISM_TYPE tried;
+    struct slot *slot;       /* of the key */
+    CK_ULONG found;          /* keys that the URI names, on all tokens */
+    const char *why;         /* it must not be wrapped, or not so; NULL: it may */
+    CK_MECHANISM_TYPE tried; /* the last */
     struct wrapped *out;
     struct room room;
 };
@@ -21,7 +21,7 @@ struct work {
 static CK_RV no(struct work *work, const char *why)
 {
     work->why = why;
-    return CKR_OK;
+    return RV_REFUSED;
 }
 
 /* Why key must not be wrapped with wrapper: PKCS#11 v3.1 §4.9, §4.10. */
@@ -115,6 +115,7 @@ static CK_RV wrap_somehow(struct session *session, struct work *work, CK_KEY_TYP
         if (going == GOING_NOT)
             continue;
         work->out->way = way;
+        work->tried = way->mechanism;
         rv = going == GOING_AT_ONCE ? wrap_at_once(session, way, with, key, &work->room)
                                     : wrap_by_two(session, way, with, key, &work->room);
     }
@@ -133,7 +134,7 @@ static CK_RV wrap_these(struct session *session, struct work *work, struct handl
         return rv;
     work->why = objection(of_key, of_with);
     if (work->why != NULL)
-        return CKR_OK;
+        return RV_REFUSED;
     work->out->class = attribute_ulong(of_key, CKA_CLASS, CKO_SECRET_KEY);
     work->out->type = attribute_ulong(of_key, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
     return wrap_somehow(session, work,
@@ -178,7 +179,10 @@ static CK_RV count(struct session *session, void *arg)
 
 static CK_RV run_on(struct work *work, struct slot *slot, session_task *task)
 {
-    struct deed deed = { .what = "wrap" };
+    struct deed deed = { .what = "wrap",
+                         .mechanism = &work->tried,
+                         .object = making_names(&work->key),
+                         .with = making_names(&work->with) };
     struct run run = { .slot = slot,
                        .purpose = TO_READ,
                        .login = true,
@@ -188,7 +192,6 @@ static CK_RV run_on(struct work *work, struct slot *slot, session_task *task)
                        .arg = work,
                        .deed = task != count ? &deed : NULL };
 
-    making_deed_names(&deed, &work->key);
     return run_task(&run);
 }
 
@@ -215,11 +218,11 @@ static bool finish(struct work *work, CK_RV rv)
 {
     const struct core *core = &work->order->provider->core;
 
-    if (rv != CKR_OK)
+    if (rv != CKR_OK && rv != RV_REFUSED)
         error_raise_ckr(
             core, REASON_OPERATION, rv, "wrap %s with %s (%s)", work->key.text, work->with.text,
             work->out->way != NULL ? work->out->way->name : "no way that the token has");
-    else if (work->why != NULL)
+    else if (rv != CKR_OK)
         error_raise(core, REASON_KEY, "cannot wrap %s with %s: %s", work->key.text, work->with.text,
                     work->why);
     else
@@ -271,7 +274,7 @@ static bool open_both(struct work *work)
 bool key_wrap(const struct wrap_order *order, struct wrapped *out)
 {
     KEEP_ERRNO;
-    struct work work = { .order = order, .out = out };
+    struct work work = { .order = order, .out = out, .tried = CK_UNAVAILABLE_INFORMATION };
     bool ok;
 
     *out = (struct wrapped){ .way = NULL };

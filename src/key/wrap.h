@@ -42,7 +42,8 @@ struct unwrap_order {
 struct unwrapping {
     const struct unwrap_order *order;
     struct uri with;
-    const char *why; /* what is wrong with the wrapping key (RV_WRAPPING_KEY) */
+    CK_MECHANISM_TYPE mechanism; /* the last that was tried */
+    const char *why;             /* what is wrong with the wrapping key (RV_REFUSED) */
 };
 
 /* Makes ready: made.make unwraps the key on a session, for key_generate and secret_key_make. False

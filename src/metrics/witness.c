@@ -13,11 +13,12 @@ static CK_RV before(struct witness *witness, struct deed *deed)
 static void after(struct witness *witness, const struct deed *deed,
                   const struct deed_outcome *outcome)
 {
+    CK_MECHANISM_TYPE mechanism;
+    const bool has = deed_mechanism(deed, &mechanism);
     const struct meter_event event = { .family = SERIES_OPERATION,
                                        .name = deed->what,
                                        .token = deed->slot->token.label,
-                                       .mechanism = deed->mechanism != NULL ? *deed->mechanism
-                                                                            : SERIES_NOTHING,
+                                       .mechanism = has ? mechanism : SERIES_NOTHING,
                                        .result = outcome->rv,
                                        .ns = clock_ns() - deed->began,
                                        .tries = outcome->tries };

@@ -170,7 +170,7 @@ static const struct ckr ckrs[] = {
         "well"),
     OWN(RV_OTHER_HALF, REPAIR_NOTHING,
         "the public key that came with it is another key's; nothing is left of it on the token"),
-    OWN(RV_WRAPPING_KEY, REPAIR_NOTHING, "there is no key that unwraps it"),
+    OWN(RV_REFUSED, REPAIR_NOTHING, "refused before the token was asked for it"),
     OWN(RV_STALE, REPAIR_STALE, "the token was lost in the middle of it"),
     DETAILED(RV_START_OVERDUE, "the PKCS#11 module is being initialised for too long"),
     OWN(RV_HOST_LACKS, REPAIR_NOTHING,

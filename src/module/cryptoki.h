@@ -220,7 +220,7 @@ enum own_rv {
     RV_UNRECORDED,    /* it cannot be recorded, and must not be done then */
     RV_START_OVERDUE, /* another thread's C_Initialize has not come back */
     RV_OTHER_HALF,    /* the public half that came with a key is another's */
-    RV_WRAPPING_KEY,  /* there is none, or it is not for that */
+    RV_REFUSED,       /* the token is not asked: what is asked must not be done, or not so */
     RV_END,           /* behind the last */
 };
 

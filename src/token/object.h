@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "token/slot.h"
+#include "token/witness.h"
 
 #define TEMPLATE_MAX 8
 
@@ -96,6 +97,11 @@ struct object {
 /* Sets from attributes what they say of the object: its name and what it may be used for. False
  * when memory is short. */
 bool object_fill(struct object *object, const struct attributes *attributes);
+
+static inline struct names object_names(const struct object *object)
+{
+    return (struct names){ view_bytes(&object->label), view_bytes(&object->id) };
+}
 
 /* The object's handle or its copy's, found again on session where it went stale. RV_KEY_GONE,
  * RV_SESSION_KEY_GONE, RV_KEY_REPLACED. */

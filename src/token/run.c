@@ -252,12 +252,6 @@ RARE static bool mend(struct work *work, struct attempt *attempt, CK_RV rv, stru
     return retry_pause(retry);
 }
 
-static void object_tell(struct deed *deed, const struct object *object)
-{
-    deed->label = view_bytes(&object->label);
-    deed->id = view_bytes(&object->id);
-}
-
 /* The witness, if there is one, may say no. */
 RARE static CK_RV witness_begin(struct work *work)
 {
@@ -269,7 +263,7 @@ RARE static CK_RV witness_begin(struct work *work)
         return CKR_OK;
     }
     if (work->object != NULL)
-        object_tell(deed, work->object);
+        deed->object = object_names(work->object);
     return witness_before(witness, deed, work->run.slot);
 }
 

@@ -3,6 +3,7 @@
 #ifndef BRIDGE_WITNESS_H
 #define BRIDGE_WITNESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -11,14 +12,21 @@
 struct session;
 struct slot;
 
+/* Of an object, as the token or its URI has them; may be none. */
+struct names {
+    struct view label, id;
+};
+
 /* What is done; whoever does it fills it, but for the last three, and keeps it until it is over. */
 struct deed {
     const char *what;                   /* "sign", "login", ... */
-    const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named */
-    struct view label, id;              /* of the object, as the token has them; may be none */
-    const struct slot *slot;            /* of the token */
-    uint64_t began;                     /* clock_ns */
-    uint64_t number;                    /* of the audit trail */
+    const CK_MECHANISM_TYPE *mechanism; /* NULL: none is named; it may be filled in between, and be
+                                           CK_UNAVAILABLE_INFORMATION until then */
+    struct names object;
+    struct names with;       /* the key that it is wrapped with, or derived from */
+    const struct slot *slot; /* of the token */
+    uint64_t began;          /* clock_ns */
+    uint64_t number;         /* of the audit trail */
 };
 
 /* What came of it. */
@@ -37,6 +45,13 @@ struct witness {
     void (*after)(struct witness *witness, const struct deed *deed,
                   const struct deed_outcome *outcome);
 };
+
+/* False where there is none, yet. */
+static inline bool deed_mechanism(const struct deed *deed, CK_MECHANISM_TYPE *mechanism)
+{
+    *mechanism = deed->mechanism != NULL ? *deed->mechanism : CK_UNAVAILABLE_INFORMATION;
+    return *mechanism != CK_UNAVAILABLE_INFORMATION;
+}
 
 /* To all from the first on, if there is one: on the slot, where the deed begins now. */
 CK_RV witness_before(struct witness *first, struct deed *deed, const struct slot *slot);
