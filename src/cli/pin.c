@@ -119,7 +119,8 @@ static bool stage(struct change *change)
 
     if (path == NULL)
         path = change->old.file;
-    return path == NULL || replacement_begin(&change->file, path, view_secret(change->new));
+    return path == NULL || replacement_begin(&change->file, path, view_secret(change->old.secret),
+                                             view_secret(change->new));
 }
 
 static bool prepare(struct change *change)

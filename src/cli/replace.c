@@ -26,6 +26,21 @@ static struct view further_lines(const char *text, size_t len)
                        : (struct view){ NULL, 0 };
 }
 
+/* ENOMSG where it begins with anything else than old. */
+static bool begins_with(const char *text, size_t len, struct view old)
+{
+    struct view rest = further_lines(text, len);
+    size_t first = len - rest.len;
+    bool is;
+
+    if (first != 0 && text[first - 1] == '\r')
+        first--;
+    is = len == 0 || (first == old.len && CRYPTO_memcmp(text, old.data, old.len) == 0);
+    if (!is)
+        errno = ENOMSG;
+    return is;
+}
+
 /* The new text into fd, to the disk. */
 static bool write_text(int fd, struct view line, struct view rest)
 {
@@ -33,12 +48,13 @@ static bool write_text(int fd, struct view line, struct view rest)
            file_write_all(fd, (const char *)rest.data, rest.len) && fsync(fd) == 0;
 }
 
-static bool write_like(int fd, const struct stat *like, const char *path, struct view line)
+static bool write_like(int fd, const struct stat *like, const char *path, struct view old,
+                       struct view line)
 {
     char *text = secret_memory(FILE_MOST);
     size_t len = 0;
     bool ok = text != NULL && secret_read(path, false, text, FILE_MOST, &len) &&
-              fchown(fd, like->st_uid, like->st_gid) == 0 &&
+              begins_with(text, len, old) && fchown(fd, like->st_uid, like->st_gid) == 0 &&
               fchmod(fd, like->st_mode & 07777) == 0 &&
               write_text(fd, line, further_lines(text, len));
     int error = errno;
@@ -64,12 +80,15 @@ static bool failed(const struct replacement *replacement, int error)
         complain("%s is there: a change of the PIN was cut off, and the token has the PIN of one "
                  "file or of the other. Where it is the new one, rename it to %s, else remove it",
                  replacement->new_path, replacement->path);
+    else if (error == ENOMSG)
+        complain("the first line of %s is not the PIN that the token has; nothing was done",
+                 replacement->path);
     else
         complain("cannot write %s: %s", replacement->new_path, strerror(error));
     return false;
 }
 
-static bool create(const struct replacement *replacement, struct view line)
+static bool create(const struct replacement *replacement, struct view old, struct view line)
 {
     _cleanup_(fd_scoped) int fd = -1;
     struct stat like;
@@ -79,7 +98,7 @@ static bool create(const struct replacement *replacement, struct view line)
     fd = open(replacement->new_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return failed(replacement, errno);
-    if (write_like(fd, &like, replacement->path, line) && sync_folder(replacement->path))
+    if (write_like(fd, &like, replacement->path, old, line) && sync_folder(replacement->path))
         return true;
     (void)failed(replacement, errno);
     (void)unlink(replacement->new_path);
@@ -96,7 +115,8 @@ static char *with_new(const char *path)
     return out;
 }
 
-bool replacement_begin(struct replacement *replacement, const char *path, struct view line)
+bool replacement_begin(struct replacement *replacement, const char *path, struct view old,
+                       struct view line)
 {
     char *real = realpath(path, NULL);
 
@@ -107,7 +127,7 @@ bool replacement_begin(struct replacement *replacement, const char *path, struct
     replacement->path = OPENSSL_strdup(real);
     free(real);
     replacement->new_path = replacement->path != NULL ? with_new(replacement->path) : NULL;
-    return replacement->new_path != NULL && create(replacement, line);
+    return replacement->new_path != NULL && create(replacement, old, line);
 }
 
 bool replacement_finish(struct replacement *replacement)

@@ -13,8 +13,10 @@ struct replacement {
 };
 
 /* Writes it, with the owner, the mode and the further lines of the file at path, and waits until
- * the disk has it. False with words, also where there is one already. */
-bool replacement_begin(struct replacement *replacement, const char *path, struct view line);
+ * the disk has it. The file's first line is old, or it is empty. False with words, also where it is
+ * another, and where there is a new file already. */
+bool replacement_begin(struct replacement *replacement, const char *path, struct view old,
+                       struct view line);
 
 /* The new file takes the other's place; or it goes, and the other stays. Nothing where none is
  * begun. False with words that say where both are. */
