@@ -1,45 +1,15 @@
 #include "token/login.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include "base/clock.h"
 #include "base/scope.h"
 #include "module/call.h"
 #include "module/ckr.h"
 #include "module/lock.h"
+#include "token/shown.h"
 #include "token/slot.h"
 #include "token/witness.h"
-
-#define HASH_LEN 32
-#define FAILURES 32
-
-/* An operation to which C_Login failed. */
-struct failure {
-    uint64_t operation;
-    CK_RV rv;
-    bool pardoned; /* it may call C_Login once more, and only once */
-};
-
-/* A PIN by the token that it was shown to, whichever slot that is in; until the process ends. Not
- * the PIN, but a hash of it with a salt that only this process knows; zeros for the pad of a token
- * that has one. */
-struct shown {
-    struct shown *next;
-    struct token token;
-    const struct module *module;
-    uint8_t hash[HASH_LEN];
-    bool refused; /* never again */
-    struct failure failures[FAILURES], *last;
-    uint64_t forgotten; /* operations up to this one may have failed and be in failures no more */
-};
-
-static struct shown *all_shown;
-static struct secret *salt;
 
 void login_begin(struct login *login)
 {
@@ -53,154 +23,11 @@ void login_clear(struct login *login)
     OPENSSL_free(MOVE(login->pin_file));
 }
 
-/* Once in a process. Not under the lock while it asks libcrypto, which may ask a token. */
-static bool salt_make(OSSL_LIB_CTX *libctx)
-{
-    _cleanup_(secret_scoped) struct secret *fresh = NULL;
-    uint8_t bytes[HASH_LEN];
-    bool done;
-
-    lock_take();
-    done = salt != NULL;
-    lock_release();
-    if (done)
-        return true;
-    if (RAND_priv_bytes_ex(libctx, bytes, sizeof(bytes), 0) == 1)
-        fresh = secret_new(bytes, sizeof(bytes));
-    OPENSSL_cleanse(bytes, sizeof(bytes));
-    lock_take();
-    if (salt == NULL)
-        salt = MOVE(fresh);
-    done = salt != NULL;
-    lock_release();
-    return done;
-}
-
-static bool pin_hash(OSSL_LIB_CTX *libctx, const struct secret *pin, uint8_t *hash)
-{
-    HOST_WORK;
-    size_t len = 0;
-
-    return salt_make(libctx) && EVP_Q_mac(libctx, "HMAC", NULL, "SHA256", NULL, secret_data(salt),
-                                          secret_len(salt), (const unsigned char *)secret_data(pin),
-                                          secret_len(pin), hash, HASH_LEN, &len) != NULL;
-}
-
-/* Under the lock */
-static struct shown *shown_find(const struct slot *slot, const uint8_t *hash)
-{
-    struct shown *shown = all_shown;
-
-    while (shown != NULL && (!token_is(&shown->token, &slot->token.info) ||
-                             CRYPTO_memcmp(shown->hash, hash, HASH_LEN) != 0))
-        shown = shown->next;
-    return shown;
-}
-
-/* Under the lock: NULL when memory is short. */
-static struct shown *shown_make(const struct slot *slot, const uint8_t *hash)
-{
-    struct shown *shown = shown_find(slot, hash);
-
-    if (shown != NULL || (shown = OPENSSL_zalloc(sizeof(*shown))) == NULL)
-        return shown;
-    shown->token = slot->token;
-    shown->module = slot->module;
-    memcpy(shown->hash, hash, HASH_LEN);
-    shown->last = shown->failures;
-    shown->next = all_shown;
-    all_shown = shown;
-    return shown;
-}
-
-static struct failure *failure_find(struct shown *shown, uint64_t operation)
-{
-    for (size_t i = 0; i < FAILURES; i++)
-        if (shown->failures[i].operation == operation)
-            return &shown->failures[i];
-    return NULL;
-}
-
-/* Takes the place of the oldest, of which is kept only that it was there. */
-static struct failure *failure_make(struct shown *shown, uint64_t operation)
-{
-    struct failure *failure = shown->last + 1;
-
-    if (failure == shown->failures + FAILURES)
-        failure = shown->failures;
-    if (failure->operation > shown->forgotten)
-        shown->forgotten = failure->operation;
-    *failure = (struct failure){ .operation = operation };
-    return shown->last = failure;
-}
-
-/* Under the lock */
-static void failure_note(struct shown *shown, uint64_t operation, CK_RV rv, bool pardoned)
-{
-    struct failure *failure = failure_find(shown, operation);
-    bool first = failure == NULL;
-
-    if (first)
-        failure = failure_make(shown, operation);
-    failure->rv = rv;
-    failure->pardoned = first && pardoned;
-}
-
-/* Under the lock: what C_Login said to the operation before, or CKR_OK. Where that is forgotten, it
- * is taken to have failed. */
-static CK_RV failure_of(struct shown *shown, uint64_t operation)
-{
-    const struct failure *failure = failure_find(shown, operation);
-
-    if (failure == NULL && operation <= shown->forgotten)
-        failure = shown->last;
-    return failure == NULL || failure->pardoned ? CKR_OK : failure->rv;
-}
-
-static CK_RV tell_failure(CK_RV rv)
-{
-    const struct ckr *ckr = ckr_describe(rv);
-    char unknown[32];
-
-    (void)snprintf(unknown, sizeof(unknown), "CKR 0x%08lx", (unsigned long)rv);
-    call_detail_set("C_Login: %s%s%s; no PIN is shown twice for one operation",
-                    ckr->name != NULL ? ckr->name : unknown, ckr->advice != NULL ? ": " : "",
-                    ckr->advice != NULL ? ckr->advice : "");
-    return RV_LOGIN_FAILED;
-}
-
-/* Whether the token may be shown the PIN. */
-static CK_RV shown_check(const struct slot *slot, const uint8_t *hash, uint64_t operation)
-{
-    CK_RV failure = CKR_OK;
-    bool refused = false;
-    struct shown *shown;
-
-    lock_take();
-    shown = shown_find(slot, hash);
-    if (shown != NULL) {
-        refused = shown->refused;
-        failure = failure_of(shown, operation);
-    }
-    lock_release();
-    if (refused)
-        return RV_PIN_REFUSED_BEFORE;
-    return failure != CKR_OK ? tell_failure(failure) : CKR_OK;
-}
-
 bool login_refused(const struct slot *slot, const struct pin_source *pins, const struct secret *pin)
 {
-    uint8_t hash[HASH_LEN];
-    const struct shown *shown;
-    bool refused;
+    uint8_t hash[SHOWN_HASH_LEN];
 
-    if (!pin_hash(pins->config->libctx, pin, hash))
-        return false;
-    lock_take();
-    shown = shown_find(slot, hash);
-    refused = shown != NULL && shown->refused;
-    lock_release();
-    return refused;
+    return shown_hash(pins->config->libctx, pin, hash) && shown_refused(slot, hash);
 }
 
 static bool refuses_pin(CK_RV rv)
@@ -271,7 +98,7 @@ struct showing {
     CK_USER_TYPE user;
     struct pin_source *pins;
     struct pin pin; /* none: the token has a pad */
-    uint8_t hash[HASH_LEN];
+    uint8_t hash[SHOWN_HASH_LEN];
     struct shown *shown;
     bool lost; /* C_Login failed since the token had lost the session */
 };
@@ -279,31 +106,6 @@ struct showing {
 static void showing_scoped(struct showing *showing)
 {
     pin_scoped(&showing->pin);
-}
-
-static bool is_of_another(const struct shown *shown, const struct slot *slot, const uint8_t *hash)
-{
-    return shown->module == slot->module && !token_is(&shown->token, &slot->token.info) &&
-           CRYPTO_memcmp(shown->hash, hash, HASH_LEN) == 0;
-}
-
-/* A PIN that went to the only token there was is not for another one that is the only one now. */
-static CK_RV alone_check(const struct slot *slot, const uint8_t *hash)
-{
-    const struct shown *shown;
-
-    lock_take();
-    shown = all_shown;
-    while (shown != NULL && !is_of_another(shown, slot, hash))
-        shown = shown->next;
-    lock_release();
-    if (shown == NULL)
-        return CKR_OK;
-    call_detail_set("the configured PIN is not shown to the token '%s', since another token was "
-                    "shown it before, and nothing names this one: put token= or serial= in the "
-                    "URI, or set pkcs11-token-pins, or pkcs11-pin-scope = any",
-                    slot->token.label);
-    return RV_PIN_UNNAMED;
 }
 
 /* Which token, and where a person finds the PIN that is wrong for it. */
@@ -342,11 +144,11 @@ static CK_RV showing_find(struct showing *showing)
 
     if (showing->pin.secret == NULL)
         return rv;
-    if (!pin_hash(pins->config->libctx, showing->pin.secret, showing->hash))
+    if (!shown_hash(pins->config->libctx, showing->pin.secret, showing->hash))
         return RV_HOST_LACKS;
     refused = showing_check(showing);
     if (rv == CKR_OK && refused == CKR_OK && showing->pin.alone)
-        rv = alone_check(slot, showing->hash);
+        rv = shown_check_alone(slot, showing->hash);
     return refused != CKR_OK ? refused : rv;
 }
 
@@ -359,22 +161,15 @@ static bool is_pardoned(const struct showing *showing, CK_RV rv)
 
 static void showing_remember(struct showing *showing, CK_RV rv)
 {
-    struct shown *shown = showing->shown;
-
-    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
-        return;
-    lock_take();
-    shown->refused = showing->pin.secret != NULL && (shown->refused || refuses_pin(rv));
-    failure_note(shown, showing->pins->operation, rv, is_pardoned(showing, rv));
-    lock_release();
+    if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN)
+        shown_failed(showing->shown, showing->pins->operation, rv,
+                     showing->pin.secret != NULL && refuses_pin(rv), is_pardoned(showing, rv));
 }
 
 /* The place for the outcome is made before there is one, so that it is never lost. */
 static CK_RV showing_prepare(struct showing *showing)
 {
-    lock_take();
     showing->shown = shown_make(showing->session->slot, showing->hash);
-    lock_release();
     return showing->shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
