@@ -9,6 +9,7 @@
 #include "key/open.h"
 #include "key/proof.h"
 #include "key/public.h"
+#include "key/reading.h"
 #include "key/where.h"
 #include "module/call.h"
 #include "module/names.h"
@@ -503,7 +504,7 @@ static CK_RV prove(struct session *session, const struct work *work, const struc
     if (!key_same_public(work->generation->half, work->key))
         return RV_OTHER_HALF;
     if (attributes != NULL)
-        rv = public_read_any(work->generation->provider, session, pair->private, attributes);
+        rv = reading_any(work->generation->provider, session, pair->private, attributes);
     if (rv == CKR_OK && !key_type_is_rsa(half->type))
         rv = proof_ask(session, pair->private, attributes, &half, 1, &proof, &which);
     return rv == CKR_OK && proof == PROOF_NONE ? RV_OTHER_HALF : rv;
@@ -587,9 +588,9 @@ static CK_RV read_pair(struct session *session, struct work *work)
 
     if (private == NULL || public == NULL)
         return CKR_HOST_MEMORY;
-    rv = public_read_any(provider, session, work->pair.private, private);
-    if (rv == CKR_OK && !public_shown(private)) {
-        rv = public_read_any(provider, session, work->pair.public, public);
+    rv = reading_any(provider, session, work->pair.private, private);
+    if (rv == CKR_OK && !reading_shows_half(private)) {
+        rv = reading_any(provider, session, work->pair.public, public);
         twins.count = 1;
     }
     if (rv == CKR_OK)

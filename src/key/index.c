@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/scope.h"
-#include "key/public.h"
+#include "key/reading.h"
 
 /* Objects that are read while a session is held. */
 #define PIECE 32
@@ -211,7 +211,7 @@ static CK_RV read_next(struct index *index, struct session *session, enum index_
 {
     struct index_objects *objects = &index->parts[part];
     struct handle handle = objects->handles.list[objects->next++];
-    CK_RV rv = public_read_beside(index->provider, session, handle, classes[part], attributes);
+    CK_RV rv = reading_beside(index->provider, session, handle, classes[part], attributes);
 
     objects->gaps = objects->gaps || rv == CKR_OBJECT_HANDLE_INVALID;
     if (rv == CKR_OBJECT_HANDLE_INVALID)

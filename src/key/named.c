@@ -4,6 +4,8 @@
 
 #include "base/scope.h"
 #include "key/public.h"
+#include "key/reading.h"
+#include "key/restricted.h"
 #include "token/login.h"
 
 /* The objects of the name, and what was read of them. */
@@ -43,7 +45,7 @@ static CK_RV read_one(struct named *named, struct session *session, struct objec
     attributes = objects->read[i] = OPENSSL_malloc(sizeof(*attributes));
     if (attributes == NULL)
         return CKR_HOST_MEMORY;
-    rv = public_read_any(named->provider, session, objects->places.handles[i], attributes);
+    rv = reading_any(named->provider, session, objects->places.handles[i], attributes);
     if (rv != CKR_OK)
         return rv;
     found = attribute_ulong(attributes, CKA_CLASS, NO_CLASS);
@@ -78,7 +80,8 @@ static CK_RV find_twins(struct named *named, struct session *session, struct obj
     for (CK_ULONG i = 0; rv == CKR_OK && i < objects->places.count; i++) {
         CK_OBJECT_CLASS class = objects->places.classes[i];
 
-        if (class == CKO_PUBLIC_KEY && (!public_shown(private) || objects->places.restricts[i]))
+        if (class == CKO_PUBLIC_KEY &&
+            (!reading_shows_half(private) || objects->places.restricts[i]))
             rv = read_one(named, session, objects, i);
         if (rv != CKR_OK || objects->read[i] == NULL || objects->read[i] == private ||
             !belongs(objects->read[i], private))
@@ -153,7 +156,7 @@ static bool note_restrictions(const struct named *named, struct objects *objects
     bool restricted = false;
 
     for (CK_ULONG i = 0; i < places->count; i++)
-        places->restricts[i] = public_restricts(objects->read[i]);
+        places->restricts[i] = restricts(objects->read[i]);
     for (CK_ULONG i = 0; i < named->count; i++)
         restricted |= named->keys[i]->type == KEY_RSA_PSS;
     return !restricted || !places_unrestricted(places);

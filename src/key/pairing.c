@@ -16,7 +16,7 @@ struct key *pairing_new_half(const struct pairing *pairing)
 /* The modulus, where a private RSA key shows that. */
 static struct view own_modulus(const struct pairing *pairing)
 {
-    return view_strip(attribute_view(attribute(pairing->attributes, CKA_MODULUS)));
+    return view_strip(view_attribute(pairing->attributes, CKA_MODULUS));
 }
 
 static bool fits(const struct pairing *pairing, const struct key *half)

@@ -369,8 +369,8 @@ CK_RV proof_ask(struct session *session, struct handle handle, const struct attr
 {
     struct witness *witness = halves[0]->provider->pins.witness;
     struct deed deed = { .what = "prove",
-                         .object = { attribute_view(attribute(attributes, CKA_LABEL)),
-                                     attribute_view(attribute(attributes, CKA_ID)) } };
+                         .object = { view_attribute(attributes, CKA_LABEL),
+                                     view_attribute(attributes, CKA_ID) } };
     CK_RV rv = witness_before(witness, &deed, session->slot);
 
     if (rv != CKR_OK)

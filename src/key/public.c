@@ -1,234 +1,11 @@
 #include "key/public.h"
 
-#include <string.h>
-
-#include <openssl/bn.h>
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/x509.h>
-
 #include "base/scope.h"
+#include "key/half.h"
 #include "key/index.h"
 #include "key/pairing.h"
-#include "module/call.h"
-#include "token/admit.h"
-
-/* Of an object whose class is not known: what is asked of a private key comes after the first two.
- */
-static const CK_ATTRIBUTE_TYPE any_attributes[] = {
-    CKA_CLASS,
-    CKA_EC_POINT,
-    CKA_KEY_TYPE,
-    CKA_ID,
-    CKA_LABEL,
-    CKA_MODULUS,
-    CKA_PUBLIC_EXPONENT,
-    CKA_EC_PARAMS,
-    CKA_ALWAYS_AUTHENTICATE,
-    CKA_PUBLIC_KEY_INFO,
-    CKA_SIGN,
-    CKA_DECRYPT,
-    CKA_DERIVE,
-    CKA_ALLOWED_MECHANISMS, /* last: a quirk leaves it out */
-};
-#define PRIVATE_FROM 2
-static const CK_ATTRIBUTE_TYPE public_attributes[] = {
-    CKA_KEY_TYPE,        CKA_ID,        CKA_LABEL,    CKA_MODULUS,
-    CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT, CKA_ALLOWED_MECHANISMS, /* last, as above */
-};
-
-/* Of a certificate, whose CKA_VALUE is absent where it is a long one; and of a private key, for its
- * public half. */
-static const CK_ATTRIBUTE_TYPE certificate_attributes[] = { CKA_ID, CKA_LABEL, CKA_VALUE };
-static const CK_ATTRIBUTE_TYPE restriction_attributes[] = { CKA_KEY_TYPE, CKA_ID, CKA_LABEL,
-                                                            CKA_MODULUS, CKA_ALLOWED_MECHANISMS };
-
-/* Read besides, of keys of parameter sets only: older tokens do not know them, and the CKA_VALUE of
- * a private key is not for reading. */
-static const CK_ATTRIBUTE_TYPE set_public_attributes[] = { CKA_PARAMETER_SET, CKA_VALUE };
-static const CK_ATTRIBUTE_TYPE set_private_attributes[] = { CKA_PARAMETER_SET, CKA_DECAPSULATE };
-
-static struct view view_attribute(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
-{
-    return attribute_view(attribute(attributes, type));
-}
-
-/* As der_read, with the length in one byte where DER has it in two: tpm2-pkcs11's points of P-521.
- */
-static bool read_short(struct view value, struct view *out)
-{
-    if (value.len < 2 || value.data[0] != DER_OCTET_STRING || value.data[1] != value.len - 2)
-        return false;
-    *out = (struct view){ value.data + 2, value.len - 2 };
-    return true;
-}
-
-/* CKA_EC_POINT: an OCTET STRING around the point (PKCS#11 v3.1 §6.3.3), the bare point, or a BIT
- * STRING around it, as modules have it. */
-static struct view ec_point(const struct curve *curve, struct view value)
-{
-    struct view rest = value, point;
-
-    if (((der_read(&rest, DER_OCTET_STRING, &point) && rest.len == 0) ||
-         read_short(value, &point)) &&
-        curve_point_fits(curve, point))
-        return point;
-    rest = value;
-    if (der_read(&rest, DER_BIT_STRING, &point) && rest.len == 0 && point.len > 1 &&
-        point.data[0] == 0) {
-        point = (struct view){ point.data + 1, point.len - 1 };
-        if (curve_point_fits(curve, point))
-            return point;
-    }
-    return curve_point_fits(curve, value) ? value : (struct view){ NULL, 0 };
-}
-
-enum half { HALF_READ, HALF_ABSENT, HALF_UNUSABLE };
-
-static const struct set *attributes_set(const struct attributes *attributes)
-{
-    return set_find(attribute_ulong(attributes, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION),
-                    attribute_ulong(attributes, CKA_PARAMETER_SET, CK_UNAVAILABLE_INFORMATION));
-}
-
-/* Of a public object: what has another set is another key's. */
-static enum half half_read_set(struct key *key, const struct attributes *attributes)
-{
-    struct view value = view_attribute(attributes, CKA_VALUE);
-
-    if (value.len == 0)
-        return HALF_ABSENT;
-    return attributes_set(attributes) == key_set(key) && key_set_raw(key, value) ? HALF_READ
-                                                                                 : HALF_UNUSABLE;
-}
-
-static enum half half_read(struct key *key, const struct attributes *attributes,
-                           const char **unusable)
-{
-    struct view n = view_attribute(attributes, CKA_MODULUS);
-    struct view e = view_attribute(attributes, CKA_PUBLIC_EXPONENT);
-    struct view params = view_attribute(attributes, CKA_EC_PARAMS);
-    struct view point = view_attribute(attributes, CKA_EC_POINT);
-    const struct curve *curve;
-
-    *unusable = "its attributes are not those of a key";
-    if (key_type_is_rsa(key->type)) {
-        if (n.len == 0 || e.len == 0)
-            return HALF_ABSENT;
-        return key_set_rsa(key, n, e) ? HALF_READ : HALF_UNUSABLE;
-    }
-    if (key_has_set(key))
-        return half_read_set(key, attributes);
-    curve = curve_by_params(params);
-    if (point.len == 0)
-        return HALF_ABSENT;
-    if (curve == NULL || key_type_of(curve) != key->type)
-        return HALF_UNUSABLE;
-    return key_set_ec(key, curve, ec_point(curve, point)) ? HALF_READ : HALF_UNUSABLE;
-}
-
-/* A certificate may be another key's, on another curve with points of the same length, or of
- * another set. */
-static bool on_curve(const struct curve *curve, const EVP_PKEY *software)
-{
-    char group[64];
-    size_t len;
-
-    return curve_by_name(EVP_PKEY_get_group_name(software, group, sizeof(group), &len) == 1
-                             ? group
-                             : EVP_PKEY_get0_type_name(software)) == curve;
-}
-
-static bool is_of_kind(const struct key *key, const EVP_PKEY *software)
-{
-    return key_has_set(key) ? EVP_PKEY_is_a(software, key_set(key)->name) == 1
-                            : on_curve(key->curve, software);
-}
-
-/* Takes the public half from a software key of the same type. */
-static bool half_from_software(struct key *key, EVP_PKEY *software)
-{
-    uint8_t point[KEY_POINT_MAX], n[2048], e[1024];
-    BIGNUM *bn_n = NULL, *bn_e = NULL;
-    size_t len = 0;
-    bool ok;
-
-    if (!key_type_is_rsa(key->type))
-        return is_of_kind(key, software) &&
-               EVP_PKEY_get_octet_string_param(software, OSSL_PKEY_PARAM_PUB_KEY, point,
-                                               sizeof(point), &len) == 1 &&
-               key_set_raw(key, (struct view){ point, len });
-    ok = EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_N, &bn_n) == 1 &&
-         EVP_PKEY_get_bn_param(software, OSSL_PKEY_PARAM_RSA_E, &bn_e) == 1 &&
-         BN_num_bytes(bn_n) <= (int)sizeof(n) && BN_num_bytes(bn_e) <= (int)sizeof(e);
-    if (ok)
-        ok = key_set_rsa(key, (struct view){ n, (size_t)BN_bn2bin(bn_n, n) },
-                         (struct view){ e, (size_t)BN_bn2bin(bn_e, e) });
-    BN_free(bn_n);
-    BN_free(bn_e);
-    return ok;
-}
-
-/* CKA_PUBLIC_KEY_INFO: a SubjectPublicKeyInfo, PKCS#11 v3.1 §4.7. */
-static bool half_from_spki(struct key *key, struct view der)
-{
-    HOST_WORK;
-    const unsigned char *position = der.data;
-    EVP_PKEY *software;
-    bool ok;
-
-    if (der.len == 0)
-        return false;
-    (void)ERR_set_mark(); /* one that is malformed is no error: the public half is looked for on */
-    software =
-        d2i_PUBKEY_ex(NULL, &position, (long)der.len, key->provider->host.libctx, HOST_PROPERTIES);
-    ok = software != NULL && half_from_software(key, software);
-    (void)ERR_pop_to_mark();
-    pkey_release(software);
-    return ok;
-}
-
-static bool half_from_certificate_der(struct key *key, struct view der)
-{
-    HOST_WORK;
-    const unsigned char *position = der.data;
-    X509 *certificate = X509_new_ex(key->provider->host.libctx, HOST_PROPERTIES);
-    bool ok;
-
-    (void)ERR_set_mark(); /* one that is another key's, and of another type, is no error */
-    ok = certificate != NULL && der.data != NULL &&
-         d2i_X509(&certificate, &position, (long)der.len) != NULL &&
-         half_from_software(key, X509_get0_pubkey(certificate));
-    (void)ERR_pop_to_mark();
-    x509_release(certificate);
-    return ok;
-}
-
-/* By what the two halves of a key belong together: the CKA_ID, or the label where there is none. */
-static const CK_ATTRIBUTE *bond_name(const struct attributes *attributes)
-{
-    const CK_ATTRIBUTE *name = attribute(attributes, CKA_ID);
-
-    return name != NULL ? name : attribute(attributes, CKA_LABEL);
-}
-
-/* Objects of this class beside the one that attributes are of; type: NULL for any. */
-static CK_RV search_beside(struct session *session, const struct attributes *attributes,
-                           CK_OBJECT_CLASS class, CK_KEY_TYPE *type, struct handles *out)
-{
-    const CK_ATTRIBUTE *name = bond_name(attributes);
-    CK_ATTRIBUTE template[3] = { { CKA_CLASS, &class, sizeof(class) } };
-    CK_ULONG count = 1;
-
-    out->count = 0;
-    if (name == NULL)
-        return CKR_OK;
-    template[count++] = *name;
-    if (type != NULL)
-        template[count++] = (CK_ATTRIBUTE){ CKA_KEY_TYPE, type, sizeof(*type) };
-    return session_find_all(session, template, count, END_WHEN_FEWER, out);
-}
+#include "key/reading.h"
+#include "key/restricted.h"
 
 static CK_RV add_public_object(struct pairing *pairing, const struct attributes *shown,
                                const char **unusable)
@@ -273,30 +50,6 @@ static CK_RV add_public_indexed(struct pairing *pairing, const struct indexed *o
                : CKR_OK;
 }
 
-/* What is behind the first attributes of a key of parameter sets. */
-static CK_RV read_set(struct session *session, struct handle handle, CK_OBJECT_CLASS class,
-                      struct attributes *out)
-{
-    CK_KEY_TYPE type = attribute_ulong(out, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
-    const struct set_algorithm *algorithm = set_algorithm_of(type);
-
-    if (algorithm == NULL || !sets_known())
-        return CKR_OK;
-    if (class == CKO_PUBLIC_KEY)
-        return attributes_read_more(session, handle, set_public_attributes,
-                                    COUNT(set_public_attributes), out);
-    return attributes_read_more(session, handle, set_private_attributes,
-                                algorithm->signs ? 1 : COUNT(set_private_attributes), out);
-}
-
-static CK_RV read_public(struct session *session, struct handle handle, CK_ULONG count,
-                         struct attributes *out)
-{
-    CK_RV rv = attributes_read(session, handle, public_attributes, count, out);
-
-    return rv == CKR_OK ? read_set(session, handle, CKO_PUBLIC_KEY, out) : rv;
-}
-
 static CK_RV add_public_searched(struct pairing *pairing, const char **unusable)
 {
     CK_KEY_TYPE type =
@@ -306,9 +59,9 @@ static CK_RV add_public_searched(struct pairing *pairing, const char **unusable)
     CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
 
     if (rv == CKR_OK)
-        rv = search_beside(pairing->session, pairing->attributes, CKO_PUBLIC_KEY, &type, &found);
+        rv = reading_search(pairing->session, pairing->attributes, CKO_PUBLIC_KEY, &type, &found);
     for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && !pairing->crowded; i++) {
-        rv = read_public(pairing->session, found.list[i], COUNT(public_attributes) - 1, shown);
+        rv = reading_half(pairing->session, found.list[i], shown);
         if (rv == CKR_OK)
             rv = add_public_object(pairing, shown, unusable);
     }
@@ -321,7 +74,7 @@ static CK_RV add_der(struct pairing *pairing, struct view der, const CK_ATTRIBUT
 
     if (half == NULL)
         return CKR_HOST_MEMORY;
-    if (half_from_certificate_der(half, der))
+    if (half_from_certificate(half, der))
         pairing_add(pairing, half, label);
     else
         key_free(half);
@@ -358,10 +111,10 @@ static CK_RV add_certificates_searched(struct pairing *pairing, const char **unu
 
     (void)unusable;
     if (rv == CKR_OK)
-        rv = search_beside(pairing->session, pairing->attributes, CKO_CERTIFICATE, NULL, &found);
+        rv = reading_search(pairing->session, pairing->attributes, CKO_CERTIFICATE, NULL, &found);
     for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && !pairing->crowded; i++) {
-        rv = attributes_read(pairing->session, found.list[i], certificate_attributes,
-                             COUNT(certificate_attributes), shown);
+        rv = reading_beside(pairing->key->provider, pairing->session, found.list[i],
+                            CKO_CERTIFICATE, shown);
         if (rv == CKR_OK)
             rv = add_certificate(pairing, found.list[i], shown);
     }
@@ -378,7 +131,7 @@ struct source {
 static CK_RV add_indexed(struct pairing *pairing, const struct index *index,
                          const struct source *source, const char **unusable)
 {
-    const CK_ATTRIBUTE *name = bond_name(pairing->attributes);
+    const CK_ATTRIBUTE *name = reading_bond(pairing->attributes);
     const struct indexed *const *first;
     CK_ULONG count = name != NULL ? index_find(index, source->part, name, &first) : 0;
     CK_RV rv = CKR_OK;
@@ -470,24 +223,10 @@ static CK_RV half_find(struct key *key, struct session *session, struct handle h
     return half_from_others(&pairing, key, twins, unusable, read);
 }
 
-/* Whether CKA_ALLOWED_MECHANISMS has mechanisms of PSS and no others. */
-static bool pss_only(struct view allowed)
-{
-    CK_MECHANISM_TYPE pss[SIGN_PSS_MECHANISMS], one;
-    CK_ULONG count = sign_pss_mechanisms(pss), i = 0;
-
-    for (size_t at = 0; at + sizeof(one) <= allowed.len && i < count; at += sizeof(one)) {
-        memcpy(&one, allowed.data + at, sizeof(one));
-        for (i = 0; i < count && pss[i] != one; i++)
-            ;
-    }
-    return allowed.len >= sizeof(one) && i < count;
-}
-
 static bool type_find_set(const struct attributes *attributes, enum key_type *out,
                           const char **unusable)
 {
-    const struct set *set = attributes_set(attributes);
+    const struct set *set = half_set(attributes);
 
     if (!sets_known()) {
         *unusable = "its CKA_KEY_TYPE is one that OpenSSL knows from 3.5 on";
@@ -506,7 +245,7 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     const struct curve *curve = curve_by_params(view_attribute(attributes, CKA_EC_PARAMS));
 
     if (ck_type == CKK_RSA) {
-        *out = public_restricts(attributes) ? KEY_RSA_PSS : KEY_RSA;
+        *out = restricts(attributes) ? KEY_RSA_PSS : KEY_RSA;
         return true;
     }
     if (set_algorithm_of(ck_type) != NULL)
@@ -521,135 +260,6 @@ static bool type_find(CK_KEY_TYPE ck_type, const struct attributes *attributes, 
     }
     *out = key_type_of(curve);
     return true;
-}
-
-static CK_RV read_list(const struct provider *provider, struct session *session,
-                       struct handle handle, const CK_ATTRIBUTE_TYPE *types, CK_ULONG count,
-                       CK_OBJECT_CLASS class, struct attributes *out)
-{
-    CK_RV rv;
-
-    if (provider->config.no_allowed_mechanisms)
-        count--;
-    rv = attributes_read(session, handle, types, count, out);
-    if (rv == CKR_OK)
-        rv = read_set(session, handle, attribute_ulong(out, CKA_CLASS, class), out);
-    return rv;
-}
-
-CK_RV public_read_any(struct provider *provider, struct session *session, struct handle handle,
-                      struct attributes *out)
-{
-    return read_list(provider, session, handle, any_attributes, COUNT(any_attributes),
-                     CKO_PRIVATE_KEY, out);
-}
-
-bool public_shown(const struct attributes *attributes)
-{
-    return attribute(attributes, CKA_PUBLIC_KEY_INFO) != NULL ||
-           attribute(attributes, CKA_MODULUS) != NULL ||
-           attribute(attributes, CKA_EC_POINT) != NULL || attribute(attributes, CKA_VALUE) != NULL;
-}
-
-CK_RV public_read_beside(const struct provider *provider, struct session *session,
-                         struct handle handle, CK_OBJECT_CLASS class, struct attributes *out)
-{
-    switch (class) {
-    case CKO_PUBLIC_KEY:
-        return read_list(provider, session, handle, public_attributes, COUNT(public_attributes),
-                         class, out);
-    case CKO_PRIVATE_KEY:
-        return attributes_read(session, handle, restriction_attributes,
-                               COUNT(restriction_attributes), out);
-    default:
-        return attributes_read(session, handle, certificate_attributes,
-                               COUNT(certificate_attributes), out);
-    }
-}
-
-bool public_restricts(const struct attributes *attributes)
-{
-    return pss_only(view_attribute(attributes, CKA_ALLOWED_MECHANISMS));
-}
-
-/* Whether both are RSA keys of the same modulus. */
-static bool same_modulus(const struct attributes *a, const struct attributes *b)
-{
-    struct view n = view_strip(view_attribute(a, CKA_MODULUS));
-    struct view m = view_strip(view_attribute(b, CKA_MODULUS));
-
-    return n.len != 0 && n.len == m.len && memcmp(n.data, m.data, n.len) == 0;
-}
-
-/* Whether the object is the other half, and whether it restricts the key. */
-static bool is_restricted_by(const struct attributes *attributes, const struct attributes *other,
-                             bool *restricted)
-{
-    bool same = same_modulus(attributes, other);
-
-    *restricted = *restricted || (same && public_restricts(other));
-    return same;
-}
-
-static CK_RV restricted_by_search(struct session *session, const struct attributes *attributes,
-                                  CK_OBJECT_CLASS other, bool *restricted)
-{
-    CK_KEY_TYPE type = CKK_RSA;
-    _cleanup_(handles_clear) struct handles found = { .list = NULL };
-    _cleanup_(free_scoped) struct attributes *shown = OPENSSL_malloc(sizeof(*shown));
-    bool done = false;
-    CK_RV rv = shown != NULL ? CKR_OK : CKR_HOST_MEMORY;
-
-    if (rv == CKR_OK)
-        rv = search_beside(session, attributes, other, &type, &found);
-    for (CK_ULONG i = 0; rv == CKR_OK && i < found.count && i < HALVES_MOST && !done; i++) {
-        rv = attributes_read(session, found.list[i], restriction_attributes,
-                             COUNT(restriction_attributes), shown);
-        if (rv == CKR_OK)
-            done = is_restricted_by(attributes, shown, restricted);
-    }
-    return rv;
-}
-
-static CK_RV restricted_by_index(const struct index *index, enum index_part part,
-                                 const struct attributes *attributes, bool *restricted)
-{
-    const CK_ATTRIBUTE *name = bond_name(attributes);
-    const struct indexed *const *first;
-    CK_ULONG count = name != NULL ? index_find(index, part, name, &first) : 0;
-
-    for (CK_ULONG i = 0; i < count && i < HALVES_MOST && !*restricted; i++)
-        (void)is_restricted_by(attributes, first[i]->attributes, restricted);
-    return CKR_OK;
-}
-
-/* Whether the other half of an RSA key that says nothing of its mechanisms restricts it to PSS: the
- * two are one key, and of one type. */
-static CK_RV restricted_elsewhere(const struct provider *provider, struct session *session,
-                                  CK_OBJECT_CLASS class, const struct attributes *attributes,
-                                  const struct twins *twins, bool *restricted)
-{
-    enum index_part part = class == CKO_PRIVATE_KEY ? INDEX_PUBLIC : INDEX_PRIVATE;
-    CK_OBJECT_CLASS other = class == CKO_PRIVATE_KEY ? CKO_PUBLIC_KEY : CKO_PRIVATE_KEY;
-    bool found = false;
-
-    *restricted = false;
-    if (provider->config.no_allowed_mechanisms || twins->unrestricted ||
-        attribute(attributes, CKA_ALLOWED_MECHANISMS) != NULL)
-        return CKR_OK;
-    for (CK_ULONG i = 0; i < twins->count; i++)
-        found |= is_restricted_by(attributes, twins->list[i], restricted);
-    if (found)
-        return CKR_OK;
-    if (index_knows(twins->index, session, part))
-        return restricted_by_index(twins->index, part, attributes, restricted);
-    if (part == INDEX_PRIVATE && !session_sees_private(session)) {
-        if (twins->in_doubt != NULL)
-            *twins->in_doubt = true;
-        return CKR_OK;
-    }
-    index_want(twins->index, part);
-    return restricted_by_search(session, attributes, other, restricted);
 }
 
 /* The key behind attributes, without its place on the token. */
@@ -680,16 +290,6 @@ static CK_RV key_make(struct provider *provider, struct session *session, struct
     return rv;
 }
 
-static CK_RV key_attributes(const struct provider *provider, struct session *session,
-                            struct handle handle, CK_OBJECT_CLASS class, struct attributes *out)
-{
-    return class == CKO_PRIVATE_KEY
-               ? read_list(provider, session, handle, any_attributes + PRIVATE_FROM,
-                           COUNT(any_attributes) - PRIVATE_FROM, class, out)
-               : read_list(provider, session, handle, public_attributes, COUNT(public_attributes),
-                           class, out);
-}
-
 /* The object at handle, found again, has the public half that key shows. */
 static CK_RV confirm(struct session *session, struct handle handle, CK_OBJECT_CLASS class,
                      const struct key *key)
@@ -701,7 +301,7 @@ static CK_RV confirm(struct session *session, struct handle handle, CK_OBJECT_CL
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (attributes != NULL)
-        rv = key_attributes(key->provider, session, handle, class, attributes);
+        rv = reading_key(key->provider, session, handle, class, attributes);
     if (rv == CKR_OK)
         rv = key_make(key->provider, session, handle, class, attributes, &twins, &again, &unusable);
     if (rv != CKR_OK)
@@ -808,7 +408,7 @@ CK_RV public_read_key(struct provider *provider, struct session *session, struct
     attributes = OPENSSL_malloc(sizeof(*attributes));
     if (attributes == NULL)
         return CKR_HOST_MEMORY;
-    rv = key_attributes(provider, session, handle, class, attributes);
+    rv = reading_key(provider, session, handle, class, attributes);
     if (rv == CKR_OK && class == CKO_PRIVATE_KEY)
         rv = index_add(twins->index, session, INDEX_PRIVATE, handle, attributes);
     return rv == CKR_OK ? key_of(provider, session, handle, class, attributes, twins, out, unusable)

@@ -29,21 +29,10 @@ CK_RV public_read_key(struct provider *provider, struct session *session, struct
                       CK_OBJECT_CLASS class, const struct twins *twins, struct key **out,
                       const char **unusable);
 
-/* The same in two steps, for a private key. First what public_make_private wants to know of an
- * object, and its class, in one call; whether that has the public half in it, and whether another
- * half may restrict it to PSS; and then the key, with the public half from one of twins, where
- * there are some. */
-CK_RV public_read_any(struct provider *provider, struct session *session, struct handle handle,
-                      struct attributes *out);
-bool public_shown(const struct attributes *attributes);
-bool public_restricts(const struct attributes *attributes);
+/* The same of what reading_any or reading_key has read of a private key. */
 CK_RV public_make_private(struct provider *provider, struct session *session, struct handle handle,
                           const struct attributes *attributes, const struct twins *twins,
                           struct key **out, const char **unusable);
-
-/* What keys are to know of an object beside them, of this class, in one call. */
-CK_RV public_read_beside(const struct provider *provider, struct session *session,
-                         struct handle handle, CK_OBJECT_CLASS class, struct attributes *out);
 
 /* Lets go of the private half. Only for a key that nobody else holds. */
 void key_make_public(struct key *key);

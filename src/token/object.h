@@ -47,6 +47,12 @@ static inline struct view attribute_view(const CK_ATTRIBUTE *one)
     return one != NULL ? (struct view){ one->pValue, one->ulValueLen } : (struct view){ NULL, 0 };
 }
 
+static inline struct view view_attribute(const struct attributes *attributes,
+                                         CK_ATTRIBUTE_TYPE type)
+{
+    return attribute_view(attribute(attributes, type));
+}
+
 /* The value of a CK_ULONG or CK_BBOOL attribute, or otherwise where it is absent. */
 CK_ULONG attribute_ulong(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
                          CK_ULONG otherwise);
