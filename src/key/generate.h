@@ -25,6 +25,12 @@ struct generation {
     const struct key *half;       /* its public half; NULL, with way: as the private key shows it */
 };
 
+/* The key is not made by the token: its bytes are here, or wrapped. */
+static inline bool generation_is_there(const struct generation *generation)
+{
+    return generation->import != NULL || generation->way != NULL;
+}
+
 /* Makes the pair: not extractable, unless generation says so, sensitive, private; with the CKA_ID
  * of the URI or one derived from the public key, the same on both halves. A URI that fits several
  * tokens is an error, unless pkcs11-ambiguous says otherwise, and so is an id or a label that a key
