@@ -8,65 +8,13 @@
 
 #include "base/scope.h"
 #include "key/doubt.h"
+#include "key/load_error.h"
+#include "key/load_phase.h"
 #include "key/open.h"
 #include "key/public.h"
 #include "key/secret.h"
 #include "module/call.h"
 #include "token/run.h"
-
-enum phase_login {
-    WITHOUT_LOGIN,
-    WITH_LOGIN,
-    LOGIN_IF_ALWAYS, /* with, and only when pkcs11-module-login-behavior says always */
-    LOGIN_IF_AUTO,   /* with, and only when it says auto */
-};
-
-/* A search on one slot. */
-struct load_phase {
-    CK_OBJECT_CLASS class;
-    enum phase_login login;
-    bool fallback;    /* only while the slot gave nothing */
-    bool public_half; /* of a private key */
-};
-
-#define NO_CLASS CK_UNAVAILABLE_INFORMATION
-
-static const struct load_phase private_phases[] = {
-    { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-/* provider-pkcs11(7): public keys are looked for without a login, with one if that finds none. */
-static const struct load_phase public_phases[] = {
-    { CKO_PUBLIC_KEY, LOGIN_IF_ALWAYS, false, false },
-    { CKO_PUBLIC_KEY, WITHOUT_LOGIN, true, false },
-    { CKO_PUBLIC_KEY, LOGIN_IF_AUTO, true, false },
-    { CKO_PRIVATE_KEY, WITH_LOGIN, true, true },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-static const struct load_phase public_half_phases[] = {
-    { CKO_PRIVATE_KEY, WITH_LOGIN, false, true },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-static const struct load_phase certificate_phases[] = {
-    { CKO_CERTIFICATE, LOGIN_IF_ALWAYS, false, false },
-    { CKO_CERTIFICATE, WITHOUT_LOGIN, true, false },
-    { CKO_CERTIFICATE, LOGIN_IF_AUTO, true, false },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-static const struct load_phase all_phases[] = {
-    { CKO_PRIVATE_KEY, WITH_LOGIN, false, false },
-    { CKO_PUBLIC_KEY, WITHOUT_LOGIN, false, false },
-    { CKO_CERTIFICATE, WITHOUT_LOGIN, false, false },
-    { CKO_SECRET_KEY, WITH_LOGIN, false, false },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-static const struct load_phase secret_phases[] = {
-    { CKO_SECRET_KEY, WITH_LOGIN, false, false },
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
-static const struct load_phase no_phases[] = {
-    { NO_CLASS, WITHOUT_LOGIN, false, false },
-};
 
 bool load_begin(struct load *load, struct provider *provider, const char *text)
 {
@@ -87,64 +35,15 @@ void load_ask(struct load *load, struct secret *(*ask)(void *arg, const CK_TOKEN
     load->pins.ask_arg = arg;
 }
 
-/* Whether secret keys are listed: by name, from the version on in which libcrypto has such keys at
- * all. Not where the URI names an object: a program that follows names would never end. */
-static bool lists_secrets(const struct load *load)
-{
-    return load->want == LOAD_ANY && OpenSSL_version_num() >= 0x30500000UL &&
-           uri_id(&load->uri) == NULL && uri_label(&load->uri) == NULL && load->alias.data == NULL;
-}
-
-static const struct load_phase *choose_phases(const struct load *load)
-{
-    CK_OBJECT_CLASS class;
-    bool named = uri_class(&load->uri, &class);
-
-    if (load->want == LOAD_SECRET)
-        return named && class != CKO_SECRET_KEY ? no_phases : secret_phases;
-    if (load->subject.data != NULL || load->issuer.data != NULL)
-        return certificate_phases;
-    if (named && class == CKO_CERTIFICATE)
-        return load->want == LOAD_ANY || load->want == LOAD_CERTIFICATE ? certificate_phases
-                                                                        : no_phases;
-    if (load->want == LOAD_CERTIFICATE)
-        return named ? no_phases : certificate_phases;
-    if (named && class == CKO_PRIVATE_KEY)
-        return load->want == LOAD_PUBLIC ? public_half_phases : private_phases;
-    if (named && class == CKO_PUBLIC_KEY)
-        return load->want == LOAD_PRIVATE ? no_phases : public_phases;
-    if (named)
-        return class == CKO_SECRET_KEY ? secret_phases : no_phases;
-    return load->want == LOAD_PRIVATE  ? private_phases
-           : load->want == LOAD_PUBLIC ? public_phases
-                                       : all_phases;
-}
-
 static bool load_start(struct load *load)
 {
     struct module *module = provider_module(load->provider, load->uri.module_path);
 
     if (module == NULL)
         return false;
-    load->phases = choose_phases(load);
+    load->phases = load_phases(load);
     scan_begin(&load->scan, module, &load->uri, &load->provider->config.limits);
     return true;
-}
-
-static bool phase_applies(const struct load *load)
-{
-    enum login_behavior login = load->provider->config.login;
-
-    if (load->phase->class == CKO_SECRET_KEY)
-        return load->want == LOAD_SECRET || lists_secrets(load);
-    switch (load->phase->login) {
-    case LOGIN_IF_ALWAYS:
-        return login == LOGIN_ALWAYS;
-    case LOGIN_IF_AUTO:
-        return login == LOGIN_AUTO && load->found_here == 0;
-    default:
-        return !load->phase->fallback || load->found_here == 0;
-    }
 }
 
 static CK_ULONG add_criteria(const struct load *load, CK_ATTRIBUTE *template, CK_ULONG count)
@@ -319,7 +218,7 @@ static CK_RV load_advance(struct load *load)
         if (rv != CKR_OK || load->slot == NULL)
             return rv;
     }
-    if (phase_applies(load))
+    if (load_phase_applies(load))
         run_phase(load);
     return CKR_OK;
 }
@@ -493,94 +392,6 @@ static void load_make(struct load *load)
         push(load, *loaded);
 }
 
-static const char *kind(const struct load *load)
-{
-    CK_OBJECT_CLASS class = CKO_DATA;
-
-    if (load->want == LOAD_PRIVATE)
-        return "private key";
-    if (load->want == LOAD_PUBLIC)
-        return "public key";
-    if (load->want == LOAD_CERTIFICATE)
-        return "certificate";
-    if (load->want == LOAD_SECRET)
-        return "secret key";
-    (void)uri_class(&load->uri, &class);
-    return class == CKO_PRIVATE_KEY   ? "private key"
-           : class == CKO_PUBLIC_KEY  ? "public key"
-           : class == CKO_CERTIFICATE ? "certificate"
-                                      : "key";
-}
-
-static enum reason reason_of(const struct load *load)
-{
-    static const CK_RV of_pins[] = { RV_PIN_MISSING, RV_PIN_REFUSED_BEFORE, RV_PIN_FINAL_TRY,
-                                     RV_PIN_SOURCE,  RV_PIN_UNNAMED,        RV_LOGIN_FAILED };
-
-    for (size_t i = 0; i < COUNT(of_pins); i++)
-        if (load->failure == of_pins[i])
-            return REASON_PIN;
-    if (load->failure == RV_HOST_LACKS)
-        return REASON_CONFIGURATION;
-    if (strcmp(load->failed_call, "C_Login") == 0)
-        return REASON_PIN;
-    return load->failure == RV_TOKEN_GONE ? REASON_TOKEN : REASON_TOKEN_FAILED;
-}
-
-/* The command that lists what is there: on the one token that was looked at, or on all. People
- * paste it into a shell, and the label is whatever somebody gave the token: in its URI, all that a
- * shell or a URI could take for its own is percent-encoded. */
-static const char *listing(const struct scan *scan, char *buf, size_t size)
-{
-    char *uri = scan->seen_count == 1
-                    ? uri_format_short(&scan->seen_first->token.info, NULL, 0, NULL, 0)
-                    : NULL;
-
-    (void)snprintf(buf, size, "openssl storeutl -noout -text '%s'", uri != NULL ? uri : "pkcs11:");
-    free(uri);
-    return buf;
-}
-
-/* Programs look for certificates that may not be there, OSSL_STORE_find(3). */
-static bool is_search(const struct load *load)
-{
-    return load->subject.data != NULL || load->issuer.data != NULL || load->serial.data != NULL ||
-           load->alias.data != NULL;
-}
-
-/* "open <uri>" failed, at the module itself or at a slot or further on. */
-static void raise_failure(const struct load *load, enum reason reason, CK_RV rv)
-{
-    bool blind = ckr_is_blind(call_name(), rv);
-    char waited[SCAN_WAITED_MAX];
-
-    error_raise_ckr(&load->provider->core, reason, rv, "open %s%s%s%s", load->uri.text,
-                    blind ? " in " : "", blind ? load->scan.module->path : "",
-                    scan_tell_waited(&load->scan, waited));
-}
-
-/* Nothing was found: says why, the most telling reason first. */
-static void raise_nothing(const struct load *load)
-{
-    const struct core *core = &load->provider->core;
-    char command[SCAN_SEEN_MAX + 64];
-
-    if (load->failure != CKR_OK) {
-        call_named(load->failed_call);
-        call_detail_set("%s", load->failed_detail);
-        raise_failure(load, reason_of(load), load->failure);
-    } else if (load->scan.matched == 0) {
-        open_raise_no_token(load->provider, &load->uri, &load->scan);
-    } else if (load->unusable != NULL) {
-        error_raise(core, REASON_KEY, "cannot use %s: %s", load->uri.text, load->unusable);
-    } else {
-        error_raise(core, is_search(load) ? REASON_SEARCH : REASON_OBJECT,
-                    "no %s matches %s on the token %s: %s lists what is there", kind(load),
-                    load->uri.text, load->scan.seen,
-                    listing(&load->scan, command, sizeof(command)));
-    }
-}
-
 static enum load_result load_finish(struct load *load, CK_RV rv)
 {
     load->slot = NULL;
@@ -589,12 +400,12 @@ static enum load_result load_finish(struct load *load, CK_RV rv)
         load->failed_call = load->scan.failed_call;
     }
     if (rv != CKR_OK) {
-        raise_failure(load, REASON_TOKEN_FAILED, rv);
+        load_raise_failure(load, REASON_TOKEN_FAILED, rv);
         return LOAD_FAILED;
     }
     if (load->found != 0)
         return LOAD_END;
-    raise_nothing(load);
+    load_raise_nothing(load);
     return LOAD_FAILED;
 }
 
