@@ -12,9 +12,8 @@
 #include <openssl/params.h>
 
 #include "base/scope.h"
-#include "key/crypt.h"
-#include "key/gcm.h"
 #include "ops/algorithms.h"
+#include "ops/cipher.h"
 #include "ops/context.h"
 #include "ops/params.h"
 #include "ops/skey.h"
@@ -26,12 +25,6 @@ static OSSL_FUNC_cipher_encrypt_init_fn cipher_encrypt_init;
 static OSSL_FUNC_cipher_decrypt_init_fn cipher_decrypt_init;
 static OSSL_FUNC_cipher_encrypt_skey_init_fn cipher_encrypt_skey_init;
 static OSSL_FUNC_cipher_decrypt_skey_init_fn cipher_decrypt_skey_init;
-static OSSL_FUNC_cipher_update_fn blocks_update;
-static OSSL_FUNC_cipher_final_fn blocks_final;
-static OSSL_FUNC_cipher_update_fn stream_update;
-static OSSL_FUNC_cipher_final_fn stream_final;
-static OSSL_FUNC_cipher_update_fn whole_update;
-static OSSL_FUNC_cipher_final_fn whole_final;
 static OSSL_FUNC_cipher_gettable_params_fn cipher_gettable_params;
 static OSSL_FUNC_cipher_get_ctx_params_fn cipher_get_ctx_params;
 static OSSL_FUNC_cipher_set_ctx_params_fn cipher_set_ctx_params;
@@ -40,30 +33,6 @@ static OSSL_FUNC_cipher_settable_ctx_params_fn cipher_settable_ctx_params;
 
 #define NONCE_LEAST 7 /* CCM: RFC 3610 §2 */
 #define NONCE_MOST  13
-
-struct cipher {
-    struct provider *provider;
-    const struct crypt_row *row;
-    size_t key_len;
-    struct key *key;
-    bool encrypt;
-    unsigned padding;
-    uint8_t iv[CRYPT_IV_MAX]; /* of what comes next */
-    uint8_t first_iv[CRYPT_IV_MAX];
-    size_t iv_len;
-    bool iv_set, iv_made;
-    struct gcm_permit permit;   /* for one encryption with it */
-    uint8_t block[CRYPT_BLOCK]; /* the input of a block that is not complete, or is kept back */
-    size_t held;                /* bytes of it */
-    struct pieces aad, message; /* as far as they have come */
-    struct bytes sealed;        /* memory for what the token encrypts, where it is kept */
-    uint8_t tag[CRYPT_TAG_MAX];
-    size_t tag_len;
-    bool tag_set;      /* by the caller, for decryption */
-    size_t room;       /* of the caller at the end; 0: not said */
-    unsigned tag_room; /* of the caller, behind a message that is encrypted: whether there is */
-    bool done;         /* the message went through */
-};
 
 static void *cipher_new(void *provctx, enum crypt_mode mode, size_t key_len)
 {
@@ -101,27 +70,15 @@ static void *cipher_dupctx(void *vctx)
     return copy;
 }
 
-#define ANOTHER_LENGTH "the token returned another length than that of the message"
-
-static int no(const struct cipher *ctx, const char *why)
+int cipher_refuse(const struct cipher *ctx, const char *why)
 {
     return refuse(ctx->provider, ctx->encrypt ? "cannot encrypt:" : "cannot decrypt:", why);
-}
-
-static bool is_gcm(const struct cipher *ctx)
-{
-    return ctx->row == &crypt_rows[CRYPT_GCM];
-}
-
-static bool is_aead(const struct cipher *ctx)
-{
-    return ctx->row->way == CRYPT_AEAD;
 }
 
 static int take_key(struct cipher *ctx, struct key *key)
 {
     if (key->secret_len != 0 && key->secret_len != ctx->key_len)
-        return no(ctx, "the key has not the length of the cipher's");
+        return cipher_refuse(ctx, "the key has not the length of the cipher's");
     if (!key_can_crypt(key, ctx->row, ctx->encrypt))
         return 0;
     (void)key_ref(key);
@@ -132,20 +89,21 @@ static int take_key(struct cipher *ctx, struct key *key)
 
 static bool iv_len_fits(const struct cipher *ctx, size_t len)
 {
-    if (is_gcm(ctx))
+    if (cipher_is_gcm(ctx))
         return len >= 1 && len <= CRYPT_IV_MAX;
-    if (is_aead(ctx))
+    if (cipher_is_aead(ctx))
         return len >= NONCE_LEAST && len <= NONCE_MOST;
     return len == ctx->row->iv_len;
 }
 
 static int take_iv(struct cipher *ctx, const uint8_t *iv, size_t len)
 {
-    if (is_gcm(ctx) && ctx->encrypt && !ctx->provider->config.gcm_caller_iv)
-        return no(ctx, "AES-GCM makes its IVs here, and the one of the context is to be read after "
-                       "its initialisation, unless pkcs11-gcm-caller-iv = yes");
+    if (cipher_is_gcm(ctx) && ctx->encrypt && !ctx->provider->config.gcm_caller_iv)
+        return cipher_refuse(
+            ctx, "AES-GCM makes its IVs here, and the one of the context is to be read after "
+                 "its initialisation, unless pkcs11-gcm-caller-iv = yes");
     if (!iv_len_fits(ctx, len))
-        return no(ctx, "the IV has not the length that the mode has");
+        return cipher_refuse(ctx, "the IV has not the length that the mode has");
     memcpy(ctx->first_iv, iv, len);
     ctx->iv_len = len;
     ctx->iv_set = true;
@@ -156,7 +114,7 @@ static int take_iv(struct cipher *ctx, const uint8_t *iv, size_t len)
 /* For a message that begins. */
 static int make_iv(struct cipher *ctx)
 {
-    if (!is_gcm(ctx) || !ctx->encrypt)
+    if (!cipher_is_gcm(ctx) || !ctx->encrypt)
         return 1;
     ctx->iv_len = GCM_IV_LEN;
     ctx->iv_set = ctx->key != NULL && gcm_iv_next(ctx->key, ctx->first_iv, &ctx->permit);
@@ -202,7 +160,7 @@ static int init_raw(struct cipher *ctx, const uint8_t *key, const uint8_t *iv, s
     if (key == NULL)
         return init(ctx, NULL, iv, iv_len, params, encrypt);
     ctx->encrypt = encrypt;
-    return no(ctx, "this is for keys of a token (EVP_CipherInit_SKEY)");
+    return cipher_refuse(ctx, "this is for keys of a token (EVP_CipherInit_SKEY)");
 }
 
 static int cipher_encrypt_init(void *ctx, const unsigned char *key, size_t key_len,
@@ -223,14 +181,15 @@ static int cipher_decrypt_init(void *ctx, const unsigned char *key, size_t key_l
 
 /* Whether there is a key, and an IV where the mode wants one. Key wrapping has one to begin with.
  */
-static int is_ready(const struct cipher *ctx)
+int cipher_is_ready(const struct cipher *ctx)
 {
     if (ctx->key == NULL)
-        return no(ctx, "no key is set");
-    return ctx->iv_set || ctx->row->iv_len == 0 || crypt_wraps(ctx->row) || no(ctx, "no IV is set");
+        return cipher_refuse(ctx, "no key is set");
+    return ctx->iv_set || ctx->row->iv_len == 0 || crypt_wraps(ctx->row) ||
+           cipher_refuse(ctx, "no IV is set");
 }
 
-static enum crypt_result run(struct cipher *ctx, struct view in, uint8_t *out, size_t size,
+enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, size_t size,
                              size_t *len)
 {
     const struct crypt_request request = {
@@ -239,361 +198,14 @@ static enum crypt_result run(struct cipher *ctx, struct view in, uint8_t *out, s
         .iv = { ctx->iv, ctx->iv_set ? ctx->iv_len : 0 },
         .aad = view_bytes(&ctx->aad.all),
         .tag_len = ctx->tag_len,
-        .len = is_aead(ctx) && !ctx->encrypt ? in.len - ctx->tag_len : in.len,
+        .len = cipher_is_aead(ctx) && !ctx->encrypt ? in.len - ctx->tag_len : in.len,
     };
     enum crypt_result result = key_crypt(ctx->key, &request, &ctx->permit, in, out, size, len);
 
     if (result == CRYPT_WRONG)
-        (void)no(ctx, is_aead(ctx) ? "the message, or its tag, is wrong" : "the data is wrong");
+        (void)cipher_refuse(ctx, cipher_is_aead(ctx) ? "the message, or its tag, is wrong"
+                                                     : "the data is wrong");
     return result;
-}
-
-/* in, with the bytes that are held before it and so many zeros behind it, in one piece; *memory is
- * to be wiped. */
-static bool join(const struct cipher *ctx, struct view *in, size_t zeros, struct bytes *memory)
-{
-    if (ctx->held == 0 && zeros == 0)
-        return true;
-    if (!bytes_make(memory, ctx->held + in->len + zeros))
-        return false;
-    memcpy(memory->data, ctx->block, ctx->held);
-    if (in->len != 0)
-        memcpy(memory->data + ctx->held, in->data, in->len);
-    *in = view_bytes(memory);
-    return true;
-}
-
-static void hold(struct cipher *ctx, const uint8_t *data, size_t len)
-{
-    if (len != 0)
-        memcpy(ctx->block, data, len);
-    ctx->held = len;
-}
-
-/* Whole blocks, of which as many come out, perhaps in their place. */
-static int run_blocks(struct cipher *ctx, struct view in, uint8_t *out)
-{
-    uint8_t last[CRYPT_BLOCK];
-    size_t len = 0;
-
-    if (in.len == 0)
-        return 1;
-    memcpy(last, in.data + in.len - CRYPT_BLOCK, CRYPT_BLOCK);
-    if (run(ctx, in, out, in.len, &len) != CRYPT_DONE)
-        return 0;
-    if (len != in.len)
-        return no(ctx, "the token returned another length than that of the blocks");
-    crypt_advance(ctx->row, ctx->encrypt, ctx->iv, last, out + len - CRYPT_BLOCK,
-                  len / CRYPT_BLOCK);
-    return 1;
-}
-
-/* How many of len bytes go through now. The last block of what has padding comes with the final. */
-static size_t blocks_now(const struct cipher *ctx, size_t len)
-{
-    size_t rest = len % CRYPT_BLOCK;
-
-    if (rest == 0 && len != 0 && ctx->padding && !ctx->encrypt)
-        rest = CRYPT_BLOCK;
-    return len - rest;
-}
-
-static int blocks_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
-                         const unsigned char *data, size_t len)
-{
-    KEEP_ERRNO;
-    struct cipher *ctx = vctx;
-    struct view in = { data, len };
-    _cleanup_(bytes_wipe) struct bytes memory = { NULL, 0 };
-    size_t now;
-
-    if (!is_ready(ctx) || !join(ctx, &in, 0, &memory))
-        return 0;
-    now = blocks_now(ctx, in.len);
-    if (now > out_size)
-        return no(ctx, "the buffer is too small");
-    if (!run_blocks(ctx, (struct view){ in.data, now }, out))
-        return 0;
-    hold(ctx, in.data + now, in.len - now);
-    *out_len = now;
-    return 1;
-}
-
-/* The length of a last block without its padding; false where that is none (RFC 5652 §6.3). */
-static bool unpad(const uint8_t block[CRYPT_BLOCK], size_t *len)
-{
-    const uint8_t count = block[CRYPT_BLOCK - 1];
-    unsigned wrong = count == 0 || count > CRYPT_BLOCK;
-
-    for (size_t i = 0; i < CRYPT_BLOCK; i++)
-        wrong |= (unsigned)(i < count) & (unsigned)(block[CRYPT_BLOCK - 1 - i] != count);
-    *len = CRYPT_BLOCK - count;
-    return wrong == 0;
-}
-
-static int final_padded(struct cipher *ctx, uint8_t *out, size_t *out_len, size_t out_size)
-{
-    uint8_t block[CRYPT_BLOCK];
-
-    if (ctx->encrypt)
-        memset(ctx->block + ctx->held, (int)(CRYPT_BLOCK - ctx->held), CRYPT_BLOCK - ctx->held);
-    else if (ctx->held != CRYPT_BLOCK)
-        return no(ctx, "the message is no whole number of blocks");
-    if (out_size < CRYPT_BLOCK)
-        return no(ctx, "the buffer is too small");
-    if (!run_blocks(ctx, VIEW(ctx->block), block))
-        return 0;
-    *out_len = CRYPT_BLOCK;
-    if (!ctx->encrypt && !unpad(block, out_len))
-        return no(ctx, "the padding is wrong");
-    memcpy(out, block, *out_len);
-    OPENSSL_cleanse(block, sizeof(block));
-    return 1;
-}
-
-static int blocks_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
-{
-    KEEP_ERRNO;
-    struct cipher *ctx = vctx;
-
-    *out_len = 0;
-    if (!is_ready(ctx))
-        return 0;
-    if (ctx->padding)
-        return final_padded(ctx, out, out_len, out_size);
-    return ctx->held == 0 || no(ctx, "the message is no whole number of blocks");
-}
-
-/* Bytes that are held, in, and zeros up to the end of a block. */
-static bool fill_up(const struct cipher *ctx, struct view *in, struct bytes *memory)
-{
-    size_t rest = (ctx->held + in->len) % CRYPT_BLOCK;
-
-    return join(ctx, in, rest != 0 ? CRYPT_BLOCK - rest : 0, memory);
-}
-
-/* Of in, whole blocks, all but the last surplus bytes are the message's. */
-static void stream_go_on(struct cipher *ctx, struct view in, const uint8_t *result, size_t surplus)
-{
-    size_t blocks = in.len / CRYPT_BLOCK - (surplus != 0), whole = blocks * CRYPT_BLOCK;
-
-    if (blocks != 0)
-        crypt_advance(ctx->row, ctx->encrypt, ctx->iv, in.data + whole - CRYPT_BLOCK,
-                      result + whole - CRYPT_BLOCK, blocks);
-    hold(ctx, in.data + whole, in.len - whole - surplus);
-}
-
-/* The token gets whole blocks: openCryptoki's wants them for CTR. A block in progress goes through
- * again from its beginning, one that is not complete with zeros behind it, and what comes of either
- * is left out. */
-static int stream_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
-                         const unsigned char *data, size_t len)
-{
-    KEEP_ERRNO;
-    struct cipher *ctx = vctx;
-    struct view in = { data, len };
-    _cleanup_(bytes_wipe) struct bytes memory = { NULL, 0 }, result = { NULL, 0 };
-    const size_t before = ctx->held;
-    size_t got = 0;
-
-    *out_len = 0;
-    if (!is_ready(ctx) || len == 0)
-        return is_ready(ctx);
-    if (len > out_size)
-        return no(ctx, "the buffer is too small");
-    if (!fill_up(ctx, &in, &memory) || !bytes_make(&result, in.len))
-        return 0;
-    if (run(ctx, in, result.data, in.len, &got) != CRYPT_DONE)
-        return 0;
-    if (got != in.len)
-        return no(ctx, ANOTHER_LENGTH);
-    stream_go_on(ctx, in, result.data, in.len - before - len);
-    memcpy(out, result.data + before, len);
-    *out_len = len;
-    return 1;
-}
-
-static int stream_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
-{
-    (void)out;
-    (void)out_size;
-    *out_len = 0;
-    return is_ready(vctx);
-}
-
-/* The caller's IV is looked at when it is used: it may have come before the key. */
-static bool iv_admit(struct cipher *ctx)
-{
-    return !is_gcm(ctx) || ctx->iv_made ||
-           gcm_iv_take(ctx->key, (struct view){ ctx->iv, ctx->iv_len }, &ctx->permit);
-}
-
-/* A context keeps so much for its next message: libc gives memory back to the system, and gets it
- * again, at the pace of messages. */
-#define SEALED_KEPT (1UL << 20)
-
-static bool sealed_ready(struct cipher *ctx, size_t size)
-{
-    if (ctx->sealed.len >= size)
-        return true;
-    bytes_clear(&ctx->sealed);
-    return bytes_make(&ctx->sealed, size);
-}
-
-/* To sealed, the message and, behind it, the tag. */
-static int seal_into(struct cipher *ctx, struct view in, uint8_t *sealed)
-{
-    size_t size = in.len + ctx->tag_len, len = 0;
-
-    if (!iv_admit(ctx) || run(ctx, in, sealed, size, &len) != CRYPT_DONE)
-        return 0;
-    if (len != size)
-        return no(ctx, "the token returned another length than that of the message and its tag");
-    memcpy(ctx->tag, sealed + in.len, ctx->tag_len);
-    return 1;
-}
-
-static int seal_and_copy(struct cipher *ctx, struct view in, uint8_t *out)
-{
-    if (!sealed_ready(ctx, in.len + ctx->tag_len) || !seal_into(ctx, in, ctx->sealed.data))
-        return 0;
-    if (in.len != 0)
-        memcpy(out, ctx->sealed.data, in.len);
-    if (ctx->sealed.len > SEALED_KEPT)
-        bytes_clear(&ctx->sealed);
-    return 1;
-}
-
-/* A whole message of an AEAD mode, encrypted. libcrypto promises room for the message alone. */
-static int seal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
-{
-    const bool at_once = ctx->tag_room != 0 && ctx->room == 0 && in.len != 0;
-
-    if (at_once ? !seal_into(ctx, in, out) : !seal_and_copy(ctx, in, out))
-        return 0;
-    *out_len = in.len;
-    return 1;
-}
-
-/* SoftHSM 2.6 wants room for the tag as well. */
-static int unseal(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
-{
-    _cleanup_(bytes_wipe) struct bytes sealed = { NULL, 0 }, opened = { NULL, 0 };
-    size_t len = 0;
-
-    if (!ctx->tag_set)
-        return no(ctx, "no tag is set");
-    ctx->tag_set = false;
-    if (!bytes_make(&sealed, in.len + ctx->tag_len) || !bytes_make(&opened, sealed.len))
-        return 0;
-    if (in.len != 0)
-        memcpy(sealed.data, in.data, in.len);
-    memcpy(sealed.data + in.len, ctx->tag, ctx->tag_len);
-    if (run(ctx, view_bytes(&sealed), opened.data, opened.len, &len) != CRYPT_DONE)
-        return 0;
-    if (len != in.len)
-        return no(ctx, ANOTHER_LENGTH);
-    if (len != 0)
-        memcpy(out, opened.data, len);
-    *out_len = len;
-    return 1;
-}
-
-/* The caller has room for what comes of it, the token gets as much as for the wrapped key. */
-static int unwrap(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
-{
-    _cleanup_(bytes_wipe) struct bytes opened = { NULL, 0 };
-    const size_t most = crypt_len(ctx->row, false, in.len);
-    const size_t padding = ctx->row == &crypt_rows[CRYPT_KWP] ? 7 : 0;
-    size_t len = 0;
-
-    if (!bytes_add(&opened, in.data, in.len) ||
-        run(ctx, in, opened.data, opened.len, &len) != CRYPT_DONE)
-        return 0;
-    if (len == 0 || len > most || len + padding < most)
-        return no(ctx, ANOTHER_LENGTH);
-    memcpy(out, opened.data, len);
-    *out_len = len;
-    return 1;
-}
-
-static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
-{
-    const size_t size = crypt_len(ctx->row, ctx->encrypt, in.len);
-
-    ctx->done = true;
-    if (is_aead(ctx))
-        return ctx->encrypt ? seal(ctx, in, out, out_len) : unseal(ctx, in, out, out_len);
-    if (in.len < ctx->row->least)
-        return no(ctx, "the message is too short for the mode");
-    if (crypt_wraps(ctx->row) && !ctx->encrypt)
-        return unwrap(ctx, in, out, out_len);
-    if (run(ctx, in, out, size, out_len) != CRYPT_DONE)
-        return 0;
-    return *out_len == size || no(ctx, ANOTHER_LENGTH);
-}
-
-static int collect(struct cipher *ctx, struct pieces *to, const uint8_t *data, size_t len)
-{
-    const unsigned most = ctx->provider->config.collect_max;
-
-    if (len > most || to->all.len > most - len)
-        return no(ctx, "the mode takes the message whole, and it is longer than "
-                       "pkcs11-collect-max");
-    return pieces_add(to, data, len);
-}
-
-/* What is authenticated, or, for CCM, how long the message will be: it comes in one piece. */
-static int take_beside(struct cipher *ctx, size_t *out_len, const uint8_t *data, size_t len)
-{
-    *out_len = len;
-    if (!is_aead(ctx) || ctx->done || ctx->message.all.len != 0)
-        return no(ctx, "what is authenticated comes before the message");
-    return data == NULL || collect(ctx, &ctx->aad, data, len);
-}
-
-static int whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
-                        const unsigned char *data, size_t len)
-{
-    KEEP_ERRNO;
-    struct cipher *ctx = vctx;
-
-    *out_len = 0;
-    if (out == NULL)
-        return take_beside(ctx, out_len, data, len);
-    if (!is_ready(ctx) || len == 0)
-        return is_ready(ctx);
-    if (ctx->done)
-        return no(ctx, "the message went through with the call before; who has it in pieces sets "
-                       "pkcs11-final-room");
-    if (ctx->room != 0)
-        return collect(ctx, &ctx->message, data, len);
-    if (is_aead(ctx) && !ctx->encrypt && !ctx->tag_set)
-        return no(ctx, "nothing is given out before its tag is checked: set the tag first, or "
-                       "pkcs11-final-room");
-    return len <= out_size ? run_whole(ctx, (struct view){ data, len }, out, out_len)
-                           : no(ctx, "the buffer is too small");
-}
-
-/* Of a message that has not gone through: what was collected, or none, which has a tag as well. */
-static int whole_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
-{
-    KEEP_ERRNO;
-    struct cipher *ctx = vctx;
-    struct view message = view_bytes(&ctx->message.all);
-    int ok;
-
-    (void)out_size; /* the room is what the caller said */
-    *out_len = 0;
-    if (!is_ready(ctx))
-        return 0;
-    if (ctx->done || (message.len == 0 && !is_aead(ctx)))
-        return 1;
-    if (crypt_len(ctx->row, ctx->encrypt, message.len) > ctx->room && message.len != 0)
-        return no(ctx, "the message is longer than pkcs11-final-room");
-    ok = run_whole(ctx, message, out, out_len);
-    pieces_wipe(&ctx->message);
-    return ok;
 }
 
 static int set_tag(void *vctx, const OSSL_PARAM *p)
@@ -602,14 +214,14 @@ static int set_tag(void *vctx, const OSSL_PARAM *p)
     const void *tag = NULL;
     size_t len = 0;
 
-    if (!is_aead(ctx) || p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size == 0 ||
+    if (!cipher_is_aead(ctx) || p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size == 0 ||
         p->data_size > CRYPT_TAG_MAX)
-        return no(ctx, "the tag has not 1 to 16 bytes");
+        return cipher_refuse(ctx, "the tag has not 1 to 16 bytes");
     ctx->tag_len = p->data_size;
     if (p->data == NULL)
         return 1;
     if (ctx->encrypt || !OSSL_PARAM_get_octet_string_ptr(p, &tag, &len))
-        return no(ctx, "a tag is set for decryption");
+        return cipher_refuse(ctx, "a tag is set for decryption");
     memcpy(ctx->tag, tag, len);
     ctx->tag_set = true;
     return 1;
@@ -621,7 +233,7 @@ static int set_iv_len(void *vctx, const OSSL_PARAM *p)
     size_t len = 0;
 
     if (!OSSL_PARAM_get_size_t(p, &len) || !iv_len_fits(ctx, len))
-        return no(ctx, "the IV has not a length that the mode has");
+        return cipher_refuse(ctx, "the IV has not a length that the mode has");
     ctx->iv_set = ctx->iv_set && len == ctx->iv_len;
     ctx->iv_len = len;
     return 1;
@@ -632,7 +244,8 @@ static int set_cts_mode(void *vctx, const OSSL_PARAM *p)
     const char *mode = NULL;
 
     return text_param_get(p, &mode) &&
-           (strcmp(mode, "CS1") == 0 || no(vctx, "of ciphertext stealing, PKCS#11 has CS1"));
+           (strcmp(mode, "CS1") == 0 ||
+            cipher_refuse(vctx, "of ciphertext stealing, PKCS#11 has CS1"));
 }
 
 static int get_iv(const void *vctx, OSSL_PARAM *p)
@@ -653,10 +266,10 @@ static int get_tag(const void *vctx, OSSL_PARAM *p)
 {
     const struct cipher *ctx = vctx;
 
-    if (!is_aead(ctx) || !ctx->encrypt || !ctx->done)
-        return no(ctx, "there is a tag after the message only");
+    if (!cipher_is_aead(ctx) || !ctx->encrypt || !ctx->done)
+        return cipher_refuse(ctx, "there is a tag after the message only");
     if (p->data_size == 0 || p->data_size > ctx->tag_len)
-        return no(ctx, "the tag has another length");
+        return cipher_refuse(ctx, "the tag has another length");
     return OSSL_PARAM_set_octet_string(p, ctx->tag, p->data_size);
 }
 
@@ -760,8 +373,8 @@ static int cipher_constants(OSSL_PARAM params[], enum crypt_mode mode, size_t ke
         { OSSL_FUNC_CIPHER_DECRYPT_INIT, (void (*)(void))cipher_decrypt_init },                    \
         { OSSL_FUNC_CIPHER_ENCRYPT_SKEY_INIT, (void (*)(void))cipher_encrypt_skey_init },          \
         { OSSL_FUNC_CIPHER_DECRYPT_SKEY_INIT, (void (*)(void))cipher_decrypt_skey_init },          \
-        { OSSL_FUNC_CIPHER_UPDATE, (void (*)(void))way##_update },                                 \
-        { OSSL_FUNC_CIPHER_FINAL, (void (*)(void))way##_final },                                   \
+        { OSSL_FUNC_CIPHER_UPDATE, (void (*)(void))cipher_##way##_update },                        \
+        { OSSL_FUNC_CIPHER_FINAL, (void (*)(void))cipher_##way##_final },                          \
         { OSSL_FUNC_CIPHER_GET_PARAMS, (void (*)(void))constants_##bits##_##mode },                \
         { OSSL_FUNC_CIPHER_GETTABLE_PARAMS, (void (*)(void))cipher_gettable_params },              \
         { OSSL_FUNC_CIPHER_GET_CTX_PARAMS, (void (*)(void))cipher_get_ctx_params },                \
