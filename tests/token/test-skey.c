@@ -207,18 +207,27 @@ static void operator_make(CK_SESSION_HANDLE session, const char *label, unsigned
         operator_open();                                                                           \
     } while (0)
 
-/* Whoever has the bytes is in the trail. */
-static void export_audited(void)
+/* A new library context with an audit trail, of which this is the path. */
+static const char *audit_begin(void)
 {
-    char path[2048], settings[4096];
-    const unsigned char *raw = NULL;
-    size_t len = 0;
-    SKEY *key;
+    static char path[2048];
+    char settings[4096];
 
     (void)snprintf(path, sizeof(path), "%s/skey-trail", getenv("BRIDGE_DIR"));
     (void)unlink(path);
     (void)snprintf(settings, sizeof(settings), "pkcs11-audit = %s\n", path);
     libctx = libctx_new(settings);
+    return path;
+}
+
+/* Whoever has the bytes is in the trail. */
+static void export_audited(void)
+{
+    const char *path = audit_begin();
+    const unsigned char *raw = NULL;
+    size_t len = 0;
+    SKEY *key;
+
     key = made(open_uri("AES", uri_of("skey-open", "")));
     assert_int_equal(EVP_SKEY_get0_raw_key(key, &raw, &len), 1);
     assert_int_equal(lines_with(path, "\"operation\":\"export\""), 1);
@@ -553,6 +562,31 @@ static void test_skey_derive(void **state)
     }
 }
 
+/* The trail names the key that it is derived from. */
+static void test_skey_derive_audited(void **state)
+{
+    OSSL_LIB_CTX *kept = libctx;
+    EVP_PKEY *key, *peer;
+    EVP_PKEY_CTX *ctx;
+    const char *path;
+
+    (void)state;
+    if (derive_skey == NULL)
+        skip();
+    path = audit_begin();
+    key = token_pair("EC", "P-256");
+    peer = software_pair("EC", "P-256");
+    ctx = derivation(key, peer);
+    EVP_SKEY_free(made(derive_skey(ctx, NULL, "AES", OURS, 32, NULL)));
+    assert_int_equal(lines_with(path, "\"mechanism\":\"CKM_ECDH1_DERIVE\""), 1);
+    assert_int_equal(lines_with(path, "\"with-label\":\"EC\""), 1);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(peer);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+    libctx = kept;
+}
+
 /* For a key management in software, and with a key in software, the bytes are on the host. */
 static void test_skey_derive_bytes(void **state)
 {
@@ -657,7 +691,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_skey_export_open),     cmocka_unit_test(test_skey_found_again),
         cmocka_unit_test(test_skey_import_wrapped),  cmocka_unit_test(test_skey_derive),
         cmocka_unit_test(test_skey_derive_bytes),    cmocka_unit_test(test_skey_derive_refused),
-        cmocka_unit_test(test_skey_derive_x25519),
+        cmocka_unit_test(test_skey_derive_x25519),   cmocka_unit_test(test_skey_derive_audited),
     };
     int failed;
 
