@@ -1,8 +1,5 @@
 /* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
  * is done on the host with the public half. */
-#include <string.h>
-#include <strings.h>
-
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -58,264 +55,6 @@ void *signature_new_fixed(void *provctx, const char *propq, const char *digest)
 CONTEXT_FREE(signature_freectx, struct signature, OWNED)
 CONTEXT_DUP(signature_dupctx, signature_freectx, struct signature, OWNED)
 
-static const struct named_number paddings[] = {
-    { OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING },
-    { OSSL_PKEY_RSA_PAD_MODE_NONE, RSA_NO_PADDING },
-    { OSSL_PKEY_RSA_PAD_MODE_PSS, RSA_PKCS1_PSS_PADDING },
-    { OSSL_PKEY_RSA_PAD_MODE_X931, RSA_X931_PADDING }, /* to refuse it by name */
-    { NULL, 0 },
-};
-
-#define SALT_AUTO_DIGEST_MAX (-4) /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX of OpenSSL 3.1 */
-
-static const struct named_number salts[] = {
-    { "auto-digestmax", SALT_AUTO_DIGEST_MAX },
-    { OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST, RSA_PSS_SALTLEN_DIGEST },
-    { OSSL_PKEY_RSA_PSS_SALT_LEN_MAX, RSA_PSS_SALTLEN_MAX },
-    { OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO, RSA_PSS_SALTLEN_AUTO },
-    { NULL, 0 },
-};
-
-static bool has_auto_digest_max(void)
-{
-    return OpenSSL_version_num() >= 0x30100000UL;
-}
-
-/* Those that the libcrypto that runs knows. */
-static const struct named_number *salts_known(void)
-{
-    return has_auto_digest_max() ? salts : salts + 1;
-}
-
-static int set_padding(void *vctx, const OSSL_PARAM *p)
-{
-    struct signature *ctx = vctx;
-    int padding = 0;
-
-    if (!named_number_get(p, paddings, &padding) || named_number_name(paddings, padding) == NULL)
-        return refuse(ctx->provider, "the padding is not supported for signatures:",
-                      "allowed are pkcs1, pss, none");
-    if (padding == RSA_X931_PADDING)
-        return refuse(ctx->provider,
-                      "X9.31 padding is not supported:", "PKCS#1 v1.5 (pkcs1) and PSS (pss) are");
-    if (ctx->fixed != NULL && padding != RSA_PKCS1_PADDING)
-        return refuse(ctx->provider, "the padding cannot change:", "the signature's name has it");
-    if (ctx->key->type == KEY_RSA_PSS && padding != RSA_PKCS1_PSS_PADDING)
-        return refuse(ctx->provider, "the padding cannot change:", "the key is for PSS alone");
-    ctx->padding = padding;
-    return 1;
-}
-
-static int set_salt(void *vctx, const OSSL_PARAM *p)
-{
-    struct signature *ctx = vctx;
-    int salt = 0;
-
-    if (!named_number_get(p, salts_known(), &salt) ||
-        (salt < 0 && named_number_name(salts_known(), salt) == NULL))
-        return refuse(ctx->provider, "the PSS salt length is not valid:",
-                      "allowed are digest, max, auto, from OpenSSL 3.1 on auto-digestmax, or a "
-                      "number of bytes");
-    if (ctx->padding != RSA_PKCS1_PSS_PADDING)
-        return refuse(ctx->provider, "a salt length needs", "the padding pss");
-    ctx->salt = salt;
-    ctx->salt_free = false;
-    return 1;
-}
-
-static int set_digest(void *vctx, const OSSL_PARAM *p)
-{
-    struct signature *ctx = vctx;
-    const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
-
-    if (digest == NULL)
-        return 0;
-    if (ctx->fixed != NULL && digest != ctx->fixed)
-        return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
-    if (ctx->hash != NULL && digest != ctx->digest)
-        return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
-    ctx->digest = digest;
-    return 1;
-}
-
-static int set_mgf1(void *vctx, const OSSL_PARAM *p)
-{
-    struct signature *ctx = vctx;
-    const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
-
-    if (digest == NULL)
-        return 0;
-    if (digest->oid.len == 0)
-        return refuse(ctx->provider, "MGF1 is not possible with", "this digest");
-    ctx->mgf1 = digest;
-    return 1;
-}
-
-/* In the order in which they depend on each other. */
-#define EC_SETTABLE(ROW)                                                                           \
-    ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                               \
-    ROW(OSSL_SIGNATURE_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)
-
-#define RSA_SETTABLE(ROW)                                                                          \
-    EC_SETTABLE(ROW)                                                                               \
-    ROW(OSSL_SIGNATURE_PARAM_PAD_MODE, utf8_string, set_padding, WHOLE)                            \
-    ROW(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, utf8_string, set_salt, WHOLE)                            \
-    ROW(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, utf8_string, set_mgf1, WHOLE)                            \
-    ROW(OSSL_SIGNATURE_PARAM_MGF1_PROPERTIES, utf8_string, param_ignore, WHOLE)
-
-PARAM_SETTERS(ec_setters, EC_SETTABLE);
-PARAM_SETTERS(rsa_setters, RSA_SETTABLE);
-PARAM_LIST(ec_settable, EC_SETTABLE);
-PARAM_LIST(rsa_settable, RSA_SETTABLE);
-
-static int token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
-{
-    struct signature *ctx = vctx;
-    bool rsa = ctx->key != NULL && key_type_is_rsa(ctx->key->type);
-
-    if (!params_set(rsa ? rsa_setters : ec_setters, ctx, params))
-        return 0;
-    if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL)
-        ctx->digest = digest_find("SHA1"); /* as the default provider has it */
-    return 1;
-}
-
-static const OSSL_PARAM *token_settable_ctx_params(void *vctx, void *provctx)
-{
-    const struct signature *ctx = vctx;
-
-    (void)provctx;
-    return ctx != NULL && ctx->key != NULL && ctx->key->type == KEY_EC ? ec_settable : rsa_settable;
-}
-
-/* PSS: emLen - hLen - 2 bytes at the most (RFC 8017 §9.1.1). */
-static bool salt_length(const struct signature *ctx, size_t *out)
-{
-    size_t em_len = (key_bits(ctx->key) - 1 + 7) / 8;
-    size_t most = em_len > ctx->digest->size + 2 ? em_len - ctx->digest->size - 2 : 0;
-
-    switch (ctx->salt) {
-    case RSA_PSS_SALTLEN_DIGEST:
-        *out = ctx->digest->size;
-        break;
-    case RSA_PSS_SALTLEN_AUTO:
-    case RSA_PSS_SALTLEN_MAX:
-        *out = most;
-        break;
-    case SALT_AUTO_DIGEST_MAX:
-        *out = most < ctx->digest->size ? most : ctx->digest->size;
-        break;
-    default:
-        *out = (size_t)ctx->salt;
-    }
-    return *out <= most && most != 0;
-}
-
-/* What the context asks of the table of mechanisms. */
-static bool request_make(const struct signature *ctx, struct sign_request *request)
-{
-    *request = (struct sign_request){ .digest = ctx->digest, .salt_free = ctx->salt_free };
-    if (ctx->key->type == KEY_EC) {
-        request->scheme = SIGN_ECDSA;
-        return true;
-    }
-    if (ctx->padding != RSA_PKCS1_PSS_PADDING) {
-        request->scheme = ctx->padding == RSA_NO_PADDING ? SIGN_RSA_RAW : SIGN_RSA_PKCS1;
-        return true;
-    }
-    request->scheme = SIGN_RSA_PSS;
-    request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
-    if (ctx->digest == NULL || ctx->digest->oid.len == 0)
-        return refuse(ctx->provider, "PSS is not possible with", "this digest");
-    return salt_length(ctx, &request->salt_len) ||
-           refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
-}
-
-static int get_algorithm(const void *vctx, OSSL_PARAM *p)
-{
-    const struct signature *ctx = vctx;
-    uint8_t der[ALGORITHM_IDENTIFIER_MAX];
-    struct sign_request request;
-    size_t len = ctx->key != NULL && request_make(ctx, &request)
-                     ? sign_algorithm(&request, der, sizeof(der))
-                     : 0;
-
-    return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
-}
-
-static int get_padding(const void *vctx, OSSL_PARAM *p)
-{
-    const struct signature *ctx = vctx;
-
-    return named_number_set(p, paddings, ctx->padding);
-}
-
-static int get_salt(const void *vctx, OSSL_PARAM *p)
-{
-    const struct signature *ctx = vctx;
-
-    return named_number_set(p, salts_known(), ctx->salt);
-}
-
-static int get_mgf1(const void *vctx, OSSL_PARAM *p)
-{
-    const struct signature *ctx = vctx;
-
-    return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
-}
-
-#define GETTABLE(ROW)                                                                              \
-    ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)                     \
-    ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, param_get_digest,                                \
-        FIELD(struct signature, digest, const struct digest *))                                    \
-    ROW(OSSL_SIGNATURE_PARAM_PAD_MODE, utf8_string, get_padding, WHOLE)                            \
-    ROW(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, utf8_string, get_salt, WHOLE)                            \
-    ROW(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)
-
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
-
-/* Whether the token is known to have no such salt, but may have one as long as the digest. */
-static bool lacks_long_salt(const struct signature *ctx, const struct sign_request *request)
-{
-    struct sign_request shorter = *request;
-
-    shorter.salt_len = request->digest->size;
-    return request->salt_len > shorter.salt_len && key_lacks_pss(ctx->key, request) &&
-           !key_lacks_pss(ctx->key, &shorter);
-}
-
-/* Whoever is told of the salt's length writes it into a certificate or message: from then on it
- * stays. */
-static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
-{
-    struct sign_request request;
-
-    if (!ctx->salt_free || !ctx->signing || ctx->padding != RSA_PKCS1_PSS_PADDING ||
-        (OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID) == NULL &&
-         OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN) == NULL) ||
-        !request_make(ctx, &request))
-        return;
-    ctx->salt_free = false;
-    if (lacks_long_salt(ctx, &request))
-        ctx->salt = RSA_PSS_SALTLEN_DIGEST;
-}
-
-static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
-{
-    settle_salt(ctx, params);
-    return params_get(getters, ctx, params);
-}
-
-PARAM_LISTING(token_gettable_ctx_params, gettable)
-
-/* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest.
- */
-static int default_salt(void)
-{
-    return has_auto_digest_max() ? SALT_AUTO_DIGEST_MAX : RSA_PSS_SALTLEN_AUTO;
-}
-
 /* Gets ready for a new operation; without a key, for one more with the key of the last. */
 static int prepare(struct signature *ctx, struct key *key, bool signing)
 {
@@ -325,7 +64,7 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
         if (!key_take(&ctx->key, key, signing))
             return 0;
         ctx->padding = key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
-        ctx->salt = default_salt();
+        ctx->salt = signature_default_salt();
         ctx->salt_free = true;
         ctx->digest = ctx->fixed;
         ctx->mgf1 = NULL;
@@ -343,7 +82,7 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
 
 static int begin(struct signature *ctx, struct key *key, const OSSL_PARAM params[], bool signing)
 {
-    return prepare(ctx, key, signing) && token_set_ctx_params(ctx, params);
+    return prepare(ctx, key, signing) && signature_token_set_ctx_params(ctx, params);
 }
 
 static int token_sign_init(void *vctx, void *key, const OSSL_PARAM params[])
@@ -383,7 +122,7 @@ static int sign_data(struct signature *ctx, enum sign_column column, struct view
 {
     struct sign_request request;
 
-    return request_make(ctx, &request) &&
+    return signature_request(ctx, &request) &&
            sign_request(ctx, &request, column, data, sig, sig_len, sig_size);
 }
 
@@ -429,7 +168,7 @@ static int digest_begin(struct signature *ctx, const char *name, struct key *key
     ctx->digest = digest_find(name);
     if (ctx->digest == NULL)
         return refuse(ctx->provider, "the digest is not supported for signatures:", name);
-    return token_set_ctx_params(ctx, params);
+    return signature_token_set_ctx_params(ctx, params);
 }
 
 static int token_digest_sign_init(void *vctx, const char *name, void *key,
@@ -460,7 +199,8 @@ static int token_digest_update(void *vctx, const unsigned char *data, size_t len
     if (len == 0)
         return 1;
     if (ctx->hash == NULL && !ctx->collecting) {
-        ctx->collecting = request_make(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
+        ctx->collecting =
+            signature_request(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }
@@ -500,7 +240,7 @@ static int sign_whole(struct signature *ctx, struct view message, unsigned char 
     enum sign_column column = SIGN_TOKEN_HASHES;
     uint8_t digest[DIGEST_MAX];
 
-    if (!request_make(ctx, &request))
+    if (!signature_request(ctx, &request))
         return 0;
     if (!token_shall_hash(ctx, &request, true, message.len)) {
         if (!host_hash(&ctx->provider->host, ctx->digest, ctx->propq, message, digest))
@@ -569,7 +309,7 @@ static bool verify_any_salt(const struct signature *ctx, struct sign_request *re
 
     for (size_t i = 0; i < COUNT(lengths); i++) {
         guess.salt = lengths[i];
-        if (salt_length(&guess, &request->salt_len) &&
+        if (signature_salt_length(&guess, &request->salt_len) &&
             key_verify(ctx->key, request, SIGN_HASHED_BEFORE, tbs, sig))
             return true;
     }
@@ -581,7 +321,7 @@ static int verify_on_token(const struct signature *ctx, struct view tbs, struct 
     bool any_salt = ctx->salt == RSA_PSS_SALTLEN_AUTO || ctx->salt == SALT_AUTO_DIGEST_MAX;
     struct sign_request request;
 
-    if (!request_make(ctx, &request))
+    if (!signature_request(ctx, &request))
         return false;
     return request.scheme == SIGN_RSA_PSS && any_salt
                ? verify_any_salt(ctx, &request, tbs, sig)
@@ -639,10 +379,12 @@ DOOR(MAKE, signature_digest_sign, held_digest_sign, token_digest_sign)
 DOOR(DIGEST_INIT, signature_digest_verify_init, held_digest_verify_init, token_digest_verify_init)
 DOOR(VERIFY_FINAL, signature_digest_verify_final, held_digest_verify_final,
      token_digest_verify_final)
-DOOR(GET, signature_get_ctx_params, held_get_ctx_params, token_get_ctx_params)
-DOOR(SET, signature_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
-LIST_DOOR(signature_gettable_ctx_params, held_gettable_ctx_params, token_gettable_ctx_params)
-LIST_DOOR(signature_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
+DOOR(GET, signature_get_ctx_params, held_get_ctx_params, signature_token_get_ctx_params)
+DOOR(SET, signature_set_ctx_params, held_set_ctx_params, signature_token_set_ctx_params)
+LIST_DOOR(signature_gettable_ctx_params, held_gettable_ctx_params,
+          signature_token_gettable_ctx_params)
+LIST_DOOR(signature_settable_ctx_params, held_settable_ctx_params,
+          signature_token_settable_ctx_params)
 
 #define SHARED                                                                                     \
     { OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))signature_newctx },                              \

@@ -27,6 +27,24 @@ struct signature {
     struct bytes expected; /* what a verification that is fed compares with; or none */
 };
 
+/* What the context asks of the table of mechanisms. False with an error raised. */
+bool signature_request(const struct signature *ctx, struct sign_request *request);
+
+/* Of PSS, in bytes: emLen - hLen - 2 at the most (RFC 8017 §9.1.1). False where the key is too
+ * short for it. */
+bool signature_salt_length(const struct signature *ctx, size_t *out);
+#define SALT_AUTO_DIGEST_MAX (-4) /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX of OpenSSL 3.1 */
+
+/* As the default provider of the libcrypto that runs has it: since 3.1 no longer than the digest.
+ */
+int signature_default_salt(void);
+
+/* The parameters, where the token does the work (ops/signature_params.c). */
+OSSL_FUNC_signature_get_ctx_params_fn signature_token_get_ctx_params;
+OSSL_FUNC_signature_gettable_ctx_params_fn signature_token_gettable_ctx_params;
+OSSL_FUNC_signature_set_ctx_params_fn signature_token_set_ctx_params;
+OSSL_FUNC_signature_settable_ctx_params_fn signature_token_settable_ctx_params;
+
 /* A context for one digest, by its name in mech/digest.h. */
 void *signature_new_fixed(void *provctx, const char *propq, const char *digest);
 
