@@ -313,6 +313,9 @@ static const struct hkdf_params hkdf = { .bExtract = CK_TRUE,
                                          .bExpand = CK_TRUE,
                                          .prfHashMechanism = CKM_SHA256,
                                          .ulSaltType = CKF_HKDF_SALT_NULL };
+static const struct hkdf_params hkdf_expand = { .bExpand = CK_TRUE,
+                                                .prfHashMechanism = CKM_SHA256,
+                                                .ulSaltType = CKF_HKDF_SALT_NULL };
 
 struct call {
     const char *name, *key;
@@ -471,6 +474,7 @@ static const struct call calls[] = {
     { "aes-cmac", "aes", call_sign, CKM_AES_CMAC, NONE, 32 },
     { "hmac", "secret", call_sign, CKM_SHA256_HMAC, NONE, 32 },
     { "hkdf", "secret", call_derive, CKM_HKDF_DERIVE, PARAM(hkdf), 32 },
+    { "hkdf-expand", "secret", call_derive, CKM_HKDF_DERIVE, PARAM(hkdf_expand), 32 },
     { "random", NULL, call_random, 0, NONE, 32 },
 };
 

@@ -142,23 +142,44 @@ static int run_mac(const struct operation *operation, SKEY *key)
            same(ours, (int)our_len, theirs, (int)their_len);
 }
 
+/* What the KDF is given but for the key; what follows is for the caller to say. */
+static OSSL_PARAM *kdf_params(const struct operation *operation, OSSL_PARAM *params)
+{
+    *params++ = TEXT(OSSL_KDF_PARAM_DIGEST, "SHA2-256");
+    if (strcmp(operation->algorithm, "HKDF") == 0) {
+        *params++ = BYTES(OSSL_KDF_PARAM_INFO, message);
+        return params;
+    }
+    *params++ = TEXT(OSSL_KDF_PARAM_MODE, "EXPAND_ONLY");
+    *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PREFIX, (char *)"tls13 ", 6);
+    *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_LABEL, (char *)"c hs traffic", 12);
+    *params++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_DATA, message, 32);
+    return params;
+}
+
+static EVP_KDF_CTX *kdf_ctx(const char *name, const char *properties)
+{
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, name, properties);
+
+    return kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
+}
+
 /* To bytes, or where the token keeps them to itself to a key, which encrypts as these bytes do. */
-static int run_hkdf(const struct operation *operation, SKEY *key)
+static int run_kdf(const struct operation *operation, SKEY *key)
 {
     unsigned char ours[32], theirs[32], a[128], b[128];
     char aes[64];
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, name_of(operation), TOKENS);
-    EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
-    EVP_KDF_CTX *host = EVP_KDF_CTX_new(EVP_KDF_fetch(NULL, "HKDF", HOST));
-    OSSL_PARAM params[] = { TEXT(OSSL_KDF_PARAM_DIGEST, "SHA2-256"),
-                            BYTES(OSSL_KDF_PARAM_INFO, message), BYTES(OSSL_KDF_PARAM_KEY, secret),
-                            OSSL_PARAM_construct_end() };
+    EVP_KDF_CTX *ctx = kdf_ctx(name_of(operation), TOKENS);
+    EVP_KDF_CTX *host = kdf_ctx(operation->algorithm, HOST);
+    OSSL_PARAM params[8], *more = kdf_params(operation, params);
     SKEY *derived;
     int a_len = 0, b_len = 0;
 
+    more[0] = BYTES(OSSL_KDF_PARAM_KEY, secret);
+    more[1] = OSSL_PARAM_construct_end();
     if (EVP_KDF_derive(host, theirs, 32, params) != 1 || ctx == NULL)
         return 0;
-    params[2] = OSSL_PARAM_construct_end();
+    more[0] = OSSL_PARAM_construct_end();
     if (kdf_set(ctx, key, OSSL_KDF_PARAM_KEY) != 1)
         return 0;
     if (EVP_KDF_derive(ctx, ours, 32, params) == 1)
@@ -177,7 +198,8 @@ static const struct operation operations[] = {
     { "kw", "AES-256-WRAP", "AES", run_cipher },
     { "cmac", "CMAC", "AES", run_mac },
     { "hmac", "HMAC", "GENERIC-SECRET", run_mac },
-    { "hkdf", "HKDF", "GENERIC-SECRET", run_hkdf },
+    { "hkdf", "HKDF", "GENERIC-SECRET", run_kdf },
+    { "tls13", "TLS13-KDF", "GENERIC-SECRET", run_kdf },
 };
 
 static void find(void *function, const char *name)
@@ -193,7 +215,7 @@ static int functions_found(const struct operation *operation)
     find(&kdf_set, "EVP_KDF_CTX_set_SKEY");
     find(&kdf_derive, "EVP_KDF_derive_SKEY");
     return skey_import != NULL && cipher_init != NULL && mac_init != NULL &&
-           (operation->run != run_hkdf || (kdf_set != NULL && kdf_derive != NULL));
+           (operation->run != run_kdf || (kdf_set != NULL && kdf_derive != NULL));
 }
 
 static int run(const struct operation *operation, const char *uri)

@@ -48,4 +48,10 @@ void operator_destroy(CK_SESSION_HANDLE session, const char *label);
  * logged in. */
 void operator_generate_always(void);
 
+/* Whether this error of the provider's says that the token does not have the mechanism: by its
+ * CKR_, or by one that says nothing and that the module gives to a call of ours as well.
+ * openCryptoki 3.23 answers CKR_ARGUMENTS_BAD to CTR. The program is logged in, and the module
+ * initialised. */
+bool operator_is_lack(const char *error);
+
 #endif

@@ -241,6 +241,27 @@ static void test_audit_descriptors(void **state)
     OSSL_LIB_CTX_free(first);
 }
 
+/* More than 2 GiB, of which the file system holds none. */
+static void test_audit_large(void **state)
+{
+    const off_t large = (off_t)INT32_MAX + 1;
+    int fd = open("trail", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char line[1024] = "";
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, large), 0);
+    libctx = begin_beside("trail", "");
+    key = key_load(libctx, "p256", "private");
+    assert_true(key_signs(libctx, key));
+    assert_true(pread(fd, line, sizeof(line) - 1, large) > 0);
+    assert_non_null(strstr(line, "\"operation\":\"login\""));
+    close(fd);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_audit_each_use),
     cmocka_unit_test(test_audit_login_again),
@@ -250,6 +271,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_audit_required),
     cmocka_unit_test(test_audit_descriptor_closed),
     cmocka_unit_test(test_audit_descriptors),
+    cmocka_unit_test(test_audit_large),
 };
 
 /* test-audit [NAME]: all, or the one of this name */

@@ -1,5 +1,6 @@
 /* Ciphers with secret keys of a token, from OpenSSL 3.5 on, beside the default provider's with the
  * same key as bytes. What the token does not have is passed over with a word. */
+#include "operator.h"
 #include "skey.h"
 
 #include <pthread.h>
@@ -73,9 +74,7 @@ static bool is_lacking(const char *what)
 {
     char error[1024];
 
-    last_error(error, sizeof(error));
-    if (strstr(error, "CKR_MECHANISM_INVALID") == NULL &&
-        strstr(error, "CKR_KEY_FUNCTION_NOT_PERMITTED") == NULL)
+    if (!operator_is_lack(last_error(error, sizeof(error))))
         fail_msg("%s: %s", what, error);
     printf("the token does not have %s\n", what);
     return true;
@@ -107,6 +106,21 @@ static bool begin(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher, SKEY *key, bool
                                   (size_t)EVP_CIPHER_get_iv_length(cipher), encrypt, NULL) == 1;
 
     return ok && EVP_CIPHER_CTX_set_padding(ctx, padding) == 1;
+}
+
+/* By a block, with the key of 32 bytes: what cannot be encrypted, decryption says nothing of. */
+static bool lacks(const char *mode, SKEY *key)
+{
+    EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, mode);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0;
+    bool lacking;
+
+    assert_true(begin(ctx, cipher, key, false, 1));
+    lacking = EVP_CipherUpdate(ctx, ours, &n, message, 16) != 1 && is_lacking(mode);
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+    return lacking;
 }
 
 struct mode {
@@ -228,7 +242,7 @@ static void test_crypt_in_place(void **state)
     SKEY *key = key_of(libctx, 32);
 
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
+    for (size_t i = 0; i < COUNT_OF(names) && !lacks(names[i], key); i++) {
         EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, names[i]);
         EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
         int n = 0;
@@ -251,11 +265,18 @@ static void test_crypt_fork(void **state)
 {
     SKEY *key = key_of(libctx, 32);
     EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, "CTR");
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new(), *copy = EVP_CIPHER_CTX_new();
+    EVP_CIPHER_CTX *ctx, *copy;
     int n = 0, status = 0;
     pid_t child;
 
     (void)state;
+    if (lacks("CTR", key)) {
+        EVP_CIPHER_free(cipher);
+        EVP_SKEY_free(key);
+        return;
+    }
+    ctx = EVP_CIPHER_CTX_new();
+    copy = EVP_CIPHER_CTX_new();
     (void)software(256, "CTR", false, 100);
     assert_true(begin(ctx, cipher, key, false, 1));
     assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message, 37), 1);

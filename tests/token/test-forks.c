@@ -2,10 +2,12 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 
 #define THREADS 8
@@ -13,6 +15,7 @@
 
 static OSSL_LIB_CTX *libctx;
 static EVP_PKEY *keys[2];
+static bool readers_wait;
 static atomic_bool stop;
 static atomic_uint signatures, failures;
 
@@ -124,6 +127,8 @@ static void check_forks(const char *settings, unsigned times)
 static void test_forks_while_signing(void **state)
 {
     (void)state;
+    if (readers_wait)
+        skip();
     check_forks("pkcs11-log = none\n", FORKS);
 }
 
@@ -131,6 +136,8 @@ static void test_forks_while_signing(void **state)
 static void test_forks_with_one_session(void **state)
 {
     (void)state;
+    if (readers_wait)
+        skip();
     check_forks("pkcs11-log = none\npkcs11-sessions-max = 1\n", FORKS / 4);
 }
 
@@ -158,6 +165,23 @@ static void test_forks_of_forks(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* Whether a second reader of a lock of libcrypto's waits for the first, and here for ever: so on
+ * RISC-V, where a child in the middle of threads hangs in its first EVP_MD_fetch, with no provider
+ * but the default one. */
+static bool libcrypto_readers_wait(void)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        CRYPTO_RWLOCK *lock = CRYPTO_THREAD_lock_new();
+
+        alarm(5);
+        _exit(CRYPTO_THREAD_read_lock(lock) && CRYPTO_THREAD_read_lock(lock) ? 0 : 1);
+    }
+    return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +190,9 @@ int main(void)
         cmocka_unit_test(test_forks_of_forks),
     };
 
+    readers_wait = libcrypto_readers_wait();
+    if (readers_wait)
+        puts("libcrypto's locks let one reader in at a time: no forks in the middle of threads");
     limit(280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
