@@ -1,6 +1,7 @@
 #include "cli/child.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +35,10 @@ bool child_run(int (*work)(const void *arg, int out), const void *arg, char *tex
     (void)close(ends[1]);
     read_all(ends[0], text, size);
     (void)close(ends[0]);
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-           WEXITSTATUS(status) == 0;
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return false;
+    if (WIFSIGNALED(status))
+        (void)snprintf(text, size, "the attempt ended by signal %d (%s)", WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

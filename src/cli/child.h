@@ -6,7 +6,8 @@
 #include <stddef.h>
 
 /* Runs work in a child, which ends with what it returns as its exit code, and takes what it writes
- * to out into text (size bytes), as far as there is room. True for the exit code 0. */
+ * to out into text (size bytes), as far as there is room; where a signal ended it, text says which.
+ * True for the exit code 0. */
 bool child_run(int (*work)(const void *arg, int out), const void *arg, char *text, size_t size);
 
 #endif

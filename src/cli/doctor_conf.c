@@ -1,4 +1,5 @@
 /* The doctor's steps that look at openssl.cnf. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
@@ -417,6 +418,36 @@ bool doctor_host(struct doctor *doctor)
     return false;
 }
 
+/* The file that libcrypto looks for, as the section names it. */
+static void find_module(const struct doctor *doctor, char *path, size_t size)
+{
+    const char *module = get(doctor, doctor->file.section, "module");
+    const char *folder = environment("OPENSSL_MODULES");
+
+    if (folder == NULL)
+        folder = OPENSSL_info(OPENSSL_INFO_MODULES_DIR);
+    if (module == NULL)
+        (void)snprintf(path, size, "%s/%s.so", folder, doctor->file.name);
+    else if (module[0] == '/')
+        (void)snprintf(path, size, "%s", module);
+    else
+        (void)snprintf(path, size, "%s/%s", folder, module);
+}
+
+/* What the dynamic linker says of that file, or NULL: OpenSSL keeps it to itself. */
+static const char *linker_reason(const struct doctor *doctor)
+{
+    char path[4096];
+    void *library;
+
+    find_module(doctor, path, sizeof(path));
+    (void)dlerror();
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library != NULL)
+        (void)dlsym(library, "OSSL_provider_init");
+    return dlerror();
+}
+
 /* In the child: whether libcrypto, by this file alone, has the provider in the end, and its name or
  * the reason to fd. */
 static int try_provider(const void *arg, int fd)
@@ -425,6 +456,7 @@ static int try_provider(const void *arg, int fd)
     OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
     struct conf_file file;
     char text[1024] = "", *name = NULL;
+    const char *reason;
     OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_ptr(OSSL_PROV_PARAM_NAME, &name, 0),
                             OSSL_PARAM_construct_end() };
     OSSL_PROVIDER *provider;
@@ -438,7 +470,10 @@ static int try_provider(const void *arg, int fd)
             (void)dprintf(fd, "%s", name);
         return 0;
     }
-    (void)dprintf(fd, "%s", error_text("OpenSSL gives no reason", text, sizeof(text)));
+    reason = linker_reason(doctor);
+    (void)dprintf(
+        fd, "%s",
+        error_text(reason != NULL ? reason : "OpenSSL gives no reason", text, sizeof(text)));
     return 1;
 }
 
@@ -462,7 +497,7 @@ static bool find_own_module(char *path, size_t size)
 
 bool doctor_provider(struct doctor *doctor)
 {
-    char text[1024], path[4096];
+    char text[1024], path[4096], tried[4096];
     const char *module = get(doctor, doctor->file.section, "module");
 
     if (child_run(try_provider, doctor, text, sizeof(text))) {
@@ -475,16 +510,19 @@ bool doctor_provider(struct doctor *doctor)
     }
     found(doctor, SICK, STEP_PROVIDER, "OpenSSL does not load %s: %s",
           module != NULL ? module : "a module, which the section does not name", text);
+    find_module(doctor, tried, sizeof(tried));
     if (has_misplaced(doctor, doctor->file.section))
         advise(doctor, "see to openssl_conf in [%s] first: OpenSSL may go round in circles by it",
                doctor->file.section);
     else if (module != NULL && module[0] == '/' && access(module, F_OK) == 0 &&
              access(module, R_OK) != 0)
         found_no_access(doctor, STEP_PROVIDER, "the provider", module, R_OK);
-    else if (find_own_module(path, sizeof(path)))
+    else if (find_own_module(path, sizeof(path)) && strcmp(path, tried) != 0)
         advise_set(doctor, doctor->file.section, "module", path);
     else
-        advise(doctor, "install the provider, or set module to where it is");
+        advise(
+            doctor,
+            "install the provider, anew where its file is damaged, or set module to where it is");
     return true;
 }
 

@@ -16,6 +16,7 @@
 #include "base/scope.h"
 #include "base/text.h"
 #include "base/user.h"
+#include "cli/child.h"
 #include "cli/doctor.h"
 #include "cli/say.h"
 #include "instance/instance.h"
@@ -153,6 +154,16 @@ static bool is_file_well(struct doctor *doctor, const char *path)
     return false;
 }
 
+/* In the child: a file that ends too early takes the process along that loads it. */
+static int try_module(const void *arg, int fd)
+{
+    const struct doctor *doctor = arg;
+
+    (void)fd;
+    (void)provider_module(doctor->call->context.provider, NULL);
+    return 0;
+}
+
 bool doctor_module(struct doctor *doctor)
 {
     struct provider *provider = doctor->call->context.provider;
@@ -161,6 +172,11 @@ bool doctor_module(struct doctor *doctor)
 
     if (!is_file_well(doctor, path))
         return false;
+    if (!child_run(try_module, doctor, text, sizeof(text))) {
+        found(doctor, SICK, STEP_MODULE, "%s cannot be loaded: %s", path, text);
+        advise(doctor, "install the module's package anew: the file is damaged");
+        return false;
+    }
     if (provider_module(provider, NULL) != NULL) {
         found(doctor, WELL, STEP_MODULE,
               "%s can be loaded, and only root and its user can change it", path);
