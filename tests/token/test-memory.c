@@ -1,5 +1,7 @@
 /* Memory is short: each allocation of the provider's own fails once, in everything that it does
- * with a key. What is done fails or does without, nothing crashes, and the next time it works. */
+ * with a key; and libcrypto refuses: each call of it that the provider makes fails once. What is
+ * done fails or does without, nothing crashes, and the next time it works. */
+#include "refuse.h"
 #include "skey.h"
 
 #include <openssl/core_names.h>
@@ -11,16 +13,29 @@
 #include <openssl/rsa.h>
 #include <openssl/store.h>
 
-static unsigned until; /* how many more allocations there are before one that fails; 0: none does */
-static bool failed;
+enum lack { NOTHING, MEMORY, LIBCRYPTO };
+
+static enum lack lack;  /* what fails */
+static unsigned until;  /* how many more there are of it before one that does; 0: none */
+static char failed[80]; /* which one did, or "" */
+
+static bool fails_now(enum lack what, const char *name)
+{
+    if (lack != what || until == 0 || --until > 0)
+        return false;
+    snprintf(failed, sizeof(failed), "%s", name);
+    return true;
+}
 
 /* The provider's files are src/... in its allocations; libcrypto's own do not fail. */
 static bool fails(const char *file)
 {
-    if (until == 0 || file == NULL || strncmp(file, "src/", 4) != 0)
-        return false;
-    failed = --until == 0;
-    return failed;
+    return file != NULL && strncmp(file, "src/", 4) == 0 && fails_now(MEMORY, file);
+}
+
+static bool libcrypto_refuses(const char *function)
+{
+    return fails_now(LIBCRYPTO, function);
 }
 
 static void *get(size_t size, const char *file, int line)
@@ -71,7 +86,7 @@ static bool load_public(void)
 static bool list(void)
 {
     OSSL_STORE_CTX *store =
-        OSSL_STORE_open_ex("pkcs11:token=soft", libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+        OSSL_STORE_open_ex("pkcs11:token=soft;object=p256", libctx, NULL, NULL, NULL, NULL, NULL, NULL);
     unsigned count = 0;
 
     while (store != NULL && !OSSL_STORE_eof(store)) {
@@ -81,7 +96,7 @@ static bool list(void)
         OSSL_STORE_INFO_free(info);
     }
     OSSL_STORE_close(store);
-    return count > 10;
+    return count == 2;
 }
 
 static bool sign_with(EVP_PKEY *key, int padding)
@@ -307,35 +322,54 @@ static const struct {
     { "use a secret key", use_secret },
 };
 
+/* Each failure of one work, in turn, until it gets to its end before there is one. */
+static void fail_each(const char *name, bool (*work)(void), enum lack what)
+{
+    unsigned n = 0;
+    bool ok, again;
+
+    do {
+        lack = what;
+        until = ++n;
+        failed[0] = '\0';
+        ok = work();
+        again = failed[0] != '\0';
+        lack = NOTHING;
+        ERR_clear_error();
+        if (!work())
+            fail_msg("%s: not any more after failure %u, of %s", name, n, failed);
+    } while (again && n < 5000);
+    assert_true(ok && !again);
+    printf("%s: %u failures\n", name, n - 1);
+}
+
+static void fail_works(enum lack what)
+{
+    for (size_t i = 0; i < COUNT_OF(works) - (skey_functions() ? 0 : 2); i++)
+        fail_each(works[i].name, works[i].work, what);
+}
+
 static void test_memory_short(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(works) - (skey_functions() ? 0 : 2); i++) {
-        unsigned n = 0;
-        bool ok, again;
+    fail_works(MEMORY);
+}
 
-        do {
-            failed = false;
-            until = ++n;
-            ok = works[i].work();
-            again = failed;
-            until = 0;
-            ERR_clear_error();
-            if (!works[i].work())
-                fail_msg("%s: not any more after allocation %u had failed", works[i].name, n);
-        } while (again && n < 2000);
-        assert_true(ok && !again);
-        printf("%s: %u allocations\n", works[i].name, n - 1);
-    }
+static void test_libcrypto_refuses(void **state)
+{
+    (void)state;
+    fail_works(LIBCRYPTO);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory_short) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory_short),
+                                        cmocka_unit_test(test_libcrypto_refuses) };
     int bad;
 
     if (CRYPTO_set_mem_functions(get, get_more, let_go) != 1)
         return 1;
+    refuse_now = libcrypto_refuses;
     libctx = libctx_new("pkcs11-log = none\npkcs11-retry-ms = 0\n");
     rsa = key_load(libctx, "rsa2048", "private");
     ec = key_load(libctx, "p256", "private");
