@@ -85,8 +85,8 @@ static bool load_public(void)
 
 static bool list(void)
 {
-    OSSL_STORE_CTX *store =
-        OSSL_STORE_open_ex("pkcs11:token=soft;object=p256", libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex("pkcs11:token=soft;object=p256", libctx, NULL, NULL,
+                                               NULL, NULL, NULL, NULL);
     unsigned count = 0;
 
     while (store != NULL && !OSSL_STORE_eof(store)) {
