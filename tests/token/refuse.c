@@ -1,8 +1,12 @@
 #include "refuse.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
@@ -16,14 +20,21 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
+struct stat;
+
+typedef void *(*start_function)(void *);
+
 bool (*refuse_now)(const char *function);
 
 static bool refuses(const void *caller, const char *function)
 {
     Dl_info info;
 
-    return refuse_now != NULL && dladdr(caller, &info) != 0 && info.dli_fname != NULL &&
-           strstr(info.dli_fname, "/pkcs11.so") != NULL && refuse_now(function);
+    if (refuse_now == NULL || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
+        strstr(info.dli_fname, "/pkcs11.so") == NULL || !refuse_now(function))
+        return false;
+    errno = EIO;
+    return true;
 }
 
 #define TYPES_0()                    void
@@ -48,17 +59,33 @@ static bool refuses(const void *caller, const char *function)
 
 /* The provider's calls come here, since symbols of the program go before those of libraries. */
 #define REFUSING_BY(refusal, count, type, name, ...)                                               \
-    __attribute__((visibility("default"))) type name(TYPES_##count(__VA_ARGS__))                   \
+    __attribute__((visibility("default"))) type name(TYPES_##count(__VA_ARGS__));                  \
+    type name(TYPES_##count(__VA_ARGS__))                                                          \
     {                                                                                              \
-        static type (*real)(TYPES_##count(__VA_ARGS__));                                           \
+        static _Atomic(void *) found;                                                              \
+        void *real = atomic_load(&found);                                                          \
                                                                                                    \
         if (real == NULL)                                                                          \
-            *(void **)&real = dlsym(RTLD_NEXT, #name);                                             \
-        return refuses(__builtin_return_address(0), #name) ? (type)refusal : real(NAMES_##count);  \
+            atomic_store(&found, real = dlsym(RTLD_NEXT, #name));                                  \
+        if (refuses(__builtin_return_address(0), #name))                                           \
+            return (type)(refusal);                                                                \
+        return ((type(*)(TYPES_##count(__VA_ARGS__)))real)(NAMES_##count);                         \
     }
 
 /* REFUSING(how many arguments, type, name, types of arguments) */
 #define REFUSING(count, type, ...) REFUSING_BY(0, count, type, __VA_ARGS__)
+
+/* The system's; open is called with a mode or without. */
+REFUSING_BY(-1, 3, int, open, const char *, int, int)
+REFUSING_BY(-1, 4, int, openat, int, const char *, int, int)
+REFUSING_BY(-1, 3, ssize_t, read, int, void *, size_t)
+REFUSING_BY(-1, 3, ssize_t, write, int, const void *, size_t)
+REFUSING_BY(-1, 2, int, fstat, int, struct stat *)
+REFUSING_BY(-1, 4, int, fstatat, int, const char *, struct stat *, int)
+REFUSING_BY(-1, 2, int, mkdir, const char *, mode_t)
+REFUSING_BY(-1, 6, void *, mmap, void *, size_t, int, int, int, off_t)
+REFUSING_BY(EAGAIN, 4, int, pthread_create, pthread_t *, const pthread_attr_t *, start_function,
+            void *)
 
 REFUSING(1, BIO *, BIO_new, const BIO_METHOD *)
 REFUSING(2, BIO *, BIO_new_mem_buf, const void *, int)

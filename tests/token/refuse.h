@@ -1,6 +1,6 @@
-/* libcrypto refuses: what the provider calls of it, and may be told no by, is defined by the
- * program that is linked with refuse.c, and passed on to libcrypto or not. Calls from anywhere else
- * are passed on always. */
+/* libcrypto and the system refuse: what the provider calls of them, and may be told no by, is
+ * defined by the program that is linked with refuse.c, and passed on or not. Calls from anywhere
+ * else are passed on always. */
 #ifndef BRIDGE_REFUSE_H
 #define BRIDGE_REFUSE_H
 
