@@ -292,6 +292,88 @@ static void test_dispatch_keygen_settable(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static int withheld; /* a function of libcrypto's that the provider is not given */
+
+static int init_withheld(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+                         const OSSL_DISPATCH **out, void **provctx)
+{
+    static OSSL_DISPATCH given[256];
+    size_t count = 0;
+
+    for (; in->function_id != 0 && count < COUNT_OF(given) - 1; in++)
+        if (in->function_id != withheld)
+            given[count++] = *in;
+    given[count] = (OSSL_DISPATCH){ 0, NULL };
+    return OSSL_provider_init(handle, given, out, provctx);
+}
+
+/* A core that lacks a function that is needed has no provider of it, but one without those for what
+ * it is not does. */
+static void test_dispatch_withheld(void **state)
+{
+    static const struct {
+        int function;
+        bool needed;
+    } cases[] = {
+        { OSSL_FUNC_CORE_GET_PARAMS, true },      { OSSL_FUNC_CORE_NEW_ERROR, true },
+        { OSSL_FUNC_CORE_SET_ERROR_DEBUG, true }, { OSSL_FUNC_CORE_VSET_ERROR, true },
+        { OSSL_FUNC_PROVIDER_UP_REF, true },      { OSSL_FUNC_BIO_READ_EX, true },
+        { OSSL_FUNC_BIO_WRITE_EX, true },         { OSSL_FUNC_BIO_GETS, true },
+        { OSSL_FUNC_CORE_THREAD_START, false },   { OSSL_FUNC_BIO_VPRINTF, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+        OSSL_PROVIDER *provider;
+
+        withheld = cases[i].function;
+        assert_int_equal(OSSL_PROVIDER_add_builtin(libctx, "pkcs11", init_withheld), 1);
+        provider = OSSL_PROVIDER_load(libctx, "pkcs11");
+        if ((provider == NULL) != cases[i].needed)
+            fail_msg("without function %d: %s", withheld, provider == NULL ? "none" : "one");
+        if (provider != NULL)
+            OSSL_PROVIDER_unload(provider);
+        OSSL_LIB_CTX_free(libctx);
+    }
+}
+
+static unsigned wanted; /* how many more of a capability */
+
+static int take(const OSSL_PARAM params[], void *arg)
+{
+    unsigned *taken = arg;
+
+    read_params(params);
+    ++*taken;
+    return --wanted != 0;
+}
+
+/* What a program asks for of TLS is given until it has enough; what there is not, is not. */
+static void test_dispatch_capabilities(void **state)
+{
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+    OSSL_PROVIDER *provider = load(libctx);
+    unsigned all = 0, some = 0, none = 0;
+
+    (void)state;
+    wanted = 1000;
+    assert_int_equal(OSSL_PROVIDER_get_capabilities(provider, "TLS-GROUP", take, &all), 1);
+    assert_true(all > 2);
+    wanted = 2;
+    assert_int_equal(OSSL_PROVIDER_get_capabilities(provider, "TLS-GROUP", take, &some), 0);
+    assert_int_equal(some, 2);
+    wanted = 1000;
+    assert_int_equal(OSSL_PROVIDER_get_capabilities(provider, "TLS-NOTHING", take, &none), 0);
+    assert_int_equal(none, 0);
+    if (OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 5) {
+        assert_int_equal(OSSL_PROVIDER_get_capabilities(provider, "TLS-SIGALG", take, &none), 0);
+        assert_int_equal(none, 0);
+    }
+    OSSL_PROVIDER_unload(provider);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +381,8 @@ int main(void)
         cmocka_unit_test(test_dispatch_without_operation),
         cmocka_unit_test(test_dispatch_complete),
         cmocka_unit_test(test_dispatch_keygen_settable),
+        cmocka_unit_test(test_dispatch_withheld),
+        cmocka_unit_test(test_dispatch_capabilities),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <openssl/provider.h>
 
 #include "module/interface.h"
+#include "ops/algorithms.h"
 #include "ops/skey.h"
 
 #define PRETENDED_VERSION 0x30600000UL
@@ -44,8 +45,98 @@ static int get_params(const OSSL_CORE_HANDLE *handle, OSSL_PARAM params[])
     return ok && (version == NULL || OSSL_PARAM_set_utf8_ptr(version, "3.6.0"));
 }
 
+/* What a key is asked to derive in the place of bytes. */
+struct agreement {
+    const char *type;
+    size_t len;
+    bool elsewhere; /* for another provider's key management */
+    void *made;
+};
+
+static _Thread_local struct agreement *agreement;
+
+static OSSL_FUNC_provider_query_operation_fn *query_operation;
+static OSSL_FUNC_keyexch_derive_fn *keyexch_derive;
+static OSSL_FUNC_keyexch_derive_skey_fn *keyexch_derive_skey;
+static OSSL_DISPATCH keyexch_functions[32];
+static OSSL_ALGORITHM keyexch_algorithms_newer[2];
+
+static void *provctx(void)
+{
+    return OSSL_PROVIDER_get0_provider_ctx(loaded);
+}
+
+/* The key management of another provider. */
+static void *import_elsewhere(void *where, int selection, const OSSL_PARAM params[])
+{
+    static char somewhere;
+
+    (void)where;
+    (void)selection;
+    secret_hold(params[0].data_size);
+    touch(params[0].data, params[0].data_size, agreement->len);
+    return &somewhere;
+}
+
+/* EVP_PKEY_derive_SKEY calls derive_skey where EVP_PKEY_derive calls derive: with one context. */
+static int derive_either(void *ctx, unsigned char *out, size_t *len, size_t room)
+{
+    if (agreement == NULL)
+        return keyexch_derive(ctx, out, len, room);
+    agreement->made = keyexch_derive_skey(ctx, agreement->type,
+                                          agreement->elsewhere ? &agreement->made : provctx(),
+                                          import_elsewhere, agreement->len, NULL);
+    return agreement->made != NULL;
+}
+
+static void keyexch_take(const OSSL_ALGORITHM *algorithm)
+{
+    const OSSL_DISPATCH *from = algorithm->implementation;
+    size_t count = 0;
+
+    for (; from->function_id != 0; from++, count++) {
+        hold(count + 1 < COUNT_OF(keyexch_functions));
+        keyexch_functions[count] = *from;
+        if (from->function_id == OSSL_FUNC_KEYEXCH_DERIVE) {
+            keyexch_derive = OSSL_FUNC_keyexch_derive(from);
+            keyexch_functions[count].function = (void (*)(void))derive_either;
+        } else if (from->function_id == OSSL_FUNC_KEYEXCH_DERIVE_SKEY) {
+            keyexch_derive_skey = (OSSL_FUNC_keyexch_derive_skey_fn *)from->function;
+        }
+    }
+    hold(keyexch_derive != NULL && keyexch_derive_skey != NULL);
+    keyexch_algorithms_newer[0] = *algorithm;
+    keyexch_algorithms_newer[0].implementation = keyexch_functions;
+}
+
+static const OSSL_ALGORITHM *query(void *ctx, int operation, int *no_cache)
+{
+    const OSSL_ALGORITHM *table = query_operation(ctx, operation, no_cache);
+
+    return operation == OSSL_OP_KEYEXCH && table != NULL ? keyexch_algorithms_newer : table;
+}
+
+/* The provider's own functions, but for that. */
+static const OSSL_DISPATCH *take_functions(const OSSL_DISPATCH *from)
+{
+    static OSSL_DISPATCH functions[32];
+    size_t count = 0;
+
+    for (; from->function_id != 0; from++, count++) {
+        hold(count + 1 < COUNT_OF(functions));
+        functions[count] = *from;
+        if (from->function_id == OSSL_FUNC_PROVIDER_QUERY_OPERATION) {
+            query_operation = OSSL_FUNC_provider_query_operation(from);
+            functions[count].function = (void (*)(void))query;
+        }
+    }
+    functions[count] = (OSSL_DISPATCH){ 0, NULL };
+    keyexch_take(keyexch_algorithms);
+    return functions;
+}
+
 int newer_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
-               void **provctx)
+               void **ctx)
 {
     static OSSL_DISPATCH functions[256];
     size_t count = 0;
@@ -59,7 +150,10 @@ int newer_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OS
         }
     }
     functions[count] = (OSSL_DISPATCH){ 0, NULL };
-    return OSSL_provider_init(handle, functions, out, provctx);
+    if (OSSL_provider_init(handle, functions, out, ctx) != 1)
+        return 0;
+    *out = take_functions(*out);
+    return 1;
 }
 
 void hostile_interfaces_lie(bool lie); /* token.h, which has p11-kit's other names */
@@ -106,11 +200,6 @@ static void (*function_of(const OSSL_DISPATCH *functions, int id))(void)
 
 #define FUNCTION(functions, name, id)                                                              \
     ((OSSL_FUNC_##name##_fn *)function_of(functions, OSSL_FUNC_##id))
-
-static void *provctx(void)
-{
-    return OSSL_PROVIDER_get0_provider_ctx(loaded);
-}
 
 void newer_free(struct doer *doer)
 {
@@ -339,6 +428,28 @@ static void do_derive(struct doer *doer, unsigned how)
     take(doer, made);
 }
 
+static void do_agree(struct doer *doer, unsigned how)
+{
+    static const size_t lens[] = { 32, 56, 66,
+                                   16 }; /* P-256 and X25519, X448, P-521; part of one */
+    struct agreement asked = { how % 2 == 0 ? "AES" : "GENERIC-SECRET", lens[how / 2 % 4],
+                               how / 8 % 4 == 3, NULL };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, doer->key, NULL);
+    EVP_PKEY *peer = (how & 64) != 0 && doer->peer != NULL ? doer->peer : doer->key;
+    unsigned char out[66];
+    size_t len = sizeof(out);
+
+    if (ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1) {
+        secret_ask();
+        agreement = &asked;
+        (void)EVP_PKEY_derive(ctx, out, &len);
+        agreement = NULL;
+    }
+    EVP_PKEY_CTX_free(ctx);
+    if (!asked.elsewhere)
+        take(doer, asked.made);
+}
+
 static void do_encapsulate(struct doer *doer, unsigned how)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, doer->key, NULL);
@@ -415,5 +526,6 @@ const struct doing newer_doings[] = {
     { "generate-set", do_generate, NO_KEY },
     { "encapsulate", do_encapsulate, A_KEY },
     { "decapsulate", do_decapsulate, A_KEY },
+    { "agree", do_agree, A_KEY },
 };
 const size_t newer_doing_count = COUNT_OF(newer_doings);
