@@ -34,6 +34,28 @@
 
 _Static_assert(PIN_DEFAULT == SECRET_MAX, "docs/configuration.md has the number");
 
+/* How the value of a key is read: one row of keys below. */
+struct row {
+    const char *key;
+    /* Into the field. False where the value is not allowed. */
+    bool (*read)(const struct row *row, const char *value, struct config *config);
+    size_t field;          /* offset in struct config, of the type that read is for */
+    const char *allowed;   /* in words; for read_first, read_second and read_choice, the words */
+    const char *otherwise; /* what counts without it, for people */
+    unsigned long long least, most;  /* of a number */
+    bool (*fits)(const char *value); /* of a text; NULL: any does */
+    /* Of each word of a list; false where it is not known. */
+    bool (*word)(const char *word, struct config *config);
+    bool owned;              /* the field is a text of the configuration's own */
+    bool secret;             /* it may be a PIN */
+    const char *environment; /* the variable that overrides the section */
+};
+
+static void *field_of(const struct row *row, struct config *config)
+{
+    return (char *)config + row->field;
+}
+
 static bool copy(const char *value, char **out)
 {
     OPENSSL_free(*out);
@@ -41,23 +63,35 @@ static bool copy(const char *value, char **out)
     return *out != NULL;
 }
 
-static bool set_module_path(const char *value, struct config *config)
+/* char * */
+static bool read_text(const struct row *row, const char *value, struct config *config)
 {
-    return copy(value, &config->module_path);
+    return (row->fits == NULL || row->fits(value)) && copy(value, field_of(row, config));
+}
+
+static bool is_absolute(const char *value)
+{
+    return value[0] == '/';
 }
 
 #define SHA256_DIGITS 64
 
-static bool set_sha256(const char *value, struct config *config)
+static bool is_sha256(const char *value)
 {
     return strlen(value) == SHA256_DIGITS &&
-           strspn(value, "0123456789abcdefABCDEF") == SHA256_DIGITS &&
-           copy(value, &config->module_sha256);
+           strspn(value, "0123456789abcdefABCDEF") == SHA256_DIGITS;
 }
 
-static bool set_init_args(const char *value, struct config *config)
+/* A folder of the program's is nothing to write to. */
+static bool is_debug(const char *value)
 {
-    return copy(value, &config->init_args);
+    return (strncmp(value, "file:/", 6) == 0 || strncmp(value, "level:", 6) == 0) &&
+           strstr(value, ",file:") == NULL;
+}
+
+static bool is_audit_place(const char *value)
+{
+    return is_absolute(value) || strcmp(value, "syslog") == 0 || strcmp(value, "journald") == 0;
 }
 
 static bool file(const char *value, char **path)
@@ -65,11 +99,18 @@ static bool file(const char *value, char **path)
     return strncmp(value, "file:/", 6) == 0 && copy(value + 5, path);
 }
 
+/* char * */
+static bool read_file(const struct row *row, const char *value, struct config *config)
+{
+    return file(value, field_of(row, config));
+}
+
 /* A path without file: would be tried as a PIN, and cost a try. */
-static bool set_pin(const char *value, struct config *config)
+static bool read_pin(const struct row *row, const char *value, struct config *config)
 {
     char why[256];
 
+    (void)row;
     if (strncmp(value, "file:", 5) == 0)
         return file(value, &config->pin_file);
     if (strncmp(value, "env:", 4) == 0) {
@@ -82,269 +123,103 @@ static bool set_pin(const char *value, struct config *config)
     return config->pin != NULL;
 }
 
-static bool set_token_pins(const char *value, struct config *config)
+/* The position of value in words ("one, two, three"), or -1. */
+static int position(const char *value, const char *words)
 {
-    return file(value, &config->token_pins);
-}
+    const size_t len = strlen(value);
 
-/* The position of value among the NULL-terminated words, or -1. */
-static int word(const char *value, const char *const *words)
-{
-    for (int i = 0; words[i] != NULL; i++)
-        if (strcmp(words[i], value) == 0)
+    for (int i = 0;; i++) {
+        size_t here = strcspn(words, ",");
+
+        if (here == len && memcmp(words, value, len) == 0)
             return i;
-    return -1;
+        if (words[here] == '\0')
+            return -1;
+        words += here + strlen(", ");
+    }
 }
 
-static bool set_pin_scope(const char *value, struct config *config)
+/* An enum, which is an unsigned: the position of the word. */
+static bool read_choice(const struct row *row, const char *value, struct config *config)
 {
-    static const char *const words[] = { "one", "any", NULL };
-    int i = word(value, words);
+    int i = position(value, row->allowed);
 
-    config->pin_for_any = i == 1;
+    *(unsigned *)field_of(row, config) = i < 0 ? 0 : (unsigned)i;
     return i >= 0;
 }
 
-static bool set_login(const char *value, struct config *config)
+/* bool: whether it is that word of the two */
+static bool read_flag(const struct row *row, const char *value, struct config *config, int which)
 {
-    static const char *const words[] = { "auto", "always", "never", NULL };
-    int i = word(value, words);
+    int i = position(value, row->allowed);
 
-    config->login = (enum login_behavior)(i < 0 ? 0 : i);
+    *(bool *)field_of(row, config) = i == which;
     return i >= 0;
 }
 
-static bool number(const char *value, unsigned long least, unsigned long most, unsigned *out)
+static bool read_first(const struct row *row, const char *value, struct config *config)
 {
-    char *end;
-    unsigned long n = strtoul(value, &end, 10);
-
-    if (value[0] < '0' || value[0] > '9' || *end != '\0' || n < least || n > most)
-        return false;
-    *out = (unsigned)n;
-    return true;
+    return read_flag(row, value, config, 0);
 }
 
-static bool set_sessions_max(const char *value, struct config *config)
+static bool read_second(const struct row *row, const char *value, struct config *config)
 {
-    return number(value, 1, SESSIONS_MOST, &config->limits.sessions_max);
+    return read_flag(row, value, config, 1);
 }
 
-static bool set_sessions_idle(const char *value, struct config *config)
+/* bool. pkcs11-provider takes true for one, and all else for the other. */
+static bool read_truth(const struct row *row, const char *value, struct config *config)
 {
-    return number(value, 0, SESSIONS_MOST, &config->limits.sessions_idle);
+    bool yes = position(value, "true, yes, 1") >= 0;
+
+    *(bool *)field_of(row, config) = yes;
+    return yes || position(value, "false, no, 0") >= 0;
 }
 
-/* 1 forbids: provider-pkcs11(7) has it this way round. */
-static bool set_allow_export(const char *value, struct config *config)
+/* bool. 1 forbids: provider-pkcs11(7) has it this way round. */
+static bool read_forbidding(const struct row *row, const char *value, struct config *config)
 {
-    static const char *const words[] = { "0", "1", NULL };
-    int i = word(value, words);
+    int i = position(value, "0, 1");
 
-    config->allow_export = i == 0;
+    *(bool *)field_of(row, config) = i == 0;
     return i >= 0;
 }
 
-static bool set_digest(const char *value, struct config *config)
-{
-    static const char *const words[] = { "auto", "token", "host", NULL };
-    int i = word(value, words);
-
-    config->digest = (enum digest_where)(i < 0 ? 0 : i);
-    return i >= 0;
-}
-
-static bool yes_or_no(const char *value, bool *out)
-{
-    static const char *const words[] = { "no", "yes", NULL };
-    int i = word(value, words);
-
-    *out = i == 1;
-    return i >= 0;
-}
-
-static bool set_allow_uri_module(const char *value, struct config *config)
-{
-    return yes_or_no(value, &config->allow_uri_module);
-}
-
-static bool set_insecure_path(const char *value, struct config *config)
-{
-    return yes_or_no(value, &config->insecure_path);
-}
-
-static bool set_random(const char *value, struct config *config)
-{
-    return yes_or_no(value, &config->random);
-}
-
-/* pkcs11-provider takes true for one, and all else for the other. */
-static bool truth(const char *value, bool *out)
-{
-    static const char *const words[] = { "false", "true", "no", "yes", "0", "1", NULL };
-    int i = word(value, words);
-
-    *out = i % 2 == 1;
-    return i >= 0;
-}
-
-static bool set_assume_fips(const char *value, struct config *config)
-{
-    return truth(value, &config->assume_fips);
-}
-
-static bool set_uri_in_pem(const char *value, struct config *config)
-{
-    return truth(value, &config->uri_in_pem);
-}
-
-static bool set_default_slot(const char *value, struct config *config)
+static bool number(const struct row *row, const char *value, unsigned long long *out)
 {
     char *end;
 
     errno = 0;
-    config->default_slot = strtoul(value, &end, 0);
-    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0;
+    *out = strtoull(value, &end, 10);
+    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && *out >= row->least &&
+           *out <= row->most;
 }
 
-static bool set_pin_most(const char *value, struct config *config)
+/* unsigned */
+static bool read_number(const struct row *row, const char *value, struct config *config)
 {
-    return number(value, 1, SECRET_MAX, &config->pin_most);
+    unsigned long long n;
+
+    if (!number(row, value, &n))
+        return false;
+    *(unsigned *)field_of(row, config) = (unsigned)n;
+    return true;
 }
 
-static bool set_session_wait(const char *value, struct config *config)
+/* unsigned long long */
+static bool read_large_number(const struct row *row, const char *value, struct config *config)
 {
-    return number(value, 0, MILLISECONDS_MOST, &config->limits.wait_ms);
+    return number(row, value, field_of(row, config));
 }
 
-static bool set_retry(const char *value, struct config *config)
-{
-    return number(value, 0, MILLISECONDS_MOST, &config->limits.retry_ms);
-}
-
-static bool set_log(const char *value, struct config *config)
-{
-    static const char *const words[] = { [LOG_TO_ANYBODY] = "auto",
-                                         [LOG_TO_STDERR] = "stderr",
-                                         [LOG_TO_SYSLOG] = "syslog",
-                                         [LOG_TO_NOBODY] = "none",
-                                         NULL };
-    int i = word(value, words);
-
-    config->log = (enum log_where)(i < 0 ? 0 : i);
-    return i >= 0;
-}
-
-/* A folder of the program's is nothing to write to. */
-static bool set_debug(const char *value, struct config *config)
-{
-    return (strncmp(value, "file:/", 6) == 0 || strncmp(value, "level:", 6) == 0) &&
-           strstr(value, ",file:") == NULL && copy(value, &config->debug);
-}
-
-static bool set_async(const char *value, struct config *config)
-{
-    static const char *const words[] = { "off", "auto", NULL };
-    int i = word(value, words);
-
-    config->async = i == 1;
-    return i >= 0;
-}
-
-static bool set_pem_uri(const char *value, struct config *config)
-{
-    static const char *const words[] = { "least", "full", NULL };
-    int i = word(value, words);
-
-    config->pem_uri_full = i == 1;
-    return i >= 0;
-}
-
-static bool set_public_operations(const char *value, struct config *config)
-{
-    static const char *const words[] = { "host", "token", NULL };
-    int i = word(value, words);
-
-    config->public_on_token = i == 1;
-    return i >= 0;
-}
-
-static bool set_ambiguous(const char *value, struct config *config)
-{
-    static const char *const words[] = { "error", "first", NULL };
-    int i = word(value, words);
-
-    config->ambiguous_first = i == 1;
-    return i >= 0;
-}
-
-static bool set_ephemeral(const char *value, struct config *config)
-{
-    static const char *const words[] = { "software", "token", NULL };
-    int i = word(value, words);
-
-    config->ephemeral_on_token = i == 1;
-    return i >= 0;
-}
-
-static bool set_import(const char *value, struct config *config)
-{
-    static const char *const words[] = { "software", "session", NULL };
-    int i = word(value, words);
-
-    config->import_session = i == 1;
-    return i >= 0;
-}
-
-static bool set_audit(const char *value, struct config *config)
-{
-    static const char *const words[] = { "syslog", "journald", NULL };
-
-    return (value[0] == '/' || word(value, words) >= 0) && copy(value, &config->audit.where);
-}
-
-static bool set_audit_chain(const char *value, struct config *config)
-{
-    return yes_or_no(value, &config->audit.chained);
-}
-
-static bool set_audit_required(const char *value, struct config *config)
-{
-    return yes_or_no(value, &config->audit.required);
-}
-
-static bool set_audit_wait(const char *value, struct config *config)
-{
-    return number(value, 1, MILLISECONDS_MOST, &config->audit.wait_ms);
-}
-
-static bool set_metrics(const char *value, struct config *config)
-{
-    return value[0] == '/' && copy(value, &config->metrics);
-}
-
-static bool set_collect_max(const char *value, struct config *config)
-{
-    return number(value, 0, COLLECT_MOST, &config->collect_max);
-}
-
-static bool set_gcm_caller_iv(const char *value, struct config *config)
-{
-    return yes_or_no(value, &config->gcm_caller_iv);
-}
-
-static bool set_gcm_limit(const char *value, struct config *config)
+/* CK_SLOT_ID, as people and tools write it */
+static bool read_slot(const struct row *row, const char *value, struct config *config)
 {
     char *end;
-    unsigned long long n = strtoull(value, &end, 10);
 
-    config->gcm_limit = n;
-    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && n >= 1 && n <= GCM_LIMIT_MOST;
-}
-
-static bool set_gcm_state(const char *value, struct config *config)
-{
-    return value[0] == '/' && copy(value, &config->gcm_state);
+    errno = 0;
+    *(CK_SLOT_ID *)field_of(row, config) = strtoul(value, &end, 0);
+    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0;
 }
 
 static void text_add(char *text, size_t size, const char *format, ...)
@@ -357,10 +232,9 @@ static void text_add(char *text, size_t size, const char *format, ...)
     va_end(args);
 }
 
-/* Calls each with every blank- or comma-separated word of value. What it does not know is no
- * reason to do without the provider: newer ones have more. */
-static bool words_each(const char *value, struct config *config,
-                       bool (*each)(const char *word, struct config *config))
+/* Every blank- or comma-separated word of value. What is not known is no reason to do without the
+ * provider: newer ones have more. */
+static bool read_words(const struct row *row, const char *value, struct config *config)
 {
     _cleanup_(free_scoped) char *list = OPENSSL_strdup(value);
     char *rest = NULL;
@@ -369,7 +243,7 @@ static bool words_each(const char *value, struct config *config,
         return false;
     for (char *one = strtok_r(list, " \t,", &rest); one != NULL;
          one = strtok_r(NULL, " \t,", &rest))
-        if (!each(one, config))
+        if (!row->word(one, config))
             text_add(config->unknown, sizeof(config->unknown), " %s", one);
     return true;
 }
@@ -382,25 +256,12 @@ static bool early(const char *name, struct config *config)
     return config->load_early;
 }
 
-static bool set_load(const char *value, struct config *config)
-{
-    return words_each(value, config, early);
-}
-
 static bool copying(const char *name, struct config *config)
 {
-    static const char *const words[] = {
-        [COPY_NEVER] = "false", [COPY_AUTO] = "auto", [COPY_ALWAYS] = "true", NULL
-    };
-    int i = word(name, words);
+    int i = position(name, "false, auto, true"); /* enum copying */
 
     config->copying = i < 0 ? config->copying : (enum copying)i;
     return i >= 0;
-}
-
-static bool set_copying(const char *value, struct config *config)
-{
-    return words_each(value, config, copying);
 }
 
 /* The PIN that a token took is kept in any case, since it is needed again after a failure. */
@@ -408,11 +269,6 @@ static bool cache_pins(const char *name, struct config *config)
 {
     (void)config;
     return strcmp(name, "cache") == 0;
-}
-
-static bool set_cache_pins(const char *value, struct config *config)
-{
-    return words_each(value, config, cache_pins);
 }
 
 static bool block(const char *name, struct config *config)
@@ -448,21 +304,14 @@ static bool block(const char *name, struct config *config)
     return false;
 }
 
-static bool set_blocked(const char *value, struct config *config)
-{
-    return words_each(value, config, block);
-}
+#define QUIRKS                                                                                     \
+    "no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms, "                 \
+    "luna-non-standard-cku-user"
 
 /* The second and third work around calls that are never made here. */
 static bool quirk(const char *name, struct config *config)
 {
-    static const char *const words[] = { "no-deinit",
-                                         "no-operation-state",
-                                         "no-session-callbacks",
-                                         "no-allowed-mechanisms",
-                                         "luna-non-standard-cku-user",
-                                         NULL };
-    int i = word(name, words);
+    int i = position(name, QUIRKS);
 
     config->no_deinit = config->no_deinit || i == 0;
     config->no_allowed_mechanisms = config->no_allowed_mechanisms || i == 3;
@@ -470,88 +319,93 @@ static bool quirk(const char *name, struct config *config)
     return i >= 0;
 }
 
-static bool set_quirks(const char *value, struct config *config)
-{
-    return words_each(value, config, quirk);
-}
+/* What is read into which field: the field's type is the one that the reader writes. */
+#define FIELD(type, name)                                                                          \
+    .field = offsetof(struct config, name) * _Generic(((struct config *)NULL)->name, type : 1)
+#define TEXT(name, check)      .read = read_text, FIELD(char *, name), .owned = true, .fits = (check)
+#define FROM_FILE(name)        .read = read_file, FIELD(char *, name), .owned = true
+#define PIN(name)              .read = read_pin, FIELD(char *, name), .owned = true
+#define FIRST(name)            .read = read_first, FIELD(bool, name)
+#define SECOND(name)           .read = read_second, FIELD(bool, name)
+#define TRUTH(name)            .read = read_truth, FIELD(bool, name)
+#define FORBIDDING(name)       .read = read_forbidding, FIELD(bool, name)
+#define CHOICE(name)           .read = read_choice, FIELD(unsigned, name)
+#define NUMBER(name, from, to) .read = read_number, FIELD(unsigned, name), RANGE(from, to)
+#define LARGE_NUMBER(name, from, to)                                                               \
+    .read = read_large_number, FIELD(unsigned long long, name), RANGE(from, to)
+#define RANGE(from, to) .least = (from), .most = (to)
+#define SLOT(name)      .read = read_slot, FIELD(CK_SLOT_ID, name)
+#define WORDS(each)     .read = read_words, .word = (each)
 
-static const struct {
-    const char *key;
-    const char *environment; /* overrides the section */
-    bool (*set)(const char *value, struct config *config);
-    const char *allowed;
-    bool secret;
-    const char *otherwise; /* what counts without it, for people */
-} keys[] = {
-    { PKCS11_BRIDGE_CONF_MODULE_PATH, PKCS11_BRIDGE_ENV_MODULE, set_module_path, "an absolute path",
-      false, BRIDGE_DEFAULT_MODULE },
-    { PKCS11_BRIDGE_CONF_MODULE_SHA256, NULL, set_sha256,
-      "the SHA-256 of the module's file, as 64 hexadecimal digits", false, "none" },
-    { PKCS11_BRIDGE_CONF_INSECURE_PATH, NULL, set_insecure_path, "yes, no", false, "no" },
-    { PKCS11_BRIDGE_CONF_INIT_ARGS, NULL, set_init_args, "a text for the module", false, "none" },
-    { PKCS11_BRIDGE_CONF_TOKEN_PIN, NULL, set_pin,
-      "the PIN itself, file: and the absolute path of a file that holds it (what begins with / "
-      "is "
-      "a path, not a PIN), or env: and the name of an environment variable that holds it",
-      true, "none" },
-    { PKCS11_BRIDGE_CONF_TOKEN_PINS, NULL, set_token_pins,
-      "file:/path, of a file that has a PIN for each token", true, "none" },
-    { PKCS11_BRIDGE_CONF_PIN_SCOPE, NULL, set_pin_scope, "one, any", false, "one" },
-    { PKCS11_BRIDGE_CONF_LOGIN_BEHAVIOR, NULL, set_login, "auto, always, never", false, "auto" },
-    { PKCS11_BRIDGE_CONF_DEBUG, NULL, set_debug, "file:/path,level:N or level:N", false, "none" },
-    { PKCS11_BRIDGE_CONF_LOAD_BEHAVIOR, NULL, set_load, "early", false, "at the first use" },
-    { PKCS11_BRIDGE_CONF_SESSIONS_MAX, NULL, set_sessions_max, "a number from 1 to 1024", false,
-      TEXT_OF(SESSIONS_DEFAULT) },
-    { PKCS11_BRIDGE_CONF_CACHE_SESSIONS, NULL, set_sessions_idle, "a number from 0 to 1024", false,
-      "as pkcs11-sessions-max" },
-    { PKCS11_BRIDGE_CONF_CACHE_KEYS, NULL, set_copying, "auto, true, false", false, "auto" },
-    { PKCS11_BRIDGE_CONF_SESSION_WAIT, NULL, set_session_wait,
-      "a number of milliseconds up to 3600000", false, TEXT_OF(WAIT_DEFAULT) },
-    { PKCS11_BRIDGE_CONF_RETRY, NULL, set_retry, "a number of milliseconds up to 3600000", false,
-      TEXT_OF(RETRY_DEFAULT) },
-    { PKCS11_BRIDGE_CONF_LOG, NULL, set_log, "auto, stderr, syslog, none", false, "auto" },
-    { PKCS11_BRIDGE_CONF_ALLOW_EXPORT, NULL, set_allow_export,
-      "0 (public keys may be exported), 1 (they may not)", false, "0" },
-    { PKCS11_BRIDGE_CONF_BLOCK_OPERATIONS, NULL, set_blocked,
-      "any of digest, cipher, mac, kdf, random, keymgmt, keyexch, signature, asym-cipher, kem, "
-      "skeymgmt, encoder, decoder, store",
-      false, "none" },
-    { PKCS11_BRIDGE_CONF_QUIRKS, NULL, set_quirks,
-      "any of no-deinit, no-operation-state, no-session-callbacks, no-allowed-mechanisms, "
-      "luna-non-standard-cku-user",
-      false, "none" },
-    { PKCS11_BRIDGE_CONF_ASSUME_FIPS, NULL, set_assume_fips, "true, false", false, "false" },
-    { PKCS11_BRIDGE_CONF_DEFAULT_SLOT, NULL, set_default_slot, "the number of a slot", false,
-      "the first that fits" },
-    { PKCS11_BRIDGE_CONF_CACHE_PINS, NULL, set_cache_pins, "cache", false, "cache" },
-    { PKCS11_BRIDGE_CONF_PIN_MOST, NULL, set_pin_most, "a number from 1 to 1024", false,
-      TEXT_OF(PIN_DEFAULT) },
-    { PKCS11_BRIDGE_CONF_URI_IN_PEM, NULL, set_uri_in_pem, "true, false", false, "true" },
-    { PKCS11_BRIDGE_CONF_DIGEST, NULL, set_digest, "auto, token, host", false, "auto" },
-    { PKCS11_BRIDGE_CONF_ALLOW_URI_MODULE, NULL, set_allow_uri_module, "yes, no", false, "no" },
-    { PKCS11_BRIDGE_CONF_RANDOM, NULL, set_random, "yes, no", false, "yes" },
-    { PKCS11_BRIDGE_CONF_ASYNC, NULL, set_async, "auto, off", false, "auto" },
-    { PKCS11_BRIDGE_CONF_PUBLIC_OPERATIONS, NULL, set_public_operations, "host, token", false,
-      "host" },
-    { PKCS11_BRIDGE_CONF_PEM_URI, NULL, set_pem_uri, "least, full", false, "least" },
-    { PKCS11_BRIDGE_CONF_AMBIGUOUS, NULL, set_ambiguous, "error, first", false, "error" },
-    { PKCS11_BRIDGE_CONF_EPHEMERAL, NULL, set_ephemeral, "software, token", false, "software" },
-    { PKCS11_BRIDGE_CONF_IMPORT, NULL, set_import, "software, session", false, "software" },
-    { PKCS11_BRIDGE_CONF_COLLECT_MAX, NULL, set_collect_max, "a number of bytes up to 1073741824",
-      false, TEXT_OF(COLLECT_DEFAULT) },
-    { PKCS11_BRIDGE_CONF_GCM_CALLER_IV, NULL, set_gcm_caller_iv, "yes, no", false, "no" },
-    { PKCS11_BRIDGE_CONF_GCM_LIMIT, NULL, set_gcm_limit, "a number from 1 to 4294967296", false,
-      "4294967296" },
-    { PKCS11_BRIDGE_CONF_GCM_STATE, NULL, set_gcm_state, "the absolute path of a directory", false,
-      "none" },
-    { PKCS11_BRIDGE_CONF_AUDIT, NULL, set_audit, "an absolute path, syslog, journald", false,
-      "none" },
-    { PKCS11_BRIDGE_CONF_AUDIT_CHAIN, NULL, set_audit_chain, "yes, no", false, "no" },
-    { PKCS11_BRIDGE_CONF_AUDIT_REQUIRED, NULL, set_audit_required, "yes, no", false, "no" },
-    { PKCS11_BRIDGE_CONF_AUDIT_WAIT, NULL, set_audit_wait,
-      "a number of milliseconds from 1 to 3600000", false, TEXT_OF(AUDIT_WAIT_DEFAULT) },
-    { PKCS11_BRIDGE_CONF_METRICS, NULL, set_metrics, "the absolute path of a directory", false,
-      "none" },
+#define ROW(name, permitted, default_, ...)                                                        \
+    {                                                                                              \
+        .key = PKCS11_BRIDGE_CONF_##name, .allowed = (permitted), .otherwise = (default_),         \
+        __VA_ARGS__                                                                                \
+    }
+
+#define YES_NO    "yes, no"
+#define DIRECTORY "the absolute path of a directory"
+
+static const struct row keys[] = {
+    ROW(MODULE_PATH, "an absolute path", BRIDGE_DEFAULT_MODULE, TEXT(module_path, NULL),
+        .environment = PKCS11_BRIDGE_ENV_MODULE),
+    ROW(MODULE_SHA256, "the SHA-256 of the module's file, as 64 hexadecimal digits", "none",
+        TEXT(module_sha256, is_sha256)),
+    ROW(INSECURE_PATH, YES_NO, "no", FIRST(insecure_path)),
+    ROW(INIT_ARGS, "a text for the module", "none", TEXT(init_args, NULL)),
+    ROW(TOKEN_PIN,
+        "the PIN itself, file: and the absolute path of a file that holds it (what begins with / "
+        "is a path, not a PIN), or env: and the name of an environment variable that holds it",
+        "none", PIN(pin_file), .secret = true),
+    ROW(TOKEN_PINS, "file:/path, of a file that has a PIN for each token", "none",
+        FROM_FILE(token_pins), .secret = true),
+    ROW(PIN_SCOPE, "one, any", "one", SECOND(pin_for_any)),
+    ROW(LOGIN_BEHAVIOR, "auto, always, never", "auto", CHOICE(login)),
+    ROW(DEBUG, "file:/path,level:N or level:N", "none", TEXT(debug, is_debug)),
+    ROW(LOAD_BEHAVIOR, "early", "at the first use", WORDS(early)),
+    ROW(SESSIONS_MAX, "a number from 1 to 1024", TEXT_OF(SESSIONS_DEFAULT),
+        NUMBER(limits.sessions_max, 1, SESSIONS_MOST)),
+    ROW(CACHE_SESSIONS, "a number from 0 to 1024", "as pkcs11-sessions-max",
+        NUMBER(limits.sessions_idle, 0, SESSIONS_MOST)),
+    ROW(CACHE_KEYS, "auto, true, false", "auto", WORDS(copying)),
+    ROW(SESSION_WAIT, "a number of milliseconds up to 3600000", TEXT_OF(WAIT_DEFAULT),
+        NUMBER(limits.wait_ms, 0, MILLISECONDS_MOST)),
+    ROW(RETRY, "a number of milliseconds up to 3600000", TEXT_OF(RETRY_DEFAULT),
+        NUMBER(limits.retry_ms, 0, MILLISECONDS_MOST)),
+    ROW(LOG, "auto, stderr, syslog, none", "auto", CHOICE(log)),
+    ROW(ALLOW_EXPORT, "0 (public keys may be exported), 1 (they may not)", "0",
+        FORBIDDING(allow_export)),
+    ROW(BLOCK_OPERATIONS,
+        "any of digest, cipher, mac, kdf, random, keymgmt, keyexch, signature, asym-cipher, kem, "
+        "skeymgmt, encoder, decoder, store",
+        "none", WORDS(block)),
+    ROW(QUIRKS, "any of " QUIRKS, "none", WORDS(quirk)),
+    ROW(ASSUME_FIPS, "true, false", "false", TRUTH(assume_fips)),
+    ROW(DEFAULT_SLOT, "the number of a slot", "the first that fits", SLOT(default_slot)),
+    ROW(CACHE_PINS, "cache", "cache", WORDS(cache_pins)),
+    ROW(PIN_MOST, "a number from 1 to 1024", TEXT_OF(PIN_DEFAULT), NUMBER(pin_most, 1, SECRET_MAX)),
+    ROW(URI_IN_PEM, "true, false", "true", TRUTH(uri_in_pem)),
+    ROW(DIGEST, "auto, token, host", "auto", CHOICE(digest)),
+    ROW(ALLOW_URI_MODULE, YES_NO, "no", FIRST(allow_uri_module)),
+    ROW(RANDOM, YES_NO, "yes", FIRST(random)),
+    ROW(ASYNC, "auto, off", "auto", FIRST(async)),
+    ROW(PUBLIC_OPERATIONS, "host, token", "host", SECOND(public_on_token)),
+    ROW(PEM_URI, "least, full", "least", SECOND(pem_uri_full)),
+    ROW(AMBIGUOUS, "error, first", "error", SECOND(ambiguous_first)),
+    ROW(EPHEMERAL, "software, token", "software", SECOND(ephemeral_on_token)),
+    ROW(IMPORT, "software, session", "software", SECOND(import_session)),
+    ROW(COLLECT_MAX, "a number of bytes up to 1073741824", TEXT_OF(COLLECT_DEFAULT),
+        NUMBER(collect_max, 0, COLLECT_MOST)),
+    ROW(GCM_CALLER_IV, YES_NO, "no", FIRST(gcm_caller_iv)),
+    ROW(GCM_LIMIT, "a number from 1 to 4294967296", "4294967296",
+        LARGE_NUMBER(gcm_limit, 1, GCM_LIMIT_MOST)),
+    ROW(GCM_STATE, DIRECTORY, "none", TEXT(gcm_state, is_absolute)),
+    ROW(AUDIT, "an absolute path, syslog, journald", "none", TEXT(audit.where, is_audit_place)),
+    ROW(AUDIT_CHAIN, YES_NO, "no", FIRST(audit.chained)),
+    ROW(AUDIT_REQUIRED, YES_NO, "no", FIRST(audit.required)),
+    ROW(AUDIT_WAIT, "a number of milliseconds from 1 to 3600000", TEXT_OF(AUDIT_WAIT_DEFAULT),
+        NUMBER(audit.wait_ms, 1, MILLISECONDS_MOST)),
+    ROW(METRICS, DIRECTORY, "none", TEXT(metrics, is_absolute)),
 };
 
 const char *config_key(size_t i)
@@ -598,7 +452,7 @@ static bool key_load(size_t i, config_lookup *lookup, void *arg, struct config *
         key = keys[i].key;
         value = lookup(arg, key);
     }
-    if (value == NULL || keys[i].set(value, out)) {
+    if (value == NULL || keys[i].read(&keys[i], value, out)) {
         warn_unknown(i, out);
         return true;
     }
@@ -647,15 +501,9 @@ bool config_load(config_lookup *lookup, void *arg, struct config *out, char *why
 
 void config_clear(struct config *config)
 {
-    OPENSSL_free(config->module_path);
-    OPENSSL_free(config->module_sha256);
-    OPENSSL_free(config->init_args);
-    OPENSSL_free(config->pin_file);
-    OPENSSL_free(config->token_pins);
-    OPENSSL_free(config->gcm_state);
-    OPENSSL_free(config->audit.where);
-    OPENSSL_free(config->metrics);
-    OPENSSL_free(config->debug);
+    for (size_t i = 0; i < COUNT(keys); i++)
+        if (keys[i].owned)
+            OPENSSL_free(*(char **)field_of(&keys[i], config));
     secret_free(config->pin);
     *config = (struct config){ 0 };
 }
