@@ -115,6 +115,21 @@ bool software_validates(struct key *key, int selection, bool quick)
     }
 }
 
+bool software_verifies(struct key *key, const OSSL_PARAM params[], struct view message,
+                       struct view sig)
+{
+    HOST_WORK;
+    _cleanup_(md_ctx_scoped) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY *host = key_host(key);
+    EVP_PKEY_CTX *pctx = NULL; /* belongs to ctx */
+
+    return ctx != NULL && host != NULL &&
+           EVP_DigestVerifyInit_ex(ctx, &pctx, NULL, key->provider->host.libctx, HOST_PROPERTIES,
+                                   host, NULL) == 1 &&
+           (params == NULL || EVP_PKEY_CTX_set_params(pctx, params) == 1) &&
+           EVP_DigestVerify(ctx, sig.data, sig.len, message.data, message.len) == 1;
+}
+
 bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret)
 {
     HOST_WORK;

@@ -24,6 +24,10 @@ bool software_import(struct key *key, const char *type, enum software kind,
 bool software_matches(struct key *a, struct key *b, int selection);
 bool software_validates(struct key *key, int selection, bool quick);
 
+/* Whether sig is one of message by key, any key: params are of provider-signature(7), or NULL. */
+bool software_verifies(struct key *key, const OSSL_PARAM params[], struct view message,
+                       struct view sig);
+
 /* What key_encapsulate does on the host, with any key. */
 bool software_encapsulate(struct key *key, uint8_t *ciphertext, uint8_t *secret);
 

@@ -13,6 +13,7 @@
 #include "base/scope.h"
 #include "der/algorithm.h"
 #include "key/doubt.h"
+#include "key/software.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/context.h"
@@ -192,8 +193,8 @@ static bool is_variant(const struct eddsa *ctx)
     return ctx->context_len != 0 || ctx->instance != instance_default(ctx->key->type);
 }
 
-/* Gives the host's context the same instance and context string. */
-static bool host_params(const struct eddsa *ctx, EVP_PKEY_CTX *host)
+/* With the same instance and context string. */
+static int verify_on_host(const struct eddsa *ctx, struct view sig, struct view message)
 {
     const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(PARAM_INSTANCE, (char *)(uintptr_t)ctx->instance->name, 0),
@@ -202,21 +203,7 @@ static bool host_params(const struct eddsa *ctx, EVP_PKEY_CTX *host)
         OSSL_PARAM_construct_end(),
     };
 
-    return !is_variant(ctx) || EVP_PKEY_CTX_set_params(host, params) == 1;
-}
-
-static int verify_on_host(const struct eddsa *ctx, struct view sig, struct view message)
-{
-    HOST_WORK;
-    _cleanup_(md_ctx_scoped) EVP_MD_CTX *host = EVP_MD_CTX_new();
-    EVP_PKEY *key = key_host(ctx->key);
-    EVP_PKEY_CTX *pctx = NULL; /* belongs to host */
-
-    return host != NULL && key != NULL &&
-           EVP_DigestVerifyInit_ex(host, &pctx, NULL, ctx->provider->host.libctx, HOST_PROPERTIES,
-                                   key, NULL) == 1 &&
-           host_params(ctx, pctx) &&
-           EVP_DigestVerify(host, sig.data, sig.len, message.data, message.len) == 1;
+    return software_verifies(ctx->key, is_variant(ctx) ? params : NULL, message, sig);
 }
 
 static int sign_checked(struct eddsa *ctx, const struct sign_request *request, struct view message,

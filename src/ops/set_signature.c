@@ -13,6 +13,7 @@
 #include "base/scope.h"
 #include "der/algorithm.h"
 #include "key/doubt.h"
+#include "key/software.h"
 #include "module/call.h"
 #include "ops/algorithms.h"
 #include "ops/context.h"
@@ -210,8 +211,8 @@ static bool request_make(const struct set_signature *ctx, struct view *message,
     return ctx->encoding == ENCODING_PURE || decode(ctx, message, out);
 }
 
-/* Gives the host's context the same parameters. */
-static bool host_params(const struct set_signature *ctx, EVP_PKEY_CTX *host)
+/* With the same parameters. */
+static int verify_on_host(const struct set_signature *ctx, struct view sig, struct view message)
 {
     int encoding = ctx->encoding, mu = ctx->mu;
     OSSL_PARAM params[4], *p = params;
@@ -222,21 +223,7 @@ static bool host_params(const struct set_signature *ctx, EVP_PKEY_CTX *host)
     if (mu != 0)
         *p++ = OSSL_PARAM_construct_int(PARAM_MU, &mu);
     *p = OSSL_PARAM_construct_end();
-    return EVP_PKEY_CTX_set_params(host, params) == 1;
-}
-
-static int verify_on_host(const struct set_signature *ctx, struct view sig, struct view message)
-{
-    HOST_WORK;
-    _cleanup_(md_ctx_scoped) EVP_MD_CTX *host = EVP_MD_CTX_new();
-    EVP_PKEY *key = key_host(ctx->key);
-    EVP_PKEY_CTX *pctx = NULL; /* belongs to host */
-
-    return host != NULL && key != NULL &&
-           EVP_DigestVerifyInit_ex(host, &pctx, NULL, ctx->provider->host.libctx, HOST_PROPERTIES,
-                                   key, NULL) == 1 &&
-           host_params(ctx, pctx) &&
-           EVP_DigestVerify(host, sig.data, sig.len, message.data, message.len) == 1;
+    return software_verifies(ctx->key, params, message, sig);
 }
 
 /* Whether a token that does not look at its parameters would sign something else. */
