@@ -62,7 +62,7 @@ static void leave(void *object)
 }
 
 #define RELEASES(name, type, release)                                                              \
-    void name(type *object)                                                                        \
+    void name##_release(type *object)                                                              \
     {                                                                                              \
         if (object == NULL)                                                                        \
             return;                                                                                \
@@ -70,60 +70,13 @@ static void leave(void *object)
             leave(object);                                                                         \
         else                                                                                       \
             release(object);                                                                       \
+    }                                                                                              \
+    void name##_scoped(type **object)                                                              \
+    {                                                                                              \
+        name##_release(*object);                                                                   \
     }
 
-RELEASES(libctx_release, OSSL_LIB_CTX, OSSL_LIB_CTX_free)
-RELEASES(md_release, EVP_MD, EVP_MD_free)
-RELEASES(md_ctx_release, EVP_MD_CTX, EVP_MD_CTX_free)
-RELEASES(pkey_release, EVP_PKEY, EVP_PKEY_free)
-RELEASES(pkey_ctx_release, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
-RELEASES(keymgmt_release, EVP_KEYMGMT, EVP_KEYMGMT_free)
-RELEASES(kdf_release, EVP_KDF, EVP_KDF_free)
-RELEASES(kdf_ctx_release, EVP_KDF_CTX, EVP_KDF_CTX_free)
-RELEASES(x509_release, X509, X509_free)
-RELEASES(bio_release, BIO, (void)BIO_free)
-RELEASES(encoder_ctx_release, OSSL_ENCODER_CTX, OSSL_ENCODER_CTX_free)
-RELEASES(ec_group_release, EC_GROUP, EC_GROUP_free)
-
-void libctx_scoped(OSSL_LIB_CTX **libctx)
-{
-    libctx_release(*libctx);
-}
-
-void md_scoped(EVP_MD **md)
-{
-    md_release(*md);
-}
-
-void md_ctx_scoped(EVP_MD_CTX **ctx)
-{
-    md_ctx_release(*ctx);
-}
-
-void pkey_scoped(EVP_PKEY **pkey)
-{
-    pkey_release(*pkey);
-}
-
-void keymgmt_scoped(EVP_KEYMGMT **keymgmt)
-{
-    keymgmt_release(*keymgmt);
-}
-
-void pkey_ctx_scoped(EVP_PKEY_CTX **ctx)
-{
-    pkey_ctx_release(*ctx);
-}
-
-void bio_scoped(BIO **bio)
-{
-    bio_release(*bio);
-}
-
-void encoder_ctx_scoped(OSSL_ENCODER_CTX **ctx)
-{
-    encoder_ctx_release(*ctx);
-}
+LIBCRYPTO_OBJECTS(RELEASES)
 
 void bn_scoped(BIGNUM **bn)
 {

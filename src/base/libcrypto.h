@@ -21,28 +21,29 @@ void libcrypto_watch(void (*handler)(void));
 /* Whether OPENSSL_cleanup has begun: nothing may be made or fetched any more. */
 bool libcrypto_ended(void);
 
-void libctx_release(OSSL_LIB_CTX *libctx);
-void md_release(EVP_MD *md);
-void md_ctx_release(EVP_MD_CTX *ctx);
-void pkey_release(EVP_PKEY *pkey);
-void pkey_ctx_release(EVP_PKEY_CTX *ctx);
-void keymgmt_release(EVP_KEYMGMT *keymgmt);
-void kdf_release(EVP_KDF *kdf);
-void kdf_ctx_release(EVP_KDF_CTX *ctx);
-void x509_release(X509 *certificate);
-void bio_release(BIO *bio);
-void encoder_ctx_release(OSSL_ENCODER_CTX *ctx);
-void ec_group_release(EC_GROUP *group);
+/* ROW(name, type, the function that frees one): there are name_release(object), NULL or not, and
+ * name_scoped(&object), for _cleanup_. */
+#define LIBCRYPTO_OBJECTS(ROW)                                                                     \
+    ROW(libctx, OSSL_LIB_CTX, OSSL_LIB_CTX_free)                                                   \
+    ROW(md, EVP_MD, EVP_MD_free)                                                                   \
+    ROW(md_ctx, EVP_MD_CTX, EVP_MD_CTX_free)                                                       \
+    ROW(pkey, EVP_PKEY, EVP_PKEY_free)                                                             \
+    ROW(pkey_ctx, EVP_PKEY_CTX, EVP_PKEY_CTX_free)                                                 \
+    ROW(keymgmt, EVP_KEYMGMT, EVP_KEYMGMT_free)                                                    \
+    ROW(kdf, EVP_KDF, EVP_KDF_free)                                                                \
+    ROW(kdf_ctx, EVP_KDF_CTX, EVP_KDF_CTX_free)                                                    \
+    ROW(x509, X509, X509_free)                                                                     \
+    ROW(bio, BIO, (void)BIO_free)                                                                  \
+    ROW(encoder_ctx, OSSL_ENCODER_CTX, OSSL_ENCODER_CTX_free)                                      \
+    ROW(ec_group, EC_GROUP, EC_GROUP_free)
 
-/* The same for _cleanup_. */
-void libctx_scoped(OSSL_LIB_CTX **libctx);
-void md_scoped(EVP_MD **md);
-void md_ctx_scoped(EVP_MD_CTX **ctx);
-void pkey_scoped(EVP_PKEY **pkey);
-void keymgmt_scoped(EVP_KEYMGMT **keymgmt);
-void pkey_ctx_scoped(EVP_PKEY_CTX **ctx);
-void bio_scoped(BIO **bio);
-void encoder_ctx_scoped(OSSL_ENCODER_CTX **ctx);
+#define LIBCRYPTO_RELEASES(name, type, release)                                                    \
+    void name##_release(type *object);                                                             \
+    void name##_scoped(type **object);
+
+LIBCRYPTO_OBJECTS(LIBCRYPTO_RELEASES)
+
+/* Of plain memory, for _cleanup_. */
 void bn_scoped(BIGNUM **bn); /* wiped */
 void params_scoped(OSSL_PARAM **params);
 void param_bld_scoped(OSSL_PARAM_BLD **builder);

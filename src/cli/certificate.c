@@ -13,11 +13,6 @@
 #include "cli/say.h"
 #include "key/key.h"
 
-void certificate_scoped(X509 **certificate)
-{
-    x509_release(*certificate);
-}
-
 /* A certificate is no larger. */
 #define FILE_MOST (1UL << 20)
 

@@ -15,6 +15,4 @@ X509 *certificate_read(const char *path);
 /* Whether it is for this key: the public halves are the same. */
 bool certificate_fits(const X509 *certificate, const struct key *key);
 
-void certificate_scoped(X509 **certificate);
-
 #endif

@@ -501,7 +501,7 @@ static bool is_in_time(struct doctor *doctor, const X509 *certificate)
 
 bool doctor_certificate(struct doctor *doctor)
 {
-    _cleanup_(certificate_scoped) X509 *certificate = NULL;
+    _cleanup_(x509_scoped) X509 *certificate = NULL;
     char name[2048];
 
     if (doctor->certificate == NULL)

@@ -207,7 +207,7 @@ static void import_clear(struct import *import)
 
 static enum status import_cert(struct call *call)
 {
-    _cleanup_(certificate_scoped) X509 *certificate = certificate_read(call->operands[1]);
+    _cleanup_(x509_scoped) X509 *certificate = certificate_read(call->operands[1]);
     struct import import = { .call = call, .certificate = certificate };
     bool ok = certificate != NULL && import_it(&import);
 

@@ -126,11 +126,9 @@ bool wrapped_file_write(const struct wrapped_file *file, BIO *memory)
 
 static EVP_PKEY *of_certificate(BIO *bio)
 {
-    X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    EVP_PKEY *public = certificate != NULL ? X509_get_pubkey(certificate) : NULL;
+    _cleanup_(x509_scoped) X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 
-    x509_release(certificate);
-    return public;
+    return certificate != NULL ? X509_get_pubkey(certificate) : NULL;
 }
 
 static EVP_PKEY *of_der(const char *data, size_t len, OSSL_LIB_CTX *libctx)

@@ -143,7 +143,8 @@ bool half_from_certificate(struct key *key, struct view der)
 {
     HOST_WORK;
     const unsigned char *position = der.data;
-    X509 *certificate = X509_new_ex(key->provider->host.libctx, HOST_PROPERTIES);
+    _cleanup_(x509_scoped) X509 *certificate =
+        X509_new_ex(key->provider->host.libctx, HOST_PROPERTIES);
     bool ok;
 
     (void)ERR_set_mark(); /* one that is another key's, and of another type, is no error */
@@ -151,6 +152,5 @@ bool half_from_certificate(struct key *key, struct view der)
          d2i_X509(&certificate, &position, (long)der.len) != NULL &&
          half_from_software(key, X509_get0_pubkey(certificate));
     (void)ERR_pop_to_mark();
-    x509_release(certificate);
     return ok;
 }

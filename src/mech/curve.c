@@ -97,11 +97,6 @@ static const struct curve *curve_by_printable(struct view text)
     return NULL;
 }
 
-static void group_scoped(EC_GROUP **group)
-{
-    ec_group_release(*group);
-}
-
 static bool number_is(const BIGNUM *number, struct view bytes)
 {
     uint8_t buf[FIELD_MAX] = { 0 };
@@ -129,7 +124,7 @@ static bool has_parameters(const struct curve *curve, const struct ec_parameters
     HOST_WORK;
     char name[32];
     int nid = OBJ_txt2nid(curve_name(curve, name, sizeof(name)));
-    _cleanup_(group_scoped) EC_GROUP *group = EC_GROUP_new_by_curve_name_ex(NULL, NULL, nid);
+    _cleanup_(ec_group_scoped) EC_GROUP *group = EC_GROUP_new_by_curve_name_ex(NULL, NULL, nid);
     _cleanup_(bn_scoped) BIGNUM *p = BN_new(), *a = BN_new(), *b = BN_new();
 
     return group != NULL && p != NULL && a != NULL && b != NULL &&

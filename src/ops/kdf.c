@@ -106,8 +106,9 @@ static int label_make(struct kdf *ctx, size_t len, struct view context)
 static bool host_expand(struct kdf *ctx, struct view key, struct view info, uint8_t *out)
 {
     HOST_WORK;
-    EVP_KDF *hkdf = EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_HKDF, HOST_PROPERTIES);
-    EVP_KDF_CTX *host = hkdf != NULL ? EVP_KDF_CTX_new(hkdf) : NULL;
+    _cleanup_(kdf_scoped) EVP_KDF *hkdf =
+        EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_HKDF, HOST_PROPERTIES);
+    _cleanup_(kdf_ctx_scoped) EVP_KDF_CTX *host = hkdf != NULL ? EVP_KDF_CTX_new(hkdf) : NULL;
     int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
     char name[32];
     const OSSL_PARAM params[] = {
@@ -120,11 +121,8 @@ static bool host_expand(struct kdf *ctx, struct view key, struct view info, uint
                                           info.len),
         OSSL_PARAM_construct_end(),
     };
-    bool ok = host != NULL && EVP_KDF_derive(host, out, ctx->digest->size, params) == 1;
 
-    kdf_ctx_release(host);
-    kdf_release(hkdf);
-    return ok;
+    return host != NULL && EVP_KDF_derive(host, out, ctx->digest->size, params) == 1;
 }
 
 /* The salt of an extraction is what the secret before it, which came as bytes, expands to with the

@@ -150,8 +150,9 @@ PARAMS_GET(token, GETTABLE)
 static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, unsigned char *out)
 {
     HOST_WORK;
-    EVP_KDF *x963 = EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_X963KDF, NULL);
-    EVP_KDF_CTX *kdf_ctx = x963 != NULL ? EVP_KDF_CTX_new(x963) : NULL;
+    _cleanup_(kdf_scoped) EVP_KDF *x963 =
+        EVP_KDF_fetch(ctx->provider->host.libctx, OSSL_KDF_NAME_X963KDF, NULL);
+    _cleanup_(kdf_ctx_scoped) EVP_KDF_CTX *kdf_ctx = x963 != NULL ? EVP_KDF_CTX_new(x963) : NULL;
     char digest[32];
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(
@@ -161,11 +162,8 @@ static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, 
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, ctx->ukm.data, ctx->ukm.len),
         OSSL_PARAM_construct_end(),
     };
-    bool ok = kdf_ctx != NULL && EVP_KDF_derive(kdf_ctx, out, ctx->out_len, params) == 1;
 
-    kdf_ctx_release(kdf_ctx);
-    kdf_release(x963);
-    return ok;
+    return kdf_ctx != NULL && EVP_KDF_derive(kdf_ctx, out, ctx->out_len, params) == 1;
 }
 
 static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
