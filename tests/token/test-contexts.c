@@ -441,12 +441,15 @@ static EVP_PKEY *made_with_number(const char *name, int value)
 
 static void test_contexts_of_generation(void **state)
 {
-    unsigned char exponent[] = { 3, 0, 1 }; /* of 0x010003, in the order of this machine */
+    unsigned char exponent[3]; /* in the order of this machine */
     OSSL_PARAM param = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_E, exponent, sizeof(exponent));
-    EVP_PKEY *key = made("RSA", param);
-    BIGNUM *e = NULL;
+    BIGNUM *e = BN_new();
+    EVP_PKEY *key;
 
     (void)state;
+    assert_int_equal(BN_set_word(e, 0x010003), 1);
+    assert_int_equal(BN_bn2nativepad(e, exponent, sizeof(exponent)), sizeof(exponent));
+    key = made("RSA", param);
     assert_non_null(key);
     assert_int_equal(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e), 1);
     assert_int_equal(BN_get_word(e), 0x010003);

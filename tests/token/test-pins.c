@@ -213,8 +213,8 @@ static void test_pins_always_authenticate(void **state)
 
 /* libcrypto's memory, with the length in front: what this provider gives back is looked through. */
 struct block {
-    _Alignas(16) size_t len;
-    unsigned char data[];
+    size_t len;
+    _Alignas(max_align_t) unsigned char data[]; /* as malloc's */
 };
 
 static atomic_uint pins_left;        /* by this provider */
