@@ -24,14 +24,15 @@ struct stat;
 
 typedef void *(*start_function)(void *);
 
-bool (*refuse_now)(const char *function);
+bool (*_Atomic refuse_now)(const char *function);
 
 static bool refuses(const void *caller, const char *function)
 {
+    bool (*now)(const char *) = atomic_load(&refuse_now);
     Dl_info info;
 
-    if (refuse_now == NULL || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
-        strstr(info.dli_fname, "/pkcs11.so") == NULL || !refuse_now(function))
+    if (now == NULL || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
+        strstr(info.dli_fname, "/pkcs11.so") == NULL || !now(function))
         return false;
     errno = EIO;
     return true;
