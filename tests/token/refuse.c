@@ -24,14 +24,15 @@ struct stat;
 
 typedef void *(*start_function)(void *);
 
-bool (*refuse_now)(const char *function);
+bool (*_Atomic refuse_now)(const char *function);
 
 static bool refuses(const void *caller, const char *function)
 {
+    bool (*now)(const char *) = atomic_load(&refuse_now);
     Dl_info info;
 
-    if (refuse_now == NULL || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
-        strstr(info.dli_fname, "/pkcs11.so") == NULL || !refuse_now(function))
+    if (now == NULL || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
+        strstr(info.dli_fname, "/pkcs11.so") == NULL || !now(function))
         return false;
     errno = EIO;
     return true;
@@ -75,7 +76,9 @@ static bool refuses(const void *caller, const char *function)
 /* REFUSING(how many arguments, type, name, types of arguments) */
 #define REFUSING(count, type, ...) REFUSING_BY(0, count, type, __VA_ARGS__)
 
-/* The system's; open is called with a mode or without. */
+/* The system's; open is called with a mode or without. The thread sanitizer calls them before it
+ * has begun. */
+#ifndef __SANITIZE_THREAD__
 REFUSING_BY(-1, 3, int, open, const char *, int, int)
 REFUSING_BY(-1, 4, int, openat, int, const char *, int, int)
 REFUSING_BY(-1, 3, ssize_t, read, int, void *, size_t)
@@ -86,6 +89,7 @@ REFUSING_BY(-1, 2, int, mkdir, const char *, mode_t)
 REFUSING_BY(-1, 6, void *, mmap, void *, size_t, int, int, int, off_t)
 REFUSING_BY(EAGAIN, 4, int, pthread_create, pthread_t *, const pthread_attr_t *, start_function,
             void *)
+#endif
 
 REFUSING(1, BIO *, BIO_new, const BIO_METHOD *)
 REFUSING(2, BIO *, BIO_new_mem_buf, const void *, int)

@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-/* Asked at each call of the provider's, with the function's name: whether it is to fail. */
-extern bool (*refuse_now)(const char *function);
+/* Asked at each call of the provider's, with the function's name: whether it is to fail. NULL: none
+ * is, and it is not looked whose calls they are, which takes time. */
+extern bool (*_Atomic refuse_now)(const char *function);
 
 #endif

@@ -37,7 +37,10 @@ static bool fails(const char *file)
 
 static bool call_refuses(const char *function)
 {
-    return fails_now(CALLS, function);
+    if (!fails_now(CALLS, function))
+        return false;
+    atomic_store(&refuse_now, NULL);
+    return true;
 }
 
 static void *get(size_t size, const char *file, int line)
@@ -534,11 +537,13 @@ static void fail_each(const char *name, bool (*work)(void), enum lack what)
         fail_msg("%s: not at all: %s", name, last_error(error, sizeof(error)));
     do {
         lack = what;
+        atomic_store(&refuse_now, what == CALLS ? call_refuses : NULL);
         atomic_store(&until, ++n);
         failed[0] = '\0';
         ok = work();
         again = failed[0] != '\0';
         lack = NOTHING;
+        atomic_store(&refuse_now, NULL);
         ERR_clear_error();
         if (!work())
             fail_msg("%s: not any more after failure %u, of %s", name, n, failed);
@@ -602,7 +607,6 @@ int main(int argc, char **argv)
     leaks = argc > 1 && strcmp(argv[1], "leaks") == 0;
     only = argc > 1 && !leaks ? argv[1] : NULL;
     folder_begin();
-    refuse_now = call_refuses;
     libctx = libctx_new("pkcs11-log = none\npkcs11-retry-ms = 0\n");
     rsa = key_load(libctx, "rsa2048", "private");
     ec = key_load(libctx, "p256", "private");
