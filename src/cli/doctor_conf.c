@@ -419,7 +419,7 @@ bool doctor_host(struct doctor *doctor)
 }
 
 /* The file that libcrypto looks for, as the section names it. */
-static void find_module(const struct doctor *doctor, char *path, size_t size)
+static void find_provider_file(const struct doctor *doctor, char *path, size_t size)
 {
     const char *module = get(doctor, doctor->file.section, "module");
     const char *folder = environment("OPENSSL_MODULES");
@@ -440,7 +440,7 @@ static const char *linker_reason(const struct doctor *doctor)
     char path[4096];
     void *library;
 
-    find_module(doctor, path, sizeof(path));
+    find_provider_file(doctor, path, sizeof(path));
     (void)dlerror();
     library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library != NULL)
@@ -510,7 +510,7 @@ bool doctor_provider(struct doctor *doctor)
     }
     found(doctor, SICK, STEP_PROVIDER, "OpenSSL does not load %s: %s",
           module != NULL ? module : "a module, which the section does not name", text);
-    find_module(doctor, tried, sizeof(tried));
+    find_provider_file(doctor, tried, sizeof(tried));
     if (has_misplaced(doctor, doctor->file.section))
         advise(doctor, "see to openssl_conf in [%s] first: OpenSSL may go round in circles by it",
                doctor->file.section);
