@@ -99,8 +99,8 @@ static bool read_text(struct view *rest, struct view key, struct trail_line *out
     else if (is(key, "chain"))
         out->chain = value;
     else if (is(key, "link"))
-        return seen->link = read_link(value, out->link);
-    return true;
+        seen->link = read_link(value, out->link);
+    return seen->link || !is(key, "link");
 }
 
 static bool read_member(struct view *rest, struct trail_line *out, struct seen *seen)
@@ -114,7 +114,7 @@ static bool read_member(struct view *rest, struct trail_line *out, struct seen *
         out->text.len = (size_t)(key.data - out->text.data) - 2; /* ," */
     if (rest->len != 0 && rest->data[0] == '"')
         return read_text(rest, key, out, seen);
-    if (!read_number(rest, &number))
+    if (is(key, "link") || !read_number(rest, &number))
         return false;
     if (is(key, "n")) {
         out->number = number;

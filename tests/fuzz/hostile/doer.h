@@ -32,6 +32,7 @@ void touch(const void *data, size_t len, size_t most);
  * since secret_ask. */
 void secret_ask(void);
 void secret_hold(size_t len);
+void secret_hold_part(size_t len); /* or that it has more */
 
 /* newer.c: what OpenSSL 3.6 does. */
 extern const struct doing newer_doings[];
