@@ -160,7 +160,7 @@ static enum status bench(struct call *call)
 
     if (count == 0 || !call_number(call, SECONDS, 1, 3600, 2, &seconds))
         return STATUS_USAGE;
-    bench.pkey = pkey = key_open(&call->context, call->operands[0], false);
+    bench.pkey = pkey = key_open(&call->context, call->operands[0]);
     if (pkey != NULL)
         return run_on(call, &bench, list, count, (unsigned)seconds);
     complain_openssl("the key cannot be opened");

@@ -130,7 +130,7 @@ static enum status csr(struct call *call)
     if (request == NULL || !set_subject(request, call_option(call, SUBJECT)) ||
         !set_san(request, call_option(call, SAN)))
         return STATUS_USAGE;
-    pkey = key_open(&call->context, call->operands[0], false);
+    pkey = key_open(&call->context, call->operands[0]);
     if (pkey == NULL) {
         complain_openssl("the key cannot be opened");
         return STATUS_FAILED;

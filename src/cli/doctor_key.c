@@ -435,7 +435,7 @@ static void advise_certificate(struct doctor *doctor)
 bool doctor_signature(struct doctor *doctor)
 {
     unsigned long long sign_ns = 0, verify_ns = 0;
-    _cleanup_(pkey_scoped) EVP_PKEY *pkey = key_open(&doctor->call->context, doctor->key, false);
+    _cleanup_(pkey_scoped) EVP_PKEY *pkey = key_open(&doctor->call->context, doctor->key);
     char text[2048];
 
     if (pkey != NULL && key_prove(&doctor->call->context, pkey, &sign_ns, &verify_ns)) {

@@ -39,23 +39,40 @@ static bool is_uri(struct context *context, const char *text)
     return ok;
 }
 
-EVP_PKEY *key_open(struct context *context, const char *uri, bool any)
+static OSSL_STORE_CTX *open_store(struct context *context, const char *uri)
 {
-    _cleanup_(store_scoped) OSSL_STORE_CTX *store = NULL;
-    EVP_PKEY *pkey;
+    OSSL_STORE_CTX *store =
+        OSSL_STORE_open_ex(uri, context->libctx, OUR_PROPERTIES, NULL, NULL, NULL, NULL, NULL);
 
-    if (!is_uri(context, uri))
-        return NULL;
-    store = OSSL_STORE_open_ex(uri, context->libctx, OUR_PROPERTIES, NULL, NULL, NULL, NULL, NULL);
-    if (store == NULL || !OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY))
-        return NULL;
-    pkey = next_key(store);
-    if (pkey != NULL && any) { /* who asks for a second one makes a list, and may choose */
-        (void)ERR_set_mark();
-        pkey_release(next_key(store));
+    (void)(store != NULL && OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY));
+    return store;
+}
+
+EVP_PKEY *key_open(struct context *context, const char *uri)
+{
+    _cleanup_(store_scoped) OSSL_STORE_CTX *store =
+        is_uri(context, uri) ? open_store(context, uri) : NULL;
+
+    return store != NULL ? next_key(store) : NULL;
+}
+
+bool key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg), void *arg)
+{
+    _cleanup_(store_scoped) OSSL_STORE_CTX *store = open_store(context, "pkcs11:");
+    EVP_PKEY *pkey = store != NULL ? next_key(store) : NULL, *next;
+    bool any = pkey != NULL;
+
+    while (pkey != NULL) {
+        (void)
+            ERR_set_mark(); /* who asks for the next one makes a list: pkey is not in doubt then */
+        next = next_key(store);
         (void)ERR_pop_to_mark();
+        if (!visit(pkey, arg))
+            pkey_release(MOVE(next));
+        pkey_release(pkey);
+        pkey = next;
     }
-    return pkey;
+    return any;
 }
 
 char *key_uri(struct context *context, EVP_PKEY *pkey)

@@ -6,9 +6,13 @@
 
 #include "cli/context.h"
 
-/* The private key that the URI names, as a program gets it that wants one. any: the first of
- * several. NULL with the error on OpenSSL's stack; the caller frees it (pkey_release). */
-EVP_PKEY *key_open(struct context *context, const char *uri, bool any);
+/* The private key that the URI names, as a program gets it that wants one. NULL with the error on
+ * OpenSSL's stack; the caller frees it (pkey_release). */
+EVP_PKEY *key_open(struct context *context, const char *uri);
+
+/* Calls visit for one private key after the other, until it returns false. False with the error on
+ * OpenSSL's stack where there is none. */
+bool key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg), void *arg);
 
 /* The URI of a private key of ours (key_name), to be freed with OPENSSL_free. NULL with an error
  * raised. */

@@ -77,10 +77,10 @@ static EVP_PKEY *open_key(struct call *call, const char *query)
     EVP_PKEY *pkey = NULL;
 
     if (call_option(call, PIN_FILE) == NULL) {
-        pkey = key_open(&call->context, uri, false);
+        pkey = key_open(&call->context, uri);
     } else if (text != NULL) {
         (void)snprintf(text, size, "%.*s%s", (int)len, uri, query);
-        pkey = key_open(&call->context, text, false);
+        pkey = key_open(&call->context, text);
     }
     secret_memory_free(text, size);
     return pkey;

@@ -26,7 +26,7 @@ static const struct option_row options[] = {
 /* The host's copy of the public half, for the file; NULL with words where the token has none. */
 static EVP_PKEY *public_half(struct call *call)
 {
-    _cleanup_(pkey_scoped) EVP_PKEY *key = key_open(&call->context, call->operands[0], false);
+    _cleanup_(pkey_scoped) EVP_PKEY *key = key_open(&call->context, call->operands[0]);
     unsigned char *der = NULL;
     int len = key != NULL ? i2d_PUBKEY(key, &der) : 0;
     const unsigned char *at = der;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/core_dispatch.h>
@@ -556,9 +557,13 @@ static void fork_and_go_on(void)
 
 #define RESTARTS 4
 
-/* A module that forks while it starts anew: the calls of other threads stay out until it is up. */
+/* A module that forks while it starts anew: the calls of other threads stay out until it is up. Who
+ * looks for a token that is not there may start it anew as well, where nobody works with it, once
+ * in a second. */
 static void test_stale_restart_forks(void **state)
 {
+    const time_t began = time(NULL);
+    unsigned long restarts;
     pthread_t threads[4];
     EVP_PKEY *key;
 
@@ -578,7 +583,8 @@ static void test_stale_restart_forks(void **state)
     atomic_store(&stop, true);
     for (size_t t = 0; t < COUNT_OF(threads); t++)
         pthread_join(threads[t], NULL);
-    assert_int_equal(calls("C_Initialize"), RESTARTS);
+    restarts = calls("C_Initialize");
+    assert_in_range(restarts, RESTARTS, RESTARTS + (unsigned long)(time(NULL) - began));
     assert_int_equal(calls_overlapping(), 0);
     fault("");
     must_sign(key);
