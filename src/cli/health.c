@@ -56,7 +56,7 @@ static void look(struct health *health)
 
     health->began = clock_ns();
     if (uri == NULL)
-        (void)key_visit(context, prove, health);
+        key_visit(context, prove, health);
     else if ((pkey = key_open(context, uri)) != NULL)
         (void)prove(pkey, health);
     if (!health->ok)

@@ -56,15 +56,14 @@ EVP_PKEY *key_open(struct context *context, const char *uri)
     return store != NULL ? next_key(store) : NULL;
 }
 
-bool key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg), void *arg)
+void key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg), void *arg)
 {
     _cleanup_(store_scoped) OSSL_STORE_CTX *store = open_store(context, "pkcs11:");
     EVP_PKEY *pkey = store != NULL ? next_key(store) : NULL, *next;
-    bool any = pkey != NULL;
 
     while (pkey != NULL) {
-        (void)
-            ERR_set_mark(); /* who asks for the next one makes a list: pkey is not in doubt then */
+        /* whoever asks for the next one makes a list: pkey is not in doubt then */
+        (void)ERR_set_mark();
         next = next_key(store);
         (void)ERR_pop_to_mark();
         if (!visit(pkey, arg))
@@ -72,7 +71,6 @@ bool key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg)
         pkey_release(pkey);
         pkey = next;
     }
-    return any;
 }
 
 char *key_uri(struct context *context, EVP_PKEY *pkey)

@@ -10,9 +10,9 @@
  * OpenSSL's stack; the caller frees it (pkey_release). */
 EVP_PKEY *key_open(struct context *context, const char *uri);
 
-/* Calls visit for one private key after the other, until it returns false. False with the error on
- * OpenSSL's stack where there is none. */
-bool key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg), void *arg);
+/* Calls visit for one private key after the other, until it returns false. Where there is none, the
+ * error is on OpenSSL's stack. */
+void key_visit(struct context *context, bool (*visit)(EVP_PKEY *pkey, void *arg), void *arg);
 
 /* The URI of a private key of ours (key_name), to be freed with OPENSSL_free. NULL with an error
  * raised. */
