@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include <openssl/crypto.h>
-
 /* Bytes that are held, in, and zeros up to the end of a block. */
 static bool fill_up(const struct cipher *ctx, struct view *in, struct bytes *memory)
 {

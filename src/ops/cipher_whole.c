@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include <openssl/crypto.h>
-
 static bool iv_admit(struct cipher *ctx)
 {
     return !cipher_is_gcm(ctx) || ctx->iv_made ||

@@ -1,12 +1,10 @@
 /* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
  * is done on the host with the public half. */
 #include <openssl/core_names.h>
-#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
 #include "base/scope.h"
-#include "der/algorithm.h"
 #include "key/doubt.h"
 #include "module/call.h"
 #include "ops/algorithms.h"

@@ -1,6 +1,4 @@
 /* The parameters of a signature with an RSA or EC key. */
-#include <string.h>
-
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
