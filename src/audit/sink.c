@@ -32,22 +32,44 @@ static int file_open(const struct sink *sink)
                 S_IRUSR | S_IWUSR);
 }
 
+/* What another process is writing is there as a whole behind this: two do not write to a file at
+ * once, not even nothing. Where the file system takes nothing without waiting, the rest has to do.
+ */
+static void others_finish(const struct sink *sink)
+{
+    if (write(sink->descriptor.fd, "", 0) == 0)
+        clock_rest();
+}
+
+/* The length of a file whose last byte is no newline; 0 of any other. */
+static off_t unended(int fd)
+{
+    struct stat file;
+    char last;
+
+    return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_size > 0 &&
+                   pread(fd, &last, 1, file.st_size - 1) == 1 && last != '\n'
+               ? file.st_size
+               : 0;
+}
+
 /* Whether a file has a line at its end that was cut off, by a disk that was full. What another
- * process is writing at the moment looks like it, for a moment. */
+ * process is writing looks like it, but grows. As before where it may not be read any more. */
 static bool is_torn(const struct sink *sink)
 {
     _cleanup_(fd_scoped) int fd = open(sink->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat file;
-    char last = '\n';
+    off_t size;
 
-    for (unsigned looks = 0; looks < 3; looks++) {
-        if (fd < 0 || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) ||
-            !descriptor_is_of(&sink->descriptor, &file) || file.st_size == 0 ||
-            pread(fd, &last, 1, file.st_size - 1) != 1 || last == '\n')
+    if (fd < 0 || fstat(fd, &file) != 0 || !descriptor_is_of(&sink->descriptor, &file))
+        return sink->torn;
+    size = unended(fd);
+    for (unsigned looks = 0; looks < 2 && size > 0; looks++) {
+        others_finish(sink);
+        if (unended(fd) != size)
             return false;
-        clock_rest();
     }
-    return true;
+    return size > 0;
 }
 
 static int socket_open(const struct sink *sink)
@@ -95,10 +117,11 @@ static ssize_t put(const struct sink *sink, const struct iovec *parts, int count
     return put;
 }
 
-/* One that was cut off before, by a disk that was full, is ended first. */
+/* A line that was cut off before is ended first. */
 static bool file_write(struct sink *sink, const char *line, size_t len)
 {
-    const struct iovec parts[] = { { (void *)(uintptr_t) "\n", sink->torn ? 1 : 0 },
+    bool torn = sink->torn && is_torn(sink);
+    const struct iovec parts[] = { { (void *)(uintptr_t) "\n", torn ? 1 : 0 },
                                    { (void *)(uintptr_t)line, len },
                                    { (void *)(uintptr_t) "\n", 1 } };
     size_t all = parts[0].iov_len + len + 1;

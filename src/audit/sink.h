@@ -18,7 +18,7 @@ struct sink {
     const char *path;
     unsigned wait_ms; /* for the reader of a FIFO */
     struct descriptor descriptor;
-    bool torn; /* the file ends in the middle of a line */
+    bool torn; /* the file ends in the middle of a line, or may */
 };
 
 /* A line is shorter than this: a FIFO takes it whole (PIPE_BUF), and so does a datagram. */
