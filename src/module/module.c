@@ -402,7 +402,7 @@ static bool bar(struct module *module)
     return clear;
 }
 
-static void finalise_and_initialise(struct module *module)
+static bool finalise_and_initialise(struct module *module)
 {
     CK_RV rv;
 
@@ -413,10 +413,11 @@ static void finalise_and_initialise(struct module *module)
     lock_release();
     call_unbar(module); /* before another thread may start it anew */
     module_settle(module, rv == CKR_OK ? MODULE_UP : MODULE_DOWN);
+    return rv == CKR_OK;
 }
 
 /* quiet: nobody needs to know. */
-static void restart(struct module *module, unsigned interval_ms, bool quiet)
+static bool restart(struct module *module, unsigned interval_ms, bool quiet)
 {
     bool claimed;
 
@@ -424,29 +425,30 @@ static void restart(struct module *module, unsigned interval_ms, bool quiet)
     claimed = restart_claim(module, interval_ms);
     lock_release();
     if (!claimed)
-        return;
+        return false;
     if (!module->tenant->wait_unused(module, clock_ms() + RESTART_WAIT_MS) || !bar(module)) {
         restart_withdraw(module);
-        return;
+        return false;
     }
     if (!quiet)
         log_line("%s: finalising it and initialising it again", module->path);
-    finalise_and_initialise(module);
+    return finalise_and_initialise(module);
 }
 
-static void restart_for(struct module *module, const struct slot *slot, unsigned interval_ms,
+static bool restart_for(struct module *module, const struct slot *slot, unsigned interval_ms,
                         bool quiet)
 {
     const char *name = call_name();
+    bool restarted = !call_inside() && !module->tenant->others_work(module, slot) &&
+                     restart(module, interval_ms, quiet);
 
-    if (!call_inside() && !module->tenant->others_work(module, slot))
-        restart(module, interval_ms, quiet);
     call_named(name); /* an error message is about what failed */
+    return restarted;
 }
 
-void module_restart(struct module *module, const struct slot *slot)
+bool module_restart(struct module *module, const struct slot *slot)
 {
-    restart_for(module, slot, RESTART_INTERVAL_MS, false);
+    return restart_for(module, slot, RESTART_INTERVAL_MS, false);
 }
 
 #define RENEWAL_INTERVAL_MS 1000
@@ -459,7 +461,7 @@ void module_renew(struct module *module)
     due = clock_ms() - module->started >= RENEWAL_INTERVAL_MS;
     lock_release();
     if (due)
-        module_restart(module, NULL);
+        (void)module_restart(module, NULL);
 }
 
 /* After a start, the time in which the first look at the tokens is made. */
@@ -487,7 +489,7 @@ bool module_look_again(struct module *module, const struct slot *slot, struct re
         return false;
     looks->deadline = until;
     if (looks->tries > 1)
-        restart_for(module, slot, 0, true);
+        (void)restart_for(module, slot, 0, true);
     return true;
 }
 

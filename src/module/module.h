@@ -124,8 +124,9 @@ void module_login_as(struct module *module, CK_USER_TYPE user);
  * the caller must have none of. Nothing happens where the program had initialised the module, or an
  * ancestor of this process had (unless that was another user, who may see other files), where
  * another thread just did this, where a session stays in use, where a call does not come back, or
- * where another token in use answers: its session objects would be gone. */
-void module_restart(struct module *module, const struct slot *slot);
+ * where another token in use answers: its session objects would be gone. True where it was started
+ * anew here, and is up. */
+bool module_restart(struct module *module, const struct slot *slot);
 
 /* The same for who found no token that fits, where the last C_Initialize is a second ago: some
  * modules look for tokens then and never again. */

@@ -200,7 +200,7 @@ static bool look_anew(struct slot *slot, CK_RV rv, bool *anew)
     if (*anew || !(ckr_is_blind(call_name(), rv) || (hidden && look_is_due(slot))))
         return false;
     *anew = true;
-    module_restart(slot->module, slot);
+    (void)module_restart(slot->module, slot);
     return true;
 }
 
@@ -229,6 +229,15 @@ static bool write_instead(struct work *work, CK_RV rv)
     return true;
 }
 
+/* The last resort. What it mended is not given up since the time ran out over it. */
+static bool start_anew(struct slot *slot, const struct attempt *attempt, const struct retry *retry)
+{
+    bool in_time = clock_ms() < retry->deadline;
+
+    return retry->tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt->verdict) &&
+           module_restart(slot->module, slot) && in_time;
+}
+
 /* Whether there is to be another try after this one, which gave rv: what it needs is mended. A
  * token may want a login for what needs none elsewhere, a secret that is derived from a public
  * object: the next try has one. */
@@ -247,9 +256,7 @@ RARE static bool mend(struct work *work, struct attempt *attempt, CK_RV rv, stru
     work->run.login |= attempt->verdict.repair == REPAIR_LOGIN;
     if (retry->tries > 1)
         tell(slot, true, rv);
-    if (retry->tries >= TRIES_BEFORE_RESTART && restart_helps(&attempt->verdict))
-        module_restart(slot->module, slot);
-    return retry_pause(retry);
+    return start_anew(slot, attempt, retry) || retry_pause(retry);
 }
 
 /* The witness, if there is one, may say no. */

@@ -267,7 +267,7 @@ static bool renew(struct scan *scan, bool for_none)
     if (for_none)
         module_renew(scan->module);
     else
-        module_restart(scan->module, NULL);
+        (void)module_restart(scan->module, NULL);
     return scan->life != atomic_load(&scan->module->life) && list_anew(scan);
 }
 

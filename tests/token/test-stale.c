@@ -544,6 +544,28 @@ static void test_stale_restart_beside_call(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* What a restart mended is done, though it took longer than there was time to try again. */
+static void test_stale_slow_restart(void **state)
+{
+    EVP_PKEY *key;
+
+    (void)state;
+    libctx = libctx_new_faulty(SETTINGS);
+    key = load("p256");
+    must_sign(key);
+    calls_reset();
+    fault("C_SignInit 1 * CKR_DEVICE_ERROR until-restart; C_Initialize 1 1 - delay=2000");
+    must_sign(key);
+    assert_int_equal(calls("C_Finalize"), 1);
+    fault("C_SignInit 1 * CKR_DEVICE_ERROR; C_Initialize 1 * - delay=2000");
+    assert_false(key_signs(libctx, key));
+    assert_int_equal(calls("C_Finalize"), 2);
+    fault("");
+    must_sign(key);
+    EVP_PKEY_free(key);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* To run a program say, and with more to do afterwards. */
 static void fork_and_go_on(void)
 {
@@ -783,6 +805,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_stale_waiter),
     cmocka_unit_test(test_stale_restarts),
     cmocka_unit_test(test_stale_restart_beside_call),
+    cmocka_unit_test(test_stale_slow_restart),
     cmocka_unit_test(test_stale_restart_forks),
     cmocka_unit_test(test_stale_session_key_of_other),
     cmocka_unit_test(test_stale_other_works),
