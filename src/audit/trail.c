@@ -43,6 +43,7 @@ struct trail {
     bool overdue;
     struct bytes pending; /* each line with a NUL behind it; owned, PENDING_MAX bytes of room */
     uint64_t queued;      /* the number of the last line in pending */
+    uint64_t end;         /* of the one that ends the chain; 0: there is none so far */
     struct waiter *waiters;
 
     /* the thread's */
@@ -132,18 +133,33 @@ static void settle(struct trail *trail, uint64_t number, bool written)
 
 #define BATCH 64
 
-/* Up to BATCH lines from *at on, the first of which has this number. Returns how many. */
-static size_t write_some(struct trail *trail, size_t *at, bool *written)
+/* What to write next, of the lines taken. */
+struct place {
+    size_t at;
+    uint64_t number, end; /* of the line there; of the one that ends the chain */
+};
+
+/* Threads that still work when the process ends begin another chain behind that. */
+static bool write_next(struct trail *trail, struct place *place)
+{
+    const char *line = (const char *)trail->taken.data + place->at;
+    size_t len = strlen(line);
+    bool written = write_one(trail, line, len);
+
+    if (written && place->number == place->end)
+        chain_begin(&trail->chain);
+    return written;
+}
+
+/* Up to BATCH lines. Returns how many. */
+static size_t write_some(struct trail *trail, struct place *place, bool *written)
 {
     bool ready = sink_ready(&trail->sink);
     size_t count = 0;
 
-    for (; count < BATCH && *at < trail->taken.len; count++) {
-        const char *line = (const char *)trail->taken.data + *at;
-        size_t len = strlen(line);
-
-        written[count] = ready && write_one(trail, line, len);
-        *at += len + 1;
+    for (; count < BATCH && place->at < trail->taken.len; count++, place->number++) {
+        written[count] = ready && write_next(trail, place);
+        place->at += strlen((const char *)trail->taken.data + place->at) + 1;
     }
     return count;
 }
@@ -151,14 +167,15 @@ static size_t write_some(struct trail *trail, size_t *at, bool *written)
 /* Under the mutex, which is released meanwhile. first: the number of the first line taken. */
 static void write_all(struct trail *trail, uint64_t first)
 {
+    struct place place = { .number = first };
     bool written[BATCH];
-    size_t at = 0;
 
-    while (at < trail->taken.len) {
+    while (place.at < trail->taken.len) {
         size_t count;
 
+        place.end = trail->end;
         mutex_release(&trail->mutex);
-        count = write_some(trail, &at, written);
+        count = write_some(trail, &place, written);
         mutex_take(&trail->mutex);
         for (size_t i = 0; i < count; i++)
             settle(trail, first++, written[i]);
@@ -258,32 +275,39 @@ static void wait_for(struct trail *trail, struct waiter *waiter)
     forget(trail, waiter);
 }
 
+/* Under the mutex. */
+static bool write_and_wait(struct trail *trail, const char *line, size_t len)
+{
+    struct waiter waiter = { .number = queue(trail, line, len) };
+
+    if (waiter.number != 0)
+        wait_for(trail, &waiter);
+    return waiter.written;
+}
+
 bool trail_write(struct trail *trail, const char *line, size_t len)
 {
-    struct waiter waiter = { .settled = false };
+    bool written;
 
     mutex_take(&trail->mutex);
     trail_begin(trail);
-    waiter.number = queue(trail, line, len);
-    if (waiter.number != 0)
-        wait_for(trail, &waiter);
+    written = write_and_wait(trail, line, len);
     mutex_release(&trail->mutex);
-    return waiter.written;
+    return written;
 }
 
 /* The end of the process: a chain that is complete says so. */
 static void trail_end(struct trail *trail)
 {
     struct line line;
-    bool begun;
 
-    mutex_take(&trail->mutex);
-    begun = trail->chained && trail->generation == lock_generation() + 1 && trail->queued != 0;
-    mutex_release(&trail->mutex);
-    if (!begun)
-        return;
     line_begin(&line, "end");
-    (void)trail_write(trail, line.text, line.len);
+    mutex_take(&trail->mutex);
+    if (trail->chained && trail->generation == lock_generation() + 1 && trail->queued != 0) {
+        trail->end = trail->queued + 1;
+        (void)write_and_wait(trail, line.text, line.len);
+    }
+    mutex_release(&trail->mutex);
 }
 
 #define END_WAIT_MS 1000
