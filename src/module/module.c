@@ -491,10 +491,13 @@ bool module_look_again(struct module *module, const struct slot *slot, struct re
     return true;
 }
 
-/* Under the lock: whether this was the last user of a module that this process started. */
+/* Under the lock: whether the last user of a module that this process started leaves it. */
 static bool module_leave(struct module *module)
 {
-    if (--module->users != 0 || !module_ready(module) || module->stays)
+    if (module->users != 0)
+        return false;
+    module->tenant->drop(module);
+    if (!module_ready(module) || module->stays)
         return false;
     module->state = MODULE_STARTING;
     return true;
@@ -505,7 +508,8 @@ void module_close(struct module *module, bool touch)
     bool last;
 
     lock_take();
-    last = touch ? module_leave(module) : (module->users--, false);
+    module->users--;
+    last = touch && module_leave(module);
     lock_release();
     if (!last)
         return;
