@@ -4,6 +4,7 @@
 
 #include "meter/meter.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "module/call.h"
 
 /* A C_* call that takes longer does not hold up a fork. */
@@ -90,6 +91,7 @@ void condition_init(pthread_cond_t *condition)
 static void before_fork(void)
 {
     (void)gate_close(FORK_WAIT_MS);
+    log_before_fork();
     lock_take();
     for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
         mutex_take(mutex);
@@ -110,6 +112,7 @@ static void child_after_fork(void)
     lock = fresh;
     gate_reset();
     meter_forked();
+    log_forked();
     generation++;
 }
 
