@@ -5,6 +5,7 @@
 #include "meter/meter.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "module/call.h"
 
 /* A C_* call that takes longer does not hold up a fork. */
@@ -95,10 +96,12 @@ static void before_fork(void)
     lock_take();
     for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
         mutex_take(mutex);
+    secrets_before_fork();
 }
 
 static void parent_after_fork(void)
 {
+    secrets_after_fork();
     for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
         mutex_release(mutex);
     lock_release();
@@ -113,6 +116,7 @@ static void child_after_fork(void)
     gate_reset();
     meter_forked();
     log_forked();
+    secrets_forked();
     generation++;
 }
 
