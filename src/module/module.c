@@ -62,8 +62,10 @@ static struct module *module_new(const struct module_source *source,
     return MOVE(module);
 }
 
+/* A fork waits: in the child, what a constructor has not done yet would never be. */
 static bool load(const char *path, struct functions *out, char *why, size_t size)
 {
+    WITHIN_GATE;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
     if (library == NULL) {
