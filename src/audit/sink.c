@@ -19,17 +19,29 @@ static bool sink_take(struct sink *sink, int fd)
 {
     bool taken = descriptor_take(&sink->descriptor, fd);
 
-    if (taken)
+    if (taken) {
         sink->torn = false;
+        sink->end = 0;
+    }
     return taken;
 }
 
 /* A FIFO that nobody reads does not hold the open up. */
-static int file_open(const struct sink *sink)
+static int open_as(const struct sink *sink, int access)
 {
     return open(sink->path,
-                O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK,
+                access | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK,
                 S_IRUSR | S_IWUSR);
+}
+
+/* Also to look at its end, where this user may: that is to be so when root is given up as well. */
+static int file_open(const struct sink *sink)
+{
+    struct stat named;
+    bool fifo = stat(sink->path, &named) == 0 && !S_ISREG(named.st_mode);
+    int fd = fifo ? -1 : open_as(sink, O_RDWR);
+
+    return fd >= 0 ? fd : open_as(sink, O_WRONLY);
 }
 
 /* What another process is writing is there as a whole behind this: two do not write to a file at
@@ -42,34 +54,43 @@ static void others_finish(const struct sink *sink)
 }
 
 /* The length of a file whose last byte is no newline; 0 of any other. */
-static off_t unended(int fd)
+static off_t unended(const struct sink *sink)
 {
     struct stat file;
     char last;
 
-    return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_size > 0 &&
-                   pread(fd, &last, 1, file.st_size - 1) == 1 && last != '\n'
+    return fstat(sink->descriptor.fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_size > 0 &&
+                   pread(sink->descriptor.fd, &last, 1, file.st_size - 1) == 1 && last != '\n'
                ? file.st_size
                : 0;
 }
 
 /* Whether a file has a line at its end that was cut off, by a disk that was full. What another
- * process is writing looks like it, but grows. As before where it may not be read any more. */
+ * process is writing looks like it, but grows. As before where it may not be read. */
 static bool is_torn(const struct sink *sink)
 {
-    _cleanup_(fd_scoped) int fd = open(sink->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat file;
     off_t size;
 
-    if (fd < 0 || fstat(fd, &file) != 0 || !descriptor_is_of(&sink->descriptor, &file))
+    if ((fcntl(sink->descriptor.fd, F_GETFL) & O_ACCMODE) != O_RDWR)
         return sink->torn;
-    size = unended(fd);
+    size = unended(sink);
     for (unsigned looks = 0; looks < 2 && size > 0; looks++) {
         others_finish(sink);
-        if (unended(fd) != size)
+        if (unended(sink) != size)
             return false;
     }
     return size > 0;
+}
+
+/* Behind what was written here there may be another process's line, cut off. */
+static void look(struct sink *sink)
+{
+    struct stat file;
+
+    if (fstat(sink->descriptor.fd, &file) != 0 || file.st_size == sink->end)
+        return;
+    sink->torn = is_torn(sink);
+    sink->end = file.st_size;
 }
 
 static int socket_open(const struct sink *sink)
@@ -87,20 +108,27 @@ static int socket_open(const struct sink *sink)
     return -1;
 }
 
+/* Whether it is there under its name, or could not be opened anew. */
+static bool file_ready(struct sink *sink, bool open)
+{
+    struct stat named;
+
+    if (open && stat(sink->path, &named) == 0 && descriptor_is_of(&sink->descriptor, &named))
+        return true;
+    return sink_take(sink, file_open(sink)) || open;
+}
+
 bool sink_ready(struct sink *sink)
 {
     bool open = descriptor_is_open(&sink->descriptor);
-    struct stat named;
 
     if (!open)
         sink->descriptor.fd = -1;
     if (sink->kind != SINK_FILE)
         return open || sink_take(sink, socket_open(sink));
-    if (open && stat(sink->path, &named) == 0 && descriptor_is_of(&sink->descriptor, &named))
-        return true;
-    if (!sink_take(sink, file_open(sink)))
-        return open;
-    sink->torn = is_torn(sink);
+    if (!file_ready(sink, open))
+        return false;
+    look(sink);
     return true;
 }
 
@@ -127,9 +155,13 @@ static bool file_write(struct sink *sink, const char *line, size_t len)
     size_t all = parts[0].iov_len + len + 1;
     ssize_t done = put(sink, parts, COUNT(parts));
 
-    /* where nothing was written, another process may have been cut off */
-    sink->torn = done < 0 ? errno == ENOSPC || errno == EDQUOT : (size_t)done != all;
-    return done >= 0 && !sink->torn;
+    if (done < 0) { /* another process may have been cut off, or this one was before */
+        sink->torn = torn || errno == ENOSPC || errno == EDQUOT;
+        return false;
+    }
+    sink->end += done;
+    sink->torn = (size_t)done != all;
+    return (size_t)done + 1 >= all;
 }
 
 /* RFC 3164: facility authpriv (10), severity info (6). */

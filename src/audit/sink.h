@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/descriptor.h"
 
@@ -19,15 +20,18 @@ struct sink {
     unsigned wait_ms; /* for the reader of a FIFO */
     struct descriptor descriptor;
     bool torn; /* the file ends in the middle of a line, or may */
+    off_t end; /* of the file when it was looked at, with what was written here since */
 };
 
 /* A line is shorter than this: a FIFO takes it whole (PIPE_BUF), and so does a datagram. */
 #define SINK_LINE_MAX 4096
 
-/* Makes ready for some lines; false when there is nowhere to write to. */
+/* Makes ready for some lines; false when there is nowhere to write to. What others, who write to
+ * the same file, left cut off there is ended by the first of them. */
 bool sink_ready(struct sink *sink);
 
-/* Writes a line, which has no newline at its end; false when it is not there as a whole. */
+/* Writes a line, which has no newline at its end; false when it is not there as a whole. Its
+ * newline may be missing, and comes before the next. */
 bool sink_write(struct sink *sink, const char *line, size_t len);
 
 #endif

@@ -1,10 +1,10 @@
 #include "audit/trail.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -43,12 +43,16 @@ struct trail {
     bool overdue;
     struct bytes pending; /* each line with a NUL behind it; owned, PENDING_MAX bytes of room */
     uint64_t queued;      /* the number of the last line in pending */
+    uint64_t end;         /* of the one that ends the chain; 0: there is none so far */
     struct waiter *waiters;
 
     /* the thread's */
     struct bytes taken;
     struct sink sink;
     struct chain chain;
+    struct sink syslog; /* where nobody who can write to a file can write as well */
+    uint8_t head[HMAC_LEN];
+    bool announced; /* the chain, there */
 };
 
 static struct trail *trails;
@@ -56,6 +60,12 @@ static struct trail *trails;
 const char *trail_where(const struct trail *trail)
 {
     return trail->sink.path;
+}
+
+static void begin_chain(struct trail *trail)
+{
+    chain_begin(&trail->chain);
+    trail->announced = trail->sink.kind != SINK_FILE;
 }
 
 /* Under the mutex: what a parent had is the parent's. An open file is kept. */
@@ -69,20 +79,26 @@ static void trail_begin(struct trail *trail)
     trail->thread = trail->overdue = false;
     trail->pending.len = trail->taken.len = 0;
     trail->waiters = NULL;
-    chain_begin(&trail->chain);
+    begin_chain(trail);
 }
 
-/* Told where nobody who can write to the trail can write as well, so that a chain which is missing
- * as a whole is missed. */
-static void announce(const struct trail *trail, const uint8_t *link)
+/* To syslog, so that a chain which is missing as a whole is missed. Where that does not take it at
+ * once, with the lines to come: not by syslog(3), which waits for a daemon that is stuck, and keeps
+ * a lock meanwhile that the child of a fork finds taken. */
+static void announce(struct trail *trail)
 {
-    char hex[2 * HMAC_LEN + 1];
+    char hex[2 * HMAC_LEN + 1], text[PATH_MAX + 256];
+    int len;
 
+    if (trail->announced || trail->chain.next == 0)
+        return;
     for (size_t i = 0; i < HMAC_LEN; i++)
-        (void)sprintf(hex + 2 * i, "%02x", link[i]);
-    if (trail->sink.kind == SINK_FILE)
-        syslog(LOG_AUTHPRIV | LOG_INFO, "pkcs11-bridge: the audit chain %s begins in %s with %s",
-               trail->chain.name, trail->sink.path, hex);
+        (void)sprintf(hex + 2 * i, "%02x", trail->head[i]);
+    len = snprintf(text, sizeof(text), "the audit chain %s begins in %s with %s", trail->chain.name,
+                   trail->sink.path, hex);
+    trail->announced = sink_ready(&trail->syslog) &&
+                       sink_write(&trail->syslog, text,
+                                  (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1);
 }
 
 static bool chained_write(struct trail *trail, const char *line, size_t len)
@@ -95,7 +111,7 @@ static bool chained_write(struct trail *trail, const char *line, size_t len)
     if (!sink_write(&trail->sink, text, len))
         return false;
     if (trail->chain.next == 0)
-        announce(trail, link);
+        memcpy(trail->head, link, HMAC_LEN);
     chain_go_on(&trail->chain, link);
     return true;
 }
@@ -132,33 +148,52 @@ static void settle(struct trail *trail, uint64_t number, bool written)
 
 #define BATCH 64
 
-/* Up to BATCH lines from *at on, the first of which has this number. Returns how many. */
-static size_t write_some(struct trail *trail, size_t *at, bool *written)
+/* What to write next, of the lines taken. */
+struct place {
+    size_t at;
+    uint64_t number, end; /* of the line there; of the one that ends the chain */
+};
+
+/* Threads that still work when the process ends begin another chain behind that. */
+static bool write_next(struct trail *trail, struct place *place)
+{
+    const char *line = (const char *)trail->taken.data + place->at;
+    size_t len = strlen(line);
+    bool written = write_one(trail, line, len);
+
+    if (written && place->number == place->end) {
+        announce(trail);
+        begin_chain(trail);
+    }
+    return written;
+}
+
+/* Up to BATCH lines. Returns how many. */
+static size_t write_some(struct trail *trail, struct place *place, bool *written)
 {
     bool ready = sink_ready(&trail->sink);
     size_t count = 0;
 
-    for (; count < BATCH && *at < trail->taken.len; count++) {
-        const char *line = (const char *)trail->taken.data + *at;
-        size_t len = strlen(line);
-
-        written[count] = ready && write_one(trail, line, len);
-        *at += len + 1;
+    for (; count < BATCH && place->at < trail->taken.len; count++, place->number++) {
+        written[count] = ready && write_next(trail, place);
+        place->at += strlen((const char *)trail->taken.data + place->at) + 1;
     }
+    announce(trail);
     return count;
 }
 
 /* Under the mutex, which is released meanwhile. first: the number of the first line taken. */
 static void write_all(struct trail *trail, uint64_t first)
 {
+    struct place place = { .number = first };
     bool written[BATCH];
-    size_t at = 0;
 
-    while (at < trail->taken.len) {
+    while (place.at < trail->taken.len) {
         size_t count;
 
+        place.end = trail->end;
         mutex_release(&trail->mutex);
-        count = write_some(trail, &at, written);
+        count = write_some(trail, &place, written);
         mutex_take(&trail->mutex);
         for (size_t i = 0; i < count; i++)
             settle(trail, first++, written[i]);
@@ -258,32 +293,39 @@ static void wait_for(struct trail *trail, struct waiter *waiter)
     forget(trail, waiter);
 }
 
+/* Under the mutex. */
+static bool write_and_wait(struct trail *trail, const char *line, size_t len)
+{
+    struct waiter waiter = { .number = queue(trail, line, len) };
+
+    if (waiter.number != 0)
+        wait_for(trail, &waiter);
+    return waiter.written;
+}
+
 bool trail_write(struct trail *trail, const char *line, size_t len)
 {
-    struct waiter waiter = { .settled = false };
+    bool written;
 
     mutex_take(&trail->mutex);
     trail_begin(trail);
-    waiter.number = queue(trail, line, len);
-    if (waiter.number != 0)
-        wait_for(trail, &waiter);
+    written = write_and_wait(trail, line, len);
     mutex_release(&trail->mutex);
-    return waiter.written;
+    return written;
 }
 
 /* The end of the process: a chain that is complete says so. */
 static void trail_end(struct trail *trail)
 {
     struct line line;
-    bool begun;
 
-    mutex_take(&trail->mutex);
-    begun = trail->chained && trail->generation == lock_generation() + 1 && trail->queued != 0;
-    mutex_release(&trail->mutex);
-    if (!begun)
-        return;
     line_begin(&line, "end");
-    (void)trail_write(trail, line.text, line.len);
+    mutex_take(&trail->mutex);
+    if (trail->chained && trail->generation == lock_generation() + 1 && trail->queued != 0) {
+        trail->end = trail->queued + 1;
+        (void)write_and_wait(trail, line.text, line.len);
+    }
+    mutex_release(&trail->mutex);
 }
 
 #define END_WAIT_MS 1000
@@ -324,6 +366,7 @@ static void trail_free(struct trail *trail)
     if (trail == NULL)
         return;
     descriptor_close(&trail->sink.descriptor);
+    descriptor_close(&trail->syslog.descriptor);
     OPENSSL_free(trail->pending.data);
     OPENSSL_free(trail->taken.data);
     if (trail->sink.kind == SINK_FILE)
@@ -338,6 +381,7 @@ static struct trail *trail_new(const char *where, bool chained, unsigned wait_ms
     if (trail == NULL)
         return NULL;
     trail->sink = sink_of(where);
+    trail->syslog = sink_of("syslog");
     trail->sink.wait_ms = trail->wait_ms = wait_ms;
     trail->chained = chained;
     trail->pending.data = OPENSSL_malloc(PENDING_MAX);
@@ -378,6 +422,14 @@ static struct trail *trail_share(struct trail *trail)
     return same;
 }
 
+/* With the rights of now; what is wrong is seen at the first line. */
+static void open_now(struct trail *trail)
+{
+    (void)sink_ready(&trail->sink);
+    if (trail->chained && trail->sink.kind == SINK_FILE)
+        (void)sink_ready(&trail->syslog);
+}
+
 struct trail *trail_get(const char *where, bool chained, unsigned wait_ms)
 {
     static atomic_flag ends = ATOMIC_FLAG_INIT;
@@ -385,8 +437,7 @@ struct trail *trail_get(const char *where, bool chained, unsigned wait_ms)
 
     if (trail == NULL)
         return NULL;
-    (void)sink_ready(
-        &trail->sink); /* with the rights of now; what is wrong is seen at the first line */
+    open_now(trail);
     ending_first(&ends, trails_end);
     return trail_share(trail);
 }

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/scope.h"
 #include "base/text.h"
 
@@ -105,11 +106,39 @@ static enum log_where settle(enum log_where where)
                : LOG_TO_SYSLOG;
 }
 
+static atomic_uint within_syslog; /* threads */
+static atomic_bool syslog_hangs;  /* its lock is one of a thread that this process does not have */
+
+static void line_syslog(const char *text)
+{
+    atomic_fetch_add(&within_syslog, 1);
+    if (!atomic_load(&syslog_hangs))
+        syslog(LOG_AUTHPRIV | LOG_WARNING, "pkcs11-bridge: %s", text);
+    atomic_fetch_sub(&within_syslog, 1);
+}
+
+/* A daemon that is stuck may keep them. */
+#define FORK_WAIT_MS 100
+
+void log_before_fork(void)
+{
+    uint64_t deadline = clock_ms() + FORK_WAIT_MS;
+
+    while (atomic_load(&within_syslog) != 0 && clock_ms() < deadline)
+        clock_rest();
+}
+
+void log_forked(void)
+{
+    if (atomic_exchange(&within_syslog, 0) != 0)
+        atomic_store(&syslog_hangs, true);
+}
+
 static void line_to(enum log_where where, const char *text)
 {
     where = settle(where);
     if (where == LOG_TO_SYSLOG)
-        syslog(LOG_AUTHPRIV | LOG_WARNING, "pkcs11-bridge: %s", text);
+        line_syslog(text);
     else if (where == LOG_TO_STDERR)
         line_write(text);
 }

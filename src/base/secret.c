@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,24 +28,81 @@ struct secret {
     char data[SECRET_MAX + 1];
 };
 
+/* Before each piece of such memory. All are in a list, since locks on memory are not inherited. */
+struct block {
+    struct block *next, *before;
+    size_t size; /* with this */
+    _Alignas(16) char memory[];
+};
+
+static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct block *blocks; /* under the mutex */
+
+static void block_link(struct block *block)
+{
+    (void)pthread_mutex_lock(&mutex);
+    block->next = blocks;
+    if (blocks != NULL)
+        blocks->before = block;
+    blocks = block;
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+static void block_unlink(const struct block *block)
+{
+    (void)pthread_mutex_lock(&mutex);
+    if (block->next != NULL)
+        block->next->before = block->before;
+    *(block->before != NULL ? &block->before->next : &blocks) = block->next;
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+void secrets_before_fork(void)
+{
+    (void)pthread_mutex_lock(&mutex);
+}
+
+void secrets_after_fork(void)
+{
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+void secrets_forked(void)
+{
+    KEEP_ERRNO;
+
+    mutex = fresh;
+    for (const struct block *block = blocks; block != NULL; block = block->next)
+        (void)mlock(block, block->size);
+}
+
 /* mlock may fail under RLIMIT_MEMLOCK: the secret is then as safe as the system lets it be. */
 void *secret_memory(size_t len)
 {
-    void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const size_t size = sizeof(struct block) + len;
+    struct block *block =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (memory == MAP_FAILED)
+    if (block == MAP_FAILED)
         return NULL;
-    (void)mlock(memory, len);
-    (void)madvise(memory, len, MADV_DONTDUMP);
-    return memory;
+    (void)mlock(block, size);
+    (void)madvise(block, size, MADV_DONTDUMP);
+    block->size = size;
+    block_link(block);
+    return block->memory;
 }
 
-void secret_memory_free(void *memory, size_t len)
+void secret_memory_free(void *memory)
 {
+    struct block *block;
+
     if (memory == NULL)
         return;
-    OPENSSL_cleanse(memory, len);
-    (void)munmap(memory, len);
+    block = (struct block *)(void *)((char *)memory - offsetof(struct block, memory));
+    block_unlink(block);
+    OPENSSL_cleanse(memory, block->size - sizeof(*block));
+    (void)munmap(block, block->size);
 }
 
 char *secret_text(const char *text, size_t len)
@@ -57,8 +116,7 @@ char *secret_text(const char *text, size_t len)
 
 void secret_text_free(char *text)
 {
-    if (text != NULL)
-        secret_memory_free(text, strlen(text) + 1);
+    secret_memory_free(text);
 }
 
 void secret_text_scoped(char **text)
@@ -98,7 +156,7 @@ void secret_free(struct secret *secret)
 {
     if (secret == NULL || atomic_fetch_sub(&secret->holders, 1) != 1)
         return;
-    secret_memory_free(secret, sizeof(*secret));
+    secret_memory_free(secret);
 }
 
 void secret_scoped(struct secret **secret)

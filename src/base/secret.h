@@ -44,7 +44,13 @@ struct secret *secret_from_variable(const char *name, char *why, size_t size);
 /* For more than a PIN: len bytes of such memory, zeros; NULL when memory is short. Freeing wipes
  * it. */
 void *secret_memory(size_t len);
-void secret_memory_free(void *memory, size_t len);
+void secret_memory_free(void *memory);
+
+/* Around a fork, which takes no other lock meanwhile. All such memory is locked in the child as
+ * well. */
+void secrets_before_fork(void);
+void secrets_after_fork(void);
+void secrets_forked(void);
 
 /* A text with a secret in it, as a URI with a PIN, in such memory: the first len bytes of text, and
  * a NUL. NULL when memory is short or there is a NUL before. */

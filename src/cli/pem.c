@@ -82,7 +82,7 @@ static EVP_PKEY *open_key(struct call *call, const char *query)
         (void)snprintf(text, size, "%.*s%s", (int)len, uri, query);
         pkey = key_open(&call->context, text);
     }
-    secret_memory_free(text, size);
+    secret_memory_free(text);
     return pkey;
 }
 
@@ -100,8 +100,8 @@ static bool put_uri(BIO *bio, const char *uri, const char *query)
         ok =
             written != 0 && PEM_write_bio(bio, PKCS11_BRIDGE_PEM_LABEL, "", der, (long)written) > 0;
     }
-    secret_memory_free(text, len + 1);
-    secret_memory_free(der, size);
+    secret_memory_free(text);
+    secret_memory_free(der);
     return ok;
 }
 

@@ -59,7 +59,7 @@ static bool write_like(int fd, const struct stat *like, const char *path, struct
               write_text(fd, line, further_lines(text, len));
     int error = errno;
 
-    secret_memory_free(text, FILE_MOST);
+    secret_memory_free(text);
     errno = error;
     return ok;
 }

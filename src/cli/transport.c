@@ -113,7 +113,7 @@ static bool wrap_rsa_aes(const struct transport *transport, const struct wrap_wa
               wrap_oaep(transport, way, (struct view){ middle, WRAP_MIDDLE_LEN }, out) &&
               wrap_kwp(transport, middle, plain, out);
 
-    secret_memory_free(middle, WRAP_MIDDLE_LEN);
+    secret_memory_free(middle);
     return ok;
 }
 

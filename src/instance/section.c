@@ -21,7 +21,7 @@ struct file {
 
 static void file_scoped(struct file **file)
 {
-    secret_memory_free(*file, sizeof(**file));
+    secret_memory_free(*file);
 }
 
 static void conf_scoped(CONF **conf)

@@ -24,7 +24,7 @@ uint8_t *import_add(struct import *import, CK_ATTRIBUTE_TYPE type, size_t len)
 
 void import_end(struct import *import)
 {
-    secret_memory_free(import->memory, MEMORY);
+    secret_memory_free(import->memory);
     *import = (struct import){ .count = 0 };
 }
 

@@ -193,7 +193,7 @@ static bool value_read(struct key *key)
         rv = run_on_object(key->object, &pins, &deed, take_value, &room);
     if (rv == CKR_OK && !value_keep(key, &room))
         rv = CKR_HOST_MEMORY;
-    secret_memory_free(room.data, SECRET_MAX);
+    secret_memory_free(room.data);
     if (rv != CKR_OK)
         error_raise_ckr(&key->provider->core, REASON_OPERATION, rv, "export %s",
                         key_describe(key, uri, sizeof(uri)));

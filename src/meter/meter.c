@@ -300,7 +300,7 @@ void meter_sessions(const char *token, unsigned open, unsigned busy)
                                        .token = token,
                                        .mechanism = SERIES_NOTHING,
                                        .result = SERIES_NOTHING };
-    struct mapped *mapped = here();
+    struct mapped *mapped = atomic_load_explicit(&meter.mapped, memory_order_acquire);
     struct series *series;
 
     if (mapped == NULL || atomic_load(&meter.inherited))

@@ -33,7 +33,8 @@ struct meter_event {
 
 void meter_count(const struct meter_event *event);
 
-/* How many sessions there are with the token, and how many of them are in use. */
+/* How many sessions there are with the token, and how many of them are in use. Makes no file, since
+ * a lock may be held: in the child of a fork, the first count does. */
 void meter_sessions(const char *token, unsigned open, unsigned busy);
 
 /* What was counted; NULL before meter_begin. */

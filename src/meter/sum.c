@@ -229,10 +229,11 @@ static bool read_page(int dir, const char *name, size_t most, struct read *read)
     return read->page != NULL && read_contents(read);
 }
 
-/* Whoever counts in it has it locked; but a daemon may have closed what it did not know. */
+/* Whoever counts in it has it locked; but a daemon may have closed what it did not know. Others who
+ * read it may look at the same time. */
 static bool is_dead(const struct read *read)
 {
-    return flock(read->fd, LOCK_EX | LOCK_NB) == 0 &&
+    return flock(read->fd, LOCK_SH | LOCK_NB) == 0 &&
            (read->page->began == 0 || process_began(read->page->pid) != read->page->began);
 }
 

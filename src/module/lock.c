@@ -4,6 +4,8 @@
 
 #include "meter/meter.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
 #include "module/call.h"
 
 /* A C_* call that takes longer does not hold up a fork. */
@@ -90,13 +92,16 @@ void condition_init(pthread_cond_t *condition)
 static void before_fork(void)
 {
     (void)gate_close(FORK_WAIT_MS);
+    log_before_fork();
     lock_take();
     for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
         mutex_take(mutex);
+    secrets_before_fork();
 }
 
 static void parent_after_fork(void)
 {
+    secrets_after_fork();
     for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
         mutex_release(mutex);
     lock_release();
@@ -110,6 +115,8 @@ static void child_after_fork(void)
     lock = fresh;
     gate_reset();
     meter_forked();
+    log_forked();
+    secrets_forked();
     generation++;
 }
 

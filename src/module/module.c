@@ -62,8 +62,10 @@ static struct module *module_new(const struct module_source *source,
     return MOVE(module);
 }
 
+/* A fork waits: in the child, what a constructor has not done yet would never be. */
 static bool load(const char *path, struct functions *out, char *why, size_t size)
 {
+    WITHIN_GATE;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
     if (library == NULL) {
@@ -493,10 +495,13 @@ bool module_look_again(struct module *module, const struct slot *slot, struct re
     return true;
 }
 
-/* Under the lock: whether this was the last user of a module that this process started. */
+/* Under the lock: whether the last user of a module that this process started leaves it. */
 static bool module_leave(struct module *module)
 {
-    if (--module->users != 0 || !module_ready(module) || module->stays)
+    if (module->users != 0)
+        return false;
+    module->tenant->drop(module);
+    if (!module_ready(module) || module->stays)
         return false;
     module->state = MODULE_STARTING;
     return true;
@@ -507,7 +512,8 @@ void module_close(struct module *module, bool touch)
     bool last;
 
     lock_take();
-    last = touch ? module_leave(module) : (module->users--, false);
+    module->users--;
+    last = touch && module_leave(module);
     lock_release();
     if (!last)
         return;

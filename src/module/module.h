@@ -36,8 +36,10 @@ struct module_tenant {
     /* The same in the child of a fork, where all that there is is the parent's, to be left alone;
      * locks and who waits for them are made anew. */
     void (*disown)(struct module *module);
-    /* The same, with the sessions closed and the PINs dropped; called without the lock. */
+    /* The same, with the sessions closed; called without the lock. */
     void (*leave)(struct module *module, bool close);
+    /* Nobody uses the module any more, whatever becomes of it: PINs are dropped. */
+    void (*drop)(struct module *module);
     /* Waits until nobody has a session of the module, or until deadline (clock_ms). */
     bool (*wait_unused)(struct module *module, uint64_t deadline);
     /* Whether a slot other than this one is in use and its token answers. */

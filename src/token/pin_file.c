@@ -127,7 +127,7 @@ struct text {
 
 static void text_scoped(struct text **text)
 {
-    secret_memory_free(*text, sizeof(**text));
+    secret_memory_free(*text);
 }
 
 bool pin_file_find(const char *path, bool (*fits)(void *arg, const struct uri *uri), void *arg,

@@ -351,12 +351,14 @@ static void disown(struct module *module)
 
 static void leave(struct module *module, bool close)
 {
-    for (struct slot *slot = slots_first(module); slot != NULL; slot = slot->next) {
+    for (struct slot *slot = slots_first(module); slot != NULL; slot = slot->next)
         pool_leave(&slot->pool, close);
-        lock_take();
+}
+
+static void drop(struct module *module)
+{
+    for (struct slot *slot = module->slots; slot != NULL; slot = slot->next)
         login_clear(&slot->login);
-        lock_release();
-    }
 }
 
 static bool wait_unused(struct module *module, uint64_t deadline)
@@ -388,5 +390,6 @@ static bool others_work(struct module *module, const struct slot *but)
 const struct module_tenant slots_tenant = { .forget = forget,
                                             .disown = disown,
                                             .leave = leave,
+                                            .drop = drop,
                                             .wait_unused = wait_unused,
                                             .others_work = others_work };

@@ -45,8 +45,10 @@
  * a number, 0x and hexadecimal digits. The file that FAULT_COUNTS names says at the end of the
  * process "NAME NUMBER" for each function that was called. The file that FAULT_LOGINS names gets a
  * line with the serial number for each C_Login that reaches a token, from all processes. The file
- * that FAULT_TOUCH names is another, by its time, once this module is loaded. No lock is held while
- * the real module works or this one sleeps.
+ * that FAULT_TOUCH names is another, by its time, once this module is loaded. The one that
+ * FAULT_LOADS names is made when that begins, and it takes half a second; a process in which it has
+ * not come to its end gets CKR_GENERAL_ERROR from all functions. No lock is held while the real
+ * module works or this one sleeps.
  *
  * It has the interfaces of PKCS#11 v3.0 and v3.2 that the real module has, unless FAULT_INTERFACE
  * says otherwise. C_GetAttributeValue stops at the attribute that FAULT_STOPS has the number of, in
@@ -192,6 +194,7 @@ static unsigned rule_count;
 static long sessions_open, sessions_opening, sessions_most = -1;
 static bool removed;
 static char flags_label[33]; /* whose flags; "": those of all */
+static bool loaded;          /* as far as its constructor goes */
 static unsigned long token_flags, slot_flags, hidden = CKM_VENDOR_DEFINED;
 static bool unpadded, rsa_aes;
 static bool lacks[FUNCTIONS];
@@ -587,6 +590,8 @@ static struct rule judge(enum function function, unsigned long argument)
             verdict = rules[i];
             found = true;
         }
+    if (!loaded)
+        verdict = (struct rule){ .answers = true, .rv = CKR_GENERAL_ERROR };
     removed = (removed || verdict.remove) && !verdict.insert;
     if (!verdict.answers && removed)
         (void)answer_removed(function, &verdict);
@@ -1340,4 +1345,15 @@ __attribute__((constructor)) static void touch(void)
 
     if (path != NULL)
         (void)utimensat(AT_FDCWD, path, times, 0);
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    const char *path = getenv("FAULT_LOADS");
+
+    if (path != NULL) {
+        (void)close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        (void)usleep(500000);
+    }
+    loaded = true;
 }

@@ -8,6 +8,7 @@
  *   ask FILE      the same as uri, with a passphrase callback that says what is in PUPPET_PIN
  *   sign decrypt  with the key that was opened last
  *   fork          makes a child that signs and then waits: its process id
+ *   heir          makes one that unloads the provider, with what its parent did, and then waits
  *   pid           its own
  *   free          lets go of the keys
  *   unload        and of the provider
@@ -152,33 +153,6 @@ static int do_decrypt(const char *none)
     return ok;
 }
 
-/* The child says by the pipe that it has signed. */
-static void wait_in_child(int pipe_end)
-{
-    char done = do_sign(NULL) ? '1' : '0';
-
-    (void)!write(pipe_end, &done, 1);
-    for (;;)
-        (void)pause();
-}
-
-static int do_fork(const char *none)
-{
-    int ends[2];
-    char done = '0';
-
-    (void)none;
-    if (pipe(ends) != 0)
-        return 0;
-    child = fork();
-    if (child == 0)
-        wait_in_child(ends[1]);
-    (void)close(ends[1]);
-    (void)!read(ends[0], &done, 1);
-    (void)close(ends[0]);
-    return done == '1';
-}
-
 static int do_free(const char *none)
 {
     (void)none;
@@ -193,6 +167,44 @@ static int do_unload(const char *none)
     OSSL_LIB_CTX_free(libctx);
     libctx = NULL;
     return 1;
+}
+
+/* The child says by the pipe that it has done it. */
+static void wait_in_child(int pipe_end, int (*work)(const char *))
+{
+    char done = work(NULL) ? '1' : '0';
+
+    (void)!write(pipe_end, &done, 1);
+    for (;;)
+        (void)pause();
+}
+
+static int fork_to(int (*work)(const char *))
+{
+    int ends[2];
+    char done = '0';
+
+    if (pipe(ends) != 0)
+        return 0;
+    child = fork();
+    if (child == 0)
+        wait_in_child(ends[1], work);
+    (void)close(ends[1]);
+    (void)!read(ends[0], &done, 1);
+    (void)close(ends[0]);
+    return done == '1';
+}
+
+static int do_fork(const char *none)
+{
+    (void)none;
+    return fork_to(do_sign);
+}
+
+static int do_heir(const char *none)
+{
+    (void)none;
+    return fork_to(do_unload);
 }
 
 static int do_pid(const char *none)
@@ -214,7 +226,7 @@ static const struct {
 } steps[] = {
     { "secure", do_secure }, { "uri", do_uri },   { "ask", do_ask },         { "file", do_file },
     { "pem", do_pem },       { "sign", do_sign }, { "fork", do_fork },       { "free", do_free },
-    { "unload", do_unload }, { "pid", do_pid },   { "decrypt", do_decrypt },
+    { "unload", do_unload }, { "pid", do_pid },   { "decrypt", do_decrypt }, { "heir", do_heir },
 };
 
 static int step(const char *word, const char *file)
@@ -235,7 +247,7 @@ static void print_answer(const char *word, int ok)
     while (ERR_get_error_all(NULL, NULL, NULL, &data, &flags) != 0)
         if (!ok && (flags & ERR_TXT_STRING) != 0 && data[0] != '\0')
             printf("; %s", data);
-    if (child > 0 && strcmp(word, "fork") == 0)
+    if (child > 0 && (strcmp(word, "fork") == 0 || strcmp(word, "heir") == 0))
         printf(" %d", (int)child);
     printf("\n");
     (void)fflush(stdout);

@@ -165,6 +165,43 @@ static void test_forks_of_forks(void **state)
     OSSL_LIB_CTX_free(libctx);
 }
 
+static void *load_in_thread(void *arg)
+{
+    EVP_PKEY_free(key_load(libctx, "p256", "private"));
+    return arg;
+}
+
+/* Another thread loads the module, which has constructors, when it happens: in this process for the
+ * first time. */
+static void test_forks_while_loading(void **state)
+{
+    pthread_t thread;
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    if (readers_wait)
+        skip();
+    (void)unlink("loading");
+    assert_int_equal(setenv("FAULT_LOADS", "loading", 1), 0);
+    libctx = libctx_new_faulty("");
+    assert_int_equal(pthread_create(&thread, NULL, load_in_thread, NULL), 0);
+    while (access("loading", F_OK) != 0)
+        (void)usleep(1000);
+    pid = fork();
+    if (pid == 0) {
+        child_limit();
+        keys[0] = key_load(libctx, "rsa2048", "private");
+        keys[1] = key_load(libctx, "p256", "private");
+        _exit(keys[0] != NULL && keys[1] != NULL ? child() : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    (void)pthread_join(thread, NULL);
+    assert_int_equal(unsetenv("FAULT_LOADS"), 0);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* Whether a second reader of a lock of libcrypto's waits for the first, and here for ever: so on
  * RISC-V, where a child in the middle of threads hangs in its first EVP_MD_fetch, with no provider
  * but the default one. */
@@ -185,6 +222,7 @@ static bool libcrypto_readers_wait(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forks_while_loading),
         cmocka_unit_test(test_forks_while_signing),
         cmocka_unit_test(test_forks_with_one_session),
         cmocka_unit_test(test_forks_of_forks),

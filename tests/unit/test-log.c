@@ -1,11 +1,14 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "module/lock.h"
 
 /* In the place of libc's, under either name. */
 static char heard[2048];
@@ -13,13 +16,31 @@ static char heard[2048];
 void syslog(int priority, const char *format, ...);
 void __syslog_chk(int priority, int flag, const char *format, ...);
 
+/* As libc's it has a lock, which it keeps while the daemon takes nothing. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int daemon_takes = -1; /* a pipe that says so with its end; -1: at once */
+static atomic_bool waits;
+
+static void hear(const char *format, va_list args)
+{
+    char none;
+
+    (void)pthread_mutex_lock(&lock);
+    if (daemon_takes >= 0) {
+        atomic_store(&waits, true);
+        (void)!read(daemon_takes, &none, 1);
+    }
+    (void)vsnprintf(heard, sizeof(heard), format, args);
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void syslog(int priority, const char *format, ...)
 {
     va_list args;
 
     (void)priority;
     va_start(args, format);
-    (void)vsnprintf(heard, sizeof(heard), format, args);
+    hear(format, args);
     va_end(args);
 }
 
@@ -30,7 +51,7 @@ void __syslog_chk(int priority, int flag, const char *format, ...)
     (void)priority;
     (void)flag;
     va_start(args, format);
-    (void)vsnprintf(heard, sizeof(heard), format, args);
+    hear(format, args);
     va_end(args);
 }
 
@@ -199,6 +220,52 @@ static void test_log_to_a_broken_pipe(void **state)
     assert_int_equal(status, 0);
 }
 
+static void *tell(void *arg)
+{
+    log_line("one");
+    return arg;
+}
+
+/* Whether a child of now comes back from telling something. */
+static bool child_tells(void)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)alarm(10);
+        log_line("two");
+        _exit(strstr(heard, "two") != NULL ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status)); /* and was not killed */
+    return WEXITSTATUS(status) == 0;
+}
+
+/* While another thread waits for a daemon that is stuck. */
+static void test_log_in_the_child_of_a_fork(void **state)
+{
+    pthread_t thread;
+    int pipes[2];
+
+    (void)state;
+    (void)lock_generation(); /* which knows of forks */
+    log_to(LOG_TO_SYSLOG);
+    assert_true(child_tells());
+    assert_int_equal(pipe(pipes), 0);
+    daemon_takes = pipes[0];
+    assert_int_equal(pthread_create(&thread, NULL, tell, NULL), 0);
+    while (!atomic_load(&waits))
+        (void)usleep(1000);
+    assert_false(child_tells());
+    close(pipes[1]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_string_equal(heard, "pkcs11-bridge: one");
+    daemon_takes = -1;
+    assert_true(child_tells());
+    close(pipes[0]);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +275,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_log_once, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_is_one_line, log_begin, log_end),
         cmocka_unit_test(test_log_to_a_broken_pipe),
+        cmocka_unit_test_setup_teardown(test_log_in_the_child_of_a_fork, log_begin, log_end),
     };
 
     (void)argv;

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +76,70 @@ static void test_line_ended_by_another(void **state)
     check_content("{1\n{2}\n{}\n");
 }
 
+/* Another process, which had no room for all of a line, or was killed, while this one has the file
+ * open. */
+static void test_line_of_another_cut_off(void **state)
+{
+    struct sink sink = sink_new();
+    int fd = made("");
+
+    (void)state;
+    assert_true(sink_ready(&sink));
+    assert_true(sink_write(&sink, "{1}", 3));
+    assert_int_equal(write(fd, "{2", 2), 2);
+    assert_true(sink_ready(&sink));
+    assert_true(sink_write(&sink, "{3}", 3));
+    assert_int_equal(write(fd, "{4}\n", 4), 4);
+    assert_true(sink_ready(&sink));
+    assert_true(sink_write(&sink, "{5}", 3));
+    descriptor_close(&sink.descriptor);
+    (void)close(fd);
+    check_content("{1}\n{2\n{3}\n{4}\n{5}\n");
+}
+
+/* How long a file may get; what would be longer is cut off. */
+static void file_limit(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Whatever is said to those that come between, none of which is there. */
+static void test_line_cut_off_and_refused(void **state)
+{
+    struct sink sink = sink_new();
+
+    (void)state;
+    (void)close(made("{1}\n"));
+    assert_true(sink_ready(&sink));
+    file_limit(6);
+    assert_false(sink_write(&sink, "{2}", 3));
+    assert_false(sink_write(&sink, "{3}", 3)); /* EFBIG */
+    file_limit(RLIM_INFINITY);
+    assert_true(sink_write(&sink, "{4}", 3));
+    descriptor_close(&sink.descriptor);
+    check_content("{1}\n{2\n{4}\n");
+}
+
+/* It is there: one that is written again would be there twice. */
+static void test_newline_cut_off(void **state)
+{
+    struct sink sink = sink_new();
+
+    (void)state;
+    (void)close(made("{1}\n"));
+    assert_true(sink_ready(&sink));
+    file_limit(7);
+    assert_true(sink_write(&sink, "{2}", 3));
+    file_limit(RLIM_INFINITY);
+    assert_true(sink_write(&sink, "{3}", 3));
+    descriptor_close(&sink.descriptor);
+    check_content("{1}\n{2}\n{3}\n");
+}
+
 /* One line of 64 MB, in one call. */
 static void *large_write(void *fd)
 {
@@ -118,6 +184,7 @@ static int setup(void **state)
     int fd = mkstemp(path);
 
     (void)state;
+    (void)signal(SIGXFSZ, SIG_IGN);
     return fd >= 0 ? close(fd) : -1;
 }
 
@@ -132,6 +199,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line_cut_off),
         cmocka_unit_test(test_line_ended_by_another),
+        cmocka_unit_test(test_line_of_another_cut_off),
+        cmocka_unit_test(test_line_cut_off_and_refused),
+        cmocka_unit_test(test_newline_cut_off),
         cmocka_unit_test(test_line_being_written),
     };
 
