@@ -23,7 +23,7 @@ release_open() {
     trap release_close EXIT
     mkdir -p "$DIR$ROOT"
     local m
-    for m in /proc /sys /dev /dev/shm; do mount --bind "$m" "$DIR$m"; done
+    for m in /proc /sys /dev /dev/shm /dev/pts; do mount --bind "$m" "$DIR$m"; done
     mount --bind "$ROOT" "$DIR$ROOT"
     [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$DIR/etc/resolv.conf"
     grep -qs localhost "$DIR/etc/hosts" || printf '127.0.0.1 localhost\n::1 localhost\n' >> "$DIR/etc/hosts"
@@ -134,7 +134,7 @@ release_newest() {
 
 release_close() {
     local m
-    for m in "$ROOT" /dev/shm /dev /sys /proc; do
+    for m in "$ROOT" /dev/pts /dev/shm /dev /sys /proc; do
         ! mountpoint -q "$DIR$m" || umount "$DIR$m" || echo "$DIR$m stays mounted: unmount it before the folder is removed" >&2
     done
     return 0

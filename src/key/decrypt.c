@@ -67,6 +67,7 @@ struct outcome {
     bool refused; /* by C_DecryptInit: the mechanism, not the data, is what it does not like */
     bool wrong;   /* the padding, says the token */
     bool login;   /* what failed is the login */
+    bool nothing; /* CKR_OK, and CK_UNAVAILABLE_INFORMATION for a length */
 };
 
 /* Decrypts into out, which has key_signature_max bytes: raw, where request is NULL.
@@ -93,6 +94,7 @@ static CK_RV run_decrypt(struct key *key, const struct cipher_request *request, 
     outcome->mechanism = operation->mechanism.ck.mechanism;
     outcome->refused = operation->refused;
     outcome->login = login_failed(rv);
+    outcome->nothing = rv == RV_LENGTH && operation->out.len == CK_UNAVAILABLE_INFORMATION;
     if (rv == CKR_OK) {
         outcome->len = operation->out.len;
         outcome->wrong = operation->answer != CKR_OK;
@@ -385,13 +387,14 @@ static bool decrypt_tls(struct key *key, const struct cipher_request *request, b
 
 /* Whether the token says that it does not have OAEP with these parameters. openCryptoki says so in
  * C_Decrypt only, and calls it CKR_BUFFER_TOO_SMALL where it does not know the MGF1 digest: our
- * buffer never is. */
+ * buffer never is. That of Debian 13 calls it CKR_OK, with no length. */
 static bool lacks_oaep(const struct outcome *outcome, CK_RV rv)
 {
     if (outcome->login)
         return false;
     return rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
-           (outcome->refused ? rv == CKR_ARGUMENTS_BAD : rv == CKR_BUFFER_TOO_SMALL);
+           (outcome->refused ? rv == CKR_ARGUMENTS_BAD
+                             : rv == CKR_BUFFER_TOO_SMALL || outcome->nothing);
 }
 
 static EVP_MD *request_md(struct key *key, const struct digest *digest)
