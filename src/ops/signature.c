@@ -326,13 +326,14 @@ static int verify_on_token(const struct signature *ctx, struct view tbs, struct 
                : key_verify(ctx->key, &request, SIGN_HASHED_BEFORE, tbs, sig);
 }
 
+/* As the host answers: 1, 0, or less than 0 where it is no signature at all. */
 static int verify_on_host(const struct signature *ctx, struct view tbs, struct view sig)
 {
     HOST_WORK;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+    bool ready = host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host);
 
-    return host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) == 1;
+    return ready ? EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) : 0;
 }
 
 static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
@@ -361,7 +362,7 @@ static int token_digest_verify_final(void *vctx, const unsigned char *sig, size_
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
 
-    return hash_final(ctx, digest) && token_verify(ctx, sig, sig_len, digest, ctx->digest->size);
+    return hash_final(ctx, digest) ? token_verify(ctx, sig, sig_len, digest, ctx->digest->size) : 0;
 }
 
 DOOR(INIT, signature_sign_init, held_sign_init, token_sign_init)

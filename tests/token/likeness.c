@@ -73,6 +73,7 @@ struct room room_draw(struct lane *lane, size_t enough)
     const size_t sizes[] = { enough, enough, enough, enough + 100, enough - 1, 1, 0 };
     struct room room = { NULL, DRAW_OF(lane, sizes) };
 
+    note(lane, "room", (long)room.size);
     if (draw(lane, 6) != 0)
         room.out = malloc(room.size + (room.size == 0));
     return room;

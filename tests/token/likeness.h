@@ -18,6 +18,7 @@ struct twin {
 
 #define MESSAGE_MAX 4096
 #define NOTES_MAX   64
+#define STEPS       12 /* of a sequence, at most */
 
 /* What came of something: a number, or bytes in few words. */
 struct note {
@@ -38,6 +39,11 @@ struct lane {
     size_t message_len;
 
     EVP_PKEY_CTX *pkey;
+
+    /* What was copied lives to the end: libcrypto 3.0's copies have pointers into it. */
+    EVP_MD_CTX *mds_copied[STEPS];
+    EVP_PKEY_CTX *pkeys_copied[STEPS];
+    size_t copied;
 
     struct note notes[NOTES_MAX]; /* of the step */
     size_t noted;

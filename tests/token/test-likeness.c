@@ -20,13 +20,16 @@
 #include "pkcs11_bridge.h"
 
 #define SEQUENCES 700
-#define STEPS     12
 
 #define MODULUS     256 /* bytes of the RSA key's */
 #define OUTPUT_MAX  1024
 #define DIGEST_NAME 64
 
 static const struct difference differences[] = {
+    { "", NULL, "0", "0, errors", false, "a refusal says why" },
+    { "", NULL, "-1", "-1, errors", false, "a refusal says why" },
+    { "", NULL, "-2", "-2, errors", false, "a refusal says why" },
+    { "", NULL, "1, errors", "1", false, "software leaves entries of what it has tried" },
     { NULL, NULL, NULL, NULL, false, NULL },
 };
 
@@ -448,12 +451,12 @@ static void set_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
     case 8:
         CALL(lane, EVP_PKEY_CTX_set_signature_md, ctx, md);
         break;
-    case 9:
-        if (CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
+    case 9: /* of other keys, libcrypto 3.0 writes the answer to where nothing is */
+        if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
             note(lane, "padding", value);
         break;
     case 10:
-        if (CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
+        if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
             note(lane, "saltlen", value);
         break;
     case 11:
@@ -528,8 +531,10 @@ static const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params)
 
     if (draw(lane, 2) == 0)
         return NULL;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         params[i] = DRAW_OF(lane, all);
+        note_text(lane, "with", params[i].key);
+    }
     params[count] = OSSL_PARAM_construct_end();
     return params;
 }
@@ -547,6 +552,7 @@ static void md_init(struct lane *lane)
     if (is_a(lane, "ED25519") && draw(lane, 8) == 0)
         digest = "SHA256";
     lane->md_signs = draw(lane, 2) == 0;
+    note_text(lane, again ? "again with" : "with", digest != NULL ? digest : "NULL");
     if (lane->md_signs)
         lane->md_begun = CALL(lane, EVP_DigestSignInit_ex, lane->md, &lane->md_pkey, digest,
                               lane->libctx, NULL, key, params) == 1;
@@ -659,7 +665,7 @@ static void md_copy(struct lane *lane)
         (void)EVP_DigestSignInit_ex(copy, NULL, NULL, lane->libctx, NULL, lane->key, NULL);
     ERR_clear_error();
     if (CALL(lane, EVP_MD_CTX_copy_ex, copy, lane->md) == 1) {
-        EVP_MD_CTX_free(lane->md);
+        lane->mds_copied[lane->copied++] = lane->md;
         lane->md = copy;
         lane->md_pkey = EVP_MD_CTX_get_pkey_ctx(copy);
     } else {
@@ -730,7 +736,7 @@ static void pkey_dup(struct lane *lane)
     ERR_clear_error();
     if (copy == NULL)
         return;
-    EVP_PKEY_CTX_free(lane->pkey);
+    lane->pkeys_copied[lane->copied++] = lane->pkey;
     lane->pkey = copy;
 }
 
@@ -787,17 +793,17 @@ static void note_out(struct lane *lane, int ret, const struct room *room, size_t
         note_bytes(lane, "out", room->out, len);
 }
 
+/* Of a buffer that is too small, libcrypto 3.0 writes beyond the end. */
 static void pkey_recover(struct lane *lane)
 {
-    struct room room = room_draw(lane, (size_t)EVP_PKEY_get_size(lane->key));
-    unsigned char hash[257], sig[OUTPUT_MAX + 8];
+    unsigned char out[MODULUS], hash[257], sig[OUTPUT_MAX + 8];
+    struct room room = { draw(lane, 6) != 0 ? out : NULL, sizeof(out) };
     size_t hash_len = hash_draw(lane, hash), sig_len, len = room.size;
 
     signature_share(lane, lane->pkey, hash, hash_len);
     sig_len = shared_spoilt(lane, sig);
     note_out(lane, CALL(lane, EVP_PKEY_verify_recover, lane->pkey, room.out, &len, sig, sig_len),
              &room, len);
-    free(room.out);
 }
 
 static void tell_cipher(EVP_PKEY_CTX *ctx, const struct told *told)
@@ -1043,6 +1049,7 @@ static void key_encodings(struct lane *lane)
     if (der_len > 0)
         note_bytes(lane, "i2d_PublicKey", der, (size_t)der_len);
     OPENSSL_free(der);
+    der = NULL;
     if (CALL(lane, EVP_PKEY_get_raw_public_key, lane->key, raw, &len) == 1)
         note_bytes(lane, "raw", raw, len);
     encoded = EVP_PKEY_get1_encoded_public_key(lane->key, &der);
@@ -1107,6 +1114,7 @@ static void request_sign(struct lane *lane)
     note_call(lane, "X509_REQ_sign", ret > 0);
     X509_REQ_get0_signature(request, &signature, &algorithm);
     len = i2d_X509_ALGOR(algorithm, &der);
+    ERR_clear_error();
     note_bytes(lane, "algorithm", der, len > 0 ? (size_t)len : 0);
     OPENSSL_free(der);
     if (ret > 0)
@@ -1225,6 +1233,10 @@ static void lane_end(struct lane *lane)
 {
     EVP_MD_CTX_free(lane->md);
     EVP_PKEY_CTX_free(lane->pkey);
+    for (size_t i = 0; i < lane->copied; i++) {
+        EVP_MD_CTX_free(lane->mds_copied[i]);
+        EVP_PKEY_CTX_free(lane->pkeys_copied[i]);
+    }
 }
 
 static struct twin twins[5];
