@@ -209,16 +209,32 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
     return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
-#define GETTABLE(ROW)                                                                              \
+static int get_digest_size(const void *vctx, OSSL_PARAM *p)
+{
+    const struct signature *ctx = vctx;
+
+    return OSSL_PARAM_set_size_t(p, ctx->digest != NULL ? ctx->digest->size : 0);
+}
+
+#define EVERY_GETTABLE(ROW)                                                                        \
     ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)                     \
     ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, param_get_digest,                                \
-        FIELD(struct signature, digest, const struct digest *))                                    \
+        FIELD(struct signature, digest, const struct digest *))
+
+#define EC_GETTABLE(ROW)                                                                           \
+    EVERY_GETTABLE(ROW)                                                                            \
+    ROW(OSSL_SIGNATURE_PARAM_DIGEST_SIZE, size_t, get_digest_size, WHOLE)
+
+#define RSA_GETTABLE(ROW)                                                                          \
+    EVERY_GETTABLE(ROW)                                                                            \
     ROW(OSSL_SIGNATURE_PARAM_PAD_MODE, utf8_string, get_padding, WHOLE)                            \
     ROW(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, utf8_string, get_salt, WHOLE)                            \
     ROW(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
+PARAM_GETTERS(ec_getters, EC_GETTABLE);
+PARAM_GETTERS(rsa_getters, RSA_GETTABLE);
+PARAM_LIST(ec_gettable, EC_GETTABLE);
+PARAM_LIST(rsa_gettable, RSA_GETTABLE);
 
 /* Whether the token is known to have no such salt, but may have one as long as the digest. */
 static bool lacks_long_salt(const struct signature *ctx, const struct sign_request *request)
@@ -246,17 +262,21 @@ static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
         ctx->salt = RSA_PSS_SALTLEN_DIGEST;
 }
 
+static bool is_ec(const struct signature *ctx)
+{
+    return ctx->key != NULL && ctx->key->type == KEY_EC;
+}
+
 int signature_token_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
     settle_salt(ctx, params);
-    return params_get(getters, ctx, params);
+    return params_get(is_ec(ctx) ? ec_getters : rsa_getters, ctx, params);
 }
 
 const OSSL_PARAM *signature_token_gettable_ctx_params(void *ctx, void *provctx)
 {
-    (void)ctx;
     (void)provctx;
-    return gettable;
+    return ctx != NULL && is_ec(ctx) ? ec_gettable : rsa_gettable;
 }
 
 int signature_default_salt(void)
