@@ -65,6 +65,7 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
         ctx->salt = signature_default_salt();
         ctx->salt_free = true;
         ctx->digest = ctx->fixed;
+        ctx->digest_stays = false;
         ctx->mgf1 = NULL;
     }
     ctx->signing = signing;
@@ -156,17 +157,23 @@ static bool token_shall_hash(const struct signature *ctx, const struct sign_requ
     return key_token_hashes(ctx->key, request);
 }
 
+/* The parameters come first: the digest that is named has the last word. */
 static int digest_begin(struct signature *ctx, const char *name, struct key *key,
                         const OSSL_PARAM params[], bool signing)
 {
-    if (!prepare(ctx, key, signing))
+    const struct digest *digest;
+
+    if (!begin(ctx, key, params, signing))
         return 0;
     if (name == NULL || name[0] == '\0')
         name = key_digest_name(ctx->key);
-    ctx->digest = digest_find(name);
-    if (ctx->digest == NULL)
+    digest = digest_find(name);
+    if (digest == NULL)
         return refuse(ctx->provider, "the digest is not supported for signatures:", name);
-    return signature_token_set_ctx_params(ctx, params);
+    if (!signature_choose_digest(ctx, digest))
+        return 0;
+    ctx->digest_stays = true;
+    return 1;
 }
 
 static int token_digest_sign_init(void *vctx, const char *name, void *key,

@@ -18,6 +18,7 @@ struct signature {
     bool signing;
     int padding;                 /* RSA_*_PADDING */
     const struct digest *digest; /* NULL: none set */
+    bool digest_stays;           /* begun with the message to follow: another one is refused */
     const struct digest *mgf1;   /* NULL: as digest */
     int salt;                    /* >= 0, or RSA_PSS_SALTLEN_* */
     bool salt_free;              /* nobody chose it or was told of it */
@@ -29,6 +30,9 @@ struct signature {
 
 /* What the context asks of the table of mechanisms. False with an error raised. */
 bool signature_request(const struct signature *ctx, struct sign_request *request);
+
+/* Sets the context's digest, unless that is settled; false with an error raised. */
+bool signature_choose_digest(struct signature *ctx, const struct digest *digest);
 
 /* Of PSS, in bytes: emLen - hLen - 2 at the most (RFC 8017 §9.1.1). False where the key is too
  * short for it. */

@@ -34,6 +34,11 @@ static const struct named_number *salts_known(void)
     return has_auto_digest_max() ? salts : salts + 1;
 }
 
+static bool is_ec(const struct signature *ctx)
+{
+    return ctx->key != NULL && ctx->key->type == KEY_EC;
+}
+
 static int set_padding(void *vctx, const OSSL_PARAM *p)
 {
     struct signature *ctx = vctx;
@@ -70,19 +75,22 @@ static int set_salt(void *vctx, const OSSL_PARAM *p)
     return 1;
 }
 
+bool signature_choose_digest(struct signature *ctx, const struct digest *digest)
+{
+    if (ctx->fixed != NULL && digest != ctx->fixed)
+        return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
+    if (ctx->digest_stays && digest != ctx->digest)
+        return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
+    ctx->digest = digest;
+    return true;
+}
+
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct signature *ctx = vctx;
     const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
 
-    if (digest == NULL)
-        return 0;
-    if (ctx->fixed != NULL && digest != ctx->fixed)
-        return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
-    if (ctx->hash != NULL && digest != ctx->digest)
-        return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
-    ctx->digest = digest;
-    return 1;
+    return digest != NULL && signature_choose_digest(ctx, digest);
 }
 
 static int set_mgf1(void *vctx, const OSSL_PARAM *p)
@@ -94,14 +102,17 @@ static int set_mgf1(void *vctx, const OSSL_PARAM *p)
         return 0;
     if (digest->oid.len == 0)
         return refuse(ctx->provider, "MGF1 is not possible with", "this digest");
+    if (ctx->padding != RSA_PKCS1_PSS_PADDING)
+        return refuse(ctx->provider, "a digest of MGF1 needs", "the padding pss");
     ctx->mgf1 = digest;
     return 1;
 }
 
-/* In the order in which they depend on each other. */
+/* In the order in which they depend on each other; the digest's first. */
 #define EC_SETTABLE(ROW)                                                                           \
     ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                               \
     ROW(OSSL_SIGNATURE_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)
+#define DIGEST_ROWS 2
 
 #define RSA_SETTABLE(ROW)                                                                          \
     EC_SETTABLE(ROW)                                                                               \
@@ -127,12 +138,14 @@ int signature_token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
     return 1;
 }
 
+/* Where the digest is settled, it is not offered; who sets the same all the same may. */
 const OSSL_PARAM *signature_token_settable_ctx_params(void *vctx, void *provctx)
 {
     const struct signature *ctx = vctx;
+    const OSSL_PARAM *list = ctx != NULL && is_ec(ctx) ? ec_settable : rsa_settable;
 
     (void)provctx;
-    return ctx != NULL && ctx->key != NULL && ctx->key->type == KEY_EC ? ec_settable : rsa_settable;
+    return ctx != NULL && ctx->digest_stays ? list + DIGEST_ROWS : list;
 }
 
 bool signature_salt_length(const struct signature *ctx, size_t *out)
@@ -260,11 +273,6 @@ static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
     ctx->salt_free = false;
     if (lacks_long_salt(ctx, &request))
         ctx->salt = RSA_PSS_SALTLEN_DIGEST;
-}
-
-static bool is_ec(const struct signature *ctx)
-{
-    return ctx->key != NULL && ctx->key->type == KEY_EC;
 }
 
 int signature_token_get_ctx_params(void *ctx, OSSL_PARAM params[])
