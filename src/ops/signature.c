@@ -1,6 +1,7 @@
 /* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
  * is done on the host with the public half. */
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
@@ -96,7 +97,10 @@ static int token_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
 
 static int token_verify_recover_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
-    return begin(vctx, key, params, false);
+    struct signature *ctx = vctx;
+
+    ctx->recovers = true;
+    return begin(ctx, key, params, false);
 }
 
 /* Answers the question for a signature's size from the key, without the token. */
@@ -204,8 +208,10 @@ static int token_digest_update(void *vctx, const unsigned char *data, size_t len
     if (len == 0)
         return 1;
     if (ctx->hash == NULL && !ctx->collecting) {
+        (void)ERR_set_mark(); /* what cannot be signed is told at the end */
         ctx->collecting =
             signature_request(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
+        (void)ERR_pop_to_mark();
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }

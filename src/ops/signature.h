@@ -16,6 +16,7 @@ struct signature {
     const struct digest *fixed; /* of a signature algorithm that names its digest; or NULL */
     bool of_message;            /* fixed: begun with the message to follow, not its digest */
     bool signing;
+    bool recovers; /* what is signed is recovered from the signature; for good */
     int padding;                 /* RSA_*_PADDING */
     const struct digest *digest; /* NULL: none set */
     bool digest_stays;           /* begun with the message to follow: another one is refused */

@@ -54,6 +54,11 @@ static int set_padding(void *vctx, const OSSL_PARAM *p)
         return refuse(ctx->provider, "the padding cannot change:", "the signature's name has it");
     if (ctx->key->type == KEY_RSA_PSS && padding != RSA_PKCS1_PSS_PADDING)
         return refuse(ctx->provider, "the padding cannot change:", "the key is for PSS alone");
+    if (padding == RSA_NO_PADDING && ctx->digest != NULL)
+        return refuse(ctx->provider, "a digest needs a padding:", "pkcs1 or pss");
+    if (padding == RSA_PKCS1_PSS_PADDING && ctx->recovers)
+        return refuse(ctx->provider, "nothing is recovered from a signature with",
+                      "the padding pss");
     ctx->padding = padding;
     return 1;
 }
@@ -81,6 +86,8 @@ bool signature_choose_digest(struct signature *ctx, const struct digest *digest)
         return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
     if (ctx->digest_stays && digest != ctx->digest)
         return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
+    if (ctx->padding == RSA_NO_PADDING)
+        return refuse(ctx->provider, "a digest needs a padding:", "pkcs1 or pss");
     ctx->digest = digest;
     return true;
 }
@@ -198,7 +205,10 @@ static int get_algorithm(const void *vctx, OSSL_PARAM *p)
                      ? sign_algorithm(&request, der, sizeof(der))
                      : 0;
 
-    return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
+    if (len == 0)
+        return refuse(ctx->provider, "no AlgorithmIdentifier is known for",
+                      "a signature with this digest");
+    return OSSL_PARAM_set_octet_string(p, der, len);
 }
 
 static int get_padding(const void *vctx, OSSL_PARAM *p)

@@ -421,13 +421,18 @@ static void set_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
     int value = 0;
     size_t len = draw(lane, 6);
 
+    note_text(lane, "digest", digest);
     switch (draw(lane, 18)) {
     case 0:
     case 1:
-        CALL(lane, EVP_PKEY_CTX_set_rsa_padding, ctx, DRAW_OF(lane, paddings));
+        value = DRAW_OF(lane, paddings);
+        note(lane, "padding", value);
+        CALL(lane, EVP_PKEY_CTX_set_rsa_padding, ctx, value);
         break;
     case 2:
-        CALL(lane, EVP_PKEY_CTX_set_rsa_pss_saltlen, ctx, DRAW_OF(lane, salts));
+        value = DRAW_OF(lane, salts);
+        note(lane, "salt", value);
+        CALL(lane, EVP_PKEY_CTX_set_rsa_pss_saltlen, ctx, value);
         break;
     case 3:
         CALL(lane, EVP_PKEY_CTX_set_rsa_mgf1_md_name, ctx, digest, NULL);
@@ -756,6 +761,7 @@ static size_t hash_draw(struct lane *lane, unsigned char *hash)
     static const size_t lengths[] = { 32, 32, 32, 20, 48, 64, 36, 16, 0, 1, 100, 245, 246, 256, 257 };
     size_t len = DRAW_OF(lane, lengths);
 
+    note(lane, "of", (long)len);
     draw_bytes(lane, hash, 257);
     hash[0] = 0;
     return len;
