@@ -31,8 +31,10 @@ static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
 static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
 static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
 static OSSL_FUNC_keymgmt_import_types_fn raw_types;
-static OSSL_FUNC_keymgmt_get_params_fn raw_get_params;
-static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn signing_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn signing_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn agreeing_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn agreeing_gettable_params;
 static OSSL_FUNC_keymgmt_get_params_fn set_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn set_gettable_params;
 static OSSL_FUNC_keymgmt_get_params_fn kem_get_params;
@@ -335,11 +337,17 @@ static int get_of_group(const void *vkey, OSSL_PARAM *p)
     return 1;
 }
 
+static int get_no(const void *vkey, OSSL_PARAM *p)
+{
+    (void)vkey;
+    return OSSL_PARAM_set_int(p, 0);
+}
+
 /* Nothing to choose: EdDSA and its like hash by themselves. */
 static int get_no_digest(const void *vkey, OSSL_PARAM *p)
 {
-    const struct key *key = vkey;
-    return key_names[key->type].signature == NULL || OSSL_PARAM_set_utf8_string(p, "");
+    (void)vkey;
+    return OSSL_PARAM_set_utf8_string(p, "");
 }
 
 #define EVERY_GETTABLE(ROW)                                                                        \
@@ -369,12 +377,21 @@ static int get_no_digest(const void *vkey, OSSL_PARAM *p)
     ROW(OSSL_PKEY_PARAM_EC_B, BN, get_of_group, WHOLE)                                             \
     ROW(OSSL_PKEY_PARAM_EC_GENERATOR, octet_string, get_of_group, WHOLE)                           \
     ROW(OSSL_PKEY_PARAM_EC_ORDER, BN, get_of_group, WHOLE)                                         \
-    ROW(OSSL_PKEY_PARAM_EC_COFACTOR, BN, get_of_group, WHOLE)
+    ROW(OSSL_PKEY_PARAM_EC_COFACTOR, BN, get_of_group, WHOLE)                                      \
+    ROW(OSSL_PKEY_PARAM_EC_SEED, octet_string, get_of_group, WHOLE)                                \
+    ROW(OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, int, get_no, WHOLE)                       \
+    ROW(OSSL_PKEY_PARAM_USE_COFACTOR_ECDH, int, get_no, WHOLE)
 
 #define RAW_GETTABLE(ROW)                                                                          \
     EVERY_GETTABLE(ROW)                                                                            \
-    ROW(OSSL_PKEY_PARAM_MANDATORY_DIGEST, utf8_string, get_no_digest, WHOLE)                       \
-    ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)                                   \
+    ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)
+
+/* what signs and hashes by itself, and what others know by its public key */
+#define SIGNING_GETTABLE(ROW)                                                                      \
+    RAW_GETTABLE(ROW)                                                                              \
+    ROW(OSSL_PKEY_PARAM_MANDATORY_DIGEST, utf8_string, get_no_digest, WHOLE)
+#define AGREEING_GETTABLE(ROW)                                                                     \
+    RAW_GETTABLE(ROW)                                                                              \
     ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, get_point, WHOLE)
 
 /* OSSL_PKEY_PARAM_SECURITY_CATEGORY of OpenSSL 3.6 */
@@ -405,11 +422,12 @@ static int get_of_host(const void *vkey, OSSL_PARAM *p)
 #define PARAM_CMS_KEMRI_KDF "kemri-kdf-alg"
 
 #define SET_GETTABLE(ROW)                                                                          \
-    RAW_GETTABLE(ROW)                                                                              \
+    SIGNING_GETTABLE(ROW)                                                                          \
     ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
 
 #define KEM_GETTABLE(ROW)                                                                          \
-    SET_GETTABLE(ROW)                                                                              \
+    AGREEING_GETTABLE(ROW)                                                                         \
+    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)                                         \
     ROW(PARAM_CMS_RI_TYPE, int, get_of_host, WHOLE)                                                \
     ROW(PARAM_CMS_KEMRI_KDF, octet_string, get_of_host, WHOLE)
 
@@ -439,7 +457,8 @@ static int answer(struct key *key, const struct param_getter *getters, OSSL_PARA
 
 ANSWERS(rsa, RSA_GETTABLE)
 ANSWERS(ec, EC_GETTABLE)
-ANSWERS(raw, RAW_GETTABLE)
+ANSWERS(signing, SIGNING_GETTABLE)
+ANSWERS(agreeing, AGREEING_GETTABLE)
 ANSWERS(set, SET_GETTABLE)
 ANSWERS(kem, KEM_GETTABLE)
 
@@ -624,10 +643,10 @@ static const OSSL_DISPATCH ec_functions[] = {
         { 0, NULL },                                                                               \
     }
 
-RAW_TYPE(ed25519, KEY_ED25519, raw);
-RAW_TYPE(ed448, KEY_ED448, raw);
-RAW_TYPE(x25519, KEY_X25519, raw);
-RAW_TYPE(x448, KEY_X448, raw);
+RAW_TYPE(ed25519, KEY_ED25519, signing);
+RAW_TYPE(ed448, KEY_ED448, signing);
+RAW_TYPE(x25519, KEY_X25519, agreeing);
+RAW_TYPE(x448, KEY_X448, agreeing);
 
 #define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), set);
 #define KEM_TYPE(id, ...)  RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), kem);
