@@ -1,5 +1,7 @@
 /* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
  * is done on the host with the public half. */
+#include <string.h>
+
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -358,16 +360,26 @@ static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
         ctx, (struct view){ tbs, tbs_len }, (struct view){ sig, sig_len });
 }
 
+/* Not right into the buffer, of which libcrypto believes that it is as long as the modulus. */
 static int token_verify_recover(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
                                 const unsigned char *sig, size_t sig_len)
 {
     HOST_WORK;
     const struct signature *ctx = vctx;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+    _cleanup_(bytes_clear) struct bytes recovered = { NULL, 0 };
+    size_t len = key_signature_max(ctx->key);
 
-    *out_len = out_size;
-    return host != NULL && EVP_PKEY_verify_recover_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_verify_recover(host, out, out_len, sig, sig_len) == 1;
+    if (host == NULL || EVP_PKEY_verify_recover_init(host) != 1 || !host_params(ctx, host) ||
+        !bytes_make(&recovered, len) ||
+        EVP_PKEY_verify_recover(host, out != NULL ? recovered.data : NULL, &len, sig, sig_len) != 1)
+        return 0;
+    if (out != NULL && len > out_size)
+        return refuse(ctx->provider, "cannot recover:", "the buffer is too small");
+    if (out != NULL)
+        memcpy(out, recovered.data, len);
+    *out_len = len;
+    return 1;
 }
 
 static int token_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
