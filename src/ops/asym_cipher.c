@@ -146,6 +146,10 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)                          \
     ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, octet_ptr, param_get_octets,                            \
         CIPHER(label, struct bytes))                                                               \
+    ROW(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, uint, param_get_uint,                           \
+        CIPHER(client_version, unsigned))                                                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, uint, param_get_uint,                       \
+        CIPHER(alt_version, unsigned))                                                             \
     ROW(IMPLICIT_REJECTION, uint, param_get_uint, CIPHER(implicit_rejection, unsigned))
 
 PARAMS_GET(token, GETTABLE)

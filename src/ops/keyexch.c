@@ -60,6 +60,12 @@ static void *exchange_newctx(void *provctx)
 CONTEXT_FREE(exchange_freectx, struct exchange, OWNED)
 CONTEXT_DUP(exchange_dupctx, exchange_freectx, struct exchange, OWNED)
 
+/* X25519 and X448 have none, and nothing of what follows. */
+static bool has_params(const struct exchange *ctx)
+{
+    return ctx->key != NULL && ctx->key->type == KEY_EC;
+}
+
 static int token_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {
     struct exchange *ctx = vctx;
@@ -69,7 +75,7 @@ static int token_init(void *vctx, void *vkey, const OSSL_PARAM params[])
         return refuse(ctx->provider, "cannot derive:", "this is a public key");
     if (!key_take(&ctx->key, key, true))
         return 0;
-    return token_set_ctx_params(ctx, params);
+    return !has_params(ctx) || token_set_ctx_params(ctx, params);
 }
 
 static int token_set_peer(void *vctx, void *vpeer)
@@ -120,7 +126,22 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
     ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_set_size, EXCHANGE(out_len, size_t))         \
     ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_string, param_set_octets, EXCHANGE(ukm, struct bytes))
 
-PARAMS_SET(token, SETTABLE)
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+static int token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    struct exchange *ctx = vctx;
+
+    return has_params(ctx) ? params_set(setters, ctx, params)
+                           : refuse(ctx->provider, "nothing can be set of", "this key agreement");
+}
+
+static const OSSL_PARAM *token_settable_ctx_params(void *vctx, void *provctx)
+{
+    (void)provctx;
+    return vctx == NULL || has_params(vctx) ? settable : settable + COUNT(settable) - 1;
+}
 
 static int get_cofactor(const void *vctx, OSSL_PARAM *p)
 {
@@ -144,7 +165,19 @@ static int get_kdf(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_get_size, EXCHANGE(out_len, size_t))         \
     ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_ptr, param_get_octets, EXCHANGE(ukm, struct bytes))
 
-PARAMS_GET(token, GETTABLE)
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
+{
+    return !has_params(ctx) || params_get(getters, ctx, params);
+}
+
+static const OSSL_PARAM *token_gettable_ctx_params(void *vctx, void *provctx)
+{
+    (void)provctx;
+    return vctx == NULL || has_params(vctx) ? gettable : gettable + COUNT(gettable) - 1;
+}
 
 /* ANSI X9.63 with SHA-n, SEC 1 §3.6.1 */
 static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, unsigned char *out)
@@ -182,7 +215,7 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     }
     if (ctx->kdf && ctx->digest == NULL)
         return refuse(ctx->provider, "cannot derive:", "the KDF has no digest");
-    if (ctx->kdf && out_size < size)
+    if (out_size < (ctx->kdf ? size : 1))
         return refuse(ctx->provider, "cannot derive:", "the buffer is too small");
     if (!key_derive(ctx->key, ctx->peer, secret, &secret_len))
         return 0;

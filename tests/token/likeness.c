@@ -137,9 +137,10 @@ static void finding_add(const struct lane lanes[SIDES], size_t at, uint64_t seed
 
     found_count++;
     if (is_new(lanes, at))
-        printf("%s, BRIDGE_LIKENESS=\"%llu 1\":\n  software: %s: %s\n  token:    %s: %s\n  after %s\n",
-               lanes[TOKEN].twin->name, (unsigned long long)seed, software->what, software->value,
-               token->what, token->value, lanes[TOKEN].path);
+        printf(
+            "%s, BRIDGE_LIKENESS=\"%llu 1\":\n  software: %s: %s\n  token:    %s: %s\n  after %s\n",
+            lanes[TOKEN].twin->name, (unsigned long long)seed, software->what, software->value,
+            token->what, token->value, lanes[TOKEN].path);
 }
 
 /* Whether the notes there are the same. */

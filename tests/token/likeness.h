@@ -75,10 +75,10 @@ struct room room_draw(struct lane *lane, size_t enough);
 
 /* A difference that is wanted, or cannot be helped. Text that is NULL stands for anything. */
 struct difference {
-    const char *keys;            /* the name of the twin begins so */
-    const char *what;            /* the note's, whole */
+    const char *keys;             /* the name of the twin begins so */
+    const char *what;             /* the note's, whole */
     const char *software, *token; /* the values */
-    bool ends;                   /* what comes after it differs too */
+    bool ends;                    /* what comes after it differs too */
     const char *reason;
 };
 

@@ -77,10 +77,9 @@ static struct told ask(const struct lane *lane, EVP_PKEY_CTX *ctx)
 {
     struct told told = { .padding = 0 };
     void *label = NULL;
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_octet_ptr(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, &label, 0),
-        OSSL_PARAM_construct_end()
-    };
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_ptr(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL,
+                                                           &label, 0),
+                            OSSL_PARAM_construct_end() };
 
     ask_text(ctx, OSSL_SIGNATURE_PARAM_DIGEST, told.digest, sizeof(told.digest));
     if (is_a(lane, "RSA")) {
@@ -222,8 +221,8 @@ static size_t shared_spoilt(struct lane *lane, unsigned char *out)
     }
 }
 
-static const char *const digests[] = { "SHA256", "SHA256",   "SHA1",     "SHA384",  "SHA512",
-                                       "SHA224", "SHA3-256", "SHA2-256", "MD5",     "MD5-SHA1",
+static const char *const digests[] = { "SHA256", "SHA256",   "SHA1",     "SHA384",    "SHA512",
+                                       "SHA224", "SHA3-256", "SHA2-256", "MD5",       "MD5-SHA1",
                                        "",       "SHA9",     "SHAKE128", "SHA512-256" };
 
 static void note_list(struct lane *lane, const char *what, const OSSL_PARAM *list,
@@ -268,14 +267,28 @@ static const struct asked {
     { "unheard-of", OSSL_PARAM_INTEGER },
 };
 
-static const char *const listed[] = { "digest",      "digest-size", "properties",
-                                      "algorithm-id", "pad-mode",    "saltlen",
-                                      "mgf1-digest", "mgf1-properties", "oaep-label",
-                                      "digest-props", "implicit-rejection",
-                                      "tls-client-version", "tls-negotiated-version",
-                                      "ecdh-cofactor-mode", "kdf-type", "kdf-digest",
-                                      "kdf-digest-props", "kdf-outlen", "kdf-ukm", "instance",
-                                      "context-string", "nonce-type" };
+static const char *const listed[] = { "digest",
+                                      "digest-size",
+                                      "properties",
+                                      "algorithm-id",
+                                      "pad-mode",
+                                      "saltlen",
+                                      "mgf1-digest",
+                                      "mgf1-properties",
+                                      "oaep-label",
+                                      "digest-props",
+                                      "implicit-rejection",
+                                      "tls-client-version",
+                                      "tls-negotiated-version",
+                                      "ecdh-cofactor-mode",
+                                      "kdf-type",
+                                      "kdf-digest",
+                                      "kdf-digest-props",
+                                      "kdf-outlen",
+                                      "kdf-ukm",
+                                      "instance",
+                                      "context-string",
+                                      "nonce-type" };
 
 /* Asks for one parameter; a buffer that is too small is one of those that are drawn. */
 static void note_answer(struct lane *lane, const struct asked *one,
@@ -339,23 +352,27 @@ static void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx)
 static void set_text(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
     static const char *const texts[][2] = {
-        { "pad-mode", "pkcs1" },   { "pad-mode", "pss" },      { "pad-mode", "oaep" },
-        { "pad-mode", "none" },    { "pad-mode", "x931" },     { "pad-mode", "1" },
-        { "pad-mode", "" },        { "pad-mode", "nonsense" }, { "saltlen", "digest" },
-        { "saltlen", "max" },      { "saltlen", "auto" },      { "saltlen", "20" },
-        { "saltlen", "-7" },       { "saltlen", "x" },         { "saltlen", "" },
-        { "mgf1-digest", "SHA1" }, { "mgf1-digest", "SHA9" },  { "mgf1-properties", "" },
-        { "digest", "SHA256" },    { "digest", "SHA384" },     { "digest", "SHA9" },
-        { "digest", "" },          { "properties", "" },       { "digest-props", "" },
-        { "kdf-type", "X963KDF" }, { "kdf-type", "" },         { "kdf-type", "HKDF" },
-        { "kdf-digest", "SHA1" },  { "kdf-digest", "SHA9" },   { "unheard-of", "x" },
+        { "pad-mode", "pkcs1" },   { "pad-mode", "pss" },
+        { "pad-mode", "oaep" },    { "pad-mode", "none" },
+        { "pad-mode", "x931" },    { "pad-mode", "1" },
+        { "pad-mode", "" },        { "pad-mode", "nonsense" },
+        { "saltlen", "digest" },   { "saltlen", "max" },
+        { "saltlen", "auto" },     { "saltlen", "20" },
+        { "saltlen", "-7" },       { "saltlen", "x" },
+        { "saltlen", "" },         { "mgf1-digest", "SHA1" },
+        { "mgf1-digest", "SHA9" }, { "mgf1-properties", "" },
+        { "digest", "SHA256" },    { "digest", "SHA384" },
+        { "digest", "SHA9" },      { "digest", "" },
+        { "properties", "" },      { "digest-props", "" },
+        { "kdf-type", "X963KDF" }, { "kdf-type", "" },
+        { "kdf-type", "HKDF" },    { "kdf-digest", "SHA1" },
+        { "kdf-digest", "SHA9" },  { "unheard-of", "x" },
         { "instance", "Ed25519" }, { "saltlen", "auto-digestmax" },
     };
     const char *const *one = DRAW_OF(lane, texts);
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string((char *)(uintptr_t)one[0], (char *)(uintptr_t)one[1], 0),
-        OSSL_PARAM_construct_end()
-    };
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string((char *)(uintptr_t)one[0],
+                                                                   (char *)(uintptr_t)one[1], 0),
+                                  OSSL_PARAM_construct_end() };
     char what[64];
 
     snprintf(what, sizeof(what), "set %s \"%s\"", one[0], one[1]);
@@ -368,18 +385,30 @@ static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
         const char *name;
         int value;
     } numbers[] = {
-        { "pad-mode", 1 },  { "pad-mode", 3 },
-        { "pad-mode", 4 },  { "pad-mode", 6 },
-        { "pad-mode", 7 },  { "pad-mode", 99 },
-        { "pad-mode", -1 }, { "saltlen", 0 },
-        { "saltlen", -1 },  { "saltlen", -2 },
-        { "saltlen", -3 },  { "saltlen", -4 },
-        { "saltlen", -5 },  { "saltlen", 500 },
-        { "digest", 3 },    { "mgf1-digest", 3 },
-        { "kdf-type", 1 },  { "ecdh-cofactor-mode", 0 },
-        { "oaep-label", 3 }, { "ecdh-cofactor-mode", 1 },
-        { "ecdh-cofactor-mode", -1 }, { "ecdh-cofactor-mode", 2 },
-        { "ecdh-cofactor-mode", -2 }, { "unheard-of", 3 },
+        { "pad-mode", 1 },
+        { "pad-mode", 3 },
+        { "pad-mode", 4 },
+        { "pad-mode", 6 },
+        { "pad-mode", 7 },
+        { "pad-mode", 99 },
+        { "pad-mode", -1 },
+        { "saltlen", 0 },
+        { "saltlen", -1 },
+        { "saltlen", -2 },
+        { "saltlen", -3 },
+        { "saltlen", -4 },
+        { "saltlen", -5 },
+        { "saltlen", 500 },
+        { "digest", 3 },
+        { "mgf1-digest", 3 },
+        { "kdf-type", 1 },
+        { "ecdh-cofactor-mode", 0 },
+        { "oaep-label", 3 },
+        { "ecdh-cofactor-mode", 1 },
+        { "ecdh-cofactor-mode", -1 },
+        { "ecdh-cofactor-mode", 2 },
+        { "ecdh-cofactor-mode", -2 },
+        { "unheard-of", 3 },
     };
     unsigned which = draw(lane, COUNT_OF(numbers));
     int value = numbers[which].value;
@@ -393,8 +422,8 @@ static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
 
 static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
-    static const char *const names[] = { "oaep-label", "kdf-ukm", "digest", "pad-mode", "saltlen",
-                                         "mgf1-digest", "kdf-outlen" };
+    static const char *const names[] = { "oaep-label", "kdf-ukm",     "digest",    "pad-mode",
+                                         "saltlen",    "mgf1-digest", "kdf-outlen" };
     unsigned char octets[] = "octets";
     const char *name = DRAW_OF(lane, names);
     const OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(name, octets,
@@ -409,11 +438,18 @@ static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
 /* By the functions of OpenSSL 1.1's macros. */
 static void set_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
-    static const int paddings[] = { RSA_PKCS1_PADDING,      RSA_PKCS1_PSS_PADDING,
-                                    RSA_PKCS1_PSS_PADDING,  RSA_PKCS1_PSS_PADDING,
-                                    RSA_PKCS1_OAEP_PADDING, RSA_PKCS1_OAEP_PADDING,
-                                    RSA_NO_PADDING,         RSA_X931_PADDING,
-                                    RSA_PKCS1_WITH_TLS_PADDING, 0, -1, 99 };
+    static const int paddings[] = { RSA_PKCS1_PADDING,
+                                    RSA_PKCS1_PSS_PADDING,
+                                    RSA_PKCS1_PSS_PADDING,
+                                    RSA_PKCS1_PSS_PADDING,
+                                    RSA_PKCS1_OAEP_PADDING,
+                                    RSA_PKCS1_OAEP_PADDING,
+                                    RSA_NO_PADDING,
+                                    RSA_X931_PADDING,
+                                    RSA_PKCS1_WITH_TLS_PADDING,
+                                    0,
+                                    -1,
+                                    99 };
     static const int salts[] = { 0, 7, 20, 32, 32, 400, -1, -1, -2, -3, -4, -5 };
     static const int lengths[] = { 0, 1, 16, 32, 40, 100, -1 };
     const char *digest = DRAW_OF(lane, digests);
@@ -512,10 +548,10 @@ static void set_by_text(struct lane *lane, EVP_PKEY_CTX *ctx)
 
 static void set_something(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
-    void (*const ways[])(struct lane *lane, EVP_PKEY_CTX *ctx) = {
-        set_by_function, set_by_function, set_by_function, set_text, set_number, set_octets,
-        set_by_text
-    };
+    void (*const ways[])(struct lane * lane,
+                         EVP_PKEY_CTX * ctx) = { set_by_function, set_by_function, set_by_function,
+                                                 set_text,        set_number,      set_octets,
+                                                 set_by_text };
 
     DRAW_OF(lane, ways)(lane, ctx);
 }
@@ -548,7 +584,8 @@ static const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params)
 
 static void md_init(struct lane *lane)
 {
-    const char *digest = draw(lane, 8) == 0 || is_a(lane, "ED25519") ? NULL : DRAW_OF(lane, digests);
+    const char *digest =
+        draw(lane, 8) == 0 || is_a(lane, "ED25519") ? NULL : DRAW_OF(lane, digests);
     bool again = lane->md_begun && draw(lane, 3) == 0;
     EVP_PKEY *key = again ? NULL : lane->key;
     OSSL_PARAM buf[4];
@@ -758,7 +795,9 @@ static void pkey_get(struct lane *lane)
 /* Data as long as a digest is, or not. */
 static size_t hash_draw(struct lane *lane, unsigned char *hash)
 {
-    static const size_t lengths[] = { 32, 32, 32, 20, 48, 64, 36, 16, 0, 1, 100, 245, 246, 256, 257 };
+    static const size_t lengths[] = {
+        32, 32, 32, 20, 48, 64, 36, 16, 0, 1, 100, 245, 246, 256, 257
+    };
     size_t len = DRAW_OF(lane, lengths);
 
     note(lane, "of", (long)len);
@@ -822,8 +861,8 @@ static void tell_cipher(EVP_PKEY_CTX *ctx, const struct told *told)
     if (told->mgf1[0] != '\0')
         (void)EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, told->mgf1, NULL);
     if (told->label_len != 0)
-        (void)EVP_PKEY_CTX_set0_rsa_oaep_label(
-            ctx, OPENSSL_memdup(told->label, told->label_len), (int)told->label_len);
+        (void)EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, OPENSSL_memdup(told->label, told->label_len),
+                                               (int)told->label_len);
 }
 
 /* What software makes of a ciphertext that a lane has made. */
@@ -835,8 +874,7 @@ static void note_ciphertext(struct lane *lane, const unsigned char *in, size_t i
     size_t len = sizeof(out);
 
     tell_cipher(ctx, &told);
-    note_bytes(lane, "decrypted", out,
-               EVP_PKEY_decrypt(ctx, out, &len, in, in_len) == 1 ? len : 0);
+    note_bytes(lane, "decrypted", out, EVP_PKEY_decrypt(ctx, out, &len, in, in_len) == 1 ? len : 0);
     EVP_PKEY_CTX_free(ctx);
     ERR_clear_error();
 }
@@ -896,8 +934,9 @@ static void pkey_set_peer(struct lane *lane)
     EVP_PKEY *peer = peers[lane->side][draw(lane, PEERS)];
 
     if (draw(lane, 3) != 0)
-        peer = peers[lane->side][is_a(lane, "X25519") ? PEER_X25519
-                                 : strcmp(lane->twin->name, "P-384") == 0 ? PEER_P384 : PEER_P256];
+        peer = peers[lane->side][is_a(lane, "X25519")                     ? PEER_X25519
+                                 : strcmp(lane->twin->name, "P-384") == 0 ? PEER_P384
+                                                                          : PEER_P256];
     if (peer == NULL)
         return;
     if (draw(lane, 2) == 0)
@@ -918,12 +957,13 @@ static void pkey_derive(struct lane *lane)
 
 static void pkey_check(struct lane *lane)
 {
-    int (*const checks[])(EVP_PKEY_CTX *ctx) = { EVP_PKEY_public_check, EVP_PKEY_public_check_quick,
-                                                 EVP_PKEY_param_check, EVP_PKEY_param_check_quick,
-                                                 EVP_PKEY_pairwise_check, EVP_PKEY_private_check,
-                                                 EVP_PKEY_check };
-    static const char *const names[] = { "EVP_PKEY_public_check", "EVP_PKEY_public_check_quick",
-                                         "EVP_PKEY_param_check", "EVP_PKEY_param_check_quick",
+    int (*const checks[])(EVP_PKEY_CTX *
+                          ctx) = { EVP_PKEY_public_check,   EVP_PKEY_public_check_quick,
+                                   EVP_PKEY_param_check,    EVP_PKEY_param_check_quick,
+                                   EVP_PKEY_pairwise_check, EVP_PKEY_private_check,
+                                   EVP_PKEY_check };
+    static const char *const names[] = { "EVP_PKEY_public_check",   "EVP_PKEY_public_check_quick",
+                                         "EVP_PKEY_param_check",    "EVP_PKEY_param_check_quick",
                                          "EVP_PKEY_pairwise_check", "EVP_PKEY_private_check",
                                          "EVP_PKEY_check" };
     unsigned which = draw(lane, COUNT_OF(checks));
@@ -965,12 +1005,31 @@ static const struct asked of_key[] = {
     { "unheard-of", OSSL_PARAM_INTEGER },
 };
 
-static const char *const listed_of_key[] = { "bits", "security-bits", "max-size", "default-digest",
-                                             "mandatory-digest", "n", "e", "group", "pub",
-                                             "encoded-pub-key", "qx", "qy", "point-format",
-                                             "encoding", "field-type", "p", "a", "b", "generator",
-                                             "order", "cofactor", "use-cofactor-flag",
-                                             "include-public", "decoded-from-explicit", "seed",
+static const char *const listed_of_key[] = { "bits",
+                                             "security-bits",
+                                             "max-size",
+                                             "default-digest",
+                                             "mandatory-digest",
+                                             "n",
+                                             "e",
+                                             "group",
+                                             "pub",
+                                             "encoded-pub-key",
+                                             "qx",
+                                             "qy",
+                                             "point-format",
+                                             "encoding",
+                                             "field-type",
+                                             "p",
+                                             "a",
+                                             "b",
+                                             "generator",
+                                             "order",
+                                             "cofactor",
+                                             "use-cofactor-flag",
+                                             "include-public",
+                                             "decoded-from-explicit",
+                                             "seed",
                                              "security-category" };
 
 static void key_get(struct lane *lane)
@@ -988,8 +1047,9 @@ static void key_get(struct lane *lane)
 
 static void key_bn(struct lane *lane)
 {
-    static const char *const names[] = { "n", "e", "qx", "qy", "p", "a", "b", "order", "cofactor",
-                                         "bits", "pub", "group", "unheard-of" };
+    static const char *const names[] = { "n",   "e",     "qx",        "qy",       "p",
+                                         "a",   "b",     "order",     "cofactor", "bits",
+                                         "pub", "group", "unheard-of" };
     const char *name = DRAW_OF(lane, names);
     unsigned char number[600];
     BIGNUM *bn = NULL;
@@ -1003,9 +1063,16 @@ static void key_bn(struct lane *lane)
 
 static void key_facts(struct lane *lane)
 {
-    static const char *const types[] = { "RSA", "EC", "ED25519", "X25519", "rsaEncryption",
-                                         "1.2.840.113549.1.1.1", "id-ecPublicKey", "RSA-PSS",
-                                         "1.3.101.112", "DSA" };
+    static const char *const types[] = { "RSA",
+                                         "EC",
+                                         "ED25519",
+                                         "X25519",
+                                         "rsaEncryption",
+                                         "1.2.840.113549.1.1.1",
+                                         "id-ecPublicKey",
+                                         "RSA-PSS",
+                                         "1.3.101.112",
+                                         "DSA" };
     char text[64] = "";
     size_t len = 0;
     int nid = 0;
@@ -1027,8 +1094,8 @@ static void key_facts(struct lane *lane)
     if (CALL(lane, EVP_PKEY_get_group_name, lane->key, text, draw(lane, sizeof(text)), &len) == 1)
         note(lane, "group name", (long)len);
     note(lane, "type name", EVP_PKEY_get0_type_name(lane->key) != NULL);
-    CALL(lane, EVP_PKEY_digestsign_supports_digest, lane->key, lane->libctx,
-         DRAW_OF(lane, digests), NULL);
+    CALL(lane, EVP_PKEY_digestsign_supports_digest, lane->key, lane->libctx, DRAW_OF(lane, digests),
+         NULL);
 }
 
 static void note_public(struct lane *lane, const char *what, EVP_PKEY *key)
@@ -1115,8 +1182,7 @@ static void request_sign(struct lane *lane)
 
     X509_REQ_set_version(request, 0);
     (void)CALL(lane, X509_REQ_set_pubkey, request, lane->key);
-    ret = X509_REQ_sign(request, lane->key,
-                        digest != NULL ? EVP_get_digestbyname(digest) : NULL);
+    ret = X509_REQ_sign(request, lane->key, digest != NULL ? EVP_get_digestbyname(digest) : NULL);
     note_call(lane, "X509_REQ_sign", ret > 0);
     X509_REQ_get0_signature(request, &signature, &algorithm);
     len = i2d_X509_ALGOR(algorithm, &der);
@@ -1155,7 +1221,7 @@ static void request_sign_ctx(struct lane *lane)
 
 #define STEP(function, weight)                                                                     \
     {                                                                                              \
-        #function, function, weight                                                                \
+#function, function, weight                                                                \
     }
 
 static const struct step {
@@ -1264,7 +1330,8 @@ static void sequence(uint64_t seed)
         lane_end(&lanes[side]);
 }
 
-/* The same key in the token, as a program brings it there; NULL where the token has no such keys. */
+/* The same key in the token, as a program brings it there; NULL where the token has no such keys.
+ */
 static EVP_PKEY *brought(EVP_PKEY *key, const char *name)
 {
     char uri[64];
