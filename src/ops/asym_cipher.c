@@ -75,6 +75,8 @@ static int set_padding(void *vctx, const OSSL_PARAM *p)
         return refuse(ctx->provider, "the padding is not supported for encryption:",
                       "allowed are pkcs1, oaep, none");
     ctx->padding = padding;
+    if (padding == RSA_PKCS1_OAEP_PADDING && ctx->digest == NULL)
+        ctx->digest = digest_find("SHA1");
     return 1;
 }
 
@@ -192,7 +194,7 @@ static void request_make(const struct cipher *ctx, struct cipher_request *reques
                    : ctx->padding == RSA_PKCS1_WITH_TLS_PADDING ? CIPHER_TLS
                    : ctx->padding == RSA_NO_PADDING             ? CIPHER_RAW
                                                                 : CIPHER_PKCS1,
-        .digest = ctx->digest != NULL ? ctx->digest : digest_find("SHA1"),
+        .digest = ctx->digest,
         .label = view_bytes(&ctx->label),
         .client_version = ctx->client_version,
         .alt_version = ctx->alt_version,
@@ -267,8 +269,9 @@ static int encrypt_on_host(const struct cipher *ctx, struct view in, unsigned ch
     *out_len = out_size;
     if (key != NULL)
         host = EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, key, HOST_PROPERTIES);
-    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_encrypt(host, out, out_len, in.data, in.len) == 1;
+    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host)
+               ? EVP_PKEY_encrypt(host, out, out_len, in.data, in.len)
+               : 0;
 }
 
 static int token_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,

@@ -215,11 +215,11 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     }
     if (ctx->kdf && ctx->digest == NULL)
         return refuse(ctx->provider, "cannot derive:", "the KDF has no digest");
-    if (out_size < (ctx->kdf ? size : 1))
+    if (out_size < (ctx->kdf || !has_params(ctx) ? size : 1))
         return refuse(ctx->provider, "cannot derive:", "the buffer is too small");
     if (!key_derive(ctx->key, ctx->peer, secret, &secret_len))
         return 0;
-    if (!ctx->kdf) /* a smaller buffer gets the secret's beginning, as from the default provider */
+    if (!ctx->kdf) /* of ECDH, a smaller buffer gets the beginning, as from the default provider */
         size = secret_len < out_size ? secret_len : out_size;
     ok = !ctx->kdf || kdf(ctx, secret, secret_len, out);
     if (!ctx->kdf)

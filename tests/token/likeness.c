@@ -1,5 +1,7 @@
 #include "likeness.h"
 
+#include <fnmatch.h>
+
 #include <openssl/err.h>
 
 /* splitmix64: the numbers of its constants are Vigna's, in the public domain */
@@ -84,15 +86,26 @@ static bool is(const char *expected, const char *text)
     return expected == NULL || strcmp(expected, text) == 0;
 }
 
+static bool matches(const char *pattern, const char *text)
+{
+    return pattern == NULL || fnmatch(pattern, text, 0) == 0;
+}
+
+static bool is_of_now(const struct difference *row, const struct lane *lane)
+{
+    return (row->before == 0 || OpenSSL_version_num() < row->before) &&
+           matches(row->keys, lane->twin->name) &&
+           (row->given == NULL || strstr(lane->path, row->given) != NULL);
+}
+
 static const struct difference *difference_find(const struct lane lanes[SIDES], size_t at,
                                                 const struct difference *row)
 {
     const struct note *software = &lanes[SOFTWARE].notes[at], *token = &lanes[TOKEN].notes[at];
 
     for (; row->reason != NULL; row++)
-        if (strncmp(lanes[TOKEN].twin->name, row->keys, strlen(row->keys)) == 0 &&
-            is(row->what, token->what) && is(row->software, software->value) &&
-            is(row->token, token->value))
+        if (is_of_now(row, &lanes[TOKEN]) && matches(row->what, token->what) &&
+            is(row->software, software->value) && is(row->token, token->value))
             return row;
     return NULL;
 }
@@ -154,7 +167,7 @@ static bool is_alike(const struct lane lanes[SIDES], size_t at)
 bool likeness_compare(const struct lane lanes[SIDES], const struct difference *differences,
                       uint64_t seed)
 {
-    bool goes_on = lanes[SOFTWARE].lots == lanes[TOKEN].lots;
+    bool goes_on = lanes[SOFTWARE].lots == lanes[TOKEN].lots && !lanes[SOFTWARE].over;
 
     for (size_t i = 0; i < NOTES_MAX; i++) {
         const struct difference *known;

@@ -47,7 +47,8 @@ struct lane {
 
     struct note notes[NOTES_MAX]; /* of the step */
     size_t noted;
-    char path[2048]; /* of the sequence */
+    char path[4096]; /* of the sequence */
+    bool over;       /* what comes now differs, though the same came of it */
 };
 
 /* The next lot, less than count. */
@@ -73,11 +74,12 @@ struct room {
 };
 struct room room_draw(struct lane *lane, size_t enough);
 
-/* A difference that is wanted, or cannot be helped. Text that is NULL stands for anything. */
+/* A difference that is wanted, or cannot be helped. What is NULL stands for anything. */
 struct difference {
-    const char *keys;             /* the name of the twin begins so */
-    const char *what;             /* the note's, whole */
+    const char *keys, *what;      /* patterns of fnmatch(3): the name of the twin, the note's */
     const char *software, *token; /* the values */
+    const char *given;            /* is in the path of the sequence */
+    unsigned long before;         /* only with a libcrypto older than this; or 0 */
     bool ends;                    /* what comes after it differs too */
     const char *reason;
 };

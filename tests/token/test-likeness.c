@@ -25,12 +25,76 @@
 #define OUTPUT_MAX  1024
 #define DIGEST_NAME 64
 
+#define REFUSES   "1", "0, errors"
+#define WHY       "a refusal says why"
+#define NOT_ASKED "software says why there is no answer; a row of a table does not"
+#define CURVE     "the name of the curve stands for its numbers"
+#define NO_SUCH   "PKCS#11 has no signatures and no OAEP with it"
+#define STRICT    "what it does not know, software takes for a number or passes over"
+#define NO_X931   "PKCS#11 has X9.31 with its own digests, and nobody asks for it"
+#define REJECTION                                                                                  \
+    "of a wrong padding comes what only this key's secret tells, here with any libcrypto"
+#define SIZE_FREES "software's answer to a question for the size lets the digest be set again"
+#define NO_PARAMS  "this libcrypto has no parameters of these keys, and so refuses all"
+
+#define V3_2 0x30200000UL
+#define V3_4 0x30400000UL
+
 static const struct difference differences[] = {
-    { "", NULL, "0", "0, errors", false, "a refusal says why" },
-    { "", NULL, "-1", "-1, errors", false, "a refusal says why" },
-    { "", NULL, "-2", "-2, errors", false, "a refusal says why" },
-    { "", NULL, "1, errors", "1", false, "software leaves entries of what it has tried" },
-    { NULL, NULL, NULL, NULL, false, NULL },
+    { NULL, NULL, "0", "0, errors", NULL, 0, false, WHY },
+    { NULL, NULL, "-1", "-1, errors", NULL, 0, false, WHY },
+    { NULL, NULL, "-2", "-2, errors", NULL, 0, false, WHY },
+    { NULL, NULL, "1, errors", "1", NULL, 0, false, "software leaves entries of what it tried" },
+    { NULL, "get *", "0, errors", "0", NULL, 0, false, NOT_ASKED },
+    { NULL, "EVP_PKEY_get_*", "0, errors", "0", NULL, 0, false, NOT_ASKED },
+    { "P-*", "data *", "yes", "no", NULL, 0, false, CURVE },
+    { "P-*", "key has include-public", "yes", "no", NULL, 0, false, "it has no private bytes" },
+    { "P-*", "key takes *", "yes", "no", NULL, 0, false, "a key of a token does not change" },
+    { "ED25519", "key takes encoded-pub-key", "no", "yes", NULL, 0, false,
+      "one list for all keys that are a point" },
+    { NULL, "EVP_Digest*Init_ex", REFUSES, "MD5]", 0, true, NO_SUCH },
+    { NULL, "EVP_Digest*Init_ex", REFUSES, "SHAKE128]", 0, true, NO_SUCH },
+    { NULL, "EVP_PKEY_CTX_set_*md*", REFUSES, "MD5]", 0, true, NO_SUCH },
+    { NULL, "EVP_PKEY_CTX_set_*md*", REFUSES, "SHAKE128]", 0, true, NO_SUCH },
+    { NULL, "EVP_PKEY_CTX_set_*md*", REFUSES, "MD5-SHA1]", 0, true, NO_SUCH },
+    { NULL, "X509_REQ_sign", REFUSES, "MD5]", 0, true, NO_SUCH },
+    { NULL, "EVP_PKEY_digestsign_supports_digest", "1", "0", NULL, 0, false, NO_SUCH },
+    { "RSA", "EVP_*", REFUSES, "MD5-SHA1]", 0, true, NO_SUCH },
+    { "RSA", "EVP_*init_ex", REFUSES, "with: pad-mode", 0, true, STRICT },
+    { "RSA", "EVP_*Init_ex", REFUSES, "with: pad-mode", 0, true, STRICT },
+    { "RSA", "set pad-mode *", REFUSES, NULL, 0, true, STRICT },
+    { "RSA", "ctrl_str rsa_padding_mode:*", REFUSES, NULL, 0, true, STRICT },
+    { "RSA", "ctrl_str rsa_pss_saltlen:nothing", REFUSES, NULL, 0, true, STRICT },
+    { "RSA", "set saltlen \"*", REFUSES, NULL, 0, true, STRICT },
+    { "RSA", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true,
+      "software has no copy of an empty label" },
+    { "RSA", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 5]", 0, true, NO_X931 },
+    { "RSA", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 6]", 0, true, STRICT },
+    { "RSA", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 0]", 0, true, STRICT },
+    { "RSA", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: -1]", 0, true, STRICT },
+    { "RSA", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 99]", 0, true, STRICT },
+    { "RSA", "EVP_PKEY_decrypt of what is spoilt", "0, errors", "1", NULL, V3_2, true, REJECTION },
+    { "RSA", "out of what is spoilt", NULL, NULL, NULL, 0, true, REJECTION },
+    { "P-*", "get algorithm-id", NULL, "0, errors", "MD5-SHA1]", 0, false,
+      "there is none, which software tells by no bytes" },
+    { NULL, "settable digest*", "yes", "no", "[size: ", 0, false, SIZE_FREES },
+    { NULL, "settable properties", "yes", "no", "[size: ", 0, false, SIZE_FREES },
+    { NULL, "EVP_PKEY_CTX_set_signature_md", REFUSES, "[size: ", 0, true, SIZE_FREES },
+    { NULL, "EVP_Digest*Init_ex", REFUSES, "[size: ", 0, true, SIZE_FREES },
+    { NULL, "set digest *", REFUSES, "[size: ", 0, true, SIZE_FREES },
+    { NULL, "ctrl_str digest:*", REFUSES, "[size: ", 0, true, SIZE_FREES },
+    { NULL, "settable digest-size", "yes", "no", NULL, 0, false,
+      "a digest's size is known by its name" },
+    { NULL, "EVP_PKEY_sign of nothing", REFUSES, NULL, 0, true, "tokens do not sign nothing" },
+    { "P-*", "EVP_PKEY_CTX_set0_ecdh_kdf_ukm", "0", "1", NULL, 0, true,
+      "none stands for none, which is what it is without" },
+    { "RSA", "* implicit-rejection", "no", "yes", NULL, V3_2, false, "here it is always" },
+    { "RSA", "get implicit-rejection", "no answer", NULL, NULL, V3_2, false, "here it is always" },
+    { "ED25519", "set *", "0", "1", NULL, V3_2, false, NO_PARAMS },
+    { "ED25519", "set *", "0, errors", "0", NULL, V3_2, false, NO_PARAMS },
+    { "ED25519", "EVP_PKEY_CTX_set_signature_md", "0", "1", NULL, V3_2, false, NO_PARAMS },
+    { "X25519", "get *", "0", "no answer", NULL, V3_4, false, NO_PARAMS },
+    { NULL, NULL, NULL, NULL, NULL, 0, false, NULL },
 };
 
 static OSSL_LIB_CTX *libctxs[SIDES];
@@ -42,6 +106,7 @@ static EVP_PKEY *peers[SIDES][PEERS];
 /* What is made in software, once for both lanes: by the first, which is that of software. */
 static unsigned char shared[OUTPUT_MAX];
 static size_t shared_len;
+static bool shared_whole; /* and not something in its place */
 
 static bool is_a(const struct lane *lane, const char *type)
 {
@@ -290,13 +355,24 @@ static const char *const listed[] = { "digest",
                                       "context-string",
                                       "nonce-type" };
 
+/* A digest by the first of its names: software answers with the one that it was told. */
+static void note_digest(struct lane *lane, const char *what, const char *name)
+{
+    EVP_MD *md = EVP_MD_fetch(libctxs[SOFTWARE], name, NULL);
+
+    note_text(lane, what, md != NULL ? EVP_MD_get0_name(md) : name);
+    EVP_MD_free(md);
+    ERR_clear_error();
+}
+
 /* Asks for one parameter; a buffer that is too small is one of those that are drawn. */
 static void note_answer(struct lane *lane, const struct asked *one,
                         int (*get)(void *from, OSSL_PARAM *params), void *from)
 {
     unsigned char buf[600] = { 0 };
     const size_t sizes[] = { sizeof(buf) - 1, sizeof(buf) - 1, sizeof(buf) - 1, 3, 0 };
-    size_t size = DRAW_OF(lane, sizes);
+    bool digest = one->type == OSSL_PARAM_UTF8_STRING && strstr(one->name, "digest") != NULL;
+    size_t size = digest ? sizes[0] : DRAW_OF(lane, sizes);
     void *pointer = NULL;
     OSSL_PARAM params[] = { { one->name, one->type, buf, size, OSSL_PARAM_UNMODIFIED },
                             OSSL_PARAM_construct_end() };
@@ -307,12 +383,15 @@ static void note_answer(struct lane *lane, const struct asked *one,
         params[0].data = &pointer, params[0].data_size = 0;
     else if (one->type != OSSL_PARAM_UTF8_STRING && one->type != OSSL_PARAM_OCTET_STRING)
         params[0].data_size = size < 8 ? 4 : 8;
-    else if (draw(lane, 6) == 0)
+    else if (!digest && draw(lane, 6) == 0)
         params[0].data = NULL;
     snprintf(what, sizeof(what), "get %s", one->name);
-    ret = note_call(lane, what, get(from, params));
-    if (ret != 1)
+    ret = get(from, params);
+    if (ret != 1) {
+        note_call(lane, what, ret);
         return;
+    }
+    ERR_clear_error();
     if (!OSSL_PARAM_modified(params)) {
         note_text(lane, what, "no answer");
         return;
@@ -321,6 +400,8 @@ static void note_answer(struct lane *lane, const struct asked *one,
         note_bytes(lane, what, pointer, pointer != NULL ? params[0].return_size : 0);
     else if (params[0].data == NULL)
         note(lane, what, (long)params[0].return_size);
+    else if (digest)
+        note_digest(lane, what, (const char *)buf);
     else if (one->type == OSSL_PARAM_UTF8_STRING)
         note_text(lane, what, (const char *)buf);
     else
@@ -346,6 +427,13 @@ static void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx)
     else
         for (int i = 0; i < 3; i++)
             note_answer(lane, &DRAW_OF(lane, asked), get_of_ctx, ctx);
+}
+
+/* What software has refused, it may have kept all the same: no padding beside a digest, X9.31. */
+static void note_refused(struct lane *lane, const char *name, int ret)
+{
+    lane->over = lane->over || (ret <= 0 && is_a(lane, "RSA") &&
+                                (strcmp(name, "pad-mode") == 0 || strcmp(name, "saltlen") == 0));
 }
 
 /* Values as programs set them, and as they should not. */
@@ -376,7 +464,7 @@ static void set_text(struct lane *lane, EVP_PKEY_CTX *ctx)
     char what[64];
 
     snprintf(what, sizeof(what), "set %s \"%s\"", one[0], one[1]);
-    note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params));
+    note_refused(lane, one[0], note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)));
 }
 
 static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
@@ -417,7 +505,8 @@ static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
     char what[64];
 
     snprintf(what, sizeof(what), "set %s %d", numbers[which].name, value);
-    note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params));
+    note_refused(lane, numbers[which].name,
+                 note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)));
 }
 
 static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
@@ -463,12 +552,12 @@ static void set_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
     case 1:
         value = DRAW_OF(lane, paddings);
         note(lane, "padding", value);
-        CALL(lane, EVP_PKEY_CTX_set_rsa_padding, ctx, value);
+        note_refused(lane, "pad-mode", CALL(lane, EVP_PKEY_CTX_set_rsa_padding, ctx, value));
         break;
     case 2:
         value = DRAW_OF(lane, salts);
         note(lane, "salt", value);
-        CALL(lane, EVP_PKEY_CTX_set_rsa_pss_saltlen, ctx, value);
+        note_refused(lane, "saltlen", CALL(lane, EVP_PKEY_CTX_set_rsa_pss_saltlen, ctx, value));
         break;
     case 3:
         CALL(lane, EVP_PKEY_CTX_set_rsa_mgf1_md_name, ctx, digest, NULL);
@@ -681,6 +770,8 @@ static void md_whole(struct lane *lane)
         note_signed_message(lane, ret, &room, len);
         if (room.out == NULL)
             lane->message_len = before;
+        else /* one message after the other here; software adds the next to this one */
+            lane->md_begun = false;
         free(room.out);
     } else {
         unsigned char hash[EVP_MAX_MD_SIZE], sig[OUTPUT_MAX + 8];
@@ -811,8 +902,9 @@ static void pkey_sign(struct lane *lane)
     struct room room = room_draw(lane, (size_t)EVP_PKEY_get_size(lane->key));
     unsigned char hash[257];
     size_t hash_len = hash_draw(lane, hash), len = room.size;
-    int ret = CALL(lane, EVP_PKEY_sign, lane->pkey, room.out, &len, hash, hash_len);
+    int ret = EVP_PKEY_sign(lane->pkey, room.out, &len, hash, hash_len);
 
+    note_call(lane, hash_len != 0 ? "EVP_PKEY_sign" : "EVP_PKEY_sign of nothing", ret);
     if (ret == 1 && room.out == NULL)
         note(lane, "size", (long)len);
     else if (ret == 1)
@@ -830,12 +922,13 @@ static void pkey_verify(struct lane *lane)
     CALL(lane, EVP_PKEY_verify, lane->pkey, sig, len, hash, hash_len);
 }
 
-static void note_out(struct lane *lane, int ret, const struct room *room, size_t len)
+static void note_out(struct lane *lane, const char *what, int ret, const struct room *room,
+                     size_t len)
 {
     if (ret == 1 && room->out == NULL)
         note(lane, "size", (long)len);
     else if (ret == 1)
-        note_bytes(lane, "out", room->out, len);
+        note_bytes(lane, what, room->out, len);
 }
 
 /* Of a buffer that is too small, libcrypto 3.0 writes beyond the end. */
@@ -847,8 +940,9 @@ static void pkey_recover(struct lane *lane)
 
     signature_share(lane, lane->pkey, hash, hash_len);
     sig_len = shared_spoilt(lane, sig);
-    note_out(lane, CALL(lane, EVP_PKEY_verify_recover, lane->pkey, room.out, &len, sig, sig_len),
-             &room, len);
+    note_out(lane, "out",
+             CALL(lane, EVP_PKEY_verify_recover, lane->pkey, room.out, &len, sig, sig_len), &room,
+             len);
 }
 
 static void tell_cipher(EVP_PKEY_CTX *ctx, const struct told *told)
@@ -905,7 +999,8 @@ static void ciphertext_share(struct lane *lane, const unsigned char *text, size_
     ctx = software(lane, EVP_PKEY_encrypt_init);
     if (ctx != NULL)
         tell_cipher(ctx, &told);
-    if (ctx == NULL || EVP_PKEY_encrypt(ctx, shared, &shared_len, text, len) != 1)
+    shared_whole = ctx != NULL && EVP_PKEY_encrypt(ctx, shared, &shared_len, text, len) == 1;
+    if (!shared_whole)
         memset(shared, 7, shared_len = MODULUS);
     EVP_PKEY_CTX_free(ctx);
     ERR_clear_error();
@@ -916,16 +1011,15 @@ static void pkey_decrypt(struct lane *lane)
     struct room room = room_draw(lane, (size_t)EVP_PKEY_get_size(lane->key));
     unsigned char text[257], in[OUTPUT_MAX + 8];
     size_t in_len, len = room.size;
+    bool spoilt;
     int ret;
 
     ciphertext_share(lane, text, hash_draw(lane, text));
     in_len = shared_spoilt(lane, in);
+    spoilt = !shared_whole || in_len != shared_len || memcmp(in, shared, in_len) != 0;
     ret = EVP_PKEY_decrypt(lane->pkey, room.out, &len, in, in_len);
-    if (room.out != NULL && (in_len != shared_len || memcmp(in, shared, in_len) != 0))
-        note_call(lane, "EVP_PKEY_decrypt of what is spoilt", ret);
-    else
-        note_call(lane, "EVP_PKEY_decrypt", ret);
-    note_out(lane, ret, &room, len);
+    note_call(lane, spoilt ? "EVP_PKEY_decrypt of what is spoilt" : "EVP_PKEY_decrypt", ret);
+    note_out(lane, spoilt ? "out of what is spoilt" : "out", ret, &room, len);
     free(room.out);
 }
 
@@ -951,7 +1045,7 @@ static void pkey_derive(struct lane *lane)
     struct room room = room_draw(lane, DRAW_OF(lane, enough));
     size_t len = room.size;
 
-    note_out(lane, CALL(lane, EVP_PKEY_derive, lane->pkey, room.out, &len), &room, len);
+    note_out(lane, "out", CALL(lane, EVP_PKEY_derive, lane->pkey, room.out, &len), &room, len);
     free(room.out);
 }
 
@@ -1180,6 +1274,7 @@ static void request_sign(struct lane *lane)
     unsigned char *der = NULL;
     int ret, len;
 
+    note_text(lane, "with", digest != NULL ? digest : "NULL");
     X509_REQ_set_version(request, 0);
     (void)CALL(lane, X509_REQ_set_pubkey, request, lane->key);
     ret = X509_REQ_sign(request, lane->key, digest != NULL ? EVP_get_digestbyname(digest) : NULL);
