@@ -64,13 +64,13 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
     if (key != NULL) {
         if (!key_take(&ctx->key, key, signing))
             return 0;
-        ctx->padding = key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
-        ctx->salt = signature_default_salt();
-        ctx->salt_free = true;
         ctx->digest = ctx->fixed;
         ctx->digest_stays = false;
         ctx->mgf1 = NULL;
     }
+    ctx->padding = ctx->key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
+    ctx->salt = signature_default_salt();
+    ctx->salt_free = true;
     ctx->signing = signing;
     md_ctx_release(ctx->hash);
     ctx->hash = NULL;

@@ -37,6 +37,10 @@
 #define SIZE_FREES "software's answer to a question for the size lets the digest be set again"
 #define NO_PARAMS  "this libcrypto has no parameters of these keys, and so refuses all"
 
+#define NO_IDENTIFIER "there is none, which software tells by no bytes"
+#define NO_BYTES      "0 bytes cbf29ce484222325 "
+#define NO_SHA3       "software has no identifier of PSS with it"
+
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
 
@@ -75,8 +79,11 @@ static const struct difference differences[] = {
     { "RSA", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 99]", 0, true, STRICT },
     { "RSA", "EVP_PKEY_decrypt of what is spoilt", "0, errors", "1", NULL, V3_2, true, REJECTION },
     { "RSA", "out of what is spoilt", NULL, NULL, NULL, 0, true, REJECTION },
-    { "P-*", "get algorithm-id", NULL, "0, errors", "MD5-SHA1]", 0, false,
-      "there is none, which software tells by no bytes" },
+    { "P-*", "get algorithm-id", "0", "0, errors", NULL, 0, false, NO_IDENTIFIER },
+    { "P-*", "get algorithm-id", NO_BYTES, "0, errors", NULL, 0, false, NO_IDENTIFIER },
+    { "RSA", "X509_REQ_sign_ctx", "0, errors", "1", "SHA3-256]", 0, true, NO_SHA3 },
+    { "RSA", "get algorithm-id", "0, errors", NULL, "SHA3-256]", 0, false, NO_SHA3 },
+    { NULL, "ctrl_str digest:*", "1", "-2, errors", "[size: ", 0, true, SIZE_FREES },
     { NULL, "settable digest*", "yes", "no", "[size: ", 0, false, SIZE_FREES },
     { NULL, "settable properties", "yes", "no", "[size: ", 0, false, SIZE_FREES },
     { NULL, "EVP_PKEY_CTX_set_signature_md", REFUSES, "[size: ", 0, true, SIZE_FREES },
