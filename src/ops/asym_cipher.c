@@ -80,32 +80,33 @@ static int set_padding(void *vctx, const OSSL_PARAM *p)
     return 1;
 }
 
-static const struct digest *oaep_digest(const struct cipher *ctx, const OSSL_PARAM *p)
+/* What was set before stays where this is none. */
+static int set_oaep_digest(const struct cipher *ctx, const struct digest **at, const OSSL_PARAM *p)
 {
     const struct digest *digest = digest_param_get(ctx->provider, p, "OAEP");
     char name[32];
 
-    if (digest == NULL || digest->oid.len != 0)
-        return digest;
-    (void)refuse(ctx->provider,
-                 "the digest is not supported for OAEP:", digest_name(digest, name, sizeof(name)));
-    return NULL;
+    if (digest == NULL)
+        return 0;
+    if (digest->oid.len == 0)
+        return refuse(ctx->provider, "the digest is not supported for OAEP:",
+                      digest_name(digest, name, sizeof(name)));
+    *at = digest;
+    return 1;
 }
 
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct cipher *ctx = vctx;
 
-    ctx->digest = oaep_digest(ctx, p);
-    return ctx->digest != NULL;
+    return set_oaep_digest(ctx, &ctx->digest, p);
 }
 
 static int set_mgf1(void *vctx, const OSSL_PARAM *p)
 {
     struct cipher *ctx = vctx;
 
-    ctx->mgf1 = oaep_digest(ctx, p);
-    return ctx->mgf1 != NULL;
+    return set_oaep_digest(ctx, &ctx->mgf1, p);
 }
 
 /* A FIELD of the context */

@@ -92,27 +92,37 @@ static int token_set_peer(void *vctx, void *vpeer)
 static int set_cofactor(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
+    int mode = 0;
 
-    return OSSL_PARAM_get_int(p, &ctx->cofactor) && ctx->cofactor >= -1 && ctx->cofactor <= 1;
+    if (!OSSL_PARAM_get_int(p, &mode) || mode < -1 || mode > 1)
+        return 0;
+    ctx->cofactor = mode;
+    return 1;
 }
 
 static int set_kdf(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
     const char *name = NULL;
+    bool x963;
 
     if (!text_param_get(p, &name))
         return 0;
-    ctx->kdf = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
-    return ctx->kdf || name[0] == '\0' || refuse(ctx->provider, "the KDF is not supported:", name);
+    x963 = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
+    if (!x963 && name[0] != '\0')
+        return refuse(ctx->provider, "the KDF is not supported:", name);
+    ctx->kdf = x963;
+    return 1;
 }
 
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
+    const struct digest *digest = digest_param_get(ctx->provider, p, "a KDF");
 
-    ctx->digest = digest_param_get(ctx->provider, p, "a KDF");
-    return ctx->digest != NULL;
+    if (digest != NULL)
+        ctx->digest = digest;
+    return digest != NULL;
 }
 
 /* A FIELD of the context */
@@ -204,9 +214,9 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     struct exchange *ctx = vctx;
     uint8_t secret[SECRET_LEN_MAX];
     size_t secret_len = 0, size;
-    bool ok;
+    bool size_of_kdf = out == NULL && ctx->kdf, ok;
 
-    if (ctx->key == NULL || ctx->peer == NULL)
+    if (ctx->key == NULL || (ctx->peer == NULL && !size_of_kdf))
         return refuse(ctx->provider, "cannot derive:", "no key or no peer is set");
     size = ctx->kdf ? ctx->out_len : curve_field_bytes(ctx->key->curve);
     if (out == NULL) {
