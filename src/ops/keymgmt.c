@@ -35,8 +35,6 @@ static OSSL_FUNC_keymgmt_get_params_fn signing_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn signing_gettable_params;
 static OSSL_FUNC_keymgmt_get_params_fn agreeing_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn agreeing_gettable_params;
-static OSSL_FUNC_keymgmt_get_params_fn set_get_params;
-static OSSL_FUNC_keymgmt_gettable_params_fn set_gettable_params;
 static OSSL_FUNC_keymgmt_get_params_fn kem_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn kem_gettable_params;
 static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
@@ -350,10 +348,21 @@ static int get_no_digest(const void *vkey, OSSL_PARAM *p)
     return OSSL_PARAM_set_utf8_string(p, "");
 }
 
+/* OSSL_PKEY_PARAM_SECURITY_CATEGORY of OpenSSL 3.6 */
+#define PARAM_SECURITY_CATEGORY "security-category"
+
+static int get_category(const void *vkey, OSSL_PARAM *p)
+{
+    const struct key *key = vkey;
+
+    return OSSL_PARAM_set_uint(p, key_has_set(key) ? key_set(key)->category : 0);
+}
+
 #define EVERY_GETTABLE(ROW)                                                                        \
     ROW(OSSL_PKEY_PARAM_BITS, int, get_bits, WHOLE)                                                \
     ROW(OSSL_PKEY_PARAM_SECURITY_BITS, int, get_security_bits, WHOLE)                              \
-    ROW(OSSL_PKEY_PARAM_MAX_SIZE, int, get_max_size, WHOLE)
+    ROW(OSSL_PKEY_PARAM_MAX_SIZE, int, get_max_size, WHOLE)                                        \
+    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
 
 #define RSA_GETTABLE(ROW)                                                                          \
     EVERY_GETTABLE(ROW)                                                                            \
@@ -394,16 +403,6 @@ static int get_no_digest(const void *vkey, OSSL_PARAM *p)
     RAW_GETTABLE(ROW)                                                                              \
     ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, get_point, WHOLE)
 
-/* OSSL_PKEY_PARAM_SECURITY_CATEGORY of OpenSSL 3.6 */
-#define PARAM_SECURITY_CATEGORY "security-category"
-
-static int get_category(const void *vkey, OSSL_PARAM *p)
-{
-    const struct key *key = vkey;
-
-    return OSSL_PARAM_set_uint(p, key_set(key)->category);
-}
-
 /* What is the same for all keys of the type, as the host answers. */
 static int get_of_host(const void *vkey, OSSL_PARAM *p)
 {
@@ -421,13 +420,8 @@ static int get_of_host(const void *vkey, OSSL_PARAM *p)
 #define PARAM_CMS_RI_TYPE   "ri-type"
 #define PARAM_CMS_KEMRI_KDF "kemri-kdf-alg"
 
-#define SET_GETTABLE(ROW)                                                                          \
-    SIGNING_GETTABLE(ROW)                                                                          \
-    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
-
 #define KEM_GETTABLE(ROW)                                                                          \
     AGREEING_GETTABLE(ROW)                                                                         \
-    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)                                         \
     ROW(PARAM_CMS_RI_TYPE, int, get_of_host, WHOLE)                                                \
     ROW(PARAM_CMS_KEMRI_KDF, octet_string, get_of_host, WHOLE)
 
@@ -459,7 +453,6 @@ ANSWERS(rsa, RSA_GETTABLE)
 ANSWERS(ec, EC_GETTABLE)
 ANSWERS(signing, SIGNING_GETTABLE)
 ANSWERS(agreeing, AGREEING_GETTABLE)
-ANSWERS(set, SET_GETTABLE)
 ANSWERS(kem, KEM_GETTABLE)
 
 /* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
@@ -648,7 +641,7 @@ RAW_TYPE(ed448, KEY_ED448, signing);
 RAW_TYPE(x25519, KEY_X25519, agreeing);
 RAW_TYPE(x448, KEY_X448, agreeing);
 
-#define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), set);
+#define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), signing);
 #define KEM_TYPE(id, ...)  RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), kem);
 SET_ROWS_SIGN(SIGN_TYPE)
 SET_ROWS_KEM(KEM_TYPE)

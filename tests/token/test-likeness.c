@@ -39,10 +39,15 @@
 
 #define NO_IDENTIFIER "there is none, which software tells by no bytes"
 #define NO_BYTES      "0 bytes cbf29ce484222325 "
+#define OFFERED       "where a digest is settled, software offers to set the same"
+#define PASSED_OVER   "where a digest is settled, software passes over another; here it is refused"
+#define NO_UKM        "none stands for none, which is what it is without"
+#define NO_ROOM       "of a salt that has no room there is no identifier"
 #define NO_SHA3       "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
+#define V3_6 0x30600000UL
 
 static const struct difference differences[] = {
     { NULL, NULL, "0", "0, errors", NULL, 0, false, WHY },
@@ -84,8 +89,25 @@ static const struct difference differences[] = {
     { "RSA", "X509_REQ_sign_ctx", "0, errors", "1", "SHA3-256]", 0, true, NO_SHA3 },
     { "RSA", "get algorithm-id", "0, errors", NULL, "SHA3-256]", 0, false, NO_SHA3 },
     { "RSA", "get saltlen", "0", "2", NULL, 0, false, "software does not know a number's length" },
-    { "RSA", "get pad-mode", "no answer", "tls", NULL, 0, false, "software has no name for it" },
-    { "RSA", "get pad-mode", "no answer", "3", NULL, 0, false, "software has no name for it" },
+    { "RSA", "get pad-mode", "no answer", NULL, NULL, 0, false, "software has no name of TLS'" },
+    { "RSA", "get algorithm-id", NULL, "0, errors", "saltlen 500", 0, false, NO_ROOM },
+    { "RSA", "get algorithm-id", NULL, "0, errors", "salt: 400", 0, false, NO_ROOM },
+    { "P-*", "* nonce-type", "yes", "no", NULL, 0, false, "tokens choose their nonces" },
+    { "P-*", "EVP_DigestVerify*", "0, errors", "-1, errors", NULL, 0, false,
+      "no bytes are no signature, as for EVP_PKEY_verify" },
+    { "P-*", "settable *", "yes", "no", "DigestVerifyInit", 0, false, OFFERED },
+    { "P-*", "ctrl_str digest:*", "0, errors", "-2, errors", "DigestVerifyInit", 0, false,
+      OFFERED },
+    { "P-*", "ctrl_str digest:*", "1", "-2, errors", "DigestVerifyInit", 0, false, OFFERED },
+    { "RSA", "set digest *", REFUSES, "Init_ex", 0, false, PASSED_OVER },
+    { "RSA", "EVP_PKEY_CTX_set_signature_md", REFUSES, "Init_ex", 0, false, PASSED_OVER },
+    { "RSA", "EVP_Digest*Init_ex", REFUSES, "again with", 0, true, PASSED_OVER },
+    { "P-*", "get kdf-digest", "SHAKE-128", NULL, "SHAKE128]", 0, false,
+      "software keeps what it has refused" },
+    { NULL, "key has security-category", "no", "yes", NULL, V3_6, false, "libcrypto's is newer" },
+    { NULL, "get security-category", "no answer", NULL, NULL, V3_6, false, "libcrypto's is newer" },
+    { "ED25519", "EVP_PKEY_*_init_ex", "1", "-2, errors", NULL, 0, true,
+      "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself" },
     { "RSA", "EVP_PKEY_decrypt of what is spoilt", REFUSES, NULL, 0, true,
       "a ciphertext is as long as the modulus" },
     { NULL, "EVP_DigestSign*", "0", "1", "[size: ", 0, true, SIZE_FREES },
@@ -99,8 +121,8 @@ static const struct difference differences[] = {
     { NULL, "settable digest-size", "yes", "no", NULL, 0, false,
       "a digest's size is known by its name" },
     { NULL, "EVP_PKEY_sign of nothing", REFUSES, NULL, 0, true, "tokens do not sign nothing" },
-    { "P-*", "EVP_PKEY_CTX_set0_ecdh_kdf_ukm", "0", "1", NULL, 0, true,
-      "none stands for none, which is what it is without" },
+    { "P-*", "EVP_PKEY_CTX_set0_ecdh_kdf_ukm", "0", "1", NULL, 0, true, NO_UKM },
+    { "P-*", "EVP_PKEY_CTX_set0_ecdh_kdf_ukm", "0, errors", "1", NULL, 0, true, NO_UKM },
     { "RSA", "* implicit-rejection", "no", "yes", NULL, V3_2, false, "here it is always" },
     { "RSA", "get implicit-rejection", "no answer", NULL, NULL, V3_2, false, "here it is always" },
     { "ED25519", "set *", "0", "1", NULL, V3_2, false, NO_PARAMS },
@@ -658,26 +680,27 @@ static void set_something(struct lane *lane, EVP_PKEY_CTX *ctx)
     DRAW_OF(lane, ways)(lane, ctx);
 }
 
-/* Parameters for the beginning of an operation; NULL as often. */
+/* Parameters for the beginning of an operation, none of them twice; NULL as often. */
 static const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params)
 {
     static int salt = 20;
     static char pss[] = "pss", oaep[] = "oaep", digest[] = "SHA256";
+    char *padding = draw(lane, 2) == 0 ? pss : oaep;
     const OSSL_PARAM all[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, pss, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, padding, 0),
         OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &salt),
         OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, oaep, 0),
         OSSL_PARAM_construct_int("unheard-of", &salt),
     };
-    size_t count = draw(lane, 3);
+    size_t count = 0;
 
     if (draw(lane, 2) == 0)
         return NULL;
-    for (size_t i = 0; i < count; i++) {
-        params[i] = DRAW_OF(lane, all);
-        note_text(lane, "with", params[i].key);
-    }
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        if (draw(lane, 3) == 0) {
+            params[count++] = all[i];
+            note_text(lane, "with", all[i].key);
+        }
     params[count] = OSSL_PARAM_construct_end();
     return params;
 }
@@ -690,7 +713,7 @@ static void md_init(struct lane *lane)
         draw(lane, 8) == 0 || is_a(lane, "ED25519") ? NULL : DRAW_OF(lane, digests);
     bool again = lane->md_begun && draw(lane, 3) == 0;
     EVP_PKEY *key = again ? NULL : lane->key;
-    OSSL_PARAM buf[4];
+    OSSL_PARAM buf[5];
     const OSSL_PARAM *params = params_draw(lane, buf);
 
     if (is_a(lane, "ED25519") && draw(lane, 8) == 0)
@@ -807,9 +830,6 @@ static void md_copy(struct lane *lane)
         EVP_MD_CTX_free(copy);
         return;
     }
-    if (draw(lane, 4) == 0) /* onto another that is busy */
-        (void)EVP_DigestSignInit_ex(copy, NULL, NULL, lane->libctx, NULL, lane->key, NULL);
-    ERR_clear_error();
     if (CALL(lane, EVP_MD_CTX_copy_ex, copy, lane->md) == 1) {
         lane->mds_copied[lane->copied++] = lane->md;
         lane->md = copy;
@@ -849,7 +869,7 @@ static void pkey_new(struct lane *lane)
 
 static void pkey_init(struct lane *lane)
 {
-    OSSL_PARAM buf[4];
+    OSSL_PARAM buf[5];
     const OSSL_PARAM *params = params_draw(lane, buf);
 
     switch (draw(lane, 8)) {
