@@ -41,6 +41,7 @@
 #define NO_BYTES      "0 bytes cbf29ce484222325 "
 #define OFFERED       "where a digest is settled, software offers to set the same"
 #define PASSED_OVER   "where a digest is settled, software passes over another; here it is refused"
+#define PLAIN_ONLY    "SoftHSM has the plain instance only"
 #define NO_UKM        "none stands for none, which is what it is without"
 #define NO_ROOM       "of a salt that has no room there is no identifier"
 #define NO_SHA3       "software has no identifier of PSS with it"
@@ -95,10 +96,9 @@ static const struct difference differences[] = {
     { "P-*", "* nonce-type", "yes", "no", NULL, 0, false, "tokens choose their nonces" },
     { "P-*", "EVP_DigestVerify*", "0, errors", "-1, errors", NULL, 0, false,
       "no bytes are no signature, as for EVP_PKEY_verify" },
-    { "P-*", "settable *", "yes", "no", "DigestVerifyInit", 0, false, OFFERED },
-    { "P-*", "ctrl_str digest:*", "0, errors", "-2, errors", "DigestVerifyInit", 0, false,
-      OFFERED },
-    { "P-*", "ctrl_str digest:*", "1", "-2, errors", "DigestVerifyInit", 0, false, OFFERED },
+    { "P-*", "settable *", "yes", "no", "Init_ex", 0, false, OFFERED },
+    { "P-*", "ctrl_str digest:*", "0, errors", "-2, errors", "Init_ex", 0, false, OFFERED },
+    { "P-*", "ctrl_str digest:*", "1", "-2, errors", "Init_ex", 0, false, OFFERED },
     { "RSA", "set digest *", REFUSES, "Init_ex", 0, false, PASSED_OVER },
     { "RSA", "EVP_PKEY_CTX_set_signature_md", REFUSES, "Init_ex", 0, false, PASSED_OVER },
     { "RSA", "EVP_Digest*Init_ex", REFUSES, "again with", 0, true, PASSED_OVER },
@@ -125,9 +125,11 @@ static const struct difference differences[] = {
     { "P-*", "EVP_PKEY_CTX_set0_ecdh_kdf_ukm", "0, errors", "1", NULL, 0, true, NO_UKM },
     { "RSA", "* implicit-rejection", "no", "yes", NULL, V3_2, false, "here it is always" },
     { "RSA", "get implicit-rejection", "no answer", NULL, NULL, V3_2, false, "here it is always" },
-    { "ED25519", "set *", "0", "1", NULL, V3_2, false, NO_PARAMS },
-    { "ED25519", "set *", "0, errors", "0", NULL, V3_2, false, NO_PARAMS },
-    { "ED25519", "EVP_PKEY_CTX_set_signature_md", "0", "1", NULL, V3_2, false, NO_PARAMS },
+    { "ED25519", "EVP_DigestSign", REFUSES, "[set instance", 0, true, PLAIN_ONLY },
+    { "ED25519", "EVP_DigestSign", REFUSES, "[set context-string", 0, true, PLAIN_ONLY },
+    { "ED25519", "X509_REQ_sign_ctx", REFUSES, "[set instance", 0, true, PLAIN_ONLY },
+    { "ED25519", "X509_REQ_sign_ctx", REFUSES, "[set context-string", 0, true, PLAIN_ONLY },
+    { "ED25519", "set instance \"Ed448\"", REFUSES, NULL, 0, true, STRICT },
     { "X25519", "get *", "0", "no answer", NULL, V3_4, false, NO_PARAMS },
     { NULL, NULL, NULL, NULL, NULL, 0, false, NULL },
 };
@@ -298,6 +300,22 @@ static void signature_share(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned
     ERR_clear_error();
 }
 
+/* The same of a message for Ed25519, by its plain instance. */
+static void whole_share(const struct lane *lane)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    if (lane->side == SOFTWARE) {
+        shared_len = sizeof(shared);
+        assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, NULL, libctxs[SOFTWARE], NULL,
+                                               lane->twin->key[SOFTWARE], NULL),
+                         1);
+        assert_int_equal(EVP_DigestSign(ctx, shared, &shared_len, lane->message, lane->message_len),
+                         1);
+    }
+    EVP_MD_CTX_free(ctx);
+}
+
 /* The length of the shared bytes as a lane is given them, in out. */
 static size_t shared_spoilt(struct lane *lane, unsigned char *out)
 {
@@ -464,33 +482,55 @@ static void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx)
             note_answer(lane, &DRAW_OF(lane, asked), get_of_ctx, ctx);
 }
 
-/* What software has refused, it may have kept all the same: no padding beside a digest, X9.31. */
+/* What software has refused, it may have kept all the same: no padding beside a digest, X9.31,
+ * another digest. */
 static void note_refused(struct lane *lane, const char *name, int ret)
 {
-    lane->over = lane->over || (ret <= 0 && is_a(lane, "RSA") &&
-                                (strcmp(name, "pad-mode") == 0 || strcmp(name, "saltlen") == 0));
+    static const char *const kept[] = { "digest", "pad-mode", "saltlen" };
+
+    for (size_t i = 0; i < COUNT_OF(kept); i++)
+        lane->over = lane->over || (ret <= 0 && strcmp(name, kept[i]) == 0);
 }
 
 /* Values as programs set them, and as they should not. */
 static void set_text(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
     static const char *const texts[][2] = {
-        { "pad-mode", "pkcs1" },   { "pad-mode", "pss" },
-        { "pad-mode", "oaep" },    { "pad-mode", "none" },
-        { "pad-mode", "x931" },    { "pad-mode", "pss" },
-        { "pad-mode", "" },        { "pad-mode", "nonsense" },
-        { "saltlen", "digest" },   { "saltlen", "max" },
-        { "saltlen", "auto" },     { "saltlen", "20" },
-        { "saltlen", "-7" },       { "saltlen", "x" },
-        { "saltlen", "" },         { "mgf1-digest", "SHA1" },
-        { "mgf1-digest", "SHA9" }, { "mgf1-properties", "" },
-        { "digest", "SHA256" },    { "digest", "SHA384" },
-        { "digest", "SHA9" },      { "digest", "" },
-        { "properties", "" },      { "digest-props", "" },
-        { "kdf-type", "X963KDF" }, { "kdf-type", "" },
-        { "kdf-type", "HKDF" },    { "kdf-digest", "SHA1" },
-        { "kdf-digest", "SHA9" },  { "unheard-of", "x" },
-        { "instance", "Ed25519" }, { "saltlen", "auto-digestmax" },
+        { "pad-mode", "pkcs1" },
+        { "pad-mode", "pss" },
+        { "pad-mode", "oaep" },
+        { "pad-mode", "none" },
+        { "pad-mode", "x931" },
+        { "pad-mode", "pss" },
+        { "pad-mode", "" },
+        { "pad-mode", "nonsense" },
+        { "saltlen", "digest" },
+        { "saltlen", "max" },
+        { "saltlen", "auto" },
+        { "saltlen", "20" },
+        { "saltlen", "-7" },
+        { "saltlen", "x" },
+        { "saltlen", "" },
+        { "mgf1-digest", "SHA1" },
+        { "mgf1-digest", "SHA9" },
+        { "mgf1-properties", "" },
+        { "digest", "SHA256" },
+        { "digest", "SHA384" },
+        { "digest", "SHA9" },
+        { "digest", "" },
+        { "properties", "" },
+        { "digest-props", "" },
+        { "kdf-type", "X963KDF" },
+        { "kdf-type", "" },
+        { "kdf-type", "HKDF" },
+        { "kdf-digest", "SHA1" },
+        { "kdf-digest", "SHA9" },
+        { "unheard-of", "x" },
+        { "instance", "Ed25519" },
+        { "instance", "Ed25519ph" },
+        { "instance", "Ed25519ctx" },
+        { "instance", "Ed448" },
+        { "saltlen", "auto-digestmax" },
     };
     const char *const *one = DRAW_OF(lane, texts);
     const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string((char *)(uintptr_t)one[0],
@@ -546,8 +586,10 @@ static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
 
 static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
-    static const char *const names[] = { "oaep-label", "kdf-ukm",     "digest",    "pad-mode",
-                                         "saltlen",    "mgf1-digest", "kdf-outlen" };
+    static const char *const names[] = {
+        "context-string", "oaep-label", "kdf-ukm",     "digest",
+        "pad-mode",       "saltlen",    "mgf1-digest", "kdf-outlen"
+    };
     unsigned char octets[] = "octets";
     const char *name = DRAW_OF(lane, names);
     const OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(name, octets,
@@ -556,7 +598,7 @@ static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
     char what[64];
 
     snprintf(what, sizeof(what), "set %s by octets", name);
-    note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params));
+    note_refused(lane, name, note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)));
 }
 
 /* By the functions of OpenSSL 1.1's macros. */
@@ -614,7 +656,7 @@ static void set_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
         break;
     }
     case 8:
-        CALL(lane, EVP_PKEY_CTX_set_signature_md, ctx, md);
+        note_refused(lane, "digest", CALL(lane, EVP_PKEY_CTX_set_signature_md, ctx, md));
         break;
     case 9: /* of other keys, libcrypto 3.0 writes the answer to where nothing is */
         if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
@@ -667,7 +709,7 @@ static void set_by_text(struct lane *lane, EVP_PKEY_CTX *ctx)
     char what[64];
 
     snprintf(what, sizeof(what), "ctrl_str %s:%s", one[0], one[1]);
-    note_call(lane, what, EVP_PKEY_CTX_ctrl_str(ctx, one[0], one[1]));
+    note_refused(lane, one[0], note_call(lane, what, EVP_PKEY_CTX_ctrl_str(ctx, one[0], one[1])));
 }
 
 static void set_something(struct lane *lane, EVP_PKEY_CTX *ctx)
@@ -814,7 +856,7 @@ static void md_whole(struct lane *lane)
         size_t len = hash_message(lane, hash);
 
         if (is_a(lane, "ED25519"))
-            memset(shared, 9, shared_len = 64);
+            whole_share(lane);
         else
             signature_share(lane, lane->md_pkey, hash, len);
         len = shared_spoilt(lane, sig);
@@ -967,7 +1009,7 @@ static void note_out(struct lane *lane, const char *what, int ret, const struct 
 /* Of a buffer that is too small, libcrypto 3.0 writes beyond the end. */
 static void pkey_recover(struct lane *lane)
 {
-    unsigned char out[MODULUS], hash[257], sig[OUTPUT_MAX + 8];
+    unsigned char out[MODULUS] = { 0 }, hash[257], sig[OUTPUT_MAX + 8];
     struct room room = { draw(lane, 6) != 0 ? out : NULL, sizeof(out) };
     size_t hash_len = hash_draw(lane, hash), sig_len, len = room.size;
 
