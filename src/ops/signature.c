@@ -65,7 +65,6 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
         if (!key_take(&ctx->key, key, signing))
             return 0;
         ctx->digest = ctx->fixed;
-        ctx->digest_stays = false;
         ctx->mgf1 = NULL;
     }
     ctx->padding = ctx->key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
@@ -169,15 +168,17 @@ static int digest_begin(struct signature *ctx, const char *name, struct key *key
 {
     const struct digest *digest;
 
-    if (!begin(ctx, key, params, signing))
+    if (!prepare(ctx, key, signing) ||
+        (params != NULL && !signature_token_set_ctx_params(ctx, params)))
         return 0;
     if (name == NULL || name[0] == '\0')
         name = key_digest_name(ctx->key);
     digest = digest_find(name);
     if (digest == NULL)
         return refuse(ctx->provider, "the digest is not supported for signatures:", name);
-    if (!signature_choose_digest(ctx, digest))
+    if ((key == NULL || params != NULL) && !signature_choose_digest(ctx, digest))
         return 0;
+    ctx->digest = digest;
     ctx->digest_stays = true;
     return 1;
 }

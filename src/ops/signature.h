@@ -6,8 +6,11 @@
 
 #include <openssl/core_dispatch.h>
 
+#include "base/rare.h"
 #include "ops/held.h"
 
+/* What is said once of recovers and digest_stays is so for good: libcrypto begins with another key,
+ * or for another operation, on a new context. */
 struct signature {
     struct held held; /* first */
     struct provider *provider;
@@ -16,7 +19,7 @@ struct signature {
     const struct digest *fixed; /* of a signature algorithm that names its digest; or NULL */
     bool of_message;            /* fixed: begun with the message to follow, not its digest */
     bool signing;
-    bool recovers; /* what is signed is recovered from the signature; for good */
+    bool recovers;               /* what is signed is recovered from the signature */
     int padding;                 /* RSA_*_PADDING */
     const struct digest *digest; /* NULL: none set */
     bool digest_stays;           /* begun with the message to follow: another one is refused */
@@ -33,7 +36,7 @@ struct signature {
 bool signature_request(const struct signature *ctx, struct sign_request *request);
 
 /* Sets the context's digest, unless that is settled; false with an error raised. */
-bool signature_choose_digest(struct signature *ctx, const struct digest *digest);
+RARE bool signature_choose_digest(struct signature *ctx, const struct digest *digest);
 
 /* Of PSS, in bytes: emLen - hLen - 2 at the most (RFC 8017 §9.1.1). False where the key is too
  * short for it. */

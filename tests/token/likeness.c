@@ -167,7 +167,8 @@ static bool is_alike(const struct lane lanes[SIDES], size_t at)
 bool likeness_compare(const struct lane lanes[SIDES], const struct difference *differences,
                       uint64_t seed)
 {
-    bool goes_on = lanes[SOFTWARE].lots == lanes[TOKEN].lots && !lanes[SOFTWARE].over;
+    bool goes_on =
+        lanes[SOFTWARE].lots == lanes[TOKEN].lots && !lanes[SOFTWARE].over && !lanes[TOKEN].over;
 
     for (size_t i = 0; i < NOTES_MAX; i++) {
         const struct difference *known;
