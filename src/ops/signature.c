@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include <openssl/core_names.h>
-#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
@@ -211,10 +210,8 @@ static int token_digest_update(void *vctx, const unsigned char *data, size_t len
     if (len == 0)
         return 1;
     if (ctx->hash == NULL && !ctx->collecting) {
-        (void)ERR_set_mark(); /* what cannot be signed is told at the end */
-        ctx->collecting =
-            signature_request(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
-        (void)ERR_pop_to_mark();
+        ctx->collecting = /* what cannot be signed is told at the end */
+            signature_request_quiet(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }

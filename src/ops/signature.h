@@ -35,6 +35,9 @@ struct signature {
 /* What the context asks of the table of mechanisms. False with an error raised. */
 bool signature_request(const struct signature *ctx, struct sign_request *request);
 
+/* The same, where what is not possible yet is no error. */
+bool signature_request_quiet(const struct signature *ctx, struct sign_request *request);
+
 /* Sets the context's digest, unless that is settled; false with an error raised. */
 RARE bool signature_choose_digest(struct signature *ctx, const struct digest *digest);
 

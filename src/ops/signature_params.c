@@ -1,5 +1,6 @@
 /* The parameters of a signature with an RSA or EC key. */
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
@@ -196,6 +197,16 @@ bool signature_request(const struct signature *ctx, struct sign_request *request
            refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
 }
 
+bool signature_request_quiet(const struct signature *ctx, struct sign_request *request)
+{
+    bool possible;
+
+    (void)ERR_set_mark();
+    possible = signature_request(ctx, request);
+    (void)ERR_pop_to_mark();
+    return possible;
+}
+
 static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 {
     const struct signature *ctx = vctx;
@@ -278,7 +289,7 @@ static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
     if (!ctx->salt_free || !ctx->signing || ctx->padding != RSA_PKCS1_PSS_PADDING ||
         (OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID) == NULL &&
          OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN) == NULL) ||
-        !signature_request(ctx, &request))
+        !signature_request_quiet(ctx, &request))
         return;
     ctx->salt_free = false;
     if (lacks_long_salt(ctx, &request))
