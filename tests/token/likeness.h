@@ -34,7 +34,7 @@ struct lane {
 
     EVP_MD_CTX *md;
     EVP_PKEY_CTX *md_pkey; /* the md's */
-    bool md_begun, md_signs;
+    bool md_begun, md_signs, size_asked;
     unsigned char message[MESSAGE_MAX]; /* so far */
     size_t message_len;
 
