@@ -89,7 +89,66 @@ struct difference {
 bool likeness_compare(const struct lane lanes[SIDES], const struct difference *differences,
                       uint64_t seed);
 
+/* Those that there are (likeness-differences.c). */
+extern const struct difference likeness_differences[];
+
 /* How many findings there were. */
 unsigned long findings(void);
+
+/* What software knows of the same key (likeness-software.c). */
+
+extern OSSL_LIB_CTX *libctxs[SIDES];
+
+#define MODULUS    256 /* bytes of the RSA key's */
+#define SHARED_MAX 1024
+
+bool is_a(const struct lane *lane, const char *type);
+
+/* Notes a signature of hash by a lane's context: itself, where it is always the same; or else
+ * whether software verifies it, and how long the salt is. */
+void note_signature(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
+                    size_t hash_len, const unsigned char *sig, size_t len);
+
+/* What software decrypts of a ciphertext by the lane's pkey. */
+void note_ciphertext(struct lane *lane, const unsigned char *in, size_t in_len);
+
+/* The hash of the lane's message so far; its length. */
+size_t hash_message(const struct lane *lane, unsigned char *hash);
+
+/* What is made in software once for both lanes, when the first comes to it: a signature of hash for
+ * one that verifies with ctx, of the message for Ed25519, a ciphertext of text for its pkey. */
+void signature_share(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
+                     size_t hash_len);
+void whole_share(const struct lane *lane);
+void ciphertext_share(struct lane *lane, const unsigned char *text, size_t len);
+
+/* It as a lane is given it, in out (SHARED_MAX + 8 bytes), sometimes with a fault; its length.
+ * *is_whole, where it is not NULL: it is what was to be made. */
+size_t shared_spoilt(struct lane *lane, unsigned char *out, bool *is_whole);
+
+/* Parameters of contexts and keys (likeness-params.c). */
+
+#define DIGESTS 14
+extern const char *const digests[DIGESTS]; /* some of which there are not */
+
+/* Notes which of the names the list has. */
+void note_list(struct lane *lane, const char *what, const OSSL_PARAM *list,
+               const char *const *names, size_t count);
+
+/* Notes the answer to one question, in the type in which programs ask, sometimes into a buffer that
+ * is too small. */
+struct asked {
+    const char *name;
+    unsigned type; /* OSSL_PARAM_* */
+};
+void note_answer(struct lane *lane, const struct asked *one,
+                 int (*get)(void *from, OSSL_PARAM *params), void *from);
+
+/* Asks a context for something, sets something, also what there is not. */
+void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx);
+void set_something(struct lane *lane, EVP_PKEY_CTX *ctx);
+
+/* Parameters for the beginning of an operation (5 at most), none twice; NULL as often. */
+const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);
 
 #endif
