@@ -14,6 +14,7 @@ enum side { SOFTWARE, TOKEN, SIDES };
 struct twin {
     const char *name;
     EVP_PKEY *key[SIDES];
+    X509 *certificate;
 };
 
 #define MESSAGE_MAX 4096
@@ -150,5 +151,10 @@ void set_something(struct lane *lane, EVP_PKEY_CTX *ctx);
 
 /* Parameters for the beginning of an operation (5 at most), none twice; NULL as often. */
 const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);
+
+/* Messages of CMS, with the twin's certificate (likeness-cms.c). */
+X509 *certificate_make(EVP_PKEY *key, EVP_PKEY *issuer);
+void cms_sign(struct lane *lane);
+void cms_decrypt(struct lane *lane);
 
 #endif

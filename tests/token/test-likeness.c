@@ -4,6 +4,7 @@
  *     test-likeness                             a few seconds of sequences, by a seed that it tells
  *     BRIDGE_LIKENESS="SEED COUNT"              these
  *     BRIDGE_LIKENESS_ERRORS=1                  with what is on the error stack after each call
+ *     BRIDGE_LIKENESS_PATHS=1                   with what was done
  */
 #include "likeness.h"
 
@@ -645,7 +646,7 @@ static const struct step {
     STEP(pkey_check, 1),
 }, key_steps[] = {
     STEP(key_get, 4),       STEP(key_bn, 2),   STEP(key_facts, 1),    STEP(key_encodings, 1),
-    STEP(key_data, 1),      STEP(key_others, 1), STEP(request_sign, 1),
+    STEP(key_data, 1),      STEP(key_others, 1), STEP(request_sign, 1), STEP(cms_sign, 1), STEP(cms_decrypt, 1),
 };
 
 static const struct walk {
@@ -733,6 +734,8 @@ static void sequence(uint64_t seed)
         lane_begin(&lanes[side], (enum side)side, twin, chooser.lots);
     while (i < walk->most && step_both(lanes, walk, seed))
         i++;
+    if (getenv("BRIDGE_LIKENESS_PATHS") != NULL)
+        printf("%s%s\n", twin->name, lanes[TOKEN].path);
     for (int side = 0; side < SIDES; side++)
         lane_end(&lanes[side]);
 }
@@ -774,7 +777,10 @@ static void twin_add(const char *name, EVP_PKEY *key)
         return;
     }
     EVP_PKEY_free(made);
-    twins[twin_count] = (struct twin){ name, { key, key_load(libctxs[TOKEN], label, "private") } };
+    twins[twin_count] = (struct twin){ .name = name,
+                                       .key = { key, key_load(libctxs[TOKEN], label, "private") },
+                                       .certificate = certificate_make(
+                                           key, twin_count != 0 ? twins[0].key[0] : key) };
     assert_non_null(twins[twin_count].key[TOKEN]);
     twin_count++;
 }
@@ -819,8 +825,11 @@ static int teardown(void **state)
 {
     (void)state;
     for (int side = 0; side < SIDES; side++) {
-        for (size_t i = 0; i < twin_count; i++)
+        for (size_t i = 0; i < twin_count; i++) {
             EVP_PKEY_free(twins[i].key[side]);
+            if (side == TOKEN)
+                X509_free(twins[i].certificate);
+        }
         for (int i = 0; i < PEERS; i++)
             EVP_PKEY_free(peers[side][i]);
         OSSL_LIB_CTX_free(libctxs[side]);
