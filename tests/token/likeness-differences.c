@@ -80,8 +80,6 @@ const struct difference likeness_differences[] = {
     { "RSA", "set digest *", REFUSES, "Init_ex", 0, true, PASSED_OVER },
     { "RSA", "EVP_PKEY_CTX_set_signature_md", REFUSES, "Init_ex", 0, true, PASSED_OVER },
     { "RSA", "EVP_Digest*Init_ex", REFUSES, "again with", 0, true, PASSED_OVER },
-    { "P-*", "get kdf-digest", "SHAKE-128", NULL, "SHAKE128]", 0, false,
-      "software keeps what it has refused" },
     { NULL, "key has security-category", "no", "yes", NULL, V3_6, false, "libcrypto's is newer" },
     { NULL, "get security-category", "no answer", NULL, NULL, V3_6, false, "libcrypto's is newer" },
     { "ED25519", "EVP_PKEY_*_init_ex", "1", "-2, errors", NULL, 0, true,

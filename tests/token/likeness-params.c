@@ -140,11 +140,12 @@ void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx)
 }
 
 /* What software has refused, it may have kept all the same: no padding beside a digest, X9.31,
- * another digest. And a digest that is set after a question for the size, the same or not, makes it
- * forget the message. */
+ * another digest, or nothing in the place of what was set. And a digest that is set after a
+ * question for the size, the same or not, makes it forget the message. */
 static void note_refused(struct lane *lane, const char *name, int ret)
 {
-    static const char *const kept[] = { "digest", "pad-mode", "saltlen" };
+    static const char *const kept[] = { "digest", "pad-mode", "saltlen", "kdf-digest",
+                                        "ecdh_kdf_md" };
 
     for (size_t i = 0; i < COUNT_OF(kept); i++)
         if (strcmp(name, kept[i]) == 0 && (ret <= 0 || (i == 0 && lane->size_asked)))
@@ -348,7 +349,8 @@ static void set_kdf(struct lane *lane, EVP_PKEY_CTX *ctx)
         CALL(lane, EVP_PKEY_CTX_set_ecdh_kdf_type, ctx, (int)draw(lane, 4));
         break;
     case 1:
-        CALL(lane, EVP_PKEY_CTX_set_ecdh_kdf_md, ctx, md_draw(lane));
+        note_refused(lane, "kdf-digest",
+                     CALL(lane, EVP_PKEY_CTX_set_ecdh_kdf_md, ctx, md_draw(lane)));
         break;
     default:
         CALL(lane, EVP_PKEY_CTX_set_ecdh_kdf_outlen, ctx, DRAW_OF(lane, lengths));
@@ -360,14 +362,16 @@ static void set_cofactor(struct lane *lane, EVP_PKEY_CTX *ctx)
     CALL(lane, EVP_PKEY_CTX_set_ecdh_cofactor_mode, ctx, (int)draw(lane, 4) - 1);
 }
 
-/* Of other keys than RSA's, libcrypto 3.0 writes the answer to where nothing is. */
+/* Of other keys than RSA's, libcrypto 3.0 writes the answer to where nothing is; of a padding that
+ * it has no name for, which is one of encryption, any looks at a name that is not there. */
 static void get_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
+    bool crypts = (EVP_PKEY_CTX_get_operation(ctx) & EVP_PKEY_OP_TYPE_CRYPT) != 0;
     int value = 0;
 
     CALL(lane, EVP_PKEY_CTX_get_ecdh_kdf_type, ctx);
     CALL(lane, EVP_PKEY_CTX_get_ecdh_cofactor_mode, ctx);
-    if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
+    if (is_a(lane, "RSA") && !crypts && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
         note(lane, "padding", value);
     if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
         note(lane, "saltlen", value);

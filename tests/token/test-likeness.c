@@ -189,26 +189,41 @@ static void pkey_new(struct lane *lane)
     ERR_clear_error();
 }
 
+enum use { SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT, DERIVE, USES };
+
+/* What keys of the type are for, or now and then something else. */
+static enum use use_draw(struct lane *lane)
+{
+    static const enum use of_rsa[] = { SIGN, SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT },
+                          of_ec[] = { SIGN, VERIFY, DERIVE, DERIVE };
+
+    if (draw(lane, 12) == 0 || is_a(lane, "ED25519"))
+        return (enum use)draw(lane, USES);
+    return is_a(lane, "RSA")  ? DRAW_OF(lane, of_rsa)
+           : is_a(lane, "EC") ? DRAW_OF(lane, of_ec)
+                              : DERIVE;
+}
+
 static void pkey_init(struct lane *lane)
 {
     OSSL_PARAM buf[5];
+    enum use use = use_draw(lane);
     const OSSL_PARAM *params = params_draw(lane, buf);
 
-    switch (draw(lane, 8)) {
-    case 0:
-    case 1:
+    switch (use) {
+    case SIGN:
         CALL(lane, EVP_PKEY_sign_init_ex, lane->pkey, params);
         break;
-    case 2:
+    case VERIFY:
         CALL(lane, EVP_PKEY_verify_init_ex, lane->pkey, params);
         break;
-    case 3:
+    case RECOVER:
         CALL(lane, EVP_PKEY_verify_recover_init_ex, lane->pkey, params);
         break;
-    case 4:
+    case ENCRYPT:
         CALL(lane, EVP_PKEY_encrypt_init_ex, lane->pkey, params);
         break;
-    case 5:
+    case DECRYPT:
         CALL(lane, EVP_PKEY_decrypt_init_ex, lane->pkey, params);
         break;
     default:
@@ -332,13 +347,14 @@ static void pkey_decrypt(struct lane *lane)
 
 static void pkey_set_peer(struct lane *lane)
 {
+    bool derives = EVP_PKEY_CTX_get_operation(lane->pkey) == EVP_PKEY_OP_DERIVE;
     EVP_PKEY *peer = peers[lane->side][draw(lane, PEERS)];
 
     if (draw(lane, 3) != 0)
         peer = peers[lane->side][is_a(lane, "X25519")                     ? PEER_X25519
                                  : strcmp(lane->twin->name, "P-384") == 0 ? PEER_P384
                                                                           : PEER_P256];
-    if (peer == NULL)
+    if (peer == NULL || (!derives && draw(lane, 20) != 0))
         return;
     if (draw(lane, 2) == 0)
         CALL(lane, EVP_PKEY_derive_set_peer, lane->pkey, peer);
@@ -354,6 +370,29 @@ static void pkey_derive(struct lane *lane)
 
     note_out(lane, "out", CALL(lane, EVP_PKEY_derive, lane->pkey, room.out, &len), &room, len);
     free(room.out);
+}
+
+/* What was begun, or now and then something else. */
+static void pkey_do(struct lane *lane)
+{
+    static const struct {
+        int operation;
+        void (*function)(struct lane *lane);
+    } uses[] = {
+        { EVP_PKEY_OP_SIGN, pkey_sign },
+        { EVP_PKEY_OP_VERIFY, pkey_verify },
+        { EVP_PKEY_OP_VERIFYRECOVER, pkey_recover },
+        { EVP_PKEY_OP_ENCRYPT, pkey_encrypt },
+        { EVP_PKEY_OP_DECRYPT, pkey_decrypt },
+        { EVP_PKEY_OP_DERIVE, pkey_derive },
+    };
+    size_t use = draw(lane, 20 * COUNT_OF(uses));
+
+    if (use >= COUNT_OF(uses))
+        for (use = 0; use < COUNT_OF(uses) - 1; use++)
+            if (uses[use].operation == EVP_PKEY_CTX_get_operation(lane->pkey))
+                break;
+    uses[use].function(lane);
 }
 
 static void pkey_check(struct lane *lane)
@@ -640,10 +679,8 @@ static const struct step {
     STEP(md_init, 5), STEP(md_update, 5), STEP(md_final, 5), STEP(md_whole, 2), STEP(md_copy, 2),
     STEP(md_set, 6),  STEP(md_get, 3),    STEP(md_reset, 1), STEP(request_sign_ctx, 1),
 }, pkey_steps[] = {
-    STEP(pkey_init, 5),   STEP(pkey_set, 7),     STEP(pkey_sign, 3),   STEP(pkey_verify, 2),
-    STEP(pkey_recover, 1), STEP(pkey_encrypt, 2), STEP(pkey_decrypt, 2), STEP(pkey_set_peer, 3),
-    STEP(pkey_derive, 3), STEP(pkey_dup, 2),     STEP(pkey_get, 3),    STEP(pkey_new, 1),
-    STEP(pkey_check, 1),
+    STEP(pkey_init, 3), STEP(pkey_set, 7), STEP(pkey_do, 8), STEP(pkey_set_peer, 3),
+    STEP(pkey_dup, 2),  STEP(pkey_get, 2), STEP(pkey_new, 1), STEP(pkey_check, 1),
 }, key_steps[] = {
     STEP(key_get, 4),       STEP(key_bn, 2),   STEP(key_facts, 1),    STEP(key_encodings, 1),
     STEP(key_data, 1),      STEP(key_others, 1), STEP(request_sign, 1), STEP(cms_sign, 1), STEP(cms_decrypt, 1),
@@ -660,10 +697,13 @@ static const struct walk {
     { key_steps, COUNT_OF(key_steps), 4 },
 };
 
+/* The first step is the first of the list: it begins something. */
 static const struct step *step_draw(struct lane *lane, const struct walk *walk)
 {
     unsigned total = 0, lot, i = 0;
 
+    if (lane->path[0] == '\0')
+        return walk->steps;
     for (size_t j = 0; j < walk->count; j++)
         total += walk->steps[j].weight;
     lot = draw(lane, total);
