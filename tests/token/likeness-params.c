@@ -144,8 +144,10 @@ void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx)
  * question for the size, the same or not, makes it forget the message. */
 static void note_refused(struct lane *lane, const char *name, int ret)
 {
-    static const char *const kept[] = { "digest", "pad-mode", "saltlen", "kdf-digest",
-                                        "ecdh_kdf_md" };
+    static const char *const kept[] = {
+        "digest",      "pad-mode",    "saltlen",     "kdf-digest",
+        "ecdh_kdf_md", "mgf1-digest", "rsa_oaep_md", "rsa_mgf1_md"
+    };
 
     for (size_t i = 0; i < COUNT_OF(kept); i++)
         if (strcmp(name, kept[i]) == 0 && (ret <= 0 || (i == 0 && lane->size_asked)))
@@ -301,18 +303,20 @@ static void set_digest(struct lane *lane, EVP_PKEY_CTX *ctx)
 
 static void set_mgf1(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
-    if (draw(lane, 2) == 0)
-        CALL(lane, EVP_PKEY_CTX_set_rsa_mgf1_md_name, ctx, digest_draw(lane), NULL);
-    else
-        CALL(lane, EVP_PKEY_CTX_set_rsa_mgf1_md, ctx, md_draw(lane));
+    int ret = draw(lane, 2) == 0
+                  ? CALL(lane, EVP_PKEY_CTX_set_rsa_mgf1_md_name, ctx, digest_draw(lane), NULL)
+                  : CALL(lane, EVP_PKEY_CTX_set_rsa_mgf1_md, ctx, md_draw(lane));
+
+    note_refused(lane, "mgf1-digest", ret);
 }
 
 static void set_oaep(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
-    if (draw(lane, 2) == 0)
-        CALL(lane, EVP_PKEY_CTX_set_rsa_oaep_md_name, ctx, digest_draw(lane), NULL);
-    else
-        CALL(lane, EVP_PKEY_CTX_set_rsa_oaep_md, ctx, md_draw(lane));
+    int ret = draw(lane, 2) == 0
+                  ? CALL(lane, EVP_PKEY_CTX_set_rsa_oaep_md_name, ctx, digest_draw(lane), NULL)
+                  : CALL(lane, EVP_PKEY_CTX_set_rsa_oaep_md, ctx, md_draw(lane));
+
+    note_refused(lane, "rsa_oaep_md", ret);
 }
 
 /* Bytes for a context to own, and sometimes none. */
