@@ -82,6 +82,8 @@ const struct difference likeness_differences[] = {
     { "RSA", "EVP_Digest*Init_ex", REFUSES, "again with", 0, true, PASSED_OVER },
     { NULL, "key has security-category", "no", "yes", NULL, V3_6, false, "libcrypto's is newer" },
     { NULL, "get security-category", "no answer", NULL, NULL, V3_6, false, "libcrypto's is newer" },
+    { "ED25519", "CMS_add1_signer", REFUSES, NULL, 0, true,
+      "software begins what it cannot sign: the same, without attributes" },
     { "ED25519", "EVP_PKEY_*_init_ex", "1", "-2, errors", NULL, 0, true,
       "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself" },
     { "RSA", "EVP_PKEY_decrypt of what is spoilt", REFUSES, NULL, 0, true,
