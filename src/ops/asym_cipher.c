@@ -75,35 +75,38 @@ static int set_padding(void *vctx, const OSSL_PARAM *p)
         return refuse(ctx->provider, "the padding is not supported for encryption:",
                       "allowed are pkcs1, oaep, none");
     ctx->padding = padding;
+    if (padding == RSA_PKCS1_OAEP_PADDING && ctx->digest == NULL)
+        ctx->digest = digest_find("SHA1");
     return 1;
 }
 
-static const struct digest *oaep_digest(const struct cipher *ctx, const OSSL_PARAM *p)
+/* What was set before stays where this is none. */
+static int set_oaep_digest(const struct cipher *ctx, const struct digest **at, const OSSL_PARAM *p)
 {
     const struct digest *digest = digest_param_get(ctx->provider, p, "OAEP");
     char name[32];
 
-    if (digest == NULL || digest->oid.len != 0)
-        return digest;
-    (void)refuse(ctx->provider,
-                 "the digest is not supported for OAEP:", digest_name(digest, name, sizeof(name)));
-    return NULL;
+    if (digest == NULL)
+        return 0;
+    if (digest->oid.len == 0)
+        return refuse(ctx->provider, "the digest is not supported for OAEP:",
+                      digest_name(digest, name, sizeof(name)));
+    *at = digest;
+    return 1;
 }
 
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct cipher *ctx = vctx;
 
-    ctx->digest = oaep_digest(ctx, p);
-    return ctx->digest != NULL;
+    return set_oaep_digest(ctx, &ctx->digest, p);
 }
 
 static int set_mgf1(void *vctx, const OSSL_PARAM *p)
 {
     struct cipher *ctx = vctx;
 
-    ctx->mgf1 = oaep_digest(ctx, p);
-    return ctx->mgf1 != NULL;
+    return set_oaep_digest(ctx, &ctx->mgf1, p);
 }
 
 /* A FIELD of the context */
@@ -146,6 +149,10 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)                          \
     ROW(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, octet_ptr, param_get_octets,                            \
         CIPHER(label, struct bytes))                                                               \
+    ROW(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, uint, param_get_uint,                           \
+        CIPHER(client_version, unsigned))                                                          \
+    ROW(OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION, uint, param_get_uint,                       \
+        CIPHER(alt_version, unsigned))                                                             \
     ROW(IMPLICIT_REJECTION, uint, param_get_uint, CIPHER(implicit_rejection, unsigned))
 
 PARAMS_GET(token, GETTABLE)
@@ -188,7 +195,7 @@ static void request_make(const struct cipher *ctx, struct cipher_request *reques
                    : ctx->padding == RSA_PKCS1_WITH_TLS_PADDING ? CIPHER_TLS
                    : ctx->padding == RSA_NO_PADDING             ? CIPHER_RAW
                                                                 : CIPHER_PKCS1,
-        .digest = ctx->digest != NULL ? ctx->digest : digest_find("SHA1"),
+        .digest = ctx->digest,
         .label = view_bytes(&ctx->label),
         .client_version = ctx->client_version,
         .alt_version = ctx->alt_version,
@@ -263,8 +270,9 @@ static int encrypt_on_host(const struct cipher *ctx, struct view in, unsigned ch
     *out_len = out_size;
     if (key != NULL)
         host = EVP_PKEY_CTX_new_from_pkey(ctx->provider->host.libctx, key, HOST_PROPERTIES);
-    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_encrypt(host, out, out_len, in.data, in.len) == 1;
+    return host != NULL && EVP_PKEY_encrypt_init(host) == 1 && host_params(ctx, host)
+               ? EVP_PKEY_encrypt(host, out, out_len, in.data, in.len)
+               : 0;
 }
 
 static int token_encrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,

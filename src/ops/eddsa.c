@@ -132,19 +132,26 @@ static int set_context(void *vctx, const OSSL_PARAM *p)
 PARAM_SETTERS(setters, SETTABLE);
 PARAM_LIST(settable, SETTABLE);
 
+/* Where libcrypto cannot verify other instances, there are none. */
+static bool has_instances(void)
+{
+    return OpenSSL_version_num() >= INSTANCES_SINCE;
+}
+
 static int token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct eddsa *ctx = vctx;
 
+    if (!has_instances())
+        return refuse(ctx->provider, "nothing can be set of", "a signature before OpenSSL 3.2");
     return ctx->key == NULL || params_set(setters, ctx, params);
 }
 
-/* Where libcrypto cannot verify other instances, there are none. */
 static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
 {
     (void)ctx;
     (void)provctx;
-    return OpenSSL_version_num() >= INSTANCES_SINCE ? settable : settable + COUNT(settable) - 1;
+    return has_instances() ? settable : settable + COUNT(settable) - 1;
 }
 
 static int begin(struct eddsa *ctx, const char *digest, struct key *key, const OSSL_PARAM params[],
@@ -160,7 +167,7 @@ static int begin(struct eddsa *ctx, const char *digest, struct key *key, const O
         ctx->instance = ctx->fixed != NULL ? ctx->fixed : instance_default(key->type);
         ctx->context_len = 0;
     }
-    return token_set_ctx_params(ctx, params);
+    return !has_instances() || token_set_ctx_params(ctx, params);
 }
 
 static int token_sign_init(void *vctx, const char *digest, void *key, const OSSL_PARAM params[])

@@ -217,13 +217,14 @@ static void print_place(BIO *out, const struct key *key)
                          key_describe(key, uri, sizeof(uri)));
 }
 
-/* "Private key on the token soft", the URI, and the public values as libcrypto prints them. */
-static bool text_print(struct key *key, BIO *out)
+/* "Private key on the token soft" and the URI, where that half is asked for, and the public values
+ * as libcrypto prints them. */
+static bool text_print(struct key *key, int selection, BIO *out)
 {
     HOST_WORK;
     EVP_PKEY *host = key_host(key);
 
-    if (host != NULL && key->object != NULL)
+    if (host != NULL && key->object != NULL && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
         print_place(out, key);
     return host != NULL && EVP_PKEY_print_public(out, host, 0, NULL) == 1;
 }
@@ -243,7 +244,7 @@ static int encode_text(void *vctx, OSSL_CORE_BIO *out, const void *vkey,
         return 0;
     if (is_software(key))
         return encode_on_host(&order, key, "text", NULL);
-    if (!text_print(key, memory))
+    if (!text_print(key, selection, memory))
         return 0;
     len = BIO_get_mem_data(memory, &text);
     return len > 0 && corebio_write(ctx->provider, out, text, (size_t)len);

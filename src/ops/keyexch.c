@@ -60,6 +60,12 @@ static void *exchange_newctx(void *provctx)
 CONTEXT_FREE(exchange_freectx, struct exchange, OWNED)
 CONTEXT_DUP(exchange_dupctx, exchange_freectx, struct exchange, OWNED)
 
+/* X25519 and X448 have none, and nothing of what follows. */
+static bool has_params(const struct exchange *ctx)
+{
+    return ctx->key != NULL && ctx->key->type == KEY_EC;
+}
+
 static int token_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 {
     struct exchange *ctx = vctx;
@@ -69,7 +75,7 @@ static int token_init(void *vctx, void *vkey, const OSSL_PARAM params[])
         return refuse(ctx->provider, "cannot derive:", "this is a public key");
     if (!key_take(&ctx->key, key, true))
         return 0;
-    return token_set_ctx_params(ctx, params);
+    return !has_params(ctx) || token_set_ctx_params(ctx, params);
 }
 
 static int token_set_peer(void *vctx, void *vpeer)
@@ -86,27 +92,37 @@ static int token_set_peer(void *vctx, void *vpeer)
 static int set_cofactor(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
+    int mode = 0;
 
-    return OSSL_PARAM_get_int(p, &ctx->cofactor) && ctx->cofactor >= -1 && ctx->cofactor <= 1;
+    if (!OSSL_PARAM_get_int(p, &mode) || mode < -1 || mode > 1)
+        return 0;
+    ctx->cofactor = mode;
+    return 1;
 }
 
 static int set_kdf(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
     const char *name = NULL;
+    bool x963;
 
     if (!text_param_get(p, &name))
         return 0;
-    ctx->kdf = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
-    return ctx->kdf || name[0] == '\0' || refuse(ctx->provider, "the KDF is not supported:", name);
+    x963 = strcmp(name, OSSL_KDF_NAME_X963KDF) == 0;
+    if (!x963 && name[0] != '\0')
+        return refuse(ctx->provider, "the KDF is not supported:", name);
+    ctx->kdf = x963;
+    return 1;
 }
 
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
+    const struct digest *digest = digest_param_get(ctx->provider, p, "a KDF");
 
-    ctx->digest = digest_param_get(ctx->provider, p, "a KDF");
-    return ctx->digest != NULL;
+    if (digest != NULL)
+        ctx->digest = digest;
+    return digest != NULL;
 }
 
 /* A FIELD of the context */
@@ -120,7 +136,22 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
     ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_set_size, EXCHANGE(out_len, size_t))         \
     ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_string, param_set_octets, EXCHANGE(ukm, struct bytes))
 
-PARAMS_SET(token, SETTABLE)
+PARAM_SETTERS(setters, SETTABLE);
+PARAM_LIST(settable, SETTABLE);
+
+static int token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    struct exchange *ctx = vctx;
+
+    return has_params(ctx) ? params_set(setters, ctx, params)
+                           : refuse(ctx->provider, "nothing can be set of", "this key agreement");
+}
+
+static const OSSL_PARAM *token_settable_ctx_params(void *vctx, void *provctx)
+{
+    (void)provctx;
+    return vctx == NULL || has_params(vctx) ? settable : settable + COUNT(settable) - 1;
+}
 
 static int get_cofactor(const void *vctx, OSSL_PARAM *p)
 {
@@ -144,7 +175,19 @@ static int get_kdf(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_EXCHANGE_PARAM_KDF_OUTLEN, size_t, param_get_size, EXCHANGE(out_len, size_t))         \
     ROW(OSSL_EXCHANGE_PARAM_KDF_UKM, octet_ptr, param_get_octets, EXCHANGE(ukm, struct bytes))
 
-PARAMS_GET(token, GETTABLE)
+PARAM_GETTERS(getters, GETTABLE);
+PARAM_LIST(gettable, GETTABLE);
+
+static int token_get_ctx_params(void *ctx, OSSL_PARAM params[])
+{
+    return !has_params(ctx) || params_get(getters, ctx, params);
+}
+
+static const OSSL_PARAM *token_gettable_ctx_params(void *vctx, void *provctx)
+{
+    (void)provctx;
+    return vctx == NULL || has_params(vctx) ? gettable : gettable + COUNT(gettable) - 1;
+}
 
 /* ANSI X9.63 with SHA-n, SEC 1 §3.6.1 */
 static bool kdf(const struct exchange *ctx, uint8_t *secret, size_t secret_len, unsigned char *out)
@@ -171,9 +214,9 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     struct exchange *ctx = vctx;
     uint8_t secret[SECRET_LEN_MAX];
     size_t secret_len = 0, size;
-    bool ok;
+    bool size_of_kdf = out == NULL && ctx->kdf, ok;
 
-    if (ctx->key == NULL || ctx->peer == NULL)
+    if (ctx->key == NULL || (ctx->peer == NULL && !size_of_kdf))
         return refuse(ctx->provider, "cannot derive:", "no key or no peer is set");
     size = ctx->kdf ? ctx->out_len : curve_field_bytes(ctx->key->curve);
     if (out == NULL) {
@@ -182,11 +225,11 @@ static int token_derive(void *vctx, unsigned char *out, size_t *out_len, size_t 
     }
     if (ctx->kdf && ctx->digest == NULL)
         return refuse(ctx->provider, "cannot derive:", "the KDF has no digest");
-    if (ctx->kdf && out_size < size)
+    if (out_size < (ctx->kdf || !has_params(ctx) ? size : 1))
         return refuse(ctx->provider, "cannot derive:", "the buffer is too small");
     if (!key_derive(ctx->key, ctx->peer, secret, &secret_len))
         return 0;
-    if (!ctx->kdf) /* a smaller buffer gets the secret's beginning, as from the default provider */
+    if (!ctx->kdf) /* of ECDH, a smaller buffer gets the beginning, as from the default provider */
         size = secret_len < out_size ? secret_len : out_size;
     ok = !ctx->kdf || kdf(ctx, secret, secret_len, out);
     if (!ctx->kdf)

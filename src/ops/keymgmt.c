@@ -31,10 +31,10 @@ static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
 static OSSL_FUNC_keymgmt_set_params_fn point_set_params;
 static OSSL_FUNC_keymgmt_settable_params_fn point_settable_params;
 static OSSL_FUNC_keymgmt_import_types_fn raw_types;
-static OSSL_FUNC_keymgmt_get_params_fn raw_get_params;
-static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
-static OSSL_FUNC_keymgmt_get_params_fn set_get_params;
-static OSSL_FUNC_keymgmt_gettable_params_fn set_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn signing_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn signing_gettable_params;
+static OSSL_FUNC_keymgmt_get_params_fn agreeing_get_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn agreeing_gettable_params;
 static OSSL_FUNC_keymgmt_get_params_fn kem_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn kem_gettable_params;
 static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
@@ -335,17 +335,34 @@ static int get_of_group(const void *vkey, OSSL_PARAM *p)
     return 1;
 }
 
+static int get_no(const void *vkey, OSSL_PARAM *p)
+{
+    (void)vkey;
+    return OSSL_PARAM_set_int(p, 0);
+}
+
 /* Nothing to choose: EdDSA and its like hash by themselves. */
 static int get_no_digest(const void *vkey, OSSL_PARAM *p)
 {
+    (void)vkey;
+    return OSSL_PARAM_set_utf8_string(p, "");
+}
+
+/* OSSL_PKEY_PARAM_SECURITY_CATEGORY of OpenSSL 3.6 */
+#define PARAM_SECURITY_CATEGORY "security-category"
+
+static int get_category(const void *vkey, OSSL_PARAM *p)
+{
     const struct key *key = vkey;
-    return key_names[key->type].signature == NULL || OSSL_PARAM_set_utf8_string(p, "");
+
+    return OSSL_PARAM_set_uint(p, key_has_set(key) ? key_set(key)->category : 0);
 }
 
 #define EVERY_GETTABLE(ROW)                                                                        \
     ROW(OSSL_PKEY_PARAM_BITS, int, get_bits, WHOLE)                                                \
     ROW(OSSL_PKEY_PARAM_SECURITY_BITS, int, get_security_bits, WHOLE)                              \
-    ROW(OSSL_PKEY_PARAM_MAX_SIZE, int, get_max_size, WHOLE)
+    ROW(OSSL_PKEY_PARAM_MAX_SIZE, int, get_max_size, WHOLE)                                        \
+    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
 
 #define RSA_GETTABLE(ROW)                                                                          \
     EVERY_GETTABLE(ROW)                                                                            \
@@ -369,23 +386,22 @@ static int get_no_digest(const void *vkey, OSSL_PARAM *p)
     ROW(OSSL_PKEY_PARAM_EC_B, BN, get_of_group, WHOLE)                                             \
     ROW(OSSL_PKEY_PARAM_EC_GENERATOR, octet_string, get_of_group, WHOLE)                           \
     ROW(OSSL_PKEY_PARAM_EC_ORDER, BN, get_of_group, WHOLE)                                         \
-    ROW(OSSL_PKEY_PARAM_EC_COFACTOR, BN, get_of_group, WHOLE)
+    ROW(OSSL_PKEY_PARAM_EC_COFACTOR, BN, get_of_group, WHOLE)                                      \
+    ROW(OSSL_PKEY_PARAM_EC_SEED, octet_string, get_of_group, WHOLE)                                \
+    ROW(OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, int, get_no, WHOLE)                       \
+    ROW(OSSL_PKEY_PARAM_USE_COFACTOR_ECDH, int, get_no, WHOLE)
 
 #define RAW_GETTABLE(ROW)                                                                          \
     EVERY_GETTABLE(ROW)                                                                            \
-    ROW(OSSL_PKEY_PARAM_MANDATORY_DIGEST, utf8_string, get_no_digest, WHOLE)                       \
-    ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)                                   \
+    ROW(OSSL_PKEY_PARAM_PUB_KEY, octet_string, get_point, WHOLE)
+
+/* what signs and hashes by itself, and what others know by its public key */
+#define SIGNING_GETTABLE(ROW)                                                                      \
+    RAW_GETTABLE(ROW)                                                                              \
+    ROW(OSSL_PKEY_PARAM_MANDATORY_DIGEST, utf8_string, get_no_digest, WHOLE)
+#define AGREEING_GETTABLE(ROW)                                                                     \
+    RAW_GETTABLE(ROW)                                                                              \
     ROW(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, octet_string, get_point, WHOLE)
-
-/* OSSL_PKEY_PARAM_SECURITY_CATEGORY of OpenSSL 3.6 */
-#define PARAM_SECURITY_CATEGORY "security-category"
-
-static int get_category(const void *vkey, OSSL_PARAM *p)
-{
-    const struct key *key = vkey;
-
-    return OSSL_PARAM_set_uint(p, key_set(key)->category);
-}
 
 /* What is the same for all keys of the type, as the host answers. */
 static int get_of_host(const void *vkey, OSSL_PARAM *p)
@@ -404,12 +420,8 @@ static int get_of_host(const void *vkey, OSSL_PARAM *p)
 #define PARAM_CMS_RI_TYPE   "ri-type"
 #define PARAM_CMS_KEMRI_KDF "kemri-kdf-alg"
 
-#define SET_GETTABLE(ROW)                                                                          \
-    RAW_GETTABLE(ROW)                                                                              \
-    ROW(PARAM_SECURITY_CATEGORY, int, get_category, WHOLE)
-
 #define KEM_GETTABLE(ROW)                                                                          \
-    SET_GETTABLE(ROW)                                                                              \
+    AGREEING_GETTABLE(ROW)                                                                         \
     ROW(PARAM_CMS_RI_TYPE, int, get_of_host, WHOLE)                                                \
     ROW(PARAM_CMS_KEMRI_KDF, octet_string, get_of_host, WHOLE)
 
@@ -439,8 +451,8 @@ static int answer(struct key *key, const struct param_getter *getters, OSSL_PARA
 
 ANSWERS(rsa, RSA_GETTABLE)
 ANSWERS(ec, EC_GETTABLE)
-ANSWERS(raw, RAW_GETTABLE)
-ANSWERS(set, SET_GETTABLE)
+ANSWERS(signing, SIGNING_GETTABLE)
+ANSWERS(agreeing, AGREEING_GETTABLE)
 ANSWERS(kem, KEM_GETTABLE)
 
 /* A peer's point, as EVP_PKEY_set1_encoded_public_key brings it after the curve was copied. */
@@ -624,12 +636,12 @@ static const OSSL_DISPATCH ec_functions[] = {
         { 0, NULL },                                                                               \
     }
 
-RAW_TYPE(ed25519, KEY_ED25519, raw);
-RAW_TYPE(ed448, KEY_ED448, raw);
-RAW_TYPE(x25519, KEY_X25519, raw);
-RAW_TYPE(x448, KEY_X448, raw);
+RAW_TYPE(ed25519, KEY_ED25519, signing);
+RAW_TYPE(ed448, KEY_ED448, signing);
+RAW_TYPE(x25519, KEY_X25519, agreeing);
+RAW_TYPE(x448, KEY_X448, agreeing);
 
-#define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), set);
+#define SIGN_TYPE(id, ...) RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), signing);
 #define KEM_TYPE(id, ...)  RAW_TYPE(id, (enum key_type)(KEY_SET + SET_##id), kem);
 SET_ROWS_SIGN(SIGN_TYPE)
 SET_ROWS_KEM(KEM_TYPE)

@@ -73,13 +73,16 @@ struct key *object_key(const void *reference, size_t size)
     return key;
 }
 
-static int export_rsa(const struct key *key, OSSL_CALLBACK *callback, void *arg)
+static int export_rsa(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
 {
+    static const OSSL_PARAM nothing[] = { OSSL_PARAM_END };
     _cleanup_(param_bld_scoped) OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     _cleanup_(bn_scoped) BIGNUM *n = BN_bin2bn(key->n.data, (int)key->n.len, NULL);
     _cleanup_(bn_scoped) BIGNUM *e = BN_bin2bn(key->e.data, (int)key->e.len, NULL);
     _cleanup_(params_scoped) OSSL_PARAM *params = NULL;
 
+    if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0)
+        return callback(nothing, arg);
     if (builder == NULL || n == NULL || e == NULL ||
         !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
         !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
@@ -88,22 +91,25 @@ static int export_rsa(const struct key *key, OSSL_CALLBACK *callback, void *arg)
     return params != NULL && callback(params, arg);
 }
 
-static int export_raw(const struct key *key, OSSL_CALLBACK *callback, void *arg)
+static int export_raw(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
 {
     const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, key->point.data, key->point.len),
         OSSL_PARAM_construct_end(),
     };
 
-    return callback(params, arg);
+    return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0 && callback(params, arg);
 }
 
+/* A point by itself is nothing. */
 static int export_ec(const struct key *key, int selection, OSSL_CALLBACK *callback, void *arg)
 {
     char group[32];
     OSSL_PARAM params[3];
     size_t count = 0;
 
+    if ((selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) == 0)
+        return 0;
     (void)curve_name(key->curve, group, sizeof(group));
     params[count++] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0);
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
@@ -132,9 +138,9 @@ int key_export(const struct key *key, int selection, OSSL_CALLBACK *callback, vo
     if (!key_is_meant(key, false))
         return 0;
     if (key_type_is_rsa(key->type))
-        return export_rsa(key, callback, arg);
+        return export_rsa(key, selection, callback, arg);
     return key->type == KEY_EC ? export_ec(key, selection, callback, arg)
-                               : export_raw(key, callback, arg);
+                               : export_raw(key, selection, callback, arg);
 }
 
 int object_export(const struct key *key, OSSL_CALLBACK *callback, void *arg)

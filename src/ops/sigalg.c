@@ -171,8 +171,9 @@ DOOR(INIT, verify_message_init, host_verify_message_init, token_verify_message_i
 static int token_verify_message(void *ctx, const unsigned char *sig, size_t sig_len,
                                 const unsigned char *data, size_t len)
 {
-    return signature_digest_update(ctx, data, len) &&
-           signature_digest_verify_final(ctx, sig, sig_len);
+    return signature_digest_update(ctx, data, len)
+               ? signature_digest_verify_final(ctx, sig, sig_len)
+               : 0;
 }
 
 DOOR(MAKE, sign_message, held_sign_message, signature_digest_sign)

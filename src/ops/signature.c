@@ -1,5 +1,7 @@
 /* Signatures with RSA and EC keys (provider-signature(7)). Signing goes to the token, verification
  * is done on the host with the public half. */
+#include <string.h>
+
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
@@ -61,12 +63,12 @@ static int prepare(struct signature *ctx, struct key *key, bool signing)
     if (key != NULL) {
         if (!key_take(&ctx->key, key, signing))
             return 0;
-        ctx->padding = key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
-        ctx->salt = signature_default_salt();
-        ctx->salt_free = true;
         ctx->digest = ctx->fixed;
         ctx->mgf1 = NULL;
     }
+    ctx->padding = ctx->key->type == KEY_RSA_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
+    ctx->salt = signature_default_salt();
+    ctx->salt_free = true;
     ctx->signing = signing;
     md_ctx_release(ctx->hash);
     ctx->hash = NULL;
@@ -95,7 +97,10 @@ static int token_verify_init(void *vctx, void *key, const OSSL_PARAM params[])
 
 static int token_verify_recover_init(void *vctx, void *key, const OSSL_PARAM params[])
 {
-    return begin(vctx, key, params, false);
+    struct signature *ctx = vctx;
+
+    ctx->recovers = true;
+    return begin(ctx, key, params, false);
 }
 
 /* Answers the question for a signature's size from the key, without the token. */
@@ -156,17 +161,25 @@ static bool token_shall_hash(const struct signature *ctx, const struct sign_requ
     return key_token_hashes(ctx->key, request);
 }
 
+/* The parameters come first: the digest that is named has the last word. */
 static int digest_begin(struct signature *ctx, const char *name, struct key *key,
                         const OSSL_PARAM params[], bool signing)
 {
-    if (!prepare(ctx, key, signing))
+    const struct digest *digest;
+
+    if (!prepare(ctx, key, signing) ||
+        (params != NULL && !signature_token_set_ctx_params(ctx, params)))
         return 0;
     if (name == NULL || name[0] == '\0')
         name = key_digest_name(ctx->key);
-    ctx->digest = digest_find(name);
-    if (ctx->digest == NULL)
+    digest = digest_find(name);
+    if (digest == NULL)
         return refuse(ctx->provider, "the digest is not supported for signatures:", name);
-    return signature_token_set_ctx_params(ctx, params);
+    if ((key == NULL || params != NULL) && !signature_choose_digest(ctx, digest))
+        return 0;
+    ctx->digest = digest;
+    ctx->digest_stays = true;
+    return 1;
 }
 
 static int token_digest_sign_init(void *vctx, const char *name, void *key,
@@ -197,8 +210,8 @@ static int token_digest_update(void *vctx, const unsigned char *data, size_t len
     if (len == 0)
         return 1;
     if (ctx->hash == NULL && !ctx->collecting) {
-        ctx->collecting =
-            signature_request(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
+        ctx->collecting = /* what cannot be signed is told at the end */
+            signature_request_quiet(ctx, &request) && token_shall_hash(ctx, &request, false, 0);
         if (!ctx->collecting && !hash_begin(ctx))
             return 0;
     }
@@ -326,13 +339,14 @@ static int verify_on_token(const struct signature *ctx, struct view tbs, struct 
                : key_verify(ctx->key, &request, SIGN_HASHED_BEFORE, tbs, sig);
 }
 
+/* As the host answers: 1, 0, or less than 0 where it is no signature at all. */
 static int verify_on_host(const struct signature *ctx, struct view tbs, struct view sig)
 {
     HOST_WORK;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+    bool ready = host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host);
 
-    return host != NULL && EVP_PKEY_verify_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) == 1;
+    return ready ? EVP_PKEY_verify(host, sig.data, sig.len, tbs.data, tbs.len) : 0;
 }
 
 static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
@@ -344,16 +358,26 @@ static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
         ctx, (struct view){ tbs, tbs_len }, (struct view){ sig, sig_len });
 }
 
+/* Not right into the buffer, of which libcrypto believes that it is as long as the modulus. */
 static int token_verify_recover(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
                                 const unsigned char *sig, size_t sig_len)
 {
     HOST_WORK;
     const struct signature *ctx = vctx;
     _cleanup_(pkey_ctx_scoped) EVP_PKEY_CTX *host = host_context(ctx);
+    _cleanup_(bytes_clear) struct bytes recovered = { NULL, 0 };
+    size_t len = key_signature_max(ctx->key);
 
-    *out_len = out_size;
-    return host != NULL && EVP_PKEY_verify_recover_init(host) == 1 && host_params(ctx, host) &&
-           EVP_PKEY_verify_recover(host, out, out_len, sig, sig_len) == 1;
+    if (host == NULL || EVP_PKEY_verify_recover_init(host) != 1 || !host_params(ctx, host) ||
+        !bytes_make(&recovered, len) ||
+        EVP_PKEY_verify_recover(host, out != NULL ? recovered.data : NULL, &len, sig, sig_len) != 1)
+        return 0;
+    if (out != NULL && len > out_size)
+        return refuse(ctx->provider, "cannot recover:", "the buffer is too small");
+    if (out != NULL)
+        memcpy(out, recovered.data, len);
+    *out_len = len;
+    return 1;
 }
 
 static int token_digest_verify_final(void *vctx, const unsigned char *sig, size_t sig_len)
@@ -361,7 +385,7 @@ static int token_digest_verify_final(void *vctx, const unsigned char *sig, size_
     struct signature *ctx = vctx;
     uint8_t digest[DIGEST_MAX];
 
-    return hash_final(ctx, digest) && token_verify(ctx, sig, sig_len, digest, ctx->digest->size);
+    return hash_final(ctx, digest) ? token_verify(ctx, sig, sig_len, digest, ctx->digest->size) : 0;
 }
 
 DOOR(INIT, signature_sign_init, held_sign_init, token_sign_init)

@@ -6,8 +6,11 @@
 
 #include <openssl/core_dispatch.h>
 
+#include "base/rare.h"
 #include "ops/held.h"
 
+/* What is said once of recovers and digest_stays is so for good: libcrypto begins with another key,
+ * or for another operation, on a new context. */
 struct signature {
     struct held held; /* first */
     struct provider *provider;
@@ -16,8 +19,10 @@ struct signature {
     const struct digest *fixed; /* of a signature algorithm that names its digest; or NULL */
     bool of_message;            /* fixed: begun with the message to follow, not its digest */
     bool signing;
+    bool recovers;               /* what is signed is recovered from the signature */
     int padding;                 /* RSA_*_PADDING */
     const struct digest *digest; /* NULL: none set */
+    bool digest_stays;           /* begun with the message to follow: another one is refused */
     const struct digest *mgf1;   /* NULL: as digest */
     int salt;                    /* >= 0, or RSA_PSS_SALTLEN_* */
     bool salt_free;              /* nobody chose it or was told of it */
@@ -29,6 +34,12 @@ struct signature {
 
 /* What the context asks of the table of mechanisms. False with an error raised. */
 bool signature_request(const struct signature *ctx, struct sign_request *request);
+
+/* The same, where what is not possible yet is no error. */
+bool signature_request_quiet(const struct signature *ctx, struct sign_request *request);
+
+/* Sets the context's digest, unless that is settled; false with an error raised. */
+RARE bool signature_choose_digest(struct signature *ctx, const struct digest *digest);
 
 /* Of PSS, in bytes: emLen - hLen - 2 at the most (RFC 8017 §9.1.1). False where the key is too
  * short for it. */

@@ -1,5 +1,6 @@
 /* The parameters of a signature with an RSA or EC key. */
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
@@ -34,6 +35,11 @@ static const struct named_number *salts_known(void)
     return has_auto_digest_max() ? salts : salts + 1;
 }
 
+static bool is_ec(const struct signature *ctx)
+{
+    return ctx->key != NULL && ctx->key->type == KEY_EC;
+}
+
 static int set_padding(void *vctx, const OSSL_PARAM *p)
 {
     struct signature *ctx = vctx;
@@ -49,6 +55,11 @@ static int set_padding(void *vctx, const OSSL_PARAM *p)
         return refuse(ctx->provider, "the padding cannot change:", "the signature's name has it");
     if (ctx->key->type == KEY_RSA_PSS && padding != RSA_PKCS1_PSS_PADDING)
         return refuse(ctx->provider, "the padding cannot change:", "the key is for PSS alone");
+    if (padding == RSA_NO_PADDING && ctx->digest != NULL)
+        return refuse(ctx->provider, "a digest needs a padding:", "pkcs1 or pss");
+    if (padding == RSA_PKCS1_PSS_PADDING && ctx->recovers)
+        return refuse(ctx->provider, "nothing is recovered from a signature with",
+                      "the padding pss");
     ctx->padding = padding;
     return 1;
 }
@@ -70,19 +81,24 @@ static int set_salt(void *vctx, const OSSL_PARAM *p)
     return 1;
 }
 
+bool signature_choose_digest(struct signature *ctx, const struct digest *digest)
+{
+    if (ctx->fixed != NULL && digest != ctx->fixed)
+        return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
+    if (ctx->digest_stays && digest != ctx->digest)
+        return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
+    if (ctx->padding == RSA_NO_PADDING)
+        return refuse(ctx->provider, "a digest needs a padding:", "pkcs1 or pss");
+    ctx->digest = digest;
+    return true;
+}
+
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct signature *ctx = vctx;
     const struct digest *digest = digest_param_get(ctx->provider, p, "signatures");
 
-    if (digest == NULL)
-        return 0;
-    if (ctx->fixed != NULL && digest != ctx->fixed)
-        return refuse(ctx->provider, "the digest cannot change:", "the signature's name has it");
-    if (ctx->hash != NULL && digest != ctx->digest)
-        return refuse(ctx->provider, "the digest cannot change", "after the signature has begun");
-    ctx->digest = digest;
-    return 1;
+    return digest != NULL && signature_choose_digest(ctx, digest);
 }
 
 static int set_mgf1(void *vctx, const OSSL_PARAM *p)
@@ -94,14 +110,17 @@ static int set_mgf1(void *vctx, const OSSL_PARAM *p)
         return 0;
     if (digest->oid.len == 0)
         return refuse(ctx->provider, "MGF1 is not possible with", "this digest");
+    if (ctx->padding != RSA_PKCS1_PSS_PADDING)
+        return refuse(ctx->provider, "a digest of MGF1 needs", "the padding pss");
     ctx->mgf1 = digest;
     return 1;
 }
 
-/* In the order in which they depend on each other. */
+/* In the order in which they depend on each other; the digest's first. */
 #define EC_SETTABLE(ROW)                                                                           \
     ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, set_digest, WHOLE)                               \
     ROW(OSSL_SIGNATURE_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)
+#define DIGEST_ROWS 2
 
 #define RSA_SETTABLE(ROW)                                                                          \
     EC_SETTABLE(ROW)                                                                               \
@@ -127,12 +146,14 @@ int signature_token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
     return 1;
 }
 
+/* Where the digest is settled, it is not offered; who sets the same all the same may. */
 const OSSL_PARAM *signature_token_settable_ctx_params(void *vctx, void *provctx)
 {
     const struct signature *ctx = vctx;
+    const OSSL_PARAM *list = ctx != NULL && is_ec(ctx) ? ec_settable : rsa_settable;
 
     (void)provctx;
-    return ctx != NULL && ctx->key != NULL && ctx->key->type == KEY_EC ? ec_settable : rsa_settable;
+    return ctx != NULL && ctx->digest_stays ? list + DIGEST_ROWS : list;
 }
 
 bool signature_salt_length(const struct signature *ctx, size_t *out)
@@ -176,6 +197,16 @@ bool signature_request(const struct signature *ctx, struct sign_request *request
            refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");
 }
 
+bool signature_request_quiet(const struct signature *ctx, struct sign_request *request)
+{
+    bool possible;
+
+    (void)ERR_set_mark();
+    possible = signature_request(ctx, request);
+    (void)ERR_pop_to_mark();
+    return possible;
+}
+
 static int get_algorithm(const void *vctx, OSSL_PARAM *p)
 {
     const struct signature *ctx = vctx;
@@ -185,7 +216,10 @@ static int get_algorithm(const void *vctx, OSSL_PARAM *p)
                      ? sign_algorithm(&request, der, sizeof(der))
                      : 0;
 
-    return len != 0 && OSSL_PARAM_set_octet_string(p, der, len);
+    if (len == 0)
+        return refuse(ctx->provider, "no AlgorithmIdentifier is known for",
+                      "a signature with this digest");
+    return OSSL_PARAM_set_octet_string(p, der, len);
 }
 
 static int get_padding(const void *vctx, OSSL_PARAM *p)
@@ -209,16 +243,32 @@ static int get_mgf1(const void *vctx, OSSL_PARAM *p)
     return digest_param_set(p, ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest);
 }
 
-#define GETTABLE(ROW)                                                                              \
+static int get_digest_size(const void *vctx, OSSL_PARAM *p)
+{
+    const struct signature *ctx = vctx;
+
+    return OSSL_PARAM_set_size_t(p, ctx->digest != NULL ? ctx->digest->size : 0);
+}
+
+#define EVERY_GETTABLE(ROW)                                                                        \
     ROW(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, octet_string, get_algorithm, WHOLE)                     \
     ROW(OSSL_SIGNATURE_PARAM_DIGEST, utf8_string, param_get_digest,                                \
-        FIELD(struct signature, digest, const struct digest *))                                    \
+        FIELD(struct signature, digest, const struct digest *))
+
+#define EC_GETTABLE(ROW)                                                                           \
+    EVERY_GETTABLE(ROW)                                                                            \
+    ROW(OSSL_SIGNATURE_PARAM_DIGEST_SIZE, size_t, get_digest_size, WHOLE)
+
+#define RSA_GETTABLE(ROW)                                                                          \
+    EVERY_GETTABLE(ROW)                                                                            \
     ROW(OSSL_SIGNATURE_PARAM_PAD_MODE, utf8_string, get_padding, WHOLE)                            \
     ROW(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, utf8_string, get_salt, WHOLE)                            \
     ROW(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, utf8_string, get_mgf1, WHOLE)
 
-PARAM_GETTERS(getters, GETTABLE);
-PARAM_LIST(gettable, GETTABLE);
+PARAM_GETTERS(ec_getters, EC_GETTABLE);
+PARAM_GETTERS(rsa_getters, RSA_GETTABLE);
+PARAM_LIST(ec_gettable, EC_GETTABLE);
+PARAM_LIST(rsa_gettable, RSA_GETTABLE);
 
 /* Whether the token is known to have no such salt, but may have one as long as the digest. */
 static bool lacks_long_salt(const struct signature *ctx, const struct sign_request *request)
@@ -239,7 +289,7 @@ static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
     if (!ctx->salt_free || !ctx->signing || ctx->padding != RSA_PKCS1_PSS_PADDING ||
         (OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID) == NULL &&
          OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN) == NULL) ||
-        !signature_request(ctx, &request))
+        !signature_request_quiet(ctx, &request))
         return;
     ctx->salt_free = false;
     if (lacks_long_salt(ctx, &request))
@@ -249,14 +299,13 @@ static void settle_salt(struct signature *ctx, const OSSL_PARAM params[])
 int signature_token_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
     settle_salt(ctx, params);
-    return params_get(getters, ctx, params);
+    return params_get(is_ec(ctx) ? ec_getters : rsa_getters, ctx, params);
 }
 
 const OSSL_PARAM *signature_token_gettable_ctx_params(void *ctx, void *provctx)
 {
-    (void)ctx;
     (void)provctx;
-    return gettable;
+    return ctx != NULL && is_ec(ctx) ? ec_gettable : rsa_gettable;
 }
 
 int signature_default_salt(void)

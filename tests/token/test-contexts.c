@@ -116,6 +116,27 @@ static void test_contexts_of_signatures(void **state)
     EVP_PKEY_free(key);
 }
 
+/* What is recovered is not written beyond a buffer that is too small. */
+static void test_contexts_recover_into_little(void **state)
+{
+    EVP_PKEY *key = load("rsa2048");
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    unsigned char sig[256], out[256] = { 0 };
+    size_t len = sizeof(sig), small = 6, enough = 7;
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_sign(ctx, sig, &len, (const unsigned char *)"message", 7), 1);
+    assert_int_equal(EVP_PKEY_verify_recover_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_verify_recover(ctx, out, &small, sig, len), 0);
+    assert_int_equal(out[0], 0);
+    assert_int_equal(EVP_PKEY_verify_recover(ctx, out, &enough, sig, len), 1);
+    assert_int_equal(enough, 7);
+    assert_memory_equal(out, "message", 7);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+}
+
 /* What ctx and peer agree on, in 40 bytes. */
 static void agree(EVP_PKEY_CTX *ctx, unsigned char *out)
 {
@@ -503,6 +524,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contexts_of_decryption),
         cmocka_unit_test(test_contexts_of_signatures),
+        cmocka_unit_test(test_contexts_recover_into_little),
         cmocka_unit_test(test_contexts_of_agreement),
         cmocka_unit_test(test_contexts_of_eddsa),
         cmocka_unit_test(test_contexts_refuse),
