@@ -606,7 +606,8 @@ static void test_stale_restart_forks(void **state)
     for (size_t t = 0; t < COUNT_OF(threads); t++)
         pthread_join(threads[t], NULL);
     restarts = calls("C_Initialize");
-    assert_in_range(restarts, RESTARTS, RESTARTS + (unsigned long)(time(NULL) - began));
+    assert_true(restarts >= RESTARTS); /* assert_in_range is not in cmocka 1 and 2 alike */
+    assert_true(restarts <= RESTARTS + (unsigned long)(time(NULL) - began));
     assert_int_equal(calls_overlapping(), 0);
     fault("");
     must_sign(key);
