@@ -308,12 +308,12 @@ static void pkey_recover(struct lane *lane)
     unsigned char out[MODULUS] = { 0 }, hash[257], sig[SHARED_MAX + 8];
     struct room room = { draw(lane, 6) != 0 ? out : NULL, sizeof(out) };
     size_t hash_len = hash_draw(lane, hash), sig_len, len = room.size;
+    int ret;
 
     signature_share(lane, lane->pkey, hash, hash_len);
     sig_len = shared_spoilt(lane, sig, NULL);
-    note_out(lane, "out",
-             CALL(lane, EVP_PKEY_verify_recover, lane->pkey, room.out, &len, sig, sig_len), &room,
-             len);
+    ret = CALL(lane, EVP_PKEY_verify_recover, lane->pkey, room.out, &len, sig, sig_len);
+    note_out(lane, "out", ret, &room, len);
 }
 
 static void pkey_encrypt(struct lane *lane)
@@ -368,8 +368,9 @@ static void pkey_derive(struct lane *lane)
     static const size_t enough[] = { 32, 48, 40, 100 };
     struct room room = room_draw(lane, DRAW_OF(lane, enough));
     size_t len = room.size;
+    int ret = CALL(lane, EVP_PKEY_derive, lane->pkey, room.out, &len);
 
-    note_out(lane, "out", CALL(lane, EVP_PKEY_derive, lane->pkey, room.out, &len), &room, len);
+    note_out(lane, "out", ret, &room, len);
     free(room.out);
 }
 
