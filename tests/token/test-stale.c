@@ -558,8 +558,7 @@ static void test_stale_slow_restart(void **state)
     must_sign(key);
     assert_int_equal(calls("C_Finalize"), 1);
     fault("C_SignInit 1 * CKR_DEVICE_ERROR; C_Initialize 1 * - delay=2000");
-    assert_false(key_signs(libctx, key));
-    assert_int_equal(calls("C_Finalize"), 2);
+    assert_false(key_signs(libctx, key)); /* one that mends nothing is not gone through for ever */
     fault("");
     must_sign(key);
     EVP_PKEY_free(key);
