@@ -45,10 +45,12 @@ static int make_room(int fd, off64_t offset, off64_t len)
     return ftruncate64(fd, offset + len) == 0 ? 0 : errno;
 }
 
+#if _FILE_OFFSET_BITS != 64 /* there, it is the other's name */
 EXPORT int posix_fallocate(int fd, off_t offset, off_t len)
 {
     return make_room(fd, offset, len);
 }
+#endif
 
 EXPORT int posix_fallocate64(int fd, off64_t offset, off64_t len)
 {
