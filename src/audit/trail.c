@@ -155,16 +155,18 @@ struct place {
 };
 
 /* Threads that still work when the process ends begin another chain behind that. */
-static bool write_next(struct trail *trail, struct place *place)
+static bool write_next(struct trail *trail, struct place *place, bool ready)
 {
     const char *line = (const char *)trail->taken.data + place->at;
     size_t len = strlen(line);
-    bool written = write_one(trail, line, len);
+    bool written = ready && write_one(trail, line, len);
 
     if (written && place->number == place->end) {
         announce(trail);
         begin_chain(trail);
     }
+    place->at += len + 1;
+    place->number++;
     return written;
 }
 
@@ -174,10 +176,8 @@ static size_t write_some(struct trail *trail, struct place *place, bool *written
     bool ready = sink_ready(&trail->sink);
     size_t count = 0;
 
-    for (; count < BATCH && place->at < trail->taken.len; count++, place->number++) {
-        written[count] = ready && write_next(trail, place);
-        place->at += strlen((const char *)trail->taken.data + place->at) + 1;
-    }
+    while (count < BATCH && place->at < trail->taken.len)
+        written[count++] = write_next(trail, place, ready);
     announce(trail);
     return count;
 }
