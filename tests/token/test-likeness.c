@@ -784,9 +784,9 @@ static void sequence(uint64_t seed)
 
 /* The same key in the token, as a program brings it there; NULL where the token has no such keys.
  */
-static EVP_PKEY *brought(EVP_PKEY *key, const char *name)
+static EVP_PKEY *brought(EVP_PKEY *key, const char *label)
 {
-    char uri[64];
+    char uri[96];
     OSSL_PARAM *values = NULL, *params;
     OSSL_PARAM place[] = { OSSL_PARAM_construct_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, uri,
                                                             sizeof(uri)),
@@ -795,7 +795,7 @@ static EVP_PKEY *brought(EVP_PKEY *key, const char *name)
                                                    PKCS11_BRIDGE_PROPERTY);
     EVP_PKEY *made = NULL;
 
-    snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=like-%s", name);
+    snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s", label);
     assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &values), 1);
     params = OSSL_PARAM_merge(values, place);
     assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
@@ -810,9 +810,10 @@ static EVP_PKEY *brought(EVP_PKEY *key, const char *name)
 static void twin_add(const char *name, EVP_PKEY *key)
 {
     char label[64];
-    EVP_PKEY *made = brought(key, name);
+    EVP_PKEY *made;
 
     snprintf(label, sizeof(label), "like-%s", name);
+    made = brought(key, label);
     if (made == NULL) {
         printf("the token does not take %s\n", name);
         EVP_PKEY_free(key);
