@@ -20,9 +20,11 @@ certificates() {
     cat >> openssl.cnf << CNF
 [root_ext]
 basicConstraints = critical, CA:true
+subjectKeyIdentifier = hash
 keyUsage = critical, keyCertSign, cRLSign
 [server_ext]
 basicConstraints = CA:false
+authorityKeyIdentifier = keyid
 subjectAltName = DNS:localhost, IP:127.0.0.1
 keyUsage = digitalSignature, keyEncipherment
 extendedKeyUsage = serverAuth, clientAuth, codeSigning, emailProtection

@@ -66,10 +66,12 @@ module_lines() {
 # with_fault FILE: that configuration, with the module that fails on command in the place of its own
 with_fault() { sed -e "/^pkcs11-module-path/{s#=.*#= $BRIDGE_FAULT#;a pkcs11-module-insecure-path = yes" -e '}' "$1"; }
 
-# configure [FILE]: writes an openssl.cnf with the lines of standard input in the provider's section
+# configure [FILE]: writes an openssl.cnf with the lines of standard input in the provider's section. OpenSSL 4.0 wants
+# extensions at its top: without, its x509 -req takes openssl_conf for one
 configure() {
     cat > "${1:-openssl.cnf}" << CNF
 openssl_conf = openssl_init
+extensions = x509_ext
 [openssl_init]
 providers = provider_sect
 [provider_sect]
@@ -84,6 +86,7 @@ $(cat)
 [req]
 distinguished_name = req_dn
 [req_dn]
+[x509_ext]
 [ca_ext]
 basicConstraints = critical, CA:true
 [leaf_ext]
