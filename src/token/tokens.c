@@ -35,15 +35,24 @@ static void list_replace(struct module *module, struct token_list *fresh)
     module->tokens = fresh;
 }
 
+static struct token_list *list_unasked(const CK_SLOT_ID *ids, CK_ULONG count)
+{
+    struct token_list *list = OPENSSL_zalloc(list_size(count));
+
+    if (list == NULL)
+        return NULL;
+    list->count = count;
+    for (CK_ULONG i = 0; i < count; i++)
+        list->seen[i].id = ids[i];
+    return list;
+}
+
 void tokens_listed(struct module *module, const CK_SLOT_ID *ids, CK_ULONG count)
 {
-    struct token_list *fresh = OPENSSL_zalloc(list_size(count));
+    struct token_list *fresh = list_unasked(ids, count);
 
     if (fresh == NULL)
         return;
-    fresh->count = count;
-    for (CK_ULONG i = 0; i < count; i++)
-        fresh->seen[i].id = ids[i];
     lock_take();
     list_replace(module, fresh);
     lock_release();
@@ -94,6 +103,7 @@ static bool has(struct token_list *list, struct slot *slot)
     return seen != NULL && seen->state == TOKEN_PRESENT && token_is(&slot->token, &seen->info);
 }
 
+/* Made of C_GetSlotList's answer: another thread may forget the module's list meanwhile. */
 static CK_RV list_anew(struct module *module, struct token_list **out)
 {
     _cleanup_(free_scoped) CK_SLOT_ID *ids = NULL;
@@ -107,7 +117,7 @@ static CK_RV list_anew(struct module *module, struct token_list **out)
     if (rv != CKR_OK)
         return rv;
     OPENSSL_free(*out);
-    *out = list_copy(module);
+    *out = list_unasked(ids, count);
     return *out != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
