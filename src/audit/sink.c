@@ -5,10 +5,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -93,21 +91,6 @@ static void look(struct sink *sink)
     sink->end = file.st_size;
 }
 
-static int socket_open(const struct sink *sink)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd;
-
-    if (strlen(sink->path) >= sizeof(address.sun_path))
-        return -1;
-    memcpy(address.sun_path, sink->path, strlen(sink->path) + 1);
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
-        return fd;
-    fd_scoped(&fd);
-    return -1;
-}
-
 /* Whether it is there under its name, or could not be opened anew. */
 static bool file_ready(struct sink *sink, bool open)
 {
@@ -125,7 +108,7 @@ bool sink_ready(struct sink *sink)
     if (!open)
         sink->descriptor.fd = -1;
     if (sink->kind != SINK_FILE)
-        return open || sink_take(sink, socket_open(sink));
+        return open || sink_take(sink, descriptor_datagram(sink->path));
     if (!file_ready(sink, open))
         return false;
     look(sink);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -349,7 +350,7 @@ static struct sink sink_of(const char *where)
         const char *word;
         enum sink_kind kind;
         const char *path;
-    } words[] = { { "syslog", SINK_SYSLOG, "/dev/log" },
+    } words[] = { { "syslog", SINK_SYSLOG, _PATH_LOG },
                   { "journald", SINK_JOURNALD, "/run/systemd/journal/socket" } };
     struct sink sink = { .kind = SINK_FILE, .path = where, .descriptor = { .fd = -1 } };
 

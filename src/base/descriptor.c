@@ -1,5 +1,8 @@
 #include "base/descriptor.h"
 
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/scope.h"
@@ -30,4 +33,19 @@ void descriptor_close(struct descriptor *descriptor)
     if (descriptor_is_open(descriptor))
         (void)close(descriptor->fd);
     descriptor->fd = -1;
+}
+
+int descriptor_datagram(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -1;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    fd_scoped(&fd);
+    return -1;
 }

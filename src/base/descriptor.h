@@ -25,6 +25,9 @@ static inline bool descriptor_is_of(const struct descriptor *descriptor, const s
     return file->st_dev == descriptor->device && file->st_ino == descriptor->inode;
 }
 
+/* A socket for datagrams, which waits for nothing, connected to the one at path; -1: to none. */
+int descriptor_datagram(const char *path);
+
 /* Closes nothing but what it was opened for. */
 void descriptor_close(struct descriptor *descriptor);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,12 +11,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/scope.h"
 #include "base/text.h"
 
@@ -80,7 +82,26 @@ void log_write_stderr(const char *text, size_t len)
         log_write(STDERR_FILENO, text, len);
 }
 
-static void line_write(const char *text)
+/* Nobody waits longer for whoever reads the log, a daemon or the other end of a pipe, which may be
+ * stuck. */
+#define READER_WAIT_MS 100
+
+static atomic_uint lost; /* lines since it took one */
+
+/* After the first line that is lost, the next are not waited for. A pipe that has room has it for a
+ * whole line (PIPE_BUF). */
+static bool takes(int fd)
+{
+    struct pollfd room = { .fd = fd, .events = POLLOUT };
+    int ready;
+
+    do
+        ready = poll(&room, 1, atomic_load(&lost) == 0 ? READER_WAIT_MS : 0);
+    while (ready < 0 && errno == EINTR);
+    return ready != 0;
+}
+
+static bool put_stderr(const char *text)
 {
     char line[LINE_MAX_LEN];
     int len = snprintf(line, sizeof(line), "pkcs11-bridge: %s\n", text);
@@ -89,8 +110,10 @@ static void line_write(const char *text)
         len = (int)sizeof(line) - 1;
         line[len - 1] = '\n';
     }
-    if (len > 0)
-        log_write(STDERR_FILENO, line, (size_t)len);
+    if (!takes(STDERR_FILENO))
+        return false;
+    log_write(STDERR_FILENO, line, (size_t)len);
+    return true;
 }
 
 /* Where it goes, as descriptor 2 is now. */
@@ -106,41 +129,41 @@ static enum log_where settle(enum log_where where)
                : LOG_TO_SYSLOG;
 }
 
-static atomic_uint within_syslog; /* threads */
-static atomic_bool syslog_hangs;  /* its lock is one of a thread that this process does not have */
-
-static void line_syslog(const char *text)
+/* RFC 3164, with the program's name as syslog(3) has it. That would wait for a daemon that is
+ * stuck, with a lock, which the child of a fork in another thread finds taken for ever. */
+static bool put_syslog(const char *text)
 {
-    atomic_fetch_add(&within_syslog, 1);
-    if (!atomic_load(&syslog_hangs))
-        syslog(LOG_AUTHPRIV | LOG_WARNING, "pkcs11-bridge: %s", text);
-    atomic_fetch_sub(&within_syslog, 1);
+    _cleanup_(fd_scoped) int fd = descriptor_datagram(_PATH_LOG);
+    char line[LINE_MAX_LEN];
+    int len =
+        snprintf(line, sizeof(line), "<%d>%s[%ld]: pkcs11-bridge: %s", LOG_AUTHPRIV | LOG_WARNING,
+                 program_invocation_short_name, (long)getpid(), text);
+
+    if (len >= (int)sizeof(line))
+        len = (int)sizeof(line) - 1;
+    return fd >= 0 && takes(fd) && send(fd, line, (size_t)len, MSG_NOSIGNAL) == len;
 }
 
-/* A daemon that is stuck may keep them. */
-#define FORK_WAIT_MS 100
-
-void log_before_fork(void)
+static bool put(enum log_where where, const char *text)
 {
-    uint64_t deadline = clock_ms() + FORK_WAIT_MS;
-
-    while (atomic_load(&within_syslog) != 0 && clock_ms() < deadline)
-        clock_rest();
-}
-
-void log_forked(void)
-{
-    if (atomic_exchange(&within_syslog, 0) != 0)
-        atomic_store(&syslog_hangs, true);
+    where = settle(where);
+    return where == LOG_TO_NOBODY || (where == LOG_TO_SYSLOG ? put_syslog(text) : put_stderr(text));
 }
 
 static void line_to(enum log_where where, const char *text)
 {
-    where = settle(where);
-    if (where == LOG_TO_SYSLOG)
-        line_syslog(text);
-    else if (where == LOG_TO_STDERR)
-        line_write(text);
+    char told[80];
+    unsigned count;
+
+    if (!put(where, text)) {
+        atomic_fetch_add(&lost, 1);
+        return;
+    }
+    count = atomic_exchange(&lost, 0);
+    (void)snprintf(told, sizeof(told), "lines that were lost before, since nobody took them: %u",
+                   count);
+    if (count != 0 && !put(where, told))
+        atomic_fetch_add(&lost, count);
 }
 
 void log_line(const char *format, ...)

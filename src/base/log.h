@@ -21,11 +21,6 @@ __attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
 /* The same, unless that line was told before: what lasts is met again by each who tries. */
 void log_once(const char *text);
 
-/* Around a fork: waits a little for threads within syslog(3), which has a lock that the child would
- * find taken for ever. A child for which one did not come out of there tells nothing by syslog. */
-void log_before_fork(void);
-void log_forked(void);
-
 /* write(2), which raises no SIGPIPE. */
 void log_write(int fd, const char *text, size_t len);
 

@@ -4,7 +4,6 @@
 
 #include "meter/meter.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/secret.h"
 #include "module/call.h"
 
@@ -92,7 +91,6 @@ void condition_init(pthread_cond_t *condition)
 static void before_fork(void)
 {
     (void)gate_close(FORK_WAIT_MS);
-    log_before_fork();
     lock_take();
     for (struct mutex *mutex = mutexes; mutex != NULL; mutex = mutex->next)
         mutex_take(mutex);
@@ -115,7 +113,6 @@ static void child_after_fork(void)
     lock = fresh;
     gate_reset();
     meter_forked();
-    log_forked();
     secrets_forked();
     generation++;
 }

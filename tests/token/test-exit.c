@@ -183,8 +183,8 @@ static void *look_nowhere(void *arg)
     return NULL;
 }
 
-/* Another thread has the module to itself, to start it anew, and does not come to that: it tells
- * the operator first, who does not listen. */
+/* Another thread has the module to itself, to start it anew, and has not come to that: it tells the
+ * operator first, who does not listen, and is waited for 100 ms. */
 static void end_before_it_restarts(void)
 {
     pthread_t thread;
@@ -197,7 +197,7 @@ static void end_before_it_restarts(void)
     fill_stderr();
     must(pthread_create(&thread, NULL, look_nowhere, libctx) == 0);
     (void)pthread_detach(thread);
-    usleep(300000);
+    usleep(50000);
 }
 
 static void test_exit_before_it_restarts(void **state)

@@ -1,58 +1,54 @@
 #include "unit.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "module/lock.h"
 
-/* In the place of libc's, under either name. */
-static char heard[2048];
+/* In the place of libc's: the socket of syslog is one of this test's. */
+static struct sockaddr_un address = { .sun_family = AF_UNIX };
+static int daemon_socket;
 
-void syslog(int priority, const char *format, ...);
-void __syslog_chk(int priority, int flag, const char *format, ...);
-
-/* As libc's it has a lock, which it keeps while the daemon takes nothing. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int daemon_takes = -1; /* a pipe that says so with its end; -1: at once */
-static atomic_bool waits;
-
-static void hear(const char *format, va_list args)
+int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
-    char none;
-
-    (void)pthread_mutex_lock(&lock);
-    if (daemon_takes >= 0) {
-        atomic_store(&waits, true);
-        (void)!read(daemon_takes, &none, 1);
-    }
-    (void)vsnprintf(heard, sizeof(heard), format, args);
-    (void)pthread_mutex_unlock(&lock);
+    assert_string_equal(((const struct sockaddr_un *)(const void *)to)->sun_path, "/dev/log");
+    assert_int_equal(len, sizeof(address));
+    return (int)syscall(SYS_connect, fd, &address, len);
 }
 
-void syslog(int priority, const char *format, ...)
+static void daemon_begin(void)
 {
-    va_list args;
-
-    (void)priority;
-    va_start(args, format);
-    hear(format, args);
-    va_end(args);
+    daemon_socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_true(daemon_socket >= 0);
+    assert_int_equal(bind(daemon_socket, (const struct sockaddr *)&address, sizeof(address)), 0);
 }
 
-void __syslog_chk(int priority, int flag, const char *format, ...)
+static void daemon_end(void)
 {
-    va_list args;
+    close(daemon_socket);
+    unlink(address.sun_path);
+}
 
-    (void)priority;
-    (void)flag;
-    va_start(args, format);
-    hear(format, args);
-    va_end(args);
+/* The next line that syslog got, without its head; "" when there is none. */
+static const char *heard(void)
+{
+    static char line[2048];
+    char head[64];
+    ssize_t len = recv(daemon_socket, line, sizeof(line) - 1, 0);
+
+    if (len <= 0)
+        return "";
+    line[len] = '\0';
+    (void)snprintf(head, sizeof(head), "<84>%s[", program_invocation_short_name);
+    assert_ptr_equal(strstr(line, head), line);
+    return strstr(line, "]: ") + 3;
 }
 
 static char path[] = "/tmp/bridge-log-XXXXXX", text[4096];
@@ -74,7 +70,8 @@ static int log_begin(void **state)
     (void)state;
     strcpy(path, "/tmp/bridge-log-XXXXXX");
     fd = mkstemp(path);
-    heard[0] = '\0';
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s.socket", path);
+    daemon_begin();
     saved = dup(STDERR_FILENO);
     close(fd);
     return fd < 0 || saved < 0;
@@ -85,6 +82,7 @@ static int log_end(void **state)
     (void)state;
     dup2(saved, STDERR_FILENO);
     close(saved);
+    daemon_end();
     unlink(path);
     log_to(LOG_TO_ANYBODY);
     return 0;
@@ -110,7 +108,7 @@ static void test_log_to_stderr(void **state)
     log_to(LOG_TO_NOBODY);
     log_line("three");
     assert_string_equal(written(), "pkcs11-bridge: one 1\npkcs11-bridge: two\n");
-    assert_string_equal(heard, "");
+    assert_string_equal(heard(), "");
 }
 
 /* Where nobody would read it. */
@@ -119,14 +117,14 @@ static void test_log_to_syslog(void **state)
     (void)state;
     stderr_to("/dev/null");
     log_line("one");
-    assert_string_equal(heard, "pkcs11-bridge: one");
+    assert_string_equal(heard(), "pkcs11-bridge: one");
     close(STDERR_FILENO);
     log_line("two");
-    assert_string_equal(heard, "pkcs11-bridge: two");
+    assert_string_equal(heard(), "pkcs11-bridge: two");
     stderr_to(path);
     log_to(LOG_TO_SYSLOG);
     log_line("three");
-    assert_string_equal(heard, "pkcs11-bridge: three");
+    assert_string_equal(heard(), "pkcs11-bridge: three");
     assert_string_equal(written(), "");
 }
 
@@ -144,19 +142,17 @@ static void test_log_not_to_others(void **state)
     others[1] = open(path, O_RDWR | O_APPEND);
     others[2] = open(path, O_WRONLY);
     for (size_t i = 0; i < COUNT_OF(wheres) * COUNT_OF(others); i++) {
-        heard[0] = '\0';
         dup2(others[i / COUNT_OF(wheres)], STDERR_FILENO);
         log_to(wheres[i % COUNT_OF(wheres)]);
         log_line("one");
         dup2(saved, STDERR_FILENO);
-        assert_string_equal(heard, "pkcs11-bridge: one");
+        assert_string_equal(heard(), "pkcs11-bridge: one");
     }
     assert_int_equal(read(pipes[0], &got, 1), -1);
     assert_string_equal(written(), "");
-    heard[0] = '\0';
     log_to(LOG_TO_STDERR);
     log_line("standard error is what it was");
-    assert_string_equal(heard, "");
+    assert_string_equal(heard(), "");
     for (size_t i = 0; i < COUNT_OF(others); i++)
         close(others[i]);
     close(pipes[0]);
@@ -193,77 +189,87 @@ static void test_log_is_one_line(void **state)
         written(), "pkcs11-bridge: cannot open pkcs11:token=a?pkcs11-bridge: all is well?[2J\n");
 }
 
-/* This program once more, with nobody who reads its standard error. */
-static int tell_nobody(void)
+/* This program once more, with nobody who reads its standard error: as many lines as it is told. */
+static int tell_nobody(int lines)
 {
     log_to(LOG_TO_STDERR);
-    log_line("one");
+    while (lines-- > 0)
+        log_line("one");
     return 0;
 }
 
-static void test_log_to_a_broken_pipe(void **state)
+static void tell_pipe(int end, const char *lines)
 {
-    int pipes[2], status;
-    pid_t child;
+    pid_t child = fork();
+    int status;
 
-    (void)state;
-    assert_int_equal(pipe(pipes), 0);
-    close(pipes[0]);
-    child = fork();
     if (child == 0) {
-        dup2(pipes[1], STDERR_FILENO);
-        execl("/proc/self/exe", "test-log", "broken", NULL);
+        dup2(end, STDERR_FILENO);
+        execl("/proc/self/exe", "test-log", lines, NULL);
         _exit(1);
     }
-    close(pipes[1]);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
 }
 
-static void *tell(void *arg)
+static void test_log_to_a_broken_pipe(void **state)
 {
-    log_line("one");
-    return arg;
-}
-
-/* Whether a child of now comes back from telling something. */
-static bool child_tells(void)
-{
-    int status;
-    pid_t child = fork();
-
-    if (child == 0) {
-        (void)alarm(10);
-        log_line("two");
-        _exit(strstr(heard, "two") != NULL ? 0 : 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status)); /* and was not killed */
-    return WEXITSTATUS(status) == 0;
-}
-
-/* While another thread waits for a daemon that is stuck. */
-static void test_log_in_the_child_of_a_fork(void **state)
-{
-    pthread_t thread;
     int pipes[2];
 
     (void)state;
-    (void)lock_generation(); /* which knows of forks */
-    log_to(LOG_TO_SYSLOG);
-    assert_true(child_tells());
     assert_int_equal(pipe(pipes), 0);
-    daemon_takes = pipes[0];
-    assert_int_equal(pthread_create(&thread, NULL, tell, NULL), 0);
-    while (!atomic_load(&waits))
-        (void)usleep(1000);
-    assert_false(child_tells());
-    close(pipes[1]);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_string_equal(heard, "pkcs11-bridge: one");
-    daemon_takes = -1;
-    assert_true(child_tells());
     close(pipes[0]);
+    tell_pipe(pipes[1], "1");
+    close(pipes[1]);
+}
+
+static void test_log_to_a_full_pipe(void **state)
+{
+    int pipes[2];
+
+    (void)state;
+    assert_int_equal(pipe(pipes), 0);
+    tell_pipe(pipes[1], "20000");
+    assert_true(read(pipes[0], text, sizeof(text)) > 0);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+/* A daemon that takes nothing holds nobody up; what was lost meanwhile is counted. */
+static void test_log_to_a_stuck_daemon(void **state)
+{
+    unsigned told = 0, lines = 0;
+
+    (void)state;
+    log_to(LOG_TO_SYSLOG);
+    for (; told < 2000; told++) /* more than net.unix.max_dgram_qlen */
+        log_line("one");
+    while (strcmp(heard(), "pkcs11-bridge: one") == 0)
+        lines++;
+    assert_true(lines > 0 && lines < told);
+    log_line("two");
+    assert_string_equal(heard(), "pkcs11-bridge: two");
+    (void)snprintf(text, sizeof(text),
+                   "pkcs11-bridge: lines that were lost before, since nobody took them: %u",
+                   told - lines);
+    assert_string_equal(heard(), text);
+    log_line("three");
+    assert_string_equal(heard(), "pkcs11-bridge: three");
+    assert_string_equal(heard(), "");
+}
+
+/* Nor does one that is not there, and the next that is there has what comes. */
+static void test_log_to_no_daemon(void **state)
+{
+    (void)state;
+    log_to(LOG_TO_SYSLOG);
+    daemon_end();
+    log_line("one");
+    daemon_begin();
+    log_line("two");
+    assert_string_equal(heard(), "pkcs11-bridge: two");
+    assert_string_equal(heard(),
+                        "pkcs11-bridge: lines that were lost before, since nobody took them: 1");
 }
 
 int main(int argc, char **argv)
@@ -275,11 +281,12 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_log_once, log_begin, log_end),
         cmocka_unit_test_setup_teardown(test_log_is_one_line, log_begin, log_end),
         cmocka_unit_test(test_log_to_a_broken_pipe),
-        cmocka_unit_test_setup_teardown(test_log_in_the_child_of_a_fork, log_begin, log_end),
+        cmocka_unit_test(test_log_to_a_full_pipe),
+        cmocka_unit_test_setup_teardown(test_log_to_a_stuck_daemon, log_begin, log_end),
+        cmocka_unit_test_setup_teardown(test_log_to_no_daemon, log_begin, log_end),
     };
 
-    (void)argv;
     if (argc > 1)
-        return tell_nobody();
+        return tell_nobody(atoi(argv[1]));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
