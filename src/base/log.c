@@ -150,23 +150,24 @@ static bool put(enum log_where where, const char *text)
     return where == LOG_TO_NOBODY || (where == LOG_TO_SYSLOG ? put_syslog(text) : put_stderr(text));
 }
 
-static void line_to(enum log_where where, const char *text)
+static bool line_to(enum log_where where, const char *text)
 {
-    char told[80];
+    char note[80];
     unsigned count;
 
     if (!put(where, text)) {
         atomic_fetch_add(&lost, 1);
-        return;
+        return false;
     }
     count = atomic_exchange(&lost, 0);
-    (void)snprintf(told, sizeof(told), "lines that were lost before, since nobody took them: %u",
+    (void)snprintf(note, sizeof(note), "lines that were lost before, since nobody took them: %u",
                    count);
-    if (count != 0 && !put(where, told))
+    if (count != 0 && !put(where, note))
         atomic_fetch_add(&lost, count);
+    return true;
 }
 
-void log_line(const char *format, ...)
+bool log_line(const char *format, ...)
 {
     KEEP_ERRNO;
     char text[LINE_MAX_LEN], line[LINE_MAX_LEN];
@@ -176,7 +177,7 @@ void log_line(const char *format, ...)
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     text_printable((const uint8_t *)text, strlen(text), line); /* URIs and paths are anybody's */
-    line_to(atomic_load(&destination), line);
+    return line_to(atomic_load(&destination), line);
 }
 
 /* FNV-1a; 0 is nothing. */
@@ -191,22 +192,28 @@ static uint64_t hash(const char *text)
 
 #define TOLD_MOST 128
 
-/* Whether it is new. When there are too many, the oldest may be told again. */
-static bool told_first(const char *text)
-{
-    static _Atomic(uint64_t) told[TOLD_MOST];
-    static atomic_uint next;
-    uint64_t h = hash(text);
+static _Atomic(uint64_t) told[TOLD_MOST];
 
+static bool is_told(uint64_t h)
+{
     for (unsigned i = 0; i < TOLD_MOST; i++)
         if (atomic_load(&told[i]) == h)
-            return false;
+            return true;
+    return false;
+}
+
+/* When there are too many, the oldest may be told again. */
+static void remember(uint64_t h)
+{
+    static atomic_uint next;
+
     atomic_store(&told[atomic_fetch_add(&next, 1) % TOLD_MOST], h);
-    return true;
 }
 
 void log_once(const char *text)
 {
-    if (atomic_load(&destination) != LOG_TO_NOBODY && told_first(text))
-        log_line("%s", text);
+    const uint64_t h = hash(text);
+
+    if (atomic_load(&destination) != LOG_TO_NOBODY && !is_told(h) && log_line("%s", text))
+        remember(h);
 }

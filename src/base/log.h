@@ -4,6 +4,7 @@
 #ifndef BRIDGE_LOG_H
 #define BRIDGE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* LOG_TO_ANYBODY: to stderr, and to syslog where nobody would read that: it is closed, or
@@ -15,10 +16,11 @@ void log_to(enum log_where where);
 
 /* One line, "pkcs11-bridge: <text>", with a ? for each control character. To syslog too where
  * descriptor 2 is no standard error: it is another file than when this library was loaded, and not
- * one that can only be added to (docs/adr/0025-standard-error-and-pin-files.md). */
-__attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
+ * one that can only be added to (docs/adr/0025-standard-error-and-pin-files.md). False when nobody
+ * took it. */
+__attribute__((format(printf, 1, 2))) bool log_line(const char *format, ...);
 
-/* The same, unless that line was told before: what lasts is met again by each who tries. */
+/* The same, unless that line was taken before: what lasts is met again by each who tries. */
 void log_once(const char *text);
 
 /* write(2), which raises no SIGPIPE. */
