@@ -375,9 +375,9 @@ static void get_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
 
     CALL(lane, EVP_PKEY_CTX_get_ecdh_kdf_type, ctx);
     CALL(lane, EVP_PKEY_CTX_get_ecdh_cofactor_mode, ctx);
-    if (is_a(lane, "RSA") && !crypts && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
+    if (is_rsa(lane) && !crypts && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
         note(lane, "padding", value);
-    if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
+    if (is_rsa(lane) && CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
         note(lane, "saltlen", value);
 }
 

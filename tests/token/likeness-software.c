@@ -17,6 +17,16 @@ bool is_a(const struct lane *lane, const char *type)
     return EVP_PKEY_is_a(lane->key, type) == 1;
 }
 
+bool is_rsa(const struct lane *lane)
+{
+    return is_a(lane, "RSA") || is_a(lane, "RSA-PSS");
+}
+
+bool is_edwards(const struct lane *lane)
+{
+    return is_a(lane, "ED25519") || is_a(lane, "ED448");
+}
+
 /* The parameters of a context, as the lane's own provider tells them. */
 struct told {
     char digest[DIGEST_NAME], mgf1[DIGEST_NAME], oaep[DIGEST_NAME];
@@ -51,7 +61,7 @@ static struct told ask(const struct lane *lane, EVP_PKEY_CTX *ctx)
                             OSSL_PARAM_construct_end() };
 
     ask_text(ctx, OSSL_SIGNATURE_PARAM_DIGEST, told.digest, sizeof(told.digest));
-    if (is_a(lane, "RSA")) {
+    if (is_rsa(lane)) {
         told.padding = ask_number(ctx, OSSL_SIGNATURE_PARAM_PAD_MODE);
         told.salt = ask_number(ctx, OSSL_SIGNATURE_PARAM_PSS_SALTLEN);
         ask_text(ctx, OSSL_SIGNATURE_PARAM_MGF1_DIGEST, told.mgf1, sizeof(told.mgf1));
@@ -121,7 +131,7 @@ void note_signature(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *h
 {
     struct told told = ask(lane, ctx);
 
-    if (is_a(lane, "RSA") && told.padding == RSA_PKCS1_PSS_PADDING)
+    if (is_rsa(lane) && told.padding == RSA_PKCS1_PSS_PADDING)
         note(lane, "salt", salt_in(lane, &told, hash, hash_len, sig, len));
     else if (is_a(lane, "EC"))
         note(lane, "verified", software_verifies(lane, &told, 0, hash, hash_len, sig, len));

@@ -104,6 +104,8 @@ extern OSSL_LIB_CTX *libctxs[SIDES];
 #define SHARED_MAX 1024
 
 bool is_a(const struct lane *lane, const char *type);
+bool is_rsa(const struct lane *lane); /* RSA-PSS too */
+bool is_edwards(const struct lane *lane);
 
 /* Notes a signature of hash by a lane's context: itself, where it is always the same; or else
  * whether software verifies it, and how long the salt is. */

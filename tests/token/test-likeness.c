@@ -24,21 +24,29 @@
 #define SEQUENCES 1000
 
 /* Keys that both lanes have in their library contexts. */
-enum peer { PEER_P256, PEER_P384, PEER_X25519, PEER_ED25519, PEER_RSA, PEER_ZERO, PEERS };
+enum peer {
+    PEER_P256,
+    PEER_P384,
+    PEER_X25519,
+    PEER_X448,
+    PEER_ED25519,
+    PEER_RSA,
+    PEER_ZERO,
+    PEERS
+};
 static EVP_PKEY *peers[SIDES][PEERS];
 
 /* Messages that go through an EVP_MD_CTX. */
 
 static void md_init(struct lane *lane)
 {
-    const char *digest =
-        draw(lane, 8) == 0 || is_a(lane, "ED25519") ? NULL : DRAW_OF(lane, digests);
+    const char *digest = draw(lane, 8) == 0 || is_edwards(lane) ? NULL : DRAW_OF(lane, digests);
     bool again = lane->md_begun && draw(lane, 3) == 0;
     EVP_PKEY *key = again ? NULL : lane->key;
     OSSL_PARAM buf[5];
     const OSSL_PARAM *params = params_draw(lane, buf);
 
-    if (is_a(lane, "ED25519") && draw(lane, 8) == 0)
+    if (is_edwards(lane) && draw(lane, 8) == 0)
         digest = "SHA256";
     lane->md_signs = draw(lane, 2) == 0;
     note_text(lane, again ? "again with" : "with", digest != NULL ? digest : "NULL");
@@ -103,7 +111,7 @@ static void md_verify_final(struct lane *lane)
 
 static void md_final(struct lane *lane)
 {
-    if (!lane->md_begun || is_a(lane, "ED25519")) /* where libcrypto 3.0 calls a NULL */
+    if (!lane->md_begun || is_edwards(lane)) /* where libcrypto 3.0 calls a NULL */
         return;
     if (draw(lane, 12) == 0 ? !lane->md_signs : lane->md_signs)
         md_sign_final(lane);
@@ -136,7 +144,7 @@ static void md_whole(struct lane *lane)
         unsigned char hash[EVP_MAX_MD_SIZE], sig[SHARED_MAX + 8];
         size_t len = hash_message(lane, hash);
 
-        if (is_a(lane, "ED25519"))
+        if (is_edwards(lane))
             whole_share(lane);
         else
             signature_share(lane, lane->md_pkey, hash, len);
@@ -198,11 +206,9 @@ static enum use use_draw(struct lane *lane)
     static const enum use of_rsa[] = { SIGN, SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT },
                           of_ec[] = { SIGN, VERIFY, DERIVE, DERIVE };
 
-    if (draw(lane, 12) == 0 || is_a(lane, "ED25519"))
+    if (draw(lane, 12) == 0 || is_edwards(lane))
         return (enum use)draw(lane, USES);
-    return is_a(lane, "RSA")  ? DRAW_OF(lane, of_rsa)
-           : is_a(lane, "EC") ? DRAW_OF(lane, of_ec)
-                              : DERIVE;
+    return is_rsa(lane) ? DRAW_OF(lane, of_rsa) : is_a(lane, "EC") ? DRAW_OF(lane, of_ec) : DERIVE;
 }
 
 static void pkey_init(struct lane *lane)
@@ -346,15 +352,23 @@ static void pkey_decrypt(struct lane *lane)
     free(room.out);
 }
 
+/* One that fits. */
+static enum peer peer_of(const struct lane *lane)
+{
+    if (is_a(lane, "X25519"))
+        return PEER_X25519;
+    if (is_a(lane, "X448"))
+        return PEER_X448;
+    return strcmp(lane->twin->name, "P-384") == 0 ? PEER_P384 : PEER_P256;
+}
+
 static void pkey_set_peer(struct lane *lane)
 {
     bool derives = EVP_PKEY_CTX_get_operation(lane->pkey) == EVP_PKEY_OP_DERIVE;
     EVP_PKEY *peer = peers[lane->side][draw(lane, PEERS)];
 
     if (draw(lane, 3) != 0)
-        peer = peers[lane->side][is_a(lane, "X25519")                     ? PEER_X25519
-                                 : strcmp(lane->twin->name, "P-384") == 0 ? PEER_P384
-                                                                          : PEER_P256];
+        peer = peers[lane->side][peer_of(lane)];
     if (peer == NULL || (!derives && draw(lane, 20) != 0))
         return;
     if (draw(lane, 2) == 0)
@@ -410,7 +424,7 @@ static void pkey_check(struct lane *lane)
                                          "EVP_PKEY_check" };
     unsigned which = draw(lane, COUNT_OF(checks));
 
-    if (is_a(lane, "RSA") && which > 3 && draw(lane, 8) != 0)
+    if (is_rsa(lane) && which > 3 && draw(lane, 8) != 0)
         return; /* they are slow */
     note_call(lane, names[which], checks[which](lane->pkey));
 }
@@ -514,6 +528,8 @@ static void key_facts(struct lane *lane)
                                          "EC",
                                          "ED25519",
                                          "X25519",
+                                         "ED448",
+                                         "X448",
                                          "rsaEncryption",
                                          "1.2.840.113549.1.1.1",
                                          "id-ecPublicKey",
@@ -638,7 +654,7 @@ static void note_request(struct lane *lane, X509_REQ *request, bool is_signed)
 static void request_sign(struct lane *lane)
 {
     X509_REQ *request = X509_REQ_new_ex(lane->libctx, NULL);
-    const char *digest = is_a(lane, "ED25519") ? NULL : DRAW_OF(lane, digests);
+    const char *digest = is_edwards(lane) ? NULL : DRAW_OF(lane, digests);
     int ret;
 
     note_text(lane, "with", digest != NULL ? digest : "NULL");
@@ -761,7 +777,7 @@ static void lane_end(struct lane *lane)
     }
 }
 
-static struct twin twins[5];
+static struct twin twins[8];
 static size_t twin_count;
 
 static void sequence(uint64_t seed)
@@ -835,6 +851,7 @@ static void peers_make(void)
         [PEER_P256] = EVP_PKEY_Q_keygen(libctxs[SOFTWARE], NULL, "EC", "P-256"),
         [PEER_P384] = EVP_PKEY_Q_keygen(libctxs[SOFTWARE], NULL, "EC", "P-384"),
         [PEER_X25519] = EVP_PKEY_Q_keygen(libctxs[SOFTWARE], NULL, "X25519"),
+        [PEER_X448] = EVP_PKEY_Q_keygen(libctxs[SOFTWARE], NULL, "X448"),
         [PEER_ED25519] = EVP_PKEY_Q_keygen(libctxs[SOFTWARE], NULL, "ED25519"),
         [PEER_RSA] = EVP_PKEY_Q_keygen(libctxs[SOFTWARE], NULL, "RSA", (size_t)2048),
         [PEER_ZERO] =
@@ -846,6 +863,19 @@ static void peers_make(void)
         peers[TOKEN][i] = key_public_copy(made[i], libctxs[TOKEN]);
         EVP_PKEY_free(made[i]);
     }
+}
+
+/* One that nothing restricts but its type. */
+static EVP_PKEY *pss_make(void)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctxs[SOFTWARE], "RSA-PSS", NULL);
+    EVP_PKEY *key = NULL;
+
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 8 * MODULUS), 1);
+    assert_int_equal(EVP_PKEY_generate(ctx, &key), 1);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
 }
 
 static int setup(void **state)
@@ -860,6 +890,9 @@ static int setup(void **state)
     twin_add("P-384", EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-384"));
     twin_add("ED25519", EVP_PKEY_Q_keygen(plain, NULL, "ED25519"));
     twin_add("X25519", EVP_PKEY_Q_keygen(plain, NULL, "X25519"));
+    twin_add("RSA-PSS", pss_make());
+    twin_add("ED448", EVP_PKEY_Q_keygen(plain, NULL, "ED448"));
+    twin_add("X448", EVP_PKEY_Q_keygen(plain, NULL, "X448"));
     peers_make();
     return 0;
 }
