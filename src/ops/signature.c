@@ -100,7 +100,9 @@ static int token_verify_recover_init(void *vctx, void *key, const OSSL_PARAM par
     struct signature *ctx = vctx;
 
     ctx->recovers = true;
-    return begin(ctx, key, params, false);
+    return begin(ctx, key, params, false) &&
+           (ctx->padding != RSA_PKCS1_PSS_PADDING ||
+            refuse(ctx->provider, "nothing is recovered from a signature with", "the padding pss"));
 }
 
 /* Answers the question for a signature's size from the key, without the token. */
