@@ -356,6 +356,8 @@ static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
 {
     const struct signature *ctx = vctx;
 
+    if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL)
+        return signature_wants_digest(ctx);
     return (key_public_on_token(ctx->key) ? verify_on_token : verify_on_host)(
         ctx, (struct view){ tbs, tbs_len }, (struct view){ sig, sig_len });
 }

@@ -19,7 +19,10 @@
 #define PLAIN_ONLY    "SoftHSM has the plain instance only"
 #define NO_UKM        "none stands for none, which is what it is without"
 #define NO_ROOM       "of a salt that has no room there is no identifier"
-#define NO_SHA3       "software has no identifier of PSS with it"
+#define NOT_FOR       "the manual has -2 for what keys of the type are not for"
+#define PSS_ALONE                                                                                  \
+    "PKCS#11 or SoftHSM has no PSS with it, and the key does not allow what it is made of"
+#define NO_SHA3 "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
@@ -60,11 +63,21 @@ const struct difference likeness_differences[] = {
     { "RSA*", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 99]", 0, true, STRICT },
     { "RSA*", "EVP_PKEY_decrypt of what is spoilt", "0, errors", "1", NULL, V3_2, true, REJECTION },
     { "RSA*", "out of what is spoilt", NULL, NULL, NULL, 0, true, REJECTION },
+    { "RSA-PSS", "EVP_PKEY_*crypt_init_ex", "0, errors", "-2, errors", NULL, 0, true, NOT_FOR },
+    { "RSA-PSS", "EVP_*", REFUSES, "SHA512-256]", 0, true, PSS_ALONE },
+    { "RSA-PSS", "X509_REQ_sign*", REFUSES, "SHA512-256]", 0, true, PSS_ALONE },
+    { "RSA-PSS", "EVP_*", REFUSES, "SHA3-256]", 0, true, PSS_ALONE },
+    { "RSA-PSS", "algorithm", NO_BYTES, NULL, "SHA3-256]", 0, true, PSS_ALONE },
+    { "RSA-PSS", "EVP_*", REFUSES, "rsa_mgf1_md", 0, true, PSS_ALONE },
+    { "RSA-PSS", "EVP_*", REFUSES, "set mgf1-digest", 0, true, PSS_ALONE },
+    { "RSA-PSS", NULL, NULL, NULL, "with: an empty list]", V3_4, true,
+      "where nothing is set, software sets SHA-1" },
     { "P-*", "get algorithm-id", "0", "0, errors", NULL, 0, false, NO_IDENTIFIER },
     { "P-*", "get algorithm-id", NO_BYTES, "0, errors", NULL, 0, false, NO_IDENTIFIER },
     { "RSA*", "X509_REQ_sign_ctx", "0, errors", "1", "SHA3-256]", 0, true, NO_SHA3 },
     { "RSA*", "get algorithm-id", "0, errors", NULL, "SHA3-256]", 0, false, NO_SHA3 },
     { "RSA*", "get saltlen", "0", "2", NULL, 0, false, "software does not know a number's length" },
+    { "RSA*", "get saltlen", "0", "3", NULL, 0, false, "software does not know a number's length" },
     { "RSA*", "get pad-mode", "no answer", NULL, NULL, 0, false, "software has no name of TLS'" },
     { "RSA*", "get algorithm-id", NULL, "0, errors", "saltlen 500", 0, false, NO_ROOM },
     { "RSA*", "get algorithm-id", NULL, "0, errors", "salt: 400", 0, false, NO_ROOM },

@@ -431,6 +431,8 @@ const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params)
             params[count++] = all[i];
             note_text(lane, "with", all[i].key);
         }
+    if (count == 0)
+        note_text(lane, "with", "an empty list");
     params[count] = OSSL_PARAM_construct_end();
     return params;
 }
