@@ -15,6 +15,7 @@ struct twin {
     const char *name;
     EVP_PKEY *key[SIDES];
     X509 *certificate;
+    void *secret[SIDES]; /* EVP_SKEY, of a secret key, which has none of these */
 };
 
 #define MESSAGE_MAX 4096
@@ -40,6 +41,7 @@ struct lane {
     size_t message_len;
 
     EVP_PKEY_CTX *pkey;
+    struct secret *secret; /* contexts of a secret key */
 
     /* What was copied lives to the end: libcrypto 3.0's copies have pointers into it. */
     EVP_MD_CTX *mds_copied[STEPS];
@@ -50,6 +52,23 @@ struct lane {
     size_t noted;
     char path[4096]; /* of the sequence */
     bool over;       /* what comes now differs, though the same came of it */
+};
+
+/* What can be done next, and how often it is. */
+struct step {
+    const char *name;
+    void (*function)(struct lane *lane);
+    unsigned weight;
+};
+#define STEP(function, weight)                                                                     \
+    {                                                                                              \
+#function, function, weight                                                                \
+    }
+
+/* The first step is the first of the list: it begins something. */
+struct walk {
+    const struct step *steps;
+    size_t count, most; /* steps that there are, and that are made */
 };
 
 /* The next lot, less than count. */
@@ -158,5 +177,13 @@ const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);
 X509 *certificate_make(EVP_PKEY *key, EVP_PKEY *issuer);
 void cms_sign(struct lane *lane);
 void cms_decrypt(struct lane *lane);
+
+/* Secret keys (likeness-secret.c): the twins that there are, at most SECRETS; a walk for one. */
+#define SECRETS 3
+size_t secrets_make(struct twin *twins);
+void secrets_free(struct twin *twins, size_t count);
+const struct walk *secret_walk_draw(struct lane *chooser, const struct twin *twin);
+void secret_begin(struct lane *lane);
+void secret_end(struct lane *lane);
 
 #endif

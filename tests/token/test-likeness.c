@@ -684,16 +684,7 @@ static void request_sign_ctx(struct lane *lane)
     X509_REQ_free(request);
 }
 
-#define STEP(function, weight)                                                                     \
-    {                                                                                              \
-#function, function, weight                                                                \
-    }
-
-static const struct step {
-    const char *name;
-    void (*function)(struct lane *lane);
-    unsigned weight;
-} message_steps[] = {
+static const struct step message_steps[] = {
     STEP(md_init, 5), STEP(md_update, 5), STEP(md_final, 5), STEP(md_whole, 2), STEP(md_copy, 2),
     STEP(md_set, 6),  STEP(md_get, 3),    STEP(md_reset, 1), STEP(request_sign_ctx, 1),
 }, pkey_steps[] = {
@@ -704,10 +695,7 @@ static const struct step {
     STEP(key_data, 1),      STEP(key_others, 1), STEP(request_sign, 1), STEP(cms_sign, 1), STEP(cms_decrypt, 1),
 };
 
-static const struct walk {
-    const struct step *steps;
-    size_t count, most; /* steps that there are, and that are made */
-} walks[] = {
+static const struct walk walks[] = {
     { message_steps, COUNT_OF(message_steps), STEPS },
     { message_steps, COUNT_OF(message_steps), STEPS },
     { pkey_steps, COUNT_OF(pkey_steps), STEPS },
@@ -715,7 +703,6 @@ static const struct walk {
     { key_steps, COUNT_OF(key_steps), 4 },
 };
 
-/* The first step is the first of the list: it begins something. */
 static const struct step *step_draw(struct lane *lane, const struct walk *walk)
 {
     unsigned total = 0, lot, i = 0;
@@ -763,12 +750,18 @@ static void lane_begin(struct lane *lane, enum side side, const struct twin *twi
     lane->twin = twin;
     lane->key = twin->key[side];
     lane->lots = seed;
+    if (twin->secret[side] != NULL) {
+        secret_begin(lane);
+        return;
+    }
     lane->md = EVP_MD_CTX_new();
     lane->pkey = EVP_PKEY_CTX_new_from_pkey(lane->libctx, lane->key, NULL);
 }
 
 static void lane_end(struct lane *lane)
 {
+    if (lane->secret != NULL)
+        secret_end(lane);
     EVP_MD_CTX_free(lane->md);
     EVP_PKEY_CTX_free(lane->pkey);
     for (size_t i = 0; i < lane->copied; i++) {
@@ -777,15 +770,16 @@ static void lane_end(struct lane *lane)
     }
 }
 
-static struct twin twins[8];
-static size_t twin_count;
+static struct twin twins[8 + SECRETS];
+static size_t twin_count, secret_count; /* the last are secret keys */
 
 static void sequence(uint64_t seed)
 {
     static struct lane lanes[SIDES];
     struct lane chooser = { .lots = seed };
     const struct twin *twin = &twins[draw(&chooser, (unsigned)twin_count)];
-    const struct walk *walk = &DRAW_OF(&chooser, walks);
+    const struct walk *walk = twin->secret[SOFTWARE] != NULL ? secret_walk_draw(&chooser, twin)
+                                                             : &DRAW_OF(&chooser, walks);
     size_t i = 0;
 
     for (int side = 0; side < SIDES; side++)
@@ -883,7 +877,7 @@ static int setup(void **state)
     OSSL_LIB_CTX *plain = libctxs[SOFTWARE] = libctx_new_plain();
 
     (void)state;
-    libctxs[TOKEN] = libctx_new("");
+    libctxs[TOKEN] = libctx_new("pkcs11-gcm-caller-iv = yes\n");
     assert_non_null(libctxs[TOKEN]);
     twin_add("RSA", EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)(8 * MODULUS)));
     twin_add("P-256", EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256"));
@@ -894,12 +888,15 @@ static int setup(void **state)
     twin_add("ED448", EVP_PKEY_Q_keygen(plain, NULL, "ED448"));
     twin_add("X448", EVP_PKEY_Q_keygen(plain, NULL, "X448"));
     peers_make();
+    secret_count = secrets_make(twins + twin_count);
+    twin_count += secret_count;
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
+    secrets_free(twins + twin_count - secret_count, secret_count);
     for (int side = 0; side < SIDES; side++) {
         for (size_t i = 0; i < twin_count; i++) {
             EVP_PKEY_free(twins[i].key[side]);
