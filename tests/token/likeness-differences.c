@@ -22,7 +22,14 @@
 #define NOT_FOR       "the manual has -2 for what keys of the type are not for"
 #define PSS_ALONE                                                                                  \
     "PKCS#11 or SoftHSM has no PSS with it, and the key does not allow what it is made of"
-#define NO_SHA3 "software has no identifier of PSS with it"
+#define ONE_LIST   "one list for all modes"
+#define NO_IV      "software takes zeros where no IV was set"
+#define NONE_OF_IT "it has none of it"
+#define KEY_SAYS   "the key says which cipher it is"
+#define NOT_READ   "what changes nothing here is not looked at"
+#define NO_NUM     "where in a block it is, is not told"
+#define WAS_SET    "who set it knows it"
+#define NO_SHA3    "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
@@ -120,6 +127,64 @@ const struct difference likeness_differences[] = {
     { "ED*", "X509_REQ_sign_ctx", REFUSES, "[set instance", 0, true, PLAIN_ONLY },
     { "ED*", "X509_REQ_sign_ctx", REFUSES, "[set context-string", 0, true, PLAIN_ONLY },
     { "ED*", "set instance \"Ed448\"", REFUSES, NULL, 0, true, STRICT },
+    { "AES-*", "gettable *", NULL, NULL, NULL, 0, false, ONE_LIST },
+    { "AES-*", "settable *", NULL, NULL, NULL, 0, false, ONE_LIST },
+    { "AES-*", "get padding", "no answer", NULL, NULL, 0, false, ONE_LIST },
+    { "AES-*", "get taglen", "no answer", NULL, NULL, 0, false, ONE_LIST },
+    { "AES-*", "get num", NULL, "no answer", NULL, 0, false, NO_NUM },
+    { "AES-*", "get tls-multi", NULL, "no answer", NULL, 0, false, NONE_OF_IT },
+    { "AES-*", "get has-randkey", NULL, "no answer", NULL, 0, false, NONE_OF_IT },
+    { "AES-*", "get encrypt-then-mac", NULL, "no answer", NULL, 0, false, NONE_OF_IT },
+    { "AES-*", "get tag", "no answer", "0, errors", NULL, 0, false, STRICT },
+    { "AES-*", "set tag", REFUSES, NULL, 0, false, STRICT },
+    { "AES-*", "set ivlen", REFUSES, NULL, 0, false, STRICT },
+    { "AES-*", "ctrl *", REFUSES, NULL, 0, true, STRICT },
+    { "AES-*", "set cts_mode", REFUSES, NULL, 0, true, "of ciphertext stealing, PKCS#11 has CS1" },
+    { "AES-*", "EVP_Cipher*", REFUSES, "[no iv: ", 0, true, NO_IV },
+    { "AES-*", "get *iv", NULL, "0, errors", "[no iv: ", 0, false, NO_IV },
+    { "AES-*", "EVP_CipherUpdate", REFUSES, "mode: GCM]", 0, true,
+      "a message goes through whole, and nothing is given out before its tag is checked" },
+    { "AES-*", "EVP_MAC_*", REFUSES, "[cipher: CAMELLIA", 0, true, NO_SUCH },
+    { "AES-*", "EVP_MAC_CTX_dup", "0", "1", NULL, 0, true, "software has no copy of nothing" },
+    { "AES-*", "EVP_MAC_init*", "0, errors", "1", "[with: 0]", 0, true, KEY_SAYS },
+    { "AES-*", "EVP_MAC_init*", "0", "1", NULL, 0, true, KEY_SAYS },
+    { "AES-*", "*size", "0", NULL, NULL, 0, false, KEY_SAYS },
+    { "AES-*", "get *size", NULL, NULL, NULL, 0, false, KEY_SAYS },
+    { "AES-*", "len", "0", NULL, NULL, 0, false, KEY_SAYS },
+    { "AES-*", "set num", NULL, NULL, NULL, 0, true, NO_NUM },
+    { "GENERIC-SECRET", "len", "0", NULL, NULL, 0, false, "it is known by the digest alone" },
+    { "GENERIC-SECRET", "EVP_MAC_*", REFUSES, "SHAKE128]", 0, true, NO_SUCH },
+    { "AES-*", "get *iv", "0, errors", NULL, "mode: GCM]", 0, false,
+      "of GCM software wants to know how large the place of a pointer is" },
+    { "AES-*", "EVP_CIPHER_CTX_get_num", NULL, "0", NULL, 0, false, NO_NUM },
+    { "AES-*", "set padding", REFUSES, "mode: GCM]", 0, false, ONE_LIST },
+    { "AES-*", "EVP_MAC_*", REFUSES, "[mac: 16 bytes", 0, true,
+      "of what comes after the end, software makes another MAC" },
+    { "AES-*", "EVP_MAC_init", REFUSES, "[cipher: ", 0, true,
+      "software looks at the cipher's name when the next key comes" },
+    { "GENERIC-SECRET", "EVP_MAC_*", NULL, NULL, "[tls-data-size: ", 0, true, NOT_READ },
+    { "GENERIC-SECRET", "EVP_MAC_*", NULL, NULL, "[properties: 10]", 0, true, NOT_READ },
+    { "GENERIC-SECRET", "EVP_MAC_*", NULL, NULL, "[digest-noinit: ", 0, true, NOT_READ },
+    { "GENERIC-SECRET", "EVP_MAC_update", "1", "0, errors", "[EVP_MAC_final: 1]", 0, false,
+      "after the end software takes nothing, if it is nothing" },
+    { "AES-*", "EVP_CIPHER_CTX_get_*_iv", NULL, "0, errors", "[no iv: ", 0, true, NO_IV },
+    { "AES-*", "original", NULL, NULL, "[no iv: ", 0, true, NO_IV },
+    { "AES-*", "get tag", "0, errors", NULL, "mode: GCM]", 0, false,
+      "the message went through whole, and has a tag before the end" },
+    { "GENERIC-SECRET", "EVP_KDF_CTX_set_SKEY", REFUSES, "[as: salt]", 0, true,
+      "a salt comes as bytes" },
+    { "GENERIC-SECRET", "gettable *", "yes", "no", NULL, 0, false, WAS_SET },
+    { "GENERIC-SECRET", "get digest", NULL, "no answer", NULL, 0, false, WAS_SET },
+    { "GENERIC-SECRET", "get mode", NULL, "no answer", NULL, 0, false, WAS_SET },
+    { "GENERIC-SECRET", "get info", NULL, "no answer", NULL, 0, false, WAS_SET },
+    { "GENERIC-SECRET", "get salt", NULL, "no answer", NULL, 0, false, WAS_SET },
+    { "ED448", "set instance \"Ed25519*", REFUSES, NULL, 0, true, STRICT },
+    { "AES-*", "flags", NULL, NULL, NULL, 0, false, "EVP_Cipher(3) is by update and final" },
+    { "AES-*", "set tag", "0, errors", "1", "[length: ", 0, true, "its length, as with CCM" },
+    { "GENERIC-SECRET", "size", "0", NULL, NULL, 0, false, "it is known by the digest alone" },
+    { "GENERIC-SECRET", "* size", "0", NULL, NULL, 0, false, "it is known by the digest alone" },
+    { "GENERIC-SECRET", "get *size", NULL, NULL, NULL, 0, false,
+      "it is known by the digest alone" },
     { "X*", "get *", "0", "no answer", NULL, V3_4, false, NO_PARAMS },
     { NULL, NULL, NULL, NULL, NULL, 0, false, NULL },
 };

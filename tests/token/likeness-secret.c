@@ -21,6 +21,7 @@ struct secret {
     unsigned char made[DATA_MAX]; /* by encryption so far */
     size_t made_len, taken;
     EVP_MAC_CTX *mac;
+    bool mac_begun;
     EVP_KDF_CTX *kdf;
 };
 
@@ -33,8 +34,9 @@ static const char *const modes[] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR"
 static EVP_CIPHER *ciphers[SIDES][SIZES][MODES];
 static EVP_MAC *hmac[SIDES], *cmac[SIDES];
 static EVP_KDF *hkdf[SIDES];
-static bool lacks[MODES];
-static unsigned char bytes[32] = "a key, which is known to nobody";
+static bool lacks[MODES], has_hkdf;
+static unsigned char bytes[] =
+    "a key that is known to nobody, and long, as SoftHSM wants those of HMAC";
 
 static bool is_aes(const struct lane *lane)
 {
@@ -44,6 +46,13 @@ static bool is_aes(const struct lane *lane)
 static unsigned size_of(const struct lane *lane)
 {
     return strcmp(lane->twin->name, "AES-256") == 0;
+}
+
+static size_t len_of(const struct lane *lane)
+{
+    return strcmp(lane->twin->name, "AES-128") == 0   ? 16
+           : strcmp(lane->twin->name, "AES-256") == 0 ? 32
+                                                      : sizeof(bytes);
 }
 
 static unsigned char *iv_draw(struct lane *lane, unsigned char *iv)
@@ -70,34 +79,61 @@ static unsigned mode_draw(struct lane *lane)
     return mode;
 }
 
+/* How a cipher is begun. */
+struct beginning {
+    const EVP_CIPHER *cipher; /* NULL: the same again */
+    SKEY *key;                /* NULL: the same again */
+    const unsigned char *iv;
+    size_t iv_len;
+    int encrypt; /* -1: as before */
+    const OSSL_PARAM *params;
+};
+
+/* Without a key, libcrypto 3.5 has no EVP_CipherInit_SKEY: it calls a NULL. */
+static int begin(struct lane *lane, const struct beginning *how)
+{
+    EVP_CIPHER_CTX *ctx = lane->secret->cipher;
+
+    return how->key != NULL ? CALL(lane, EVP_CipherInit_SKEY, ctx, how->cipher, how->key, how->iv,
+                                   how->iv_len, how->encrypt, how->params)
+                            : CALL(lane, EVP_CipherInit_ex2, ctx, how->cipher, NULL, how->iv,
+                                   how->encrypt, how->params);
+}
+
+/* Again with less than at first, or anew. An encryption with GCM has its IV, or this provider makes
+ * one. */
 static void cipher_init(struct lane *lane)
 {
+    static const unsigned char zeros[16];
     struct secret *secret = lane->secret;
-    bool again = secret->begun && draw(lane, 3) == 0, no_iv = draw(lane, 5) == 0;
-    unsigned mode = again ? secret->mode : mode_draw(lane);
-    bool other_size = draw(lane, 20) == 0;
-    EVP_CIPHER *cipher = ciphers[lane->side][size_of(lane) ^ other_size][mode];
-    SKEY *key = again && draw(lane, 2) == 0 ? NULL : lane->twin->secret[lane->side];
+    bool again = secret->begun && draw(lane, 3) == 0, other_size = draw(lane, 20) == 0;
+    unsigned mode = again ? secret->mode : mode_draw(lane), padding = draw(lane, 2);
+    const EVP_CIPHER *cipher = ciphers[lane->side][size_of(lane) ^ other_size][mode];
     unsigned char iv[16];
-    int encrypt = (int)draw(lane, again ? 3 : 2) - (again ? 1 : 0);
-    unsigned padding = draw(lane, 2);
     const OSSL_PARAM params[] = { OSSL_PARAM_construct_uint("padding", &padding),
                                   OSSL_PARAM_construct_end() };
-    bool with = draw(lane, 6) == 0;
-    size_t iv_len = iv_len_draw(lane, cipher);
+    struct beginning how = {
+        .cipher = again && draw(lane, 2) == 0 ? NULL : cipher,
+        .key = again && draw(lane, 2) == 0 ? NULL : lane->twin->secret[lane->side],
+        .iv = draw(lane, 5) != 0 || mode == GCM ? iv_draw(lane, iv) : NULL,
+        .iv_len = iv_len_draw(lane, cipher),
+        .encrypt = (int)draw(lane, again ? 3 : 2) - (again ? 1 : 0),
+        .params = draw(lane, 6) == 0 ? params : NULL,
+    };
 
+    if (how.key == NULL) /* for the other direction, software needs it */
+        how.encrypt = -1;
     note_text(lane, again ? "again" : "mode", modes[mode]);
     note(lane, "other size", other_size);
-    note(lane, "key", key != NULL);
-    note(lane, "encrypt", encrypt);
-    note(lane, no_iv ? "no iv" : "iv", (long)iv_len);
-    note(lane, "with padding", with ? (int)padding : -1);
-    secret->mode = mode;
+    note(lane, "key", how.key != NULL);
+    note(lane, "encrypt", how.encrypt);
+    note(lane, how.iv == NULL ? "no iv" : "iv", (long)how.iv_len);
+    note(lane, "with padding", how.params != NULL ? (int)padding : -1);
+    if (how.iv != NULL && mode != GCM && draw(lane, 10) == 0)
+        how.iv = zeros;
     EVP_CIPHER_CTX_set_flags(secret->cipher, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    secret->begun =
-        CALL(lane, EVP_CipherInit_SKEY, secret->cipher, again && draw(lane, 2) == 0 ? NULL : cipher,
-             key, no_iv ? NULL : iv_draw(lane, iv), iv_len, encrypt, with ? params : NULL) == 1 ||
-        again;
+    secret->mode = mode;
+    secret->begun = begin(lane, &how) == 1;
     secret->taken = 0;
     if (secret->begun && EVP_CIPHER_CTX_is_encrypting(secret->cipher))
         secret->made_len = 0;
@@ -158,6 +194,7 @@ static void cipher_update(struct lane *lane)
     data_draw(lane, in, len);
     note(lane, "beside", beside);
     ret = CALL(lane, EVP_CipherUpdate, secret->cipher, out, &out_len, in, (int)len);
+    lane->over = ret != 1 && secret->mode == GCM;
     if (ret == 1 && beside)
         note(lane, "len", out_len);
     else if (ret == 1)
@@ -176,15 +213,21 @@ static void cipher_final(struct lane *lane)
     out = malloc(32);
     if (CALL(lane, EVP_CipherFinal_ex, secret->cipher, out, &len) == 1)
         note_made(lane, out, len);
+    else
+        lane->over = true;
     free(out);
 }
 
+/* Not of an encryption with GCM, whose IV is good for one message: a copy of ours is of no use
+ * before it is begun again. */
 static void cipher_copy(struct lane *lane)
 {
     struct secret *secret = lane->secret;
     EVP_CIPHER_CTX *copy = EVP_CIPHER_CTX_new();
+    bool copies =
+        secret->begun && !(secret->mode == GCM && EVP_CIPHER_CTX_is_encrypting(secret->cipher));
 
-    if (!secret->begun || CALL(lane, EVP_CIPHER_CTX_copy, copy, secret->cipher) != 1) {
+    if (!copies || CALL(lane, EVP_CIPHER_CTX_copy, copy, secret->cipher) != 1) {
         EVP_CIPHER_CTX_free(copy);
         return;
     }
@@ -230,6 +273,7 @@ static void cipher_set_number(struct lane *lane)
         one = OSSL_PARAM_construct_uint(numbers[which].name, &small);
     note(lane, "to", (long)value);
     set_of_cipher(lane, &one);
+    lane->over = strcmp(one.key, "num") == 0; /* which is not offered here */
 }
 
 static void cipher_set_other(struct lane *lane)
@@ -306,7 +350,6 @@ static const struct asked of_cipher_ctx[] = {
     { "iv", OSSL_PARAM_OCTET_STRING },
     { "updated-iv", OSSL_PARAM_OCTET_STRING },
     { "iv", OSSL_PARAM_OCTET_PTR },
-    { "updated-iv", OSSL_PARAM_OCTET_PTR },
     { "taglen", OSSL_PARAM_UNSIGNED_INTEGER },
     { "tag", OSSL_PARAM_OCTET_STRING },
     { "cts_mode", OSSL_PARAM_UTF8_STRING },
@@ -437,6 +480,14 @@ static OSSL_PARAM mac_param_draw(struct lane *lane, char *text, size_t size, siz
     return param;
 }
 
+/* What software has refused, it may have kept; what is set after the key is of no account before
+ * the next one. */
+static void note_set(struct lane *lane, const OSSL_PARAM *with, int ret, bool before_key)
+{
+    if (with != NULL && (ret != 1 || !before_key))
+        lane->over = true;
+}
+
 static void mac_init(struct lane *lane)
 {
     struct secret *secret = lane->secret;
@@ -445,12 +496,19 @@ static void mac_init(struct lane *lane)
     OSSL_PARAM params[] = { mac_param_draw(lane, text, sizeof(text), &number),
                             OSSL_PARAM_construct_end() };
     const OSSL_PARAM *with = draw(lane, 4) == 0 ? NULL : params;
+    bool again = draw(lane, 4) == 0;
+    int ret;
 
     note(lane, "with", with != NULL);
-    if (draw(lane, 4) == 0)
-        CALL(lane, EVP_MAC_init, secret->mac, NULL, 0, with);
+    if (again)
+        ret = CALL(lane, EVP_MAC_init, secret->mac, NULL, 0, with);
+    else if (lane->side == SOFTWARE) /* before OpenSSL 3.6 it has no MACs with an EVP_SKEY */
+        ret = note_call(lane, "EVP_MAC_init_SKEY",
+                        EVP_MAC_init(secret->mac, bytes, len_of(lane), with));
     else
-        CALL(lane, EVP_MAC_init_SKEY, secret->mac, lane->twin->secret[lane->side], with);
+        ret = CALL(lane, EVP_MAC_init_SKEY, secret->mac, lane->twin->secret[TOKEN], with);
+    note_set(lane, with, ret, !again);
+    secret->mac_begun = ret == 1;
 }
 
 static void mac_set(struct lane *lane)
@@ -460,8 +518,9 @@ static void mac_set(struct lane *lane)
     size_t number;
     OSSL_PARAM params[] = { mac_param_draw(lane, text, sizeof(text), &number),
                             OSSL_PARAM_construct_end() };
+    int ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
 
-    CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
+    note_set(lane, params, ret, !secret->mac_begun);
 }
 
 static void mac_update(struct lane *lane)
@@ -476,13 +535,20 @@ static void mac_update(struct lane *lane)
     CALL(lane, EVP_MAC_update, secret->mac, len == 0 && draw(lane, 2) == 0 ? NULL : piece, len);
 }
 
+/* Where libcrypto knows no size, it does not look at that of the buffer, and writes beyond it. */
 static void mac_final(struct lane *lane)
 {
     struct secret *secret = lane->secret;
-    size_t enough = EVP_MAC_CTX_get_mac_size(secret->mac), len = 0;
-    struct room room = room_draw(lane, enough != 0 ? enough : 16);
-    int ret = CALL(lane, EVP_MAC_final, secret->mac, room.out, &len, room.size);
+    size_t enough = secret->mac_begun ? EVP_MAC_CTX_get_mac_size(secret->mac) : 0, len = 0;
+    struct room room;
+    int ret;
 
+    room = room_draw(lane, enough != 0 ? enough : EVP_MAX_MD_SIZE);
+    if (enough == 0 && room.size < EVP_MAX_MD_SIZE) {
+        free(room.out);
+        return;
+    }
+    ret = CALL(lane, EVP_MAC_final, secret->mac, room.out, &len, room.size);
     if (ret == 1)
         note(lane, "len", (long)len);
     if (ret == 1 && room.out != NULL)
@@ -670,7 +736,7 @@ const struct walk *secret_walk_draw(struct lane *chooser, const struct twin *twi
 
     if (strncmp(twin->name, "AES", 3) == 0)
         return which < 4 ? &cipher_walk : &mac_walk;
-    return which < 3 || kdf_set_skey == NULL ? &mac_walk : &kdf_walk;
+    return which < 3 || !has_hkdf ? &mac_walk : &kdf_walk;
 }
 
 void secret_begin(struct lane *lane)
@@ -709,6 +775,22 @@ static bool is_lacking(unsigned mode, SKEY *key)
     return !ok;
 }
 
+/* Whether the token has HKDF, as SoftHSM has not. */
+static bool derives(SKEY *key)
+{
+    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(hkdf[TOKEN]);
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+                                  OSSL_PARAM_construct_end() };
+    unsigned char out[32];
+    bool ok =
+        kdf_set_skey(ctx, key, "key") == 1 && EVP_KDF_derive(ctx, out, sizeof(out), params) == 1;
+
+    EVP_KDF_CTX_free(ctx);
+    ERR_clear_error();
+    return ok;
+}
+
 static void fetch_all(enum side side)
 {
     const char *prefix = side == TOKEN ? PKCS11_BRIDGE_CIPHER_PREFIX : "";
@@ -736,7 +818,7 @@ size_t secrets_make(struct twin *twins)
         size_t len;
     } kinds[KEYS] = { { "AES-128", "AES", 16 },
                       { "AES-256", "AES", 32 },
-                      { "GENERIC-SECRET", "GENERIC-SECRET", 32 } };
+                      { "GENERIC-SECRET", "GENERIC-SECRET", sizeof(bytes) } };
     const struct newer function = { "EVP_KDF_CTX_set_SKEY", &kdf_set_skey };
     size_t count = 0;
 
@@ -759,6 +841,7 @@ size_t secrets_make(struct twin *twins)
     }
     for (unsigned mode = 0; count > 1 && mode < MODES; mode++)
         lacks[mode] = is_lacking(mode, twins[1].secret[TOKEN]);
+    has_hkdf = count == KEYS && kdf_set_skey != NULL && derives(twins[2].secret[TOKEN]);
     return count;
 }
 

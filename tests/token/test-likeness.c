@@ -7,6 +7,7 @@
  *     BRIDGE_LIKENESS_PATHS=1                   with what was done
  */
 #include "likeness.h"
+#include "skey.h"
 
 #include <sys/random.h>
 
@@ -805,7 +806,7 @@ static EVP_PKEY *brought(EVP_PKEY *key, const char *label)
                                                    PKCS11_BRIDGE_PROPERTY);
     EVP_PKEY *made = NULL;
 
-    snprintf(uri, sizeof(uri), "pkcs11:token=soft;object=%s", label);
+    snprintf(uri, sizeof(uri), "%s;object=%s", token_uri(), label);
     assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &values), 1);
     params = OSSL_PARAM_merge(values, place);
     assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
