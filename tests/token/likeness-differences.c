@@ -29,6 +29,8 @@
 #define NOT_READ   "what changes nothing here is not looked at"
 #define NO_NUM     "where in a block it is, is not told"
 #define WAS_SET    "who set it knows it"
+#define SEED       "the seed is the secret"
+#define NO_KEM     "PKCS#11 has none with these keys: RSASVE, DHKEM"
 #define NO_SHA3    "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
@@ -179,6 +181,19 @@ const struct difference likeness_differences[] = {
     { "GENERIC-SECRET", "get info", NULL, "no answer", NULL, 0, false, WAS_SET },
     { "GENERIC-SECRET", "get salt", NULL, "no answer", NULL, 0, false, WAS_SET },
     { "ED448", "set instance \"Ed25519*", REFUSES, NULL, 0, true, STRICT },
+    { "RSA-PSS", "EVP_PKEY_CTX_get_rsa_pss_saltlen", NULL, NULL, "SHA3-256]", 0, true, PSS_ALONE },
+    { "RSA-PSS", "EVP_PKEY_*capsulate_init", "0, errors", "-2, errors", NULL, 0, true, NOT_FOR },
+    { "ML-DSA-*", "set message-encoding 2", REFUSES, NULL, 0, true, STRICT },
+    { "ML-DSA-*", "settable signature", "no", "yes", NULL, 0, false,
+      "one list, for verifications that are fed as well" },
+    { "ML-*", "get seed", NULL, "no answer", NULL, 0, false, SEED },
+    { "ML-*", "key has seed", "yes", "no", NULL, 0, false, SEED },
+    { "ML-DSA-*", "key takes encoded-pub-key", "no", "yes", NULL, 0, false,
+      "one list for all keys that are a point" },
+    { "ML-DSA-*", "settable test-entropy", "yes", "no", NULL, 0, false, "it is the token's" },
+    { "ML-KEM-*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true, "software has no copies of it" },
+    { NULL, "EVP_PKEY_encapsulate_init", "1", "-2, errors", NULL, 0, true, NO_KEM },
+    { NULL, "EVP_PKEY_decapsulate_init", "1", "-2, errors", NULL, 0, true, NO_KEM },
     { "AES-*", "flags", NULL, NULL, NULL, 0, false, "EVP_Cipher(3) is by update and final" },
     { "AES-*", "set tag", "0, errors", "1", "[length: ", 0, true, "its length, as with CCM" },
     { "GENERIC-SECRET", "size", "0", NULL, NULL, 0, false, "it is known by the digest alone" },

@@ -616,7 +616,7 @@ static OSSL_PARAM kdf_param_draw(struct lane *lane, unsigned char *value)
     static const char *const kdf_modes[] = { "EXTRACT_AND_EXPAND", "EXTRACT_ONLY", "EXPAND_ONLY",
                                              "NONSENSE", "" };
     static const int numbers[] = { 0, 1, 2, 3, -1 };
-    static const char *const octets[] = { "salt", "info", "info", "mode", "digest", "unheard-of" };
+    static const char *const others[] = { "salt", "info", "info", "mode", "digest", "unheard-of" };
     const char *text;
     int number;
 
@@ -636,7 +636,7 @@ static OSSL_PARAM kdf_param_draw(struct lane *lane, unsigned char *value)
         memcpy(value, &number, sizeof(number));
         return OSSL_PARAM_construct_int("mode", (int *)(void *)value);
     default:
-        text = DRAW_OF(lane, octets);
+        text = DRAW_OF(lane, others);
         number = (int)draw(lane, 40);
         note(lane, text, number);
         draw_bytes(lane, value, 40);
@@ -811,6 +811,24 @@ static void fetch_all(enum side side)
         hkdf[side] = EVP_KDF_fetch(libctxs[side], name, NULL);
 }
 
+void secrets_free(struct twin *twins, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (int side = 0; side < SIDES; side++)
+            EVP_SKEY_free(twins[i].secret[side]);
+    for (int side = 0; side < SIDES; side++) {
+        for (unsigned i = 0; i < SIZES * MODES; i++) {
+            EVP_CIPHER_free(ciphers[side][i / MODES][i % MODES]);
+            ciphers[side][i / MODES][i % MODES] = NULL;
+        }
+        EVP_MAC_free(hmac[side]);
+        EVP_MAC_free(cmac[side]);
+        EVP_KDF_free(hkdf[side]);
+        hmac[side] = cmac[side] = NULL;
+        hkdf[side] = NULL;
+    }
+}
+
 size_t secrets_make(struct twin *twins)
 {
     static const struct {
@@ -841,20 +859,11 @@ size_t secrets_make(struct twin *twins)
     }
     for (unsigned mode = 0; count > 1 && mode < MODES; mode++)
         lacks[mode] = is_lacking(mode, twins[1].secret[TOKEN]);
+    if (lacks[0]) { /* it has nothing of AES */
+        printf("no secret keys\n");
+        secrets_free(twins, count);
+        return 0;
+    }
     has_hkdf = count == KEYS && kdf_set_skey != NULL && derives(twins[2].secret[TOKEN]);
     return count;
-}
-
-void secrets_free(struct twin *twins, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        for (int side = 0; side < SIDES; side++)
-            EVP_SKEY_free(twins[i].secret[side]);
-    for (int side = 0; side < SIDES; side++) {
-        for (unsigned i = 0; i < SIZES * MODES; i++)
-            EVP_CIPHER_free(ciphers[side][i / MODES][i % MODES]);
-        EVP_MAC_free(hmac[side]);
-        EVP_MAC_free(cmac[side]);
-        EVP_KDF_free(hkdf[side]);
-    }
 }

@@ -40,6 +40,9 @@ struct lane {
     unsigned char message[MESSAGE_MAX]; /* so far */
     size_t message_len;
 
+    size_t context_len; /* of the context string of ML-DSA */
+    bool deterministic, encoded;
+
     EVP_PKEY_CTX *pkey;
     struct secret *secret; /* contexts of a secret key */
 
@@ -120,16 +123,23 @@ unsigned long findings(void);
 extern OSSL_LIB_CTX *libctxs[SIDES];
 
 #define MODULUS    256 /* bytes of the RSA key's */
-#define SHARED_MAX 1024
+#define SHARED_MAX 5000
 
 bool is_a(const struct lane *lane, const char *type);
 bool is_rsa(const struct lane *lane); /* RSA-PSS too */
 bool is_edwards(const struct lane *lane);
+bool is_ml_dsa(const struct lane *lane);
+bool is_ml_kem(const struct lane *lane);
+bool takes_digest(const struct lane *lane); /* else it hashes by itself */
 
 /* Notes a signature of hash by a lane's context: itself, where it is always the same; or else
  * whether software verifies it, and how long the salt is. */
 void note_signature(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
                     size_t hash_len, const unsigned char *sig, size_t len);
+
+/* Whether software finds this secret in a ciphertext of ML-KEM. */
+void note_encapsulated(struct lane *lane, const unsigned char *wrapped, size_t len,
+                       const unsigned char *secret, size_t secret_len);
 
 /* What software decrypts of a ciphertext by the lane's pkey. */
 void note_ciphertext(struct lane *lane, const unsigned char *in, size_t in_len);
@@ -138,10 +148,12 @@ void note_ciphertext(struct lane *lane, const unsigned char *in, size_t in_len);
 size_t hash_message(const struct lane *lane, unsigned char *hash);
 
 /* What is made in software once for both lanes, when the first comes to it: a signature of hash for
- * one that verifies with ctx, of the message for Ed25519, a ciphertext of text for its pkey. */
+ * one that verifies with ctx, of the message for what hashes by itself, a ciphertext of text for
+ * its pkey. */
 void signature_share(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
                      size_t hash_len);
 void whole_share(const struct lane *lane);
+void encapsulation_share(const struct lane *lane);
 void ciphertext_share(struct lane *lane, const unsigned char *text, size_t len);
 
 /* It as a lane is given it, in out (SHARED_MAX + 8 bytes), sometimes with a fault; its length.
@@ -169,6 +181,9 @@ void note_answer(struct lane *lane, const struct asked *one,
 /* Asks a context for something, sets something, also what there is not. */
 void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx);
 void set_something(struct lane *lane, EVP_PKEY_CTX *ctx);
+
+/* Context strings are the beginning of this. */
+extern unsigned char octets[7];
 
 /* Parameters for the beginning of an operation (5 at most), none twice; NULL as often. */
 const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);

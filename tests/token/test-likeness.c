@@ -47,7 +47,7 @@ static void md_init(struct lane *lane)
     OSSL_PARAM buf[5];
     const OSSL_PARAM *params = params_draw(lane, buf);
 
-    if (is_edwards(lane) && draw(lane, 8) == 0)
+    if (!takes_digest(lane) && draw(lane, 8) == 0)
         digest = "SHA256";
     lane->md_signs = draw(lane, 2) == 0;
     note_text(lane, again ? "again with" : "with", digest != NULL ? digest : "NULL");
@@ -58,6 +58,8 @@ static void md_init(struct lane *lane)
         lane->md_begun = CALL(lane, EVP_DigestVerifyInit_ex, lane->md, &lane->md_pkey, digest,
                               lane->libctx, NULL, key, params) == 1;
     lane->message_len = 0;
+    if (!again)
+        lane->context_len = 0, lane->deterministic = lane->encoded = false;
 }
 
 static void md_update(struct lane *lane)
@@ -112,7 +114,7 @@ static void md_verify_final(struct lane *lane)
 
 static void md_final(struct lane *lane)
 {
-    if (!lane->md_begun || is_edwards(lane)) /* where libcrypto 3.0 calls a NULL */
+    if (!lane->md_begun || !takes_digest(lane)) /* where libcrypto 3.0 calls a NULL */
         return;
     if (draw(lane, 12) == 0 ? !lane->md_signs : lane->md_signs)
         md_sign_final(lane);
@@ -145,7 +147,7 @@ static void md_whole(struct lane *lane)
         unsigned char hash[EVP_MAX_MD_SIZE], sig[SHARED_MAX + 8];
         size_t len = hash_message(lane, hash);
 
-        if (is_edwards(lane))
+        if (!takes_digest(lane))
             whole_share(lane);
         else
             signature_share(lane, lane->md_pkey, hash, len);
@@ -199,7 +201,7 @@ static void pkey_new(struct lane *lane)
     ERR_clear_error();
 }
 
-enum use { SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT, DERIVE, USES };
+enum use { SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT, ENCAPSULATE, DECAPSULATE, DERIVE, USES };
 
 /* What keys of the type are for, or now and then something else. */
 static enum use use_draw(struct lane *lane)
@@ -207,8 +209,10 @@ static enum use use_draw(struct lane *lane)
     static const enum use of_rsa[] = { SIGN, SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT },
                           of_ec[] = { SIGN, VERIFY, DERIVE, DERIVE };
 
-    if (draw(lane, 12) == 0 || is_edwards(lane))
+    if (draw(lane, 12) == 0 || is_edwards(lane) || is_ml_dsa(lane))
         return (enum use)draw(lane, USES);
+    if (is_ml_kem(lane))
+        return draw(lane, 3) == 0 ? ENCAPSULATE : DECAPSULATE;
     return is_rsa(lane) ? DRAW_OF(lane, of_rsa) : is_a(lane, "EC") ? DRAW_OF(lane, of_ec) : DERIVE;
 }
 
@@ -233,6 +237,12 @@ static void pkey_init(struct lane *lane)
         break;
     case DECRYPT:
         CALL(lane, EVP_PKEY_decrypt_init_ex, lane->pkey, params);
+        break;
+    case ENCAPSULATE:
+        CALL(lane, EVP_PKEY_encapsulate_init, lane->pkey, params);
+        break;
+    case DECAPSULATE:
+        CALL(lane, EVP_PKEY_decapsulate_init, lane->pkey, params);
         break;
     default:
         CALL(lane, EVP_PKEY_derive_init_ex, lane->pkey, params);
@@ -353,6 +363,41 @@ static void pkey_decrypt(struct lane *lane)
     free(room.out);
 }
 
+#define SECRET 32
+
+static void pkey_encapsulate(struct lane *lane)
+{
+    struct room room = room_draw(lane, (size_t)EVP_PKEY_get_size(lane->key));
+    struct room secret = room_draw(lane, SECRET);
+    size_t len = room.size, secret_len = secret.size;
+    int ret;
+
+    if (secret.out != NULL || room.out == NULL) { /* software writes to no place */
+        ret = CALL(lane, EVP_PKEY_encapsulate, lane->pkey, room.out, &len, secret.out, &secret_len);
+        if (ret == 1 && room.out == NULL)
+            note(lane, "size", (long)len), note(lane, "size of the secret", (long)secret_len);
+        else if (ret == 1)
+            note_encapsulated(lane, room.out, len, secret.out, secret_len);
+    }
+    free(room.out);
+    free(secret.out);
+}
+
+/* Of a wrong ciphertext comes what this key's secret tells, and that is the same in both places. */
+static void pkey_decapsulate(struct lane *lane)
+{
+    struct room room = room_draw(lane, SECRET);
+    unsigned char in[SHARED_MAX + 8];
+    size_t in_len, len = room.size;
+    int ret;
+
+    encapsulation_share(lane);
+    in_len = shared_spoilt(lane, in, NULL);
+    ret = CALL(lane, EVP_PKEY_decapsulate, lane->pkey, room.out, &len, in, in_len);
+    note_out(lane, "out", ret, &room, len);
+    free(room.out);
+}
+
 /* One that fits. */
 static enum peer peer_of(const struct lane *lane)
 {
@@ -401,6 +446,8 @@ static void pkey_do(struct lane *lane)
         { EVP_PKEY_OP_VERIFYRECOVER, pkey_recover },
         { EVP_PKEY_OP_ENCRYPT, pkey_encrypt },
         { EVP_PKEY_OP_DECRYPT, pkey_decrypt },
+        { EVP_PKEY_OP_ENCAPSULATE, pkey_encapsulate },
+        { EVP_PKEY_OP_DECAPSULATE, pkey_decapsulate },
         { EVP_PKEY_OP_DERIVE, pkey_derive },
     };
     size_t use = draw(lane, 20 * COUNT_OF(uses));
@@ -536,7 +583,11 @@ static void key_facts(struct lane *lane)
                                          "id-ecPublicKey",
                                          "RSA-PSS",
                                          "1.3.101.112",
-                                         "DSA" };
+                                         "DSA",
+                                         "ML-DSA-44",
+                                         "ML-KEM-512",
+                                         "id-ml-dsa-65",
+                                         "2.16.840.1.101.3.4.4.2" };
     char text[64] = "";
     size_t len = 0;
     int nid = 0;
@@ -574,7 +625,7 @@ static void note_public(struct lane *lane, const char *what, EVP_PKEY *key)
 
 static void key_encodings(struct lane *lane)
 {
-    unsigned char *der = NULL, raw[200];
+    unsigned char *der = NULL, raw[3000];
     size_t len = draw(lane, 3) == 0 ? 3 : sizeof(raw), encoded;
     int der_len;
     BIO *bio = BIO_new(BIO_s_mem());
@@ -655,7 +706,7 @@ static void note_request(struct lane *lane, X509_REQ *request, bool is_signed)
 static void request_sign(struct lane *lane)
 {
     X509_REQ *request = X509_REQ_new_ex(lane->libctx, NULL);
-    const char *digest = is_edwards(lane) ? NULL : DRAW_OF(lane, digests);
+    const char *digest = !takes_digest(lane) ? NULL : DRAW_OF(lane, digests);
     int ret;
 
     note_text(lane, "with", digest != NULL ? digest : "NULL");
@@ -771,7 +822,7 @@ static void lane_end(struct lane *lane)
     }
 }
 
-static struct twin twins[8 + SECRETS];
+static struct twin twins[12 + SECRETS];
 static size_t twin_count, secret_count; /* the last are secret keys */
 
 static void sequence(uint64_t seed)
@@ -818,11 +869,15 @@ static EVP_PKEY *brought(EVP_PKEY *key, const char *label)
     return made;
 }
 
+static EVP_PKEY *issuer;
+
 static void twin_add(const char *name, EVP_PKEY *key)
 {
     char label[64];
     EVP_PKEY *made;
 
+    if (key == NULL) /* libcrypto knows none */
+        return;
     snprintf(label, sizeof(label), "like-%s", name);
     made = brought(key, label);
     if (made == NULL) {
@@ -833,8 +888,7 @@ static void twin_add(const char *name, EVP_PKEY *key)
     EVP_PKEY_free(made);
     twins[twin_count] = (struct twin){ .name = name,
                                        .key = { key, key_load(libctxs[TOKEN], label, "private") },
-                                       .certificate = certificate_make(
-                                           key, twin_count != 0 ? twins[0].key[0] : key) };
+                                       .certificate = certificate_make(key, issuer) };
     assert_non_null(twins[twin_count].key[TOKEN]);
     twin_count++;
 }
@@ -875,19 +929,25 @@ static EVP_PKEY *pss_make(void)
 
 static int setup(void **state)
 {
+    static const char *const sets[] = { "ML-DSA-44", "ML-DSA-65", "ML-KEM-512", "ML-KEM-768" };
     OSSL_LIB_CTX *plain = libctxs[SOFTWARE] = libctx_new_plain();
 
     (void)state;
     libctxs[TOKEN] = libctx_new("pkcs11-gcm-caller-iv = yes\n");
     assert_non_null(libctxs[TOKEN]);
+    issuer = EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256");
     twin_add("RSA", EVP_PKEY_Q_keygen(plain, NULL, "RSA", (size_t)(8 * MODULUS)));
-    twin_add("P-256", EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256"));
+    if (!key_lacking("ecdh")) /* where curves are for signatures alone, that differs */
+        twin_add("P-256", EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-256"));
     twin_add("P-384", EVP_PKEY_Q_keygen(plain, NULL, "EC", "P-384"));
     twin_add("ED25519", EVP_PKEY_Q_keygen(plain, NULL, "ED25519"));
     twin_add("X25519", EVP_PKEY_Q_keygen(plain, NULL, "X25519"));
     twin_add("RSA-PSS", pss_make());
     twin_add("ED448", EVP_PKEY_Q_keygen(plain, NULL, "ED448"));
     twin_add("X448", EVP_PKEY_Q_keygen(plain, NULL, "X448"));
+    for (size_t i = 0; i < COUNT_OF(sets); i++)
+        twin_add(sets[i], EVP_PKEY_Q_keygen(plain, NULL, sets[i]));
+    ERR_clear_error();
     peers_make();
     secret_count = secrets_make(twins + twin_count);
     twin_count += secret_count;
@@ -897,6 +957,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    EVP_PKEY_free(issuer);
     secrets_free(twins + twin_count - secret_count, secret_count);
     for (int side = 0; side < SIDES; side++) {
         for (size_t i = 0; i < twin_count; i++) {
