@@ -978,6 +978,8 @@ static void test_likeness(void **state)
     unsigned long long seed = SEED, count = SEQUENCES / at_leisure(1);
 
     (void)state;
+    if (twin_count == 0) /* the token has what this libcrypto has not */
+        skip();
     if (text != NULL)
         assert_int_equal(sscanf(text, "%llu %llu", &seed, &count), 2);
     if (seed == 0)
