@@ -275,6 +275,12 @@ void note_encapsulated(struct lane *lane, const unsigned char *wrapped, size_t l
     ERR_clear_error();
 }
 
+void shared_set(const unsigned char *bytes, size_t len)
+{
+    memcpy(shared, bytes, len);
+    shared_len = len;
+}
+
 size_t shared_spoilt(struct lane *lane, unsigned char *out, bool *is_whole)
 {
     size_t len = shared_len;

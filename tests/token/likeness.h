@@ -43,6 +43,9 @@ struct lane {
     size_t context_len; /* of the context string of ML-DSA */
     bool deterministic, encoded;
 
+    const char *algorithm; /* of a signature by its name */
+    bool of_message;
+
     EVP_PKEY_CTX *pkey;
     struct secret *secret; /* contexts of a secret key */
 
@@ -156,6 +159,8 @@ void whole_share(const struct lane *lane);
 void encapsulation_share(const struct lane *lane);
 void ciphertext_share(struct lane *lane, const unsigned char *text, size_t len);
 
+void shared_set(const unsigned char *bytes, size_t len);
+
 /* It as a lane is given it, in out (SHARED_MAX + 8 bytes), sometimes with a fault; its length.
  * *is_whole, where it is not NULL: it is what was to be made. */
 size_t shared_spoilt(struct lane *lane, unsigned char *out, bool *is_whole);
@@ -192,6 +197,11 @@ const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);
 X509 *certificate_make(EVP_PKEY *key, EVP_PKEY *issuer);
 void cms_sign(struct lane *lane);
 void cms_decrypt(struct lane *lane);
+
+/* Signatures by algorithms that are named (likeness-messages.c): whether this libcrypto has such.
+ */
+bool messages_found(void);
+extern const struct walk message_walk;
 
 /* Secret keys (likeness-secret.c): the twins that there are, at most SECRETS; a walk for one. */
 #define SECRETS 3

@@ -825,13 +825,21 @@ static void lane_end(struct lane *lane)
 static struct twin twins[12 + SECRETS];
 static size_t twin_count, secret_count; /* the last are secret keys */
 
+static bool has_messages;
+
+static const struct walk *walk_draw(struct lane *chooser, const struct twin *twin)
+{
+    if (twin->secret[SOFTWARE] != NULL)
+        return secret_walk_draw(chooser, twin);
+    return has_messages && draw(chooser, 4) == 0 ? &message_walk : &DRAW_OF(chooser, walks);
+}
+
 static void sequence(uint64_t seed)
 {
     static struct lane lanes[SIDES];
     struct lane chooser = { .lots = seed };
     const struct twin *twin = &twins[draw(&chooser, (unsigned)twin_count)];
-    const struct walk *walk = twin->secret[SOFTWARE] != NULL ? secret_walk_draw(&chooser, twin)
-                                                             : &DRAW_OF(&chooser, walks);
+    const struct walk *walk = walk_draw(&chooser, twin);
     size_t i = 0;
 
     for (int side = 0; side < SIDES; side++)
@@ -948,6 +956,7 @@ static int setup(void **state)
     for (size_t i = 0; i < COUNT_OF(sets); i++)
         twin_add(sets[i], EVP_PKEY_Q_keygen(plain, NULL, sets[i]));
     ERR_clear_error();
+    has_messages = messages_found();
     peers_make();
     secret_count = secrets_make(twins + twin_count);
     twin_count += secret_count;
