@@ -31,6 +31,8 @@
 #define WAS_SET    "who set it knows it"
 #define SEED       "the seed is the secret"
 #define NO_KEM     "PKCS#11 has none with these keys: RSASVE, DHKEM"
+#define NO_PREHASH "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself"
+#define NAMED      "the algorithm's name has it, and software passes over another"
 #define NO_SHA3    "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
@@ -106,8 +108,7 @@ const struct difference likeness_differences[] = {
     { NULL, "get security-category", "no answer", NULL, NULL, V3_6, false, "libcrypto's is newer" },
     { "ED*", "CMS_add1_signer", REFUSES, NULL, 0, true,
       "software begins what it cannot sign: the same, without attributes" },
-    { "ED*", "EVP_PKEY_*_init_ex", "1", "-2, errors", NULL, 0, true,
-      "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself" },
+    { "ED*", "EVP_PKEY_*_init_ex", "1", "-2, errors", NULL, 0, true, NO_PREHASH },
     { "RSA*", "EVP_PKEY_decrypt of what is spoilt", REFUSES, NULL, 0, true,
       "a ciphertext is as long as the modulus" },
     { NULL, "ctrl_str digest:*", "1", "-2, errors", "[size: ", 0, true, SIZE_FREES },
@@ -139,7 +140,7 @@ const struct difference likeness_differences[] = {
     { "AES-*", "get encrypt-then-mac", NULL, "no answer", NULL, 0, false, NONE_OF_IT },
     { "AES-*", "get tag", "no answer", "0, errors", NULL, 0, false, STRICT },
     { "AES-*", "set tag", REFUSES, NULL, 0, false, STRICT },
-    { "AES-*", "set ivlen", REFUSES, NULL, 0, false, STRICT },
+    { "AES-*", "set ivlen", REFUSES, NULL, 0, true, STRICT },
     { "AES-*", "ctrl *", REFUSES, NULL, 0, true, STRICT },
     { "AES-*", "set cts_mode", REFUSES, NULL, 0, true, "of ciphertext stealing, PKCS#11 has CS1" },
     { "AES-*", "EVP_Cipher*", REFUSES, "[no iv: ", 0, true, NO_IV },
@@ -184,8 +185,27 @@ const struct difference likeness_differences[] = {
     { "RSA-PSS", "EVP_PKEY_CTX_get_rsa_pss_saltlen", NULL, NULL, "SHA3-256]", 0, true, PSS_ALONE },
     { "RSA-PSS", "EVP_PKEY_*capsulate_init", "0, errors", "-2, errors", NULL, 0, true, NOT_FOR },
     { "ML-DSA-*", "set message-encoding 2", REFUSES, NULL, 0, true, STRICT },
-    { "ML-DSA-*", "settable signature", "no", "yes", NULL, 0, false,
+    { NULL, "settable signature", "no", "yes", NULL, 0, false,
       "one list, for verifications that are fed as well" },
+    { "ED*", "*_init_ex2", "1", "-2, errors", NULL, 0, true, NO_PREHASH },
+    { "RSA*", "*_message_init", REFUSES, "with: pad-mode", 0, true, STRICT },
+    { "RSA*", "*_init_ex2", REFUSES, "with: pad-mode", 0, true, STRICT },
+    { NULL, "ctx_set_signature", "0", "1", "fetched: 1", 0, true,
+      "of one that comes where none is wanted, the next call tells" },
+    { "ML-DSA-*", "*_message_*", "-2, errors", NULL, NULL, 0, true,
+      "here a message may come in pieces" },
+    { "RSA*", "*_init*", REFUSES, "with: saltlen", 0, true, NAMED },
+    { NULL, "EVP_PKEY_CTX_set_signature_md", REFUSES, "fetched: 1", 0, true, NAMED },
+    { "P-*", "EVP_PKEY_verify", "0, errors", "-1, errors", "fetched: 1", 0, false,
+      "no bytes are no signature" },
+    { NULL, "*_init*", REFUSES, "[with: digest] ", 0, true, NAMED },
+    { "*-*", "set digest *", REFUSES, "fetched: 1", 0, true, NAMED },
+    { "RSA*", "set *", REFUSES, "fetched: 1", 0, true, NAMED },
+    { "ED*", "settable *", "no", "yes", "fetched: 1", 0, false,
+      "one list, for those that are found by the key" },
+    { "ED*", "EVP_PKEY_sign*", REFUSES, "algorithm: ED25519ph]", 0, true, PLAIN_ONLY },
+    { "ED*", "EVP_PKEY_sign*", REFUSES, "algorithm: ED25519ctx]", 0, true, PLAIN_ONLY },
+    { "ED*", "EVP_PKEY_sign*", REFUSES, "algorithm: ED448ph]", 0, true, PLAIN_ONLY },
     { "ML-*", "get seed", NULL, "no answer", NULL, 0, false, SEED },
     { "ML-*", "key has seed", "yes", "no", NULL, 0, false, SEED },
     { "ML-DSA-*", "key takes encoded-pub-key", "no", "yes", NULL, 0, false,

@@ -44,7 +44,7 @@ struct lane {
     bool deterministic, encoded;
 
     const char *algorithm; /* of a signature by its name */
-    bool of_message;
+    bool of_message, fed;
 
     EVP_PKEY_CTX *pkey;
     struct secret *secret; /* contexts of a secret key */
