@@ -33,6 +33,8 @@
 #define NO_KEM     "PKCS#11 has none with these keys: RSASVE, DHKEM"
 #define NO_PREHASH "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself"
 #define NAMED      "the algorithm's name has it, and software passes over another"
+#define ENCODES    "PKCS#11 encodes the message by itself"
+#define EARLY_TAG  "the message went through whole, and has a tag before the end"
 #define NO_SHA3    "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
@@ -105,6 +107,11 @@ const struct difference likeness_differences[] = {
     { "RSA*", "EVP_PKEY_CTX_set_signature_md", REFUSES, "Init_ex", 0, true, PASSED_OVER },
     { "RSA*", "EVP_Digest*Init_ex", REFUSES, "again with", 0, true, PASSED_OVER },
     { NULL, "key has security-category", "no", "yes", NULL, V3_6, false, "libcrypto's is newer" },
+    { NULL, "EVP_PKEY_get_*", "0", "1", "of: security-category]", V3_6, true,
+      "libcrypto's is newer" },
+    { "P-*", "EVP_PKEY_get_utf8_string_param", "1", "0, errors", "[no room: ", 0, true,
+      "where there is no room, software does not look at the type" },
+    { "ML-*", "EVP_PKEY_get_octet_string_param", "1", "0", "of: seed]", 0, true, SEED },
     { NULL, "get security-category", "no answer", NULL, NULL, V3_6, false, "libcrypto's is newer" },
     { "ED*", "CMS_add1_signer", REFUSES, NULL, 0, true,
       "software begins what it cannot sign: the same, without attributes" },
@@ -172,8 +179,7 @@ const struct difference likeness_differences[] = {
       "after the end software takes nothing, if it is nothing" },
     { "AES-*", "EVP_CIPHER_CTX_get_*_iv", NULL, "0, errors", "[no iv: ", 0, true, NO_IV },
     { "AES-*", "original", NULL, NULL, "[no iv: ", 0, true, NO_IV },
-    { "AES-*", "get tag", "0, errors", NULL, "mode: GCM]", 0, false,
-      "the message went through whole, and has a tag before the end" },
+    { "AES-*", "get tag", "0, errors", NULL, "mode: GCM]", 0, false, EARLY_TAG },
     { "GENERIC-SECRET", "EVP_KDF_CTX_set_SKEY", REFUSES, "[as: salt]", 0, true,
       "a salt comes as bytes" },
     { "GENERIC-SECRET", "gettable *", "yes", "no", NULL, 0, false, WAS_SET },
@@ -211,7 +217,15 @@ const struct difference likeness_differences[] = {
     { "ML-DSA-*", "key takes encoded-pub-key", "no", "yes", NULL, 0, false,
       "one list for all keys that are a point" },
     { "ML-DSA-*", "settable test-entropy", "yes", "no", NULL, 0, false, "it is the token's" },
-    { "ML-KEM-*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true, "software has no copies of it" },
+    { "ML-DSA-*", "EVP_*Sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
+    { "ML-DSA-*", "EVP_*sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
+    { "ML-DSA-*", "EVP_*Sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "ML-DSA-*", "EVP_*sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "AES-*", "ctrl 16 *", "0, errors", "1", "mode: GCM]", 0, true, EARLY_TAG },
+    { "ED*", "set instance *", REFUSES, "fetched: 1", 0, true, NAMED },
+    { "ML-DSA-*", "*_message_update", "0, errors", "1", "_message_update: 1]", 0, true,
+      "when it is begun again, software takes no more pieces" },
+    { "ML-*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true, "software has no copies of it" },
     { NULL, "EVP_PKEY_encapsulate_init", "1", "-2, errors", NULL, 0, true, NO_KEM },
     { NULL, "EVP_PKEY_decapsulate_init", "1", "-2, errors", NULL, 0, true, NO_KEM },
     { "AES-*", "flags", NULL, NULL, NULL, 0, false, "EVP_Cipher(3) is by update and final" },

@@ -570,6 +570,59 @@ static void key_bn(struct lane *lane)
     BN_free(bn);
 }
 
+/* Asked in any type, into a buffer that may be too small or none. */
+static void key_typed(struct lane *lane)
+{
+    static const size_t sizes[] = { 3000, 3000, 3000, 20, 1, 0 };
+    const char *name = DRAW_OF(lane, of_key).name;
+    size_t size = DRAW_OF(lane, sizes), len = 77, number = 77;
+    unsigned char *out = malloc(size + (size == 0));
+    void *to = draw(lane, 6) == 0 ? NULL : out;
+    int small = 77;
+
+    note_text(lane, "of", name);
+    note(lane, to != NULL ? "room" : "no room", (long)size);
+    switch (draw(lane, 4)) {
+    case 0:
+        if (CALL(lane, EVP_PKEY_get_utf8_string_param, lane->key, name, to, size, &len) == 1)
+            note(lane, "len", (long)len);
+        break;
+    case 1:
+        if (CALL(lane, EVP_PKEY_get_octet_string_param, lane->key, name, to, size, &len) == 1)
+            note_bytes(lane, "octets", to, to != NULL ? len : 0);
+        break;
+    case 2:
+        if (CALL(lane, EVP_PKEY_get_int_param, lane->key, name, &small) == 1)
+            note(lane, "int", small);
+        break;
+    default:
+        if (CALL(lane, EVP_PKEY_get_size_t_param, lane->key, name, &number) == 1)
+            note(lane, "size_t", (long)number);
+    }
+    free(out);
+}
+
+/* Set in any type, of a copy: other sequences have the key as well. */
+static void key_set(struct lane *lane)
+{
+    static const char *const names[] = { "unheard-of", "bits", "n", "group", "digest" };
+    const char *name = DRAW_OF(lane, names);
+    EVP_PKEY *copy = EVP_PKEY_dup(lane->key);
+
+    note_text(lane, "of", name);
+    switch (draw(lane, 3)) {
+    case 0:
+        CALL(lane, EVP_PKEY_set_int_param, copy, name, 1);
+        break;
+    case 1:
+        CALL(lane, EVP_PKEY_set_utf8_string_param, copy, name, "text");
+        break;
+    default:
+        CALL(lane, EVP_PKEY_set_octet_string_param, copy, name, octets, 5);
+    }
+    EVP_PKEY_free(copy);
+}
+
 static void key_facts(struct lane *lane)
 {
     static const char *const types[] = { "RSA",
@@ -743,7 +796,7 @@ static const struct step message_steps[] = {
     STEP(pkey_init, 3), STEP(pkey_set, 7), STEP(pkey_do, 8), STEP(pkey_set_peer, 3),
     STEP(pkey_dup, 2),  STEP(pkey_get, 2), STEP(pkey_new, 1), STEP(pkey_check, 1),
 }, key_steps[] = {
-    STEP(key_get, 4),       STEP(key_bn, 2),   STEP(key_facts, 1),    STEP(key_encodings, 1),
+    STEP(key_get, 4),       STEP(key_bn, 2), STEP(key_typed, 4), STEP(key_set, 1),   STEP(key_facts, 1),    STEP(key_encodings, 1),
     STEP(key_data, 1),      STEP(key_others, 1), STEP(request_sign, 1), STEP(cms_sign, 1), STEP(cms_decrypt, 1),
 };
 
