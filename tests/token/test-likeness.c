@@ -576,7 +576,8 @@ static void key_typed(struct lane *lane)
     static const size_t sizes[] = { 3000, 3000, 3000, 20, 1, 0 };
     const char *name = DRAW_OF(lane, of_key).name;
     size_t size = DRAW_OF(lane, sizes), len = 77, number = 77;
-    unsigned char *out = malloc(size + (size == 0));
+    unsigned char *out =
+        calloc(1, size + (size == 0)); /* of no size, libcrypto reads a text there */
     void *to = draw(lane, 6) == 0 ? NULL : out;
     int small = 77;
 
