@@ -243,11 +243,11 @@ static int set_tag(void *vctx, const OSSL_PARAM *p)
     if (!cipher_is_aead(ctx) || p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size == 0 ||
         p->data_size > CRYPT_TAG_MAX)
         return cipher_refuse(ctx, "the tag has not 1 to 16 bytes");
+    if (p->data != NULL && (ctx->encrypt || !OSSL_PARAM_get_octet_string_ptr(p, &tag, &len)))
+        return cipher_refuse(ctx, "a tag is set for decryption");
     ctx->tag_len = p->data_size;
     if (p->data == NULL)
         return 1;
-    if (ctx->encrypt || !OSSL_PARAM_get_octet_string_ptr(p, &tag, &len))
-        return cipher_refuse(ctx, "a tag is set for decryption");
     memcpy(ctx->tag, tag, len);
     ctx->tag_set = true;
     return 1;
