@@ -22,20 +22,21 @@
 #define NOT_FOR       "the manual has -2 for what keys of the type are not for"
 #define PSS_ALONE                                                                                  \
     "PKCS#11 or SoftHSM has no PSS with it, and the key does not allow what it is made of"
-#define ONE_LIST   "one list for all modes"
-#define NO_IV      "software takes zeros where no IV was set"
-#define NONE_OF_IT "it has none of it"
-#define KEY_SAYS   "the key says which cipher it is"
-#define NOT_READ   "what changes nothing here is not looked at"
-#define NO_NUM     "where in a block it is, is not told"
-#define WAS_SET    "who set it knows it"
-#define SEED       "the seed is the secret"
-#define NO_KEM     "PKCS#11 has none with these keys: RSASVE, DHKEM"
-#define NO_PREHASH "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself"
-#define NAMED      "the algorithm's name has it, and software passes over another"
-#define ENCODES    "PKCS#11 encodes the message by itself"
-#define EARLY_TAG  "the message went through whole, and has a tag before the end"
-#define NO_SHA3    "software has no identifier of PSS with it"
+#define ONE_LIST    "one list for all modes"
+#define NO_IV       "software takes zeros where no IV was set"
+#define NONE_OF_IT  "it has none of it"
+#define KEY_SAYS    "the key says which cipher it is"
+#define NOT_READ    "what changes nothing here is not looked at"
+#define NO_NUM      "where in a block it is, is not told"
+#define WAS_SET     "who set it knows it"
+#define SEED        "the seed is the secret"
+#define NO_KEM      "PKCS#11 has none with these keys: RSASVE, DHKEM"
+#define NO_PREHASH  "software takes what Ed25519ph has hashed before; PKCS#11 hashes by itself"
+#define NAMED       "the algorithm's name has it, and software passes over another"
+#define ENCODES     "PKCS#11 encodes the message by itself"
+#define EARLY_TAG   "the message went through whole, and has a tag before the end"
+#define ONE_MESSAGE "one message, in one piece, for each beginning"
+#define NO_SHA3     "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
@@ -109,8 +110,8 @@ const struct difference likeness_differences[] = {
     { NULL, "key has security-category", "no", "yes", NULL, V3_6, false, "libcrypto's is newer" },
     { NULL, "EVP_PKEY_get_*", "0", "1", "of: security-category]", V3_6, true,
       "libcrypto's is newer" },
-    { "P-*", "EVP_PKEY_get_utf8_string_param", "1", "0, errors", "[no room: ", 0, true,
-      "where there is no room, software does not look at the type" },
+    { "P-*", "EVP_PKEY_get_utf8_string_param", "1", NULL, "of: encoded-pub-key]", 0, true,
+      "a point is no text" },
     { "ML-*", "EVP_PKEY_get_octet_string_param", "1", "0", "of: seed]", 0, true, SEED },
     { NULL, "get security-category", "no answer", NULL, NULL, V3_6, false, "libcrypto's is newer" },
     { "ED*", "CMS_add1_signer", REFUSES, NULL, 0, true,
@@ -154,6 +155,15 @@ const struct difference likeness_differences[] = {
     { "AES-*", "get *iv", NULL, "0, errors", "[no iv: ", 0, false, NO_IV },
     { "AES-*", "EVP_CipherUpdate", REFUSES, "mode: GCM]", 0, true,
       "a message goes through whole, and nothing is given out before its tag is checked" },
+    { "AES-*", "EVP_Cipher*", REFUSES, "mode: WRAP", 0, true, ONE_MESSAGE },
+    { "AES-*", "EVP_Cipher*", REFUSES, "mode: CBC-CTS]", 0, true, ONE_MESSAGE },
+    { "AES-*", "EVP_CipherUpdate", "0", "1", "mode: CBC-CTS]", 0, true, "nothing is no message" },
+    { "AES-*", "get padding", NULL, NULL, "mode: WRAP", 0, false, ONE_LIST },
+    { "AES-*", "set padding", REFUSES, "mode: WRAP", 0, false, ONE_LIST },
+    { "AES-*", "set keylen", "0, errors", "1", "mode: WRAP", 0, true, ONE_LIST },
+    { "AES-*", "get updated-iv", NULL, NULL, "mode: CBC-CTS]", 0, false, ONE_MESSAGE },
+    { "AES-*", "updated", NULL, NULL, "mode: CBC-CTS]", 0, false, ONE_MESSAGE },
+    { "AES-*", "get cts_mode", NULL, "no answer", NULL, 0, false, "PKCS#11 has CS1 alone" },
     { "AES-*", "EVP_MAC_*", REFUSES, "[cipher: CAMELLIA", 0, true, NO_SUCH },
     { "AES-*", "EVP_MAC_CTX_dup", "0", "1", NULL, 0, true, "software has no copy of nothing" },
     { "AES-*", "EVP_MAC_init*", "0, errors", "1", "[with: 0]", 0, true, KEY_SAYS },
@@ -223,6 +233,8 @@ const struct difference likeness_differences[] = {
     { "ML-DSA-*", "EVP_*sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
     { "AES-*", "ctrl 16 *", "0, errors", "1", "mode: GCM]", 0, true, EARLY_TAG },
     { "ED*", "set instance *", REFUSES, "fetched: 1", 0, true, NAMED },
+    { "ED*", "set instance *", "0, errors", "1", "fetched: 1", 0, true,
+      "the algorithm's name has it, and who sets the same may" },
     { "ML-DSA-*", "*_message_update", "0, errors", "1", "_message_update: 1]", 0, true,
       "when it is begun again, software takes no more pieces" },
     { "ML-*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true, "software has no copies of it" },

@@ -88,6 +88,7 @@ static void message_init(struct lane *lane)
     note_text(lane, "algorithm", lane->algorithm);
     note(lane, "fetched", algorithm != NULL);
     ERR_clear_error();
+    lane->md_begun = false;
     if (algorithm == NULL)
         return;
     if (lane->of_message)
