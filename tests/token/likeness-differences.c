@@ -36,6 +36,7 @@
 #define ENCODES     "PKCS#11 encodes the message by itself"
 #define EARLY_TAG   "the message went through whole, and has a tag before the end"
 #define ONE_MESSAGE "one message, in one piece, for each beginning"
+#define IV_GONE     "an IV of another length is none"
 #define NO_SHA3     "software has no identifier of PSS with it"
 
 #define V3_2 0x30200000UL
@@ -155,6 +156,10 @@ const struct difference likeness_differences[] = {
     { "AES-*", "get *iv", NULL, "0, errors", "[no iv: ", 0, false, NO_IV },
     { "AES-*", "EVP_CipherUpdate", REFUSES, "mode: GCM]", 0, true,
       "a message goes through whole, and nothing is given out before its tag is checked" },
+    { "AES-*", "*iv", NULL, "0, errors", "[ctrl 9 16: 1]", 0, true, IV_GONE },
+    { "AES-*", "*iv", NULL, "0, errors", "[set ivlen: 1]", 0, true, IV_GONE },
+    { "AES-*", "EVP_Cipher*", REFUSES, "[ctrl 9 16: 1]", 0, true, IV_GONE },
+    { "AES-*", "EVP_Cipher*", REFUSES, "[set ivlen: 1]", 0, true, IV_GONE },
     { "AES-*", "EVP_Cipher*", REFUSES, "mode: WRAP", 0, true, ONE_MESSAGE },
     { "AES-*", "EVP_Cipher*", REFUSES, "mode: CBC-CTS]", 0, true, ONE_MESSAGE },
     { "AES-*", "EVP_CipherUpdate", "0", "1", "mode: CBC-CTS]", 0, true, "nothing is no message" },
