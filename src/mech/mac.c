@@ -22,6 +22,19 @@ CK_MECHANISM_TYPE mac_mechanism(const struct mac_request *request)
     return request->kind == MAC_CMAC ? CKM_AES_CMAC : hmacs[request->digest - digests];
 }
 
+/* FIPS 180-4 §1, FIPS 202 §7 */
+static const size_t blocks[DIGESTS] = {
+    [DIGEST_SHA1] = 64,          [DIGEST_SHA2_224] = 64,  [DIGEST_SHA2_256] = 64,
+    [DIGEST_SHA2_384] = 128,     [DIGEST_SHA2_512] = 128, [DIGEST_SHA2_512_224] = 128,
+    [DIGEST_SHA2_512_256] = 128, [DIGEST_SHA3_224] = 144, [DIGEST_SHA3_256] = 136,
+    [DIGEST_SHA3_384] = 104,     [DIGEST_SHA3_512] = 72,  [DIGEST_MD5_SHA1] = 64,
+};
+
+size_t mac_block_size(const struct mac_request *request)
+{
+    return request->kind == MAC_CMAC ? CMAC_SIZE : blocks[request->digest - digests];
+}
+
 size_t mac_size(const struct mac_request *request)
 {
     return request->kind == MAC_CMAC ? CMAC_SIZE : request->digest->size;

@@ -18,7 +18,8 @@ struct mac_request {
 /* MAC_NONE where PKCS#11 has none. */
 CK_MECHANISM_TYPE mac_mechanism(const struct mac_request *request);
 
-/* Bytes. */
+/* Bytes: of the MAC, and of a block of the digest or cipher. */
 size_t mac_size(const struct mac_request *request);
+size_t mac_block_size(const struct mac_request *request);
 
 #endif

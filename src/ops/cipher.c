@@ -122,20 +122,38 @@ static int make_iv(struct cipher *ctx)
     return ctx->key == NULL || ctx->iv_set;
 }
 
+static bool counts(const struct cipher *ctx)
+{
+    return ctx->row == &crypt_rows[CRYPT_CTR] && ctx->iv_set;
+}
+
+/* That of the next whole block: of CTR, of which a block that has begun is used up. */
+static void next_iv(const struct cipher *ctx, uint8_t iv[CRYPT_IV_MAX])
+{
+    memmove(iv, ctx->iv, ctx->iv_len);
+    if (counts(ctx) && ctx->held != 0)
+        crypt_advance(ctx->row, ctx->encrypt, iv, NULL, NULL, 1);
+}
+
+/* Without an IV a message begins with that of the one before, but with CTR, where it would be
+ * encrypted as that was, with the next. */
 static int init(struct cipher *ctx, struct key *key, const uint8_t *iv, size_t iv_len,
                 const OSSL_PARAM params[], bool encrypt)
 {
     ctx->encrypt = encrypt;
-    ctx->held = 0;
-    ctx->done = false;
+    ctx->done = ctx->failed = ctx->finished = false;
     ctx->permit = (struct gcm_permit){ 0 }; /* the IV may be another key's, where this fails */
     pieces_wipe(&ctx->aad);
     pieces_wipe(&ctx->message);
     if (key != NULL && !take_key(ctx, key))
         return 0;
-    if (iv != NULL ? !take_iv(ctx, iv, iv_len) : !make_iv(ctx))
+    if (iv != NULL && ctx->row->iv_len != 0 ? !take_iv(ctx, iv, iv_len) : !make_iv(ctx))
         return 0;
-    memcpy(ctx->iv, ctx->first_iv, ctx->iv_len);
+    if (iv == NULL && counts(ctx))
+        next_iv(ctx, ctx->iv);
+    else
+        memcpy(ctx->iv, ctx->first_iv, ctx->iv_len);
+    ctx->held = 0;
     return cipher_set_ctx_params(ctx, params);
 }
 
@@ -189,6 +207,13 @@ int cipher_is_ready(const struct cipher *ctx)
            cipher_refuse(ctx, "no IV is set");
 }
 
+int cipher_may_end(const struct cipher *ctx)
+{
+    if (ctx->failed)
+        return cipher_refuse(ctx, "the message did not go through");
+    return cipher_is_ready(ctx);
+}
+
 enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, size_t size,
                              size_t *len)
 {
@@ -202,6 +227,7 @@ enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, s
     };
     enum crypt_result result = key_crypt(ctx->key, &request, &ctx->permit, in, out, size, len);
 
+    ctx->failed = result != CRYPT_DONE;
     if (result == CRYPT_WRONG)
         (void)cipher_refuse(ctx, cipher_is_aead(ctx) ? "the message, or its tag, is wrong"
                                                      : "the data is wrong");
@@ -217,11 +243,11 @@ static int set_tag(void *vctx, const OSSL_PARAM *p)
     if (!cipher_is_aead(ctx) || p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size == 0 ||
         p->data_size > CRYPT_TAG_MAX)
         return cipher_refuse(ctx, "the tag has not 1 to 16 bytes");
+    if (p->data != NULL && (ctx->encrypt || !OSSL_PARAM_get_octet_string_ptr(p, &tag, &len)))
+        return cipher_refuse(ctx, "a tag is set for decryption");
     ctx->tag_len = p->data_size;
     if (p->data == NULL)
         return 1;
-    if (ctx->encrypt || !OSSL_PARAM_get_octet_string_ptr(p, &tag, &len))
-        return cipher_refuse(ctx, "a tag is set for decryption");
     memcpy(ctx->tag, tag, len);
     ctx->tag_set = true;
     return 1;
@@ -248,18 +274,38 @@ static int set_cts_mode(void *vctx, const OSSL_PARAM *p)
             cipher_refuse(vctx, "of ciphertext stealing, PKCS#11 has CS1"));
 }
 
+/* EVP_CIPHER_CTX_iv(3) asks for a pointer. */
+static int iv_answer(const struct cipher *ctx, OSSL_PARAM *p, const uint8_t *iv)
+{
+    if (ctx->row->iv_len != 0 && !ctx->iv_set)
+        return cipher_refuse(ctx, "no IV is set");
+    return p->data_type == OSSL_PARAM_OCTET_PTR ? OSSL_PARAM_set_octet_ptr(p, iv, ctx->iv_len)
+                                                : OSSL_PARAM_set_octet_string(p, iv, ctx->iv_len);
+}
+
 static int get_iv(const void *vctx, OSSL_PARAM *p)
 {
     const struct cipher *ctx = vctx;
 
-    return ctx->iv_set && OSSL_PARAM_set_octet_string(p, ctx->first_iv, ctx->iv_len);
+    return iv_answer(ctx, p, ctx->first_iv);
 }
 
 static int get_updated_iv(const void *vctx, OSSL_PARAM *p)
 {
     const struct cipher *ctx = vctx;
+    uint8_t iv[CRYPT_IV_MAX];
 
-    return ctx->iv_set && OSSL_PARAM_set_octet_string(p, ctx->iv, ctx->iv_len);
+    if (p->data_type == OSSL_PARAM_OCTET_PTR)
+        return iv_answer(ctx, p, ctx->iv);
+    next_iv(ctx, iv);
+    return iv_answer(ctx, p, iv);
+}
+
+static int get_tag_len(const void *vctx, OSSL_PARAM *p)
+{
+    const struct cipher *ctx = vctx;
+
+    return OSSL_PARAM_set_size_t(p, cipher_is_aead(ctx) ? ctx->tag_len : 0);
 }
 
 static int get_tag(const void *vctx, OSSL_PARAM *p)
@@ -289,8 +335,7 @@ static int get_tag(const void *vctx, OSSL_PARAM *p)
     ROW(OSSL_CIPHER_PARAM_PADDING, uint, param_get_uint, FIELD(struct cipher, padding, unsigned))  \
     ROW(OSSL_CIPHER_PARAM_IV, octet_string, get_iv, WHOLE)                                         \
     ROW(OSSL_CIPHER_PARAM_UPDATED_IV, octet_string, get_updated_iv, WHOLE)                         \
-    ROW(OSSL_CIPHER_PARAM_AEAD_TAGLEN, size_t, param_get_size,                                     \
-        FIELD(struct cipher, tag_len, size_t))                                                     \
+    ROW(OSSL_CIPHER_PARAM_AEAD_TAGLEN, size_t, get_tag_len, WHOLE)                                 \
     ROW(OSSL_CIPHER_PARAM_AEAD_TAG, octet_string, get_tag, WHOLE)
 
 PARAMS_SET(cipher, SETTABLE)

@@ -30,7 +30,9 @@ struct cipher {
     bool tag_set;      /* by the caller, for decryption */
     size_t room;       /* of the caller at the end; 0: not said */
     unsigned tag_room; /* of the caller, behind a message that is encrypted: whether there is */
-    bool done;         /* the message went through */
+    bool done;         /* the message went to the token */
+    bool failed;       /* what was given last did not go through */
+    bool finished;     /* there was a final */
 };
 
 static inline bool cipher_is_gcm(const struct cipher *ctx)
@@ -49,6 +51,10 @@ int cipher_refuse(const struct cipher *ctx, const char *why);
 
 /* 0, with an error raised, where the key or an IV is missing. */
 int cipher_is_ready(const struct cipher *ctx);
+
+/* The same at the end, where what was given last has to have gone through: programs look at what
+ * EVP_CipherFinal(3) returns. */
+int cipher_may_end(const struct cipher *ctx);
 
 /* One message for the token, of in into out, which has room for size bytes; *len: of the result.
  * An error is raised unless it is CRYPT_DONE. */

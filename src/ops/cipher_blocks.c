@@ -85,7 +85,8 @@ static bool unpad(const uint8_t block[CRYPT_BLOCK], size_t *len)
     return wrong == 0;
 }
 
-static int final_padded(struct cipher *ctx, uint8_t *out, size_t *out_len, size_t out_size)
+/* The last block: what is held and its padding, or a block that was kept back. */
+static int final_block(struct cipher *ctx, uint8_t *out, size_t *out_len, size_t out_size)
 {
     uint8_t block[CRYPT_BLOCK];
 
@@ -97,8 +98,9 @@ static int final_padded(struct cipher *ctx, uint8_t *out, size_t *out_len, size_
         return cipher_refuse(ctx, "the buffer is too small");
     if (!run_blocks(ctx, VIEW(ctx->block), block))
         return 0;
+    ctx->held = 0;
     *out_len = CRYPT_BLOCK;
-    if (!ctx->encrypt && !unpad(block, out_len))
+    if (ctx->padding && !ctx->encrypt && !unpad(block, out_len))
         return cipher_refuse(ctx, "the padding is wrong");
     memcpy(out, block, *out_len);
     OPENSSL_cleanse(block, sizeof(block));
@@ -111,9 +113,9 @@ int cipher_blocks_final(void *vctx, unsigned char *out, size_t *out_len, size_t 
     struct cipher *ctx = vctx;
 
     *out_len = 0;
-    if (!cipher_is_ready(ctx))
+    if (!cipher_may_end(ctx))
         return 0;
-    if (ctx->padding)
-        return final_padded(ctx, out, out_len, out_size);
+    if (ctx->padding || (!ctx->encrypt && ctx->held == CRYPT_BLOCK))
+        return final_block(ctx, out, out_len, out_size);
     return ctx->held == 0 || cipher_refuse(ctx, "the message is no whole number of blocks");
 }

@@ -56,7 +56,7 @@ int cipher_stream_final(void *vctx, unsigned char *out, size_t *out_len, size_t 
     (void)out;
     (void)out_size;
     *out_len = 0;
-    return cipher_is_ready(vctx);
+    return cipher_may_end(vctx);
 }
 
 /* The caller's IV is looked at when it is used: it may have come before the key. */

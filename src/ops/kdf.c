@@ -216,8 +216,11 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct kdf *ctx = vctx;
 
-    ctx->digest = digest_param_get(ctx->provider, p, "HKDF");
-    return ctx->digest != NULL;
+    const struct digest *digest = digest_param_get(ctx->provider, p, "HKDF");
+
+    if (digest != NULL)
+        ctx->digest = digest;
+    return digest != NULL;
 }
 
 static int set_mode(void *vctx, const OSSL_PARAM *p)

@@ -18,6 +18,8 @@ static OSSL_FUNC_kem_encapsulate_init_fn kem_encapsulate_init;
 static OSSL_FUNC_kem_encapsulate_fn kem_encapsulate;
 static OSSL_FUNC_kem_decapsulate_init_fn kem_decapsulate_init;
 static OSSL_FUNC_kem_decapsulate_fn kem_decapsulate;
+static OSSL_FUNC_kem_set_ctx_params_fn kem_set_ctx_params;
+static OSSL_FUNC_kem_settable_ctx_params_fn kem_settable_ctx_params;
 
 struct kem {
     struct held held;
@@ -109,6 +111,25 @@ static int token_decapsulate(void *vctx, unsigned char *out, size_t *out_len,
     return 1;
 }
 
+/* What is set for other kinds of keys is passed over, as by the default provider. */
+static int token_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+{
+    (void)ctx;
+    (void)params;
+    return 1;
+}
+
+static const OSSL_PARAM *token_settable_ctx_params(void *ctx, void *provctx)
+{
+    static const OSSL_PARAM none[] = { OSSL_PARAM_END };
+
+    (void)ctx;
+    (void)provctx;
+    return none;
+}
+
+DOOR(SET, kem_set_ctx_params, held_set_ctx_params, token_set_ctx_params)
+LIST_DOOR(kem_settable_ctx_params, held_settable_ctx_params, token_settable_ctx_params)
 DOOR(INIT, kem_encapsulate_init, held_encapsulate_init, token_encapsulate_init)
 DOOR(ENCAPSULATE, kem_encapsulate, held_encapsulate, token_encapsulate)
 DOOR(INIT, kem_decapsulate_init, held_decapsulate_init, token_decapsulate_init)
@@ -122,6 +143,8 @@ static const OSSL_DISPATCH kem_functions[] = {
     { OSSL_FUNC_KEM_ENCAPSULATE, (void (*)(void))kem_encapsulate },
     { OSSL_FUNC_KEM_DECAPSULATE_INIT, (void (*)(void))kem_decapsulate_init },
     { OSSL_FUNC_KEM_DECAPSULATE, (void (*)(void))kem_decapsulate },
+    { OSSL_FUNC_KEM_SET_CTX_PARAMS, (void (*)(void))kem_set_ctx_params },
+    { OSSL_FUNC_KEM_SETTABLE_CTX_PARAMS, (void (*)(void))kem_settable_ctx_params },
     { 0, NULL },
 };
 

@@ -32,6 +32,8 @@ struct mac {
     struct provider *provider;
     struct mac_request request;
     struct key *key;
+    bool begun;        /* and not finished */
+    size_t cipher_len; /* bytes of the key of the cipher that was named for CMAC; or 0 */
     struct pieces message;
 };
 
@@ -61,6 +63,8 @@ static void *cmac_newctx(void *provctx)
 CONTEXT_FREE(mac_freectx, struct mac, OWNED)
 CONTEXT_DUP(mac_dupctx, mac_freectx, struct mac, OWNED)
 
+#define FOR_TOKENS "this is for keys of a token (EVP_MAC_init_SKEY)"
+
 static int no(const struct mac *ctx, const char *why)
 {
     return refuse(ctx->provider, "cannot authenticate:", why);
@@ -70,12 +74,25 @@ static int is_complete(const struct mac *ctx)
 {
     if (ctx->key == NULL)
         return no(ctx, "no key is set");
+    if (ctx->request.kind == MAC_CMAC && ctx->key->object->type != CKK_AES)
+        return no(ctx, "CMAC is with AES keys");
     if (ctx->request.kind == MAC_CMAC)
-        return ctx->key->object->type == CKK_AES || no(ctx, "CMAC is with AES keys");
+        return ctx->cipher_len == 0 || ctx->key->secret_len == 0 ||
+               ctx->cipher_len == ctx->key->secret_len ||
+               no(ctx, "the key has not the length of the cipher's");
     if (ctx->request.digest == NULL)
         return no(ctx, "no digest is set");
     return mac_mechanism(&ctx->request) != MAC_NONE ||
            no(ctx, "PKCS#11 has no HMAC with this digest");
+}
+
+static int take_key(struct mac *ctx, struct key *key)
+{
+    if (key != NULL) {
+        key_free(ctx->key);
+        ctx->key = key_ref(key);
+    }
+    return is_complete(ctx) && key_can_mac(ctx->key, &ctx->request);
 }
 
 static int mac_init_skey(void *vctx, void *key, const OSSL_PARAM params[])
@@ -84,21 +101,22 @@ static int mac_init_skey(void *vctx, void *key, const OSSL_PARAM params[])
     struct mac *ctx = vctx;
 
     pieces_wipe(&ctx->message);
-    if (!mac_set_ctx_params(ctx, params))
-        return 0;
-    if (key != NULL) {
-        key_free(ctx->key);
-        ctx->key = key_ref(key);
-    }
-    return is_complete(ctx) && key_can_mac(ctx->key, &ctx->request);
+    ctx->begun = mac_set_ctx_params(ctx, params) && take_key(ctx, key);
+    if (!ctx->begun && key != NULL)
+        key_free(MOVE(ctx->key));
+    return ctx->begun;
+}
+
+static int is_begun(const struct mac *ctx)
+{
+    return ctx->begun || no(ctx, "initialise it before each message");
 }
 
 /* libcrypto calls it whether it is there or not. Without a key, the message begins anew. */
 static int mac_init(void *ctx, const unsigned char *key, size_t len, const OSSL_PARAM params[])
 {
     (void)len;
-    return key == NULL ? mac_init_skey(ctx, NULL, params)
-                       : no(ctx, "this is for keys of a token (EVP_MAC_init_SKEY)");
+    return key == NULL ? mac_init_skey(ctx, NULL, params) : no(ctx, FOR_TOKENS);
 }
 
 static int mac_update(void *vctx, const unsigned char *data, size_t len)
@@ -107,6 +125,8 @@ static int mac_update(void *vctx, const unsigned char *data, size_t len)
     struct mac *ctx = vctx;
     const unsigned most = ctx->provider->config.collect_max;
 
+    if (!is_begun(ctx))
+        return 0;
     if (len > most || ctx->message.all.len > most - len)
         return no(ctx, "the message is longer than pkcs11-collect-max");
     return len == 0 || pieces_add(&ctx->message, data, len);
@@ -117,13 +137,14 @@ static int mac_final(void *vctx, unsigned char *out, size_t *out_len, size_t out
     KEEP_ERRNO;
     struct mac *ctx = vctx;
 
-    if (!is_complete(ctx))
+    if (!is_begun(ctx) || !is_complete(ctx))
         return 0;
     *out_len = mac_size(&ctx->request);
     if (out == NULL)
         return 1;
     if (out_size < *out_len)
         return no(ctx, "the buffer is too small");
+    ctx->begun = false;
     return key_mac(ctx->key, &ctx->request, view_bytes(&ctx->message.all), out);
 }
 
@@ -131,43 +152,79 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct mac *ctx = vctx;
 
-    if (ctx->request.kind != MAC_HMAC)
-        return no(ctx, "CMAC has no digest");
-    ctx->request.digest = digest_param_get(ctx->provider, p, "HMAC");
-    return ctx->request.digest != NULL;
+    const struct digest *digest = digest_param_get(ctx->provider, p, "HMAC");
+
+    if (digest != NULL)
+        ctx->request.digest = digest;
+    return digest != NULL;
 }
 
-/* The key says which cipher it is; its name is looked at for what is no AES. */
+/* The key says which cipher it is; one that is named has to be that. */
 static int set_cipher(void *vctx, const OSSL_PARAM *p)
 {
-    const struct mac *ctx = vctx;
+    static const struct {
+        const char *names;
+        size_t len;
+    } ciphers[] = { { "AES-128-CBC:AES128", 16 },
+                    { "AES-192-CBC:AES192", 24 },
+                    { "AES-256-CBC:AES256", 32 } };
+    struct mac *ctx = vctx;
     const char *name = NULL;
 
-    return ctx->request.kind == MAC_CMAC && text_param_get(p, &name) &&
-           (OPENSSL_strncasecmp(name, "AES", 3) == 0 || no(ctx, "CMAC is with AES keys"));
+    if (text_param_get(p, &name))
+        for (size_t i = 0; i < COUNT(ciphers); i++)
+            if (names_have(ciphers[i].names, name)) {
+                ctx->cipher_len = ciphers[i].len;
+                return 1;
+            }
+    return no(ctx, "CMAC is with AES keys");
+}
+
+static bool knows_size(const struct mac *ctx)
+{
+    return ctx->request.kind == MAC_CMAC || ctx->request.digest != NULL;
 }
 
 static int get_size(const void *vctx, OSSL_PARAM *p)
 {
     const struct mac *ctx = vctx;
 
-    return (ctx->request.kind == MAC_CMAC || ctx->request.digest != NULL) &&
-           OSSL_PARAM_set_size_t(p, mac_size(&ctx->request));
+    return OSSL_PARAM_set_size_t(p, knows_size(ctx) ? mac_size(&ctx->request) : 0);
 }
 
-#define HMAC_SETTABLE(ROW) ROW(OSSL_MAC_PARAM_DIGEST, utf8_string, set_digest, WHOLE)
-#define CMAC_SETTABLE(ROW) ROW(OSSL_MAC_PARAM_CIPHER, utf8_string, set_cipher, WHOLE)
-#define SETTABLE(ROW)      HMAC_SETTABLE(ROW) CMAC_SETTABLE(ROW)
-#define GETTABLE(ROW)      ROW(OSSL_MAC_PARAM_SIZE, size_t, get_size, WHOLE)
+static int get_block_size(const void *vctx, OSSL_PARAM *p)
+{
+    const struct mac *ctx = vctx;
 
-PARAM_SETTERS(setters, SETTABLE);
+    return OSSL_PARAM_set_size_t(p, knows_size(ctx) ? mac_block_size(&ctx->request) : 0);
+}
+
+static int set_key(void *ctx, const OSSL_PARAM *p)
+{
+    (void)p;
+    return no(ctx, FOR_TOKENS);
+}
+
+#define COMMON(ROW)                                                                                \
+    ROW(OSSL_MAC_PARAM_PROPERTIES, utf8_string, param_ignore, WHOLE)                               \
+    ROW(OSSL_MAC_PARAM_KEY, octet_string, set_key, WHOLE)
+#define HMAC_SETTABLE(ROW) ROW(OSSL_MAC_PARAM_DIGEST, utf8_string, set_digest, WHOLE) COMMON(ROW)
+#define CMAC_SETTABLE(ROW) ROW(OSSL_MAC_PARAM_CIPHER, utf8_string, set_cipher, WHOLE) COMMON(ROW)
+#define GETTABLE(ROW)                                                                              \
+    ROW(OSSL_MAC_PARAM_SIZE, size_t, get_size, WHOLE)                                              \
+    ROW(OSSL_MAC_PARAM_BLOCK_SIZE, size_t, get_block_size, WHOLE)
+
+PARAM_SETTERS(hmac_setters, HMAC_SETTABLE);
+PARAM_SETTERS(cmac_setters, CMAC_SETTABLE);
 PARAM_LIST(hmac_settable, HMAC_SETTABLE);
 PARAM_LIST(cmac_settable, CMAC_SETTABLE);
 PARAMS_GET(mac, GETTABLE)
 
-static int mac_set_ctx_params(void *ctx, const OSSL_PARAM params[])
+static int mac_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
-    return params_set(setters, ctx, params);
+    const struct mac *ctx = vctx;
+
+    return params_set(ctx->request.kind == MAC_HMAC ? hmac_setters : cmac_setters, vctx, params);
 }
 
 PARAM_LISTING(hmac_settable_ctx_params, hmac_settable)

@@ -102,8 +102,13 @@ static int set_encoding(void *vctx, const OSSL_PARAM *p)
 {
     struct set_signature *ctx = vctx;
 
-    return OSSL_PARAM_get_int(p, &ctx->encoding) &&
-           (ctx->encoding == ENCODING_RAW || ctx->encoding == ENCODING_PURE);
+    int encoding = 0;
+
+    if (!OSSL_PARAM_get_int(p, &encoding) ||
+        (encoding != ENCODING_RAW && encoding != ENCODING_PURE))
+        return refuse(ctx->provider, "the encoding of the message is", "0 (raw) or 1 (pure)");
+    ctx->encoding = encoding;
+    return 1;
 }
 
 static int set_mu(void *vctx, const OSSL_PARAM *p)

@@ -100,7 +100,9 @@ static int token_verify_recover_init(void *vctx, void *key, const OSSL_PARAM par
     struct signature *ctx = vctx;
 
     ctx->recovers = true;
-    return begin(ctx, key, params, false);
+    return begin(ctx, key, params, false) &&
+           (ctx->padding != RSA_PKCS1_PSS_PADDING ||
+            refuse(ctx->provider, "nothing is recovered from a signature with", "the padding pss"));
 }
 
 /* Answers the question for a signature's size from the key, without the token. */
@@ -354,6 +356,8 @@ static int token_verify(void *vctx, const unsigned char *sig, size_t sig_len,
 {
     const struct signature *ctx = vctx;
 
+    if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL)
+        return signature_wants_digest(ctx);
     return (key_public_on_token(ctx->key) ? verify_on_token : verify_on_host)(
         ctx, (struct view){ tbs, tbs_len }, (struct view){ sig, sig_len });
 }

@@ -35,7 +35,10 @@ struct signature {
 /* What the context asks of the table of mechanisms. False with an error raised. */
 bool signature_request(const struct signature *ctx, struct sign_request *request);
 
-/* The same, where what is not possible yet is no error. */
+/* Raises that a digest is missing. False. */
+RARE bool signature_wants_digest(const struct signature *ctx);
+
+/* The same as signature_request, where what is not possible yet is no error. */
 bool signature_request_quiet(const struct signature *ctx, struct sign_request *request);
 
 /* Sets the context's digest, unless that is settled; false with an error raised. */

@@ -134,6 +134,13 @@ PARAM_SETTERS(rsa_setters, RSA_SETTABLE);
 PARAM_LIST(ec_settable, EC_SETTABLE);
 PARAM_LIST(rsa_settable, RSA_SETTABLE);
 
+static bool is_empty(const OSSL_PARAM params[])
+{
+    return params == NULL || params[0].key == NULL;
+}
+
+/* With a padding that wants a digest, there is one as soon as anything is set: as the default
+ * provider has it. */
 int signature_token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct signature *ctx = vctx;
@@ -141,8 +148,8 @@ int signature_token_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 
     if (!params_set(rsa ? rsa_setters : ec_setters, ctx, params))
         return 0;
-    if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL)
-        ctx->digest = digest_find("SHA1"); /* as the default provider has it */
+    if (ctx->padding == RSA_PKCS1_PSS_PADDING && ctx->digest == NULL && !is_empty(params))
+        ctx->digest = digest_find("SHA1");
     return 1;
 }
 
@@ -178,6 +185,11 @@ bool signature_salt_length(const struct signature *ctx, size_t *out)
     return *out <= most && most != 0;
 }
 
+bool signature_wants_digest(const struct signature *ctx)
+{
+    return refuse(ctx->provider, "PSS is not possible without", "a digest: set one");
+}
+
 bool signature_request(const struct signature *ctx, struct sign_request *request)
 {
     *request = (struct sign_request){ .digest = ctx->digest, .salt_free = ctx->salt_free };
@@ -191,7 +203,9 @@ bool signature_request(const struct signature *ctx, struct sign_request *request
     }
     request->scheme = SIGN_RSA_PSS;
     request->mgf1 = ctx->mgf1 != NULL ? ctx->mgf1 : ctx->digest;
-    if (ctx->digest == NULL || ctx->digest->oid.len == 0)
+    if (ctx->digest == NULL)
+        return signature_wants_digest(ctx);
+    if (ctx->digest->oid.len == 0)
         return refuse(ctx->provider, "PSS is not possible with", "this digest");
     return signature_salt_length(ctx, &request->salt_len) ||
            refuse(ctx->provider, "the key is too short for", "this digest and PSS salt length");

@@ -69,7 +69,12 @@ static const char *const listed[] = { "digest",
                                       "kdf-ukm",
                                       "instance",
                                       "context-string",
-                                      "nonce-type" };
+                                      "nonce-type",
+                                      "deterministic",
+                                      "message-encoding",
+                                      "mu",
+                                      "test-entropy",
+                                      "signature" };
 
 /* A digest by the first of its names: software answers with the one that it was told. */
 static void note_digest(struct lane *lane, const char *what, const char *name)
@@ -84,7 +89,7 @@ static void note_digest(struct lane *lane, const char *what, const char *name)
 void note_answer(struct lane *lane, const struct asked *one,
                  int (*get)(void *from, OSSL_PARAM *params), void *from)
 {
-    unsigned char buf[600] = { 0 };
+    unsigned char buf[3000] = { 0 };
     const size_t sizes[] = { sizeof(buf) - 1, sizeof(buf) - 1, sizeof(buf) - 1, 3, 0 };
     bool digest = one->type == OSSL_PARAM_UTF8_STRING && strstr(one->name, "digest") != NULL;
     size_t size = digest ? sizes[0] : DRAW_OF(lane, sizes);
@@ -204,6 +209,20 @@ static void set_text(struct lane *lane, EVP_PKEY_CTX *ctx)
     note_refused(lane, one[0], note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)));
 }
 
+unsigned char octets[7] = "octets";
+
+/* What a signature of ML-DSA is made with: software does not tell. */
+static void remember(struct lane *lane, const char *name, int value)
+{
+    if (strcmp(name, "deterministic") == 0)
+        lane->deterministic = value == 1;
+    else if (strcmp(name, "message-encoding") == 0 || strcmp(name, "mu") == 0)
+        lane->encoded = true;
+    else if (strcmp(name, "context-string") == 0)
+        lane->context_len = (size_t)value;
+    note_refused(lane, name, 1);
+}
+
 static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
 {
     static const struct {
@@ -234,6 +253,14 @@ static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
         { "ecdh-cofactor-mode", 2 },
         { "ecdh-cofactor-mode", -2 },
         { "unheard-of", 3 },
+        { "deterministic", 1 },
+        { "deterministic", 1 },
+        { "deterministic", 0 },
+        { "message-encoding", 0 },
+        { "message-encoding", 1 },
+        { "message-encoding", 2 },
+        { "mu", 0 },
+        { "mu", 1 },
     };
     unsigned which = draw(lane, COUNT_OF(numbers));
     int value = numbers[which].value;
@@ -242,8 +269,10 @@ static void set_number(struct lane *lane, EVP_PKEY_CTX *ctx)
     char what[64];
 
     snprintf(what, sizeof(what), "set %s %d", numbers[which].name, value);
-    note_refused(lane, numbers[which].name,
-                 note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)));
+    if (note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)) == 1)
+        remember(lane, numbers[which].name, value);
+    else
+        note_refused(lane, numbers[which].name, 0);
 }
 
 static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
@@ -252,15 +281,17 @@ static void set_octets(struct lane *lane, EVP_PKEY_CTX *ctx)
         "context-string", "oaep-label", "kdf-ukm",     "digest",
         "pad-mode",       "saltlen",    "mgf1-digest", "kdf-outlen"
     };
-    unsigned char octets[] = "octets";
     const char *name = DRAW_OF(lane, names);
-    const OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(name, octets,
-                                                                    draw(lane, sizeof(octets))),
+    size_t len = draw(lane, sizeof(octets));
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(name, octets, len),
                                   OSSL_PARAM_construct_end() };
     char what[64];
 
     snprintf(what, sizeof(what), "set %s by octets", name);
-    note_refused(lane, name, note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)));
+    if (note_call(lane, what, EVP_PKEY_CTX_set_params(ctx, params)) == 1)
+        remember(lane, name, (int)len);
+    else
+        note_refused(lane, name, 0);
 }
 
 /* By the functions of OpenSSL 1.1's macros. */
@@ -375,9 +406,9 @@ static void get_by_function(struct lane *lane, EVP_PKEY_CTX *ctx)
 
     CALL(lane, EVP_PKEY_CTX_get_ecdh_kdf_type, ctx);
     CALL(lane, EVP_PKEY_CTX_get_ecdh_cofactor_mode, ctx);
-    if (is_a(lane, "RSA") && !crypts && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
+    if (is_rsa(lane) && !crypts && CALL(lane, EVP_PKEY_CTX_get_rsa_padding, ctx, &value) > 0)
         note(lane, "padding", value);
-    if (is_a(lane, "RSA") && CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
+    if (is_rsa(lane) && CALL(lane, EVP_PKEY_CTX_get_rsa_pss_saltlen, ctx, &value) > 0)
         note(lane, "saltlen", value);
 }
 
@@ -431,6 +462,8 @@ const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params)
             params[count++] = all[i];
             note_text(lane, "with", all[i].key);
         }
+    if (count == 0)
+        note_text(lane, "with", "an empty list");
     params[count] = OSSL_PARAM_construct_end();
     return params;
 }

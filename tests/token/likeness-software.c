@@ -17,6 +17,31 @@ bool is_a(const struct lane *lane, const char *type)
     return EVP_PKEY_is_a(lane->key, type) == 1;
 }
 
+bool is_rsa(const struct lane *lane)
+{
+    return is_a(lane, "RSA") || is_a(lane, "RSA-PSS");
+}
+
+bool is_edwards(const struct lane *lane)
+{
+    return is_a(lane, "ED25519") || is_a(lane, "ED448");
+}
+
+bool is_ml_dsa(const struct lane *lane)
+{
+    return strncmp(lane->twin->name, "ML-DSA", 6) == 0;
+}
+
+bool is_ml_kem(const struct lane *lane)
+{
+    return strncmp(lane->twin->name, "ML-KEM", 6) == 0;
+}
+
+bool takes_digest(const struct lane *lane)
+{
+    return !is_edwards(lane) && !is_ml_dsa(lane);
+}
+
 /* The parameters of a context, as the lane's own provider tells them. */
 struct told {
     char digest[DIGEST_NAME], mgf1[DIGEST_NAME], oaep[DIGEST_NAME];
@@ -51,7 +76,7 @@ static struct told ask(const struct lane *lane, EVP_PKEY_CTX *ctx)
                             OSSL_PARAM_construct_end() };
 
     ask_text(ctx, OSSL_SIGNATURE_PARAM_DIGEST, told.digest, sizeof(told.digest));
-    if (is_a(lane, "RSA")) {
+    if (is_rsa(lane)) {
         told.padding = ask_number(ctx, OSSL_SIGNATURE_PARAM_PAD_MODE);
         told.salt = ask_number(ctx, OSSL_SIGNATURE_PARAM_PSS_SALTLEN);
         ask_text(ctx, OSSL_SIGNATURE_PARAM_MGF1_DIGEST, told.mgf1, sizeof(told.mgf1));
@@ -74,6 +99,11 @@ static EVP_PKEY_CTX *software(const struct lane *lane, int (*init)(EVP_PKEY_CTX 
         ctx = NULL;
     }
     return ctx;
+}
+
+static int decapsulate_init(EVP_PKEY_CTX *ctx)
+{
+    return EVP_PKEY_decapsulate_init(ctx, NULL);
 }
 
 static void tell_signature(EVP_PKEY_CTX *ctx, const struct told *told, int salt)
@@ -116,12 +146,47 @@ static int salt_in(const struct lane *lane, const struct told *told, const unsig
     return -1;
 }
 
+/* A context of software for messages whole, with the lane's context string. */
+static EVP_MD_CTX *whole_begin(const struct lane *lane,
+                               int (*init)(EVP_MD_CTX *ctx, EVP_PKEY_CTX **pkey, const char *digest,
+                                           OSSL_LIB_CTX *libctx, const char *properties,
+                                           EVP_PKEY *key, const OSSL_PARAM params[]))
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string("context-string", octets,
+                                                                    lane->context_len),
+                                  OSSL_PARAM_construct_end() };
+
+    assert_int_equal(init(ctx, NULL, NULL, libctxs[SOFTWARE], NULL, lane->twin->key[SOFTWARE],
+                          is_ml_dsa(lane) ? params : NULL),
+                     1);
+    return ctx;
+}
+
+/* Of ML-DSA: itself, where nothing in it is random, or whether software verifies it. */
+static void note_ml_dsa(struct lane *lane, const unsigned char *sig, size_t len)
+{
+    EVP_MD_CTX *ctx;
+
+    note(lane, "length", (long)len);
+    if (lane->deterministic)
+        note_bytes(lane, "signature", sig, len);
+    if (lane->deterministic || lane->encoded)
+        return;
+    ctx = whole_begin(lane, EVP_DigestVerifyInit_ex);
+    note(lane, "verified", EVP_DigestVerify(ctx, sig, len, lane->message, lane->message_len));
+    ERR_clear_error();
+    EVP_MD_CTX_free(ctx);
+}
+
 void note_signature(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
                     size_t hash_len, const unsigned char *sig, size_t len)
 {
     struct told told = ask(lane, ctx);
 
-    if (is_a(lane, "RSA") && told.padding == RSA_PKCS1_PSS_PADDING)
+    if (is_ml_dsa(lane))
+        note_ml_dsa(lane, sig, len);
+    else if (is_rsa(lane) && told.padding == RSA_PKCS1_PSS_PADDING)
         note(lane, "salt", salt_in(lane, &told, hash, hash_len, sig, len));
     else if (is_a(lane, "EC"))
         note(lane, "verified", software_verifies(lane, &told, 0, hash, hash_len, sig, len));
@@ -167,17 +232,53 @@ void signature_share(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *
 
 void whole_share(const struct lane *lane)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_MD_CTX *ctx;
 
-    if (lane->side == SOFTWARE) {
-        shared_len = sizeof(shared);
-        assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, NULL, libctxs[SOFTWARE], NULL,
-                                               lane->twin->key[SOFTWARE], NULL),
-                         1);
-        assert_int_equal(EVP_DigestSign(ctx, shared, &shared_len, lane->message, lane->message_len),
-                         1);
-    }
+    if (lane->side != SOFTWARE)
+        return;
+    ctx = whole_begin(lane, EVP_DigestSignInit_ex);
+    shared_len = sizeof(shared);
+    assert_int_equal(EVP_DigestSign(ctx, shared, &shared_len, lane->message, lane->message_len), 1);
     EVP_MD_CTX_free(ctx);
+}
+
+void encapsulation_share(const struct lane *lane)
+{
+    EVP_PKEY_CTX *ctx;
+    unsigned char secret[64];
+    size_t len = sizeof(secret);
+
+    if (lane->side != SOFTWARE)
+        return;
+    ctx = EVP_PKEY_CTX_new_from_pkey(libctxs[SOFTWARE], lane->twin->key[SOFTWARE], NULL);
+    shared_len = 256;
+    if (is_ml_kem(lane)) {
+        shared_len = sizeof(shared);
+        assert_int_equal(EVP_PKEY_encapsulate_init(ctx, NULL), 1);
+        assert_int_equal(EVP_PKEY_encapsulate(ctx, shared, &shared_len, secret, &len), 1);
+    }
+    EVP_PKEY_CTX_free(ctx);
+}
+
+void note_encapsulated(struct lane *lane, const unsigned char *wrapped, size_t len,
+                       const unsigned char *secret, size_t secret_len)
+{
+    EVP_PKEY_CTX *ctx = software(lane, decapsulate_init);
+    unsigned char found[64];
+    size_t found_len = sizeof(found);
+
+    note(lane, "ciphertext", (long)len);
+    note(lane, "found",
+         EVP_PKEY_decapsulate(ctx, found, &found_len, wrapped, len) == 1 &&
+             found_len == secret_len && memcmp(found, secret, found_len) == 0);
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+}
+
+void shared_set(const unsigned char *bytes, size_t len)
+{
+    memcpy(shared, bytes, len);
+    shared_len = len;
 }
 
 size_t shared_spoilt(struct lane *lane, unsigned char *out, bool *is_whole)

@@ -15,6 +15,7 @@ struct twin {
     const char *name;
     EVP_PKEY *key[SIDES];
     X509 *certificate;
+    void *secret[SIDES]; /* EVP_SKEY, of a secret key, which has none of these */
 };
 
 #define MESSAGE_MAX 4096
@@ -39,7 +40,14 @@ struct lane {
     unsigned char message[MESSAGE_MAX]; /* so far */
     size_t message_len;
 
+    size_t context_len; /* of the context string of ML-DSA */
+    bool deterministic, encoded;
+
+    const char *algorithm; /* of a signature by its name */
+    bool of_message, fed;
+
     EVP_PKEY_CTX *pkey;
+    struct secret *secret; /* contexts of a secret key */
 
     /* What was copied lives to the end: libcrypto 3.0's copies have pointers into it. */
     EVP_MD_CTX *mds_copied[STEPS];
@@ -50,6 +58,23 @@ struct lane {
     size_t noted;
     char path[4096]; /* of the sequence */
     bool over;       /* what comes now differs, though the same came of it */
+};
+
+/* What can be done next, and how often it is. */
+struct step {
+    const char *name;
+    void (*function)(struct lane *lane);
+    unsigned weight;
+};
+#define STEP(function, weight)                                                                     \
+    {                                                                                              \
+#function, function, weight                                                                \
+    }
+
+/* The first step is the first of the list: it begins something. */
+struct walk {
+    const struct step *steps;
+    size_t count, most; /* steps that there are, and that are made */
 };
 
 /* The next lot, less than count. */
@@ -101,14 +126,23 @@ unsigned long findings(void);
 extern OSSL_LIB_CTX *libctxs[SIDES];
 
 #define MODULUS    256 /* bytes of the RSA key's */
-#define SHARED_MAX 1024
+#define SHARED_MAX 5000
 
 bool is_a(const struct lane *lane, const char *type);
+bool is_rsa(const struct lane *lane); /* RSA-PSS too */
+bool is_edwards(const struct lane *lane);
+bool is_ml_dsa(const struct lane *lane);
+bool is_ml_kem(const struct lane *lane);
+bool takes_digest(const struct lane *lane); /* else it hashes by itself */
 
 /* Notes a signature of hash by a lane's context: itself, where it is always the same; or else
  * whether software verifies it, and how long the salt is. */
 void note_signature(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
                     size_t hash_len, const unsigned char *sig, size_t len);
+
+/* Whether software finds this secret in a ciphertext of ML-KEM. */
+void note_encapsulated(struct lane *lane, const unsigned char *wrapped, size_t len,
+                       const unsigned char *secret, size_t secret_len);
 
 /* What software decrypts of a ciphertext by the lane's pkey. */
 void note_ciphertext(struct lane *lane, const unsigned char *in, size_t in_len);
@@ -117,11 +151,15 @@ void note_ciphertext(struct lane *lane, const unsigned char *in, size_t in_len);
 size_t hash_message(const struct lane *lane, unsigned char *hash);
 
 /* What is made in software once for both lanes, when the first comes to it: a signature of hash for
- * one that verifies with ctx, of the message for Ed25519, a ciphertext of text for its pkey. */
+ * one that verifies with ctx, of the message for what hashes by itself, a ciphertext of text for
+ * its pkey. */
 void signature_share(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *hash,
                      size_t hash_len);
 void whole_share(const struct lane *lane);
+void encapsulation_share(const struct lane *lane);
 void ciphertext_share(struct lane *lane, const unsigned char *text, size_t len);
+
+void shared_set(const unsigned char *bytes, size_t len);
 
 /* It as a lane is given it, in out (SHARED_MAX + 8 bytes), sometimes with a fault; its length.
  * *is_whole, where it is not NULL: it is what was to be made. */
@@ -149,6 +187,9 @@ void note_answer(struct lane *lane, const struct asked *one,
 void note_ctx(struct lane *lane, EVP_PKEY_CTX *ctx);
 void set_something(struct lane *lane, EVP_PKEY_CTX *ctx);
 
+/* Context strings are the beginning of this. */
+extern unsigned char octets[7];
+
 /* Parameters for the beginning of an operation (5 at most), none twice; NULL as often. */
 const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);
 
@@ -156,5 +197,18 @@ const OSSL_PARAM *params_draw(struct lane *lane, OSSL_PARAM *params);
 X509 *certificate_make(EVP_PKEY *key, EVP_PKEY *issuer);
 void cms_sign(struct lane *lane);
 void cms_decrypt(struct lane *lane);
+
+/* Signatures by algorithms that are named (likeness-messages.c): whether this libcrypto has such.
+ */
+bool messages_found(void);
+extern const struct walk message_walk;
+
+/* Secret keys (likeness-secret.c): the twins that there are, at most SECRETS; a walk for one. */
+#define SECRETS 3
+size_t secrets_make(struct twin *twins);
+void secrets_free(struct twin *twins, size_t count);
+const struct walk *secret_walk_draw(struct lane *chooser, const struct twin *twin);
+void secret_begin(struct lane *lane);
+void secret_end(struct lane *lane);
 
 #endif

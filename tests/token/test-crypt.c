@@ -652,11 +652,34 @@ static void test_crypt_gcm_decrypt(void **state)
         } else {
             assert_false(run(ctx, theirs, len, pieces ? 37 : 0, back, &got));
             assert_error("or its tag, is wrong");
+            assert_int_not_equal(EVP_CipherFinal(ctx, back, &n), 1); /* who looks at that alone */
             for (size_t at = 0; at <= len; at++)
                 assert_int_equal(back[at], 0xee);
         }
         EVP_CIPHER_CTX_free(ctx);
     }
+    EVP_SKEY_free(key);
+}
+
+/* What begins without an IV is not encrypted as what came before. */
+static void test_crypt_ctr_goes_on(void **state)
+{
+    SKEY *key = key_of(libctx, 32);
+    EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, "CTR");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0;
+
+    (void)state;
+    if (!lacks("CTR", key)) {
+        (void)software(256, "CTR", false, 64);
+        assert_true(begin(ctx, cipher, key, false, 1));
+        assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message, 17), 1);
+        assert_int_equal(EVP_CipherInit_ex2(ctx, NULL, NULL, NULL, 1, NULL), 1);
+        assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message + 32, 32), 1);
+        assert_memory_equal(ours, theirs + 32, 32);
+    }
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
     EVP_SKEY_free(key);
 }
 
@@ -768,6 +791,8 @@ static bool mac_compare(SKEY *key, const char *name, const OSSL_PARAM *params, s
     EVP_MAC_CTX *ctx, *other = EVP_MAC_CTX_new(soft), *copy;
     unsigned char a[64], b[64];
     size_t a_len = 0, b_len = 0;
+    const OSSL_PARAM raw[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, bytes, 16),
+                               OSSL_PARAM_construct_end() };
     bool ok;
 
     snprintf(own, sizeof(own), "PKCS11-%s", name);
@@ -778,7 +803,11 @@ static bool mac_compare(SKEY *key, const char *name, const OSSL_PARAM *params, s
     assert_true(mac_run(other, len, len + 1, b, &b_len));
     assert_int_not_equal(EVP_MAC_init(ctx, bytes, key_len, params), 1);
     assert_error("for keys of a token");
+    assert_int_not_equal(EVP_MAC_update(ctx, message, 1), 1);
+    assert_error("initialise it");
     assert_int_equal(EVP_MAC_init_SKEY(ctx, key, params), 1);
+    assert_int_not_equal(EVP_MAC_CTX_set_params(ctx, raw), 1);
+    assert_error("for keys of a token");
     copy = EVP_MAC_CTX_dup(ctx);
     ok = mac_run(ctx, len, 1000, a, &a_len) || !is_lacking(what);
     if (ok) {
@@ -789,6 +818,8 @@ static bool mac_compare(SKEY *key, const char *name, const OSSL_PARAM *params, s
         assert_true(mac_run(copy, len, len + 1, a, &a_len));
         assert_memory_equal(a, b, a_len);
         memset(a, 0, sizeof(a));
+        assert_int_not_equal(EVP_MAC_update(ctx, message, 1), 1);
+        assert_error("initialise it");
         assert_int_equal(EVP_MAC_init(ctx, NULL, 0, NULL), 1);
         assert_true(mac_run(ctx, len, len + 1, a, &a_len));
         assert_memory_equal(a, b, a_len);
@@ -1144,7 +1175,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crypt_threads),      cmocka_unit_test(test_crypt_parameters),
         cmocka_unit_test(test_crypt_aead_keys),    cmocka_unit_test(test_crypt_hkdf_contexts),
         cmocka_unit_test(test_crypt_gcm_tag_room), cmocka_unit_test(test_crypt_gcm_final_room),
-        cmocka_unit_test(test_crypt_tls13),
+        cmocka_unit_test(test_crypt_tls13),        cmocka_unit_test(test_crypt_ctr_goes_on),
     };
     int failed;
 
