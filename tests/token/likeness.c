@@ -110,6 +110,15 @@ static const struct difference *difference_find(const struct lane lanes[SIDES], 
     return NULL;
 }
 
+static void row_tell(const struct lane lanes[SIDES], size_t at, const struct difference *row)
+{
+    const struct note *software = &lanes[SOFTWARE].notes[at], *token = &lanes[TOKEN].notes[at];
+
+    if (getenv("BRIDGE_LIKENESS_ROWS") != NULL)
+        printf("row %td: %s: %s: %s / %s (%s)\n", row - likeness_differences,
+               lanes[TOKEN].twin->name, token->what, software->value, token->value, row->reason);
+}
+
 #define FINDINGS_MAX 200
 
 static struct finding {
@@ -178,6 +187,8 @@ bool likeness_compare(const struct lane lanes[SIDES], const struct difference *d
         known = difference_find(lanes, i, differences);
         if (known == NULL)
             finding_add(lanes, i, seed);
+        else
+            row_tell(lanes, i, known);
         goes_on = goes_on && known != NULL && !known->ends;
         if (known == NULL || known->ends)
             break;
