@@ -1252,6 +1252,27 @@ static void test_crypt_gcm_refused_aad(void **state)
     OSSL_LIB_CTX_free(narrow);
 }
 
+/* A piece that was refused is not left out of what is authenticated. */
+static void test_crypt_mac_refused_piece(void **state)
+{
+    OSSL_LIB_CTX *narrow = libctx_new("pkcs11-collect-max = 100\n");
+    SKEY *key = key_of(narrow, 32);
+    EVP_MAC *mac = EVP_MAC_fetch(narrow, PKCS11_BRIDGE_CIPHER_PREFIX "CMAC", NULL);
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    size_t len = 0;
+
+    (void)state;
+    assert_int_equal(EVP_MAC_init_SKEY(ctx, key, NULL), 1);
+    assert_int_equal(EVP_MAC_update(ctx, message, 60), 1);
+    assert_int_not_equal(EVP_MAC_update(ctx, message, 60), 1);
+    assert_int_not_equal(EVP_MAC_update(ctx, message, 10), 1);
+    assert_int_not_equal(EVP_MAC_final(ctx, ours, &len, sizeof(ours)), 1);
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(mac);
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(narrow);
+}
+
 /* Bytes that were refused before the tag was set are not left out of the message: its rest, which
  * is nothing, has a tag of its own. */
 static void test_crypt_gcm_refused_piece(void **state)
@@ -1332,6 +1353,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crypt_gcm_refused_aad),
         cmocka_unit_test(test_crypt_gcm_refused_piece),
         cmocka_unit_test(test_crypt_gcm_short_tag),
+        cmocka_unit_test(test_crypt_mac_refused_piece),
     };
     int failed;
 
