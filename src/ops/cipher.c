@@ -349,6 +349,8 @@ static int get_tag(const void *vctx, OSSL_PARAM *p)
 
     if (!cipher_is_aead(ctx) || !ctx->encrypt || !ctx->done)
         return cipher_refuse(ctx, "there is a tag after the message only");
+    if (p->data == NULL)
+        return OSSL_PARAM_set_octet_string(p, ctx->tag, ctx->tag_len);
     if (p->data_size == 0 || p->data_size > ctx->tag_len)
         return cipher_refuse(ctx, "the tag has another length");
     return OSSL_PARAM_set_octet_string(p, ctx->tag, p->data_size);

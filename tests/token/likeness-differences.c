@@ -36,6 +36,8 @@
 #define ENCODES     "PKCS#11 encodes the message by itself"
 #define EARLY_TAG   "the message went through whole, and has a tag before the end"
 #define ONE_MESSAGE "one message, in one piece, for each beginning"
+#define UNTAGGED    "nothing is given out before its tag is checked"
+#define ONE_PIECE   "a message goes through whole"
 #define IV_GONE     "an IV of another length is none"
 #define NO_SHA3     "software has no identifier of PSS with it"
 
@@ -139,8 +141,16 @@ const struct difference likeness_differences[] = {
     { "ED*", "X509_REQ_sign_ctx", REFUSES, "[set instance", 0, true, PLAIN_ONLY },
     { "ED*", "X509_REQ_sign_ctx", REFUSES, "[set context-string", 0, true, PLAIN_ONLY },
     { "ED*", "set instance \"Ed448\"", REFUSES, NULL, 0, true, STRICT },
-    { "AES-*", "gettable *", NULL, NULL, NULL, 0, false, ONE_LIST },
-    { "AES-*", "settable *", NULL, NULL, NULL, 0, false, ONE_LIST },
+    { "AES-*", "gettable num", "yes", "no", NULL, 0, false, NO_NUM },
+    { "AES-*", "settable num", "yes", "no", NULL, 0, false, NO_NUM },
+    { "AES-*", "gettable tag*", "no", "yes", NULL, 0, false, ONE_LIST },
+    { "AES-*", "settable tag", "no", "yes", NULL, 0, false, ONE_LIST },
+    { "AES-*", "settable ivlen", "no", "yes", NULL, 0, false, ONE_LIST },
+    { "AES-*", "settable cts_mode", "no", "yes", NULL, 0, false, ONE_LIST },
+    { "AES-* CBC-CTS *", "gettable cts_mode", "yes", "no", NULL, 0, false,
+      "PKCS#11 has CS1 alone" },
+    { "AES-*", "settable use-bits", "yes", "no", NULL, 0, false, NONE_OF_IT },
+    { "AES-* GCM *", "?ettable padding", "no", "yes", NULL, 0, false, ONE_LIST },
     { "AES-*", "get padding", "no answer", NULL, NULL, 0, false, ONE_LIST },
     { "AES-*", "get taglen", "no answer", NULL, NULL, 0, false, ONE_LIST },
     { "AES-*", "get num", NULL, "no answer", NULL, 0, false, NO_NUM },
@@ -154,8 +164,14 @@ const struct difference likeness_differences[] = {
     { "AES-*", "set cts_mode", REFUSES, NULL, 0, true, "of ciphertext stealing, PKCS#11 has CS1" },
     { "AES-*", "EVP_Cipher*", REFUSES, "[no iv: ", 0, true, NO_IV },
     { "AES-*", "get *iv", NULL, "0, errors", "[no iv: ", 0, false, NO_IV },
-    { "AES-*", "EVP_CipherUpdate", REFUSES, "mode: GCM]", 0, true,
-      "a message goes through whole, and nothing is given out before its tag is checked" },
+    { "AES-* GCM decrypt ", "EVP_CipherUpdate of no message", REFUSES, NULL, 0, true, UNTAGGED },
+    { "AES-* GCM decrypt tagged ", "EVP_CipherUpdate of no message", REFUSES, NULL, 0, true,
+      UNTAGGED },
+    { "AES-* GCM decrypt tagged through ", "EVP_CipherUpdate of no message", REFUSES, NULL, 0, true,
+      ONE_PIECE },
+    { "AES-* GCM encrypt through ", "EVP_CipherUpdate", REFUSES, NULL, 0, true, ONE_PIECE },
+    { "AES-* GCM decrypt ", "opens", "1", "0", "tag of: 1]", 0, true,
+      "NSS has tags of 4 bytes and more" },
     { "AES-*", "*iv", NULL, "0, errors", "[ctrl 9 16: 1]", 0, true, IV_GONE },
     { "AES-*", "*iv", NULL, "0, errors", "[set ivlen: 1]", 0, true, IV_GONE },
     { "AES-*", "EVP_Cipher*", REFUSES, "[ctrl 9 16: 1]", 0, true, IV_GONE },

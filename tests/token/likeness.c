@@ -93,8 +93,11 @@ static bool matches(const char *pattern, const char *text)
 
 static bool is_of_now(const struct difference *row, const struct lane *lane)
 {
+    char now[128];
+
+    snprintf(now, sizeof(now), "%s%s", lane->twin->name, lane->state);
     return (row->before == 0 || OpenSSL_version_num() < row->before) &&
-           matches(row->keys, lane->twin->name) &&
+           (matches(row->keys, lane->twin->name) || matches(row->keys, now)) &&
            (row->given == NULL || strstr(lane->path, row->given) != NULL);
 }
 
@@ -115,8 +118,9 @@ static void row_tell(const struct lane lanes[SIDES], size_t at, const struct dif
     const struct note *software = &lanes[SOFTWARE].notes[at], *token = &lanes[TOKEN].notes[at];
 
     if (getenv("BRIDGE_LIKENESS_ROWS") != NULL)
-        printf("row %td: %s: %s: %s / %s (%s)\n", row - likeness_differences,
-               lanes[TOKEN].twin->name, token->what, software->value, token->value, row->reason);
+        printf("row %td: %s%s: %s: %s / %s (%s)\n", row - likeness_differences,
+               lanes[TOKEN].twin->name, lanes[TOKEN].state, token->what, software->value,
+               token->value, row->reason);
 }
 
 #define FINDINGS_MAX 200
