@@ -59,9 +59,10 @@ static void state_note(struct lane *lane)
 {
     const struct secret *secret = lane->secret;
 
-    snprintf(lane->state, sizeof(lane->state), " %s %s%s%s ", modes[secret->mode],
+    snprintf(lane->state, sizeof(lane->state), " %s %s%s%s%s ", modes[secret->mode],
              EVP_CIPHER_CTX_is_encrypting(secret->cipher) ? "encrypt" : "decrypt",
-             secret->tagged ? " tagged" : "", secret->through ? " through" : "");
+             secret->has_iv ? "" : " no-iv", secret->tagged ? " tagged" : "",
+             secret->through ? " through" : "");
 }
 
 /* What a careful caller may rely on after a refusal, where software goes on with what it had: that
@@ -96,6 +97,7 @@ static void begun_note(struct lane *lane, const struct beginning *how)
     struct sealed *made = &secret->made;
 
     secret->begun = begin(lane, how) == 1;
+    secret->has_iv = how->iv != NULL || (secret->has_iv && how->cipher == NULL);
     secret->tagged = secret->tagged && !EVP_CIPHER_CTX_is_encrypting(secret->cipher);
     secret->through = false;
     made->taken = 0;
@@ -303,7 +305,10 @@ static void cipher_update(struct lane *lane)
     opens = secret->mode == GCM && !EVP_CIPHER_CTX_is_encrypting(secret->cipher);
     if (opens)
         would_open_ask(lane);
-    note_call(lane, !opens || would_open ? "EVP_CipherUpdate" : "EVP_CipherUpdate of no message",
+    note_call(lane,
+              place.len == 0         ? "EVP_CipherUpdate of nothing"
+              : !opens || would_open ? "EVP_CipherUpdate"
+                                     : "EVP_CipherUpdate of no message",
               over && ret == 1 ? 1 : ret);
     note_edges(lane, &place);
     if (ret == 1 && !over)
@@ -425,7 +430,7 @@ static void cipher_reset(struct lane *lane)
 {
     struct secret *secret = lane->secret;
 
-    secret->begun = false;
+    secret->begun = secret->has_iv = false;
     CALL(lane, EVP_CIPHER_CTX_reset, secret->cipher);
 }
 
@@ -435,8 +440,14 @@ static int set_of_cipher(struct lane *lane, const OSSL_PARAM *one)
     struct secret *secret = lane->secret;
     char what[64];
 
-    snprintf(what, sizeof(what), "set %s", one->key);
-    return note_call(lane, what, EVP_CIPHER_CTX_set_params(secret->cipher, params));
+    int before = EVP_CIPHER_CTX_get_iv_length(secret->cipher), ret;
+
+    snprintf(what, sizeof(what), "set %s%s%s", one->key,
+             strcmp(one->key, "cts_mode") == 0 ? " " : "",
+             strcmp(one->key, "cts_mode") == 0 ? (const char *)one->data : "");
+    ret = note_call(lane, what, EVP_CIPHER_CTX_set_params(secret->cipher, params));
+    secret->has_iv = secret->has_iv && EVP_CIPHER_CTX_get_iv_length(secret->cipher) == before;
+    return ret;
 }
 
 static void cipher_set_number(struct lane *lane)
@@ -504,12 +515,15 @@ static void cipher_control(struct lane *lane)
     unsigned char data[32] = { 0 };
     char what[64];
 
+    int before = EVP_CIPHER_CTX_get_iv_length(secret->cipher);
+
     snprintf(what, sizeof(what), "ctrl %d %d", controls[which].type, controls[which].arg);
     if (note_call(lane, what,
                   EVP_CIPHER_CTX_ctrl(secret->cipher, controls[which].type, controls[which].arg,
                                       data)) == 1) {
         note_bytes(lane, "data", data, 17);
         secret->tagged = secret->tagged || controls[which].type == EVP_CTRL_AEAD_SET_TAG;
+        secret->has_iv = secret->has_iv && EVP_CIPHER_CTX_get_iv_length(secret->cipher) == before;
     }
 }
 

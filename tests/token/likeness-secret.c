@@ -73,18 +73,32 @@ static void note_set(struct lane *lane, const OSSL_PARAM *with, int ret, bool be
         lane->over = true;
 }
 
+/* What the rows of differences go by: whether a cipher or digest is set, and how far the message
+ * is. */
+static void mac_state_note(struct lane *lane)
+{
+    const struct secret *secret = lane->secret;
+
+    snprintf(lane->state, sizeof(lane->state), " MAC %s%s ",
+             secret->mac_named ? "named" : "unnamed",
+             secret->mac_ended   ? " ended"
+             : secret->mac_begun ? " begun"
+                                 : "");
+}
+
 static void mac_init(struct lane *lane)
 {
     struct secret *secret = lane->secret;
     char text[32];
     size_t number;
-    OSSL_PARAM params[] = { mac_param_draw(lane, text, sizeof(text), &number),
-                            OSSL_PARAM_construct_end() };
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end() };
     const OSSL_PARAM *with = draw(lane, 4) == 0 ? NULL : params;
     bool again = draw(lane, 4) == 0;
     int ret;
 
-    note(lane, "with", with != NULL);
+    mac_state_note(lane);
+    if (with != NULL)
+        params[0] = mac_param_draw(lane, text, sizeof(text), &number);
     if (again)
         ret = CALL(lane, EVP_MAC_init, secret->mac, NULL, 0, with);
     else if (lane->side == SOFTWARE) /* before OpenSSL 3.6 it has no MACs with an EVP_SKEY */
@@ -93,7 +107,9 @@ static void mac_init(struct lane *lane)
     else
         ret = CALL(lane, EVP_MAC_init_SKEY, secret->mac, lane->twin->secret[TOKEN], with);
     note_set(lane, with, ret, !again);
+    secret->mac_named = secret->mac_named || (with != NULL && ret == 1);
     secret->mac_begun = ret == 1;
+    secret->mac_ended = false;
 }
 
 static void mac_set(struct lane *lane)
@@ -103,8 +119,11 @@ static void mac_set(struct lane *lane)
     size_t number;
     OSSL_PARAM params[] = { mac_param_draw(lane, text, sizeof(text), &number),
                             OSSL_PARAM_construct_end() };
-    int ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
+    int ret;
 
+    mac_state_note(lane);
+    ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
+    secret->mac_named = secret->mac_named || ret == 1;
     note_set(lane, params, ret, !secret->mac_begun);
 }
 
@@ -115,6 +134,7 @@ static void mac_update(struct lane *lane)
     unsigned char piece[600];
     size_t len = DRAW_OF(lane, lengths);
 
+    mac_state_note(lane);
     note(lane, "of", (long)len);
     draw_bytes(lane, piece, len);
     CALL(lane, EVP_MAC_update, secret->mac, len == 0 && draw(lane, 2) == 0 ? NULL : piece, len);
@@ -128,6 +148,7 @@ static void mac_final(struct lane *lane)
     struct room room;
     int ret;
 
+    mac_state_note(lane);
     room = room_draw(lane, enough != 0 ? enough : EVP_MAX_MD_SIZE);
     if (enough == 0 && room.size < EVP_MAX_MD_SIZE) {
         free(room.out);
@@ -138,6 +159,7 @@ static void mac_final(struct lane *lane)
         note(lane, "len", (long)len);
     if (ret == 1 && room.out != NULL)
         note_bytes(lane, "mac", room.out, len);
+    secret->mac_ended = secret->mac_ended || (ret == 1 && room.out != NULL);
     free(room.out);
 }
 
@@ -146,6 +168,7 @@ static void mac_copy(struct lane *lane)
     struct secret *secret = lane->secret;
     EVP_MAC_CTX *copy = EVP_MAC_CTX_dup(secret->mac);
 
+    mac_state_note(lane);
     note(lane, "EVP_MAC_CTX_dup", copy != NULL);
     ERR_clear_error();
     if (copy == NULL)
@@ -173,6 +196,7 @@ static void mac_get(struct lane *lane)
                                           "cipher", "key",        "properties" };
     struct secret *secret = lane->secret;
 
+    mac_state_note(lane);
     note(lane, "size", (long)EVP_MAC_CTX_get_mac_size(secret->mac));
     note(lane, "block size", (long)EVP_MAC_CTX_get_block_size(secret->mac));
     ERR_clear_error();

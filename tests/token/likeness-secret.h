@@ -20,10 +20,11 @@ struct secret {
     EVP_CIPHER_CTX *cipher;
     bool begun;
     unsigned mode;
-    bool tagged, through; /* of GCM: a tag is set, and bytes of the message came */
+    bool has_iv;          /* of its length */
+    bool tagged, through; /* a tag is set, and bytes of the message came */
     struct sealed made;
     EVP_MAC_CTX *mac;
-    bool mac_begun;
+    bool mac_named, mac_begun, mac_ended;
     EVP_KDF_CTX *kdf;
 };
 

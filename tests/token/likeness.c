@@ -81,11 +81,6 @@ struct room room_draw(struct lane *lane, size_t enough)
     return room;
 }
 
-static bool is(const char *expected, const char *text)
-{
-    return expected == NULL || strcmp(expected, text) == 0;
-}
-
 static bool matches(const char *pattern, const char *text)
 {
     return pattern == NULL || fnmatch(pattern, text, 0) == 0;
@@ -108,7 +103,7 @@ static const struct difference *difference_find(const struct lane lanes[SIDES], 
 
     for (; row->reason != NULL; row++)
         if (is_of_now(row, &lanes[TOKEN]) && matches(row->what, token->what) &&
-            is(row->software, software->value) && is(row->token, token->value))
+            matches(row->software, software->value) && matches(row->token, token->value))
             return row;
     return NULL;
 }
