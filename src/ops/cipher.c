@@ -25,6 +25,8 @@ static OSSL_FUNC_cipher_encrypt_init_fn cipher_encrypt_init;
 static OSSL_FUNC_cipher_decrypt_init_fn cipher_decrypt_init;
 static OSSL_FUNC_cipher_encrypt_skey_init_fn cipher_encrypt_skey_init;
 static OSSL_FUNC_cipher_decrypt_skey_init_fn cipher_decrypt_skey_init;
+static OSSL_FUNC_cipher_update_fn cipher_update;
+static OSSL_FUNC_cipher_final_fn cipher_final;
 static OSSL_FUNC_cipher_gettable_params_fn cipher_gettable_params;
 static OSSL_FUNC_cipher_get_ctx_params_fn cipher_get_ctx_params;
 static OSSL_FUNC_cipher_set_ctx_params_fn cipher_set_ctx_params;
@@ -141,7 +143,9 @@ static int init(struct cipher *ctx, struct key *key, const uint8_t *iv, size_t i
                 const OSSL_PARAM params[], bool encrypt)
 {
     ctx->encrypt = encrypt;
-    ctx->done = ctx->failed = ctx->finished = false;
+    ctx->going = ctx->done = ctx->finished = false;
+    if (encrypt && cipher_is_gcm(ctx))
+        ctx->tag_len = CRYPT_TAG_MAX;       /* it had been that of a message that was decrypted */
     ctx->permit = (struct gcm_permit){ 0 }; /* the IV may be another key's, where this fails */
     pieces_wipe(&ctx->aad);
     pieces_wipe(&ctx->message);
@@ -154,7 +158,8 @@ static int init(struct cipher *ctx, struct key *key, const uint8_t *iv, size_t i
     else
         memcpy(ctx->iv, ctx->first_iv, ctx->iv_len);
     ctx->held = 0;
-    return cipher_set_ctx_params(ctx, params);
+    ctx->going = cipher_set_ctx_params(ctx, params);
+    return ctx->going;
 }
 
 static int cipher_encrypt_skey_init(void *ctx, void *key, const unsigned char *iv, size_t iv_len,
@@ -178,6 +183,7 @@ static int init_raw(struct cipher *ctx, const uint8_t *key, const uint8_t *iv, s
     if (key == NULL)
         return init(ctx, NULL, iv, iv_len, params, encrypt);
     ctx->encrypt = encrypt;
+    ctx->going = false;
     return cipher_refuse(ctx, "this is for keys of a token (EVP_CipherInit_SKEY)");
 }
 
@@ -199,19 +205,49 @@ static int cipher_decrypt_init(void *ctx, const unsigned char *key, size_t key_l
 
 /* Whether there is a key, and an IV where the mode wants one. Key wrapping has one to begin with.
  */
-int cipher_is_ready(const struct cipher *ctx)
+static int is_ready(const struct cipher *ctx)
 {
     if (ctx->key == NULL)
         return cipher_refuse(ctx, "no key is set");
+    if (!ctx->going)
+        return cipher_refuse(ctx, "something before this was refused: initialise it again");
     return ctx->iv_set || ctx->row->iv_len == 0 || crypt_wraps(ctx->row) ||
            cipher_refuse(ctx, "no IV is set");
 }
 
-int cipher_may_end(const struct cipher *ctx)
+/* Programs look at what EVP_CipherFinal(3) returns, and not always at what came before: what was
+ * refused, be it the initialisation or a piece, is the end of the message. */
+static int cipher_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
+                         const unsigned char *data, size_t len)
 {
-    if (ctx->failed)
-        return cipher_refuse(ctx, "the message did not go through");
-    return cipher_is_ready(ctx);
+    static OSSL_FUNC_cipher_update_fn *const ways[] = {
+        [CRYPT_BLOCKS] = cipher_blocks_update,
+        [CRYPT_STREAM] = cipher_stream_update,
+        [CRYPT_WHOLE] = cipher_whole_update,
+        [CRYPT_AEAD] = cipher_whole_update,
+    };
+    KEEP_ERRNO;
+    struct cipher *ctx = vctx;
+
+    *out_len = 0;
+    ctx->going = is_ready(ctx) && ways[ctx->row->way](ctx, out, out_len, out_size, data, len) == 1;
+    return ctx->going;
+}
+
+static int cipher_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
+{
+    static OSSL_FUNC_cipher_final_fn *const ways[] = {
+        [CRYPT_BLOCKS] = cipher_blocks_final,
+        [CRYPT_STREAM] = cipher_stream_final,
+        [CRYPT_WHOLE] = cipher_whole_final,
+        [CRYPT_AEAD] = cipher_whole_final,
+    };
+    KEEP_ERRNO;
+    struct cipher *ctx = vctx;
+
+    *out_len = 0;
+    ctx->going = is_ready(ctx) && ways[ctx->row->way](ctx, out, out_len, out_size) == 1;
+    return ctx->going;
 }
 
 enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, size_t size,
@@ -227,7 +263,6 @@ enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, s
     };
     enum crypt_result result = key_crypt(ctx->key, &request, &ctx->permit, in, out, size, len);
 
-    ctx->failed = result != CRYPT_DONE;
     if (result == CRYPT_WRONG)
         (void)cipher_refuse(ctx, cipher_is_aead(ctx) ? "the message, or its tag, is wrong"
                                                      : "the data is wrong");
@@ -314,6 +349,8 @@ static int get_tag(const void *vctx, OSSL_PARAM *p)
 
     if (!cipher_is_aead(ctx) || !ctx->encrypt || !ctx->done)
         return cipher_refuse(ctx, "there is a tag after the message only");
+    if (p->data == NULL)
+        return OSSL_PARAM_set_octet_string(p, ctx->tag, ctx->tag_len);
     if (p->data_size == 0 || p->data_size > ctx->tag_len)
         return cipher_refuse(ctx, "the tag has another length");
     return OSSL_PARAM_set_octet_string(p, ctx->tag, p->data_size);
@@ -384,22 +421,22 @@ static int cipher_constants(OSSL_PARAM params[], enum crypt_mode mode, size_t ke
     return params_get(constant_getters, &constants, params);
 }
 
-/* The rows: ROW(bits, mode, how it goes through, the name of the mode). */
+/* The rows: ROW(bits, mode, the name of the mode). */
 #define MODES(ROW, bits)                                                                           \
-    ROW(bits, ECB, blocks, "ECB")                                                                  \
-    ROW(bits, CBC, blocks, "CBC")                                                                  \
-    ROW(bits, CTS, whole, "CBC-CTS")                                                               \
-    ROW(bits, CTR, stream, "CTR")                                                                  \
-    ROW(bits, CFB, stream, "CFB")                                                                  \
-    ROW(bits, OFB, stream, "OFB")                                                                  \
-    ROW(bits, KW, whole, "WRAP")                                                                   \
-    ROW(bits, KWP, whole, "WRAP-PAD")                                                              \
-    ROW(bits, CCM, whole, "CCM")                                                                   \
-    ROW(bits, GCM, whole, "GCM")
+    ROW(bits, ECB, "ECB")                                                                          \
+    ROW(bits, CBC, "CBC")                                                                          \
+    ROW(bits, CTS, "CBC-CTS")                                                                      \
+    ROW(bits, CTR, "CTR")                                                                          \
+    ROW(bits, CFB, "CFB")                                                                          \
+    ROW(bits, OFB, "OFB")                                                                          \
+    ROW(bits, KW, "WRAP")                                                                          \
+    ROW(bits, KWP, "WRAP-PAD")                                                                     \
+    ROW(bits, CCM, "CCM")                                                                          \
+    ROW(bits, GCM, "GCM")
 
 #define CIPHERS(ROW) MODES(ROW, 128) MODES(ROW, 192) MODES(ROW, 256)
 
-#define FUNCTIONS(bits, mode, way, name)                                                           \
+#define FUNCTIONS(bits, mode, name)                                                                \
     static OSSL_FUNC_cipher_newctx_fn new_##bits##_##mode;                                         \
     static OSSL_FUNC_cipher_get_params_fn constants_##bits##_##mode;                               \
     static void *new_##bits##_##mode(void *provctx)                                                \
@@ -418,8 +455,8 @@ static int cipher_constants(OSSL_PARAM params[], enum crypt_mode mode, size_t ke
         { OSSL_FUNC_CIPHER_DECRYPT_INIT, (void (*)(void))cipher_decrypt_init },                    \
         { OSSL_FUNC_CIPHER_ENCRYPT_SKEY_INIT, (void (*)(void))cipher_encrypt_skey_init },          \
         { OSSL_FUNC_CIPHER_DECRYPT_SKEY_INIT, (void (*)(void))cipher_decrypt_skey_init },          \
-        { OSSL_FUNC_CIPHER_UPDATE, (void (*)(void))cipher_##way##_update },                        \
-        { OSSL_FUNC_CIPHER_FINAL, (void (*)(void))cipher_##way##_final },                          \
+        { OSSL_FUNC_CIPHER_UPDATE, (void (*)(void))cipher_update },                                \
+        { OSSL_FUNC_CIPHER_FINAL, (void (*)(void))cipher_final },                                  \
         { OSSL_FUNC_CIPHER_GET_PARAMS, (void (*)(void))constants_##bits##_##mode },                \
         { OSSL_FUNC_CIPHER_GETTABLE_PARAMS, (void (*)(void))cipher_gettable_params },              \
         { OSSL_FUNC_CIPHER_GET_CTX_PARAMS, (void (*)(void))cipher_get_ctx_params },                \
@@ -431,7 +468,7 @@ static int cipher_constants(OSSL_PARAM params[], enum crypt_mode mode, size_t ke
 
 CIPHERS(FUNCTIONS)
 
-#define ALGORITHM(bits, mode, way, name)                                                           \
+#define ALGORITHM(bits, mode, name)                                                                \
     { PKCS11_BRIDGE_CIPHER_PREFIX "AES-" #bits "-" name, PROPERTIES, functions_##bits##_##mode,    \
       "AES with keys of a token" },
 

@@ -30,8 +30,8 @@ struct cipher {
     bool tag_set;      /* by the caller, for decryption */
     size_t room;       /* of the caller at the end; 0: not said */
     unsigned tag_room; /* of the caller, behind a message that is encrypted: whether there is */
+    bool going;        /* it is initialised, and nothing was refused since */
     bool done;         /* the message went to the token */
-    bool failed;       /* what was given last did not go through */
     bool finished;     /* there was a final */
 };
 
@@ -49,19 +49,14 @@ static inline bool cipher_is_aead(const struct cipher *ctx)
 int cipher_refuse(const struct cipher *ctx, const char *why);
 #define ANOTHER_LENGTH "the token returned another length than that of the message"
 
-/* 0, with an error raised, where the key or an IV is missing. */
-int cipher_is_ready(const struct cipher *ctx);
-
-/* The same at the end, where what was given last has to have gone through: programs look at what
- * EVP_CipherFinal(3) returns. */
-int cipher_may_end(const struct cipher *ctx);
-
 /* One message for the token, of in into out, which has room for size bytes; *len: of the result.
  * An error is raised unless it is CRYPT_DONE. */
 enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, size_t size,
                              size_t *len);
 
-/* ECB and CBC: whole blocks go through as they come; cipher_blocks.c. */
+/* The ways, which are called when the context is going, and has a key and an IV. *out_len is 0.
+ *
+ * ECB and CBC: whole blocks go through as they come; cipher_blocks.c. */
 OSSL_FUNC_cipher_update_fn cipher_blocks_update;
 OSSL_FUNC_cipher_final_fn cipher_blocks_final;
 

@@ -55,13 +55,12 @@ static size_t blocks_now(const struct cipher *ctx, size_t len)
 int cipher_blocks_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
                          const unsigned char *data, size_t len)
 {
-    KEEP_ERRNO;
     struct cipher *ctx = vctx;
     struct view in = { data, len };
     _cleanup_(bytes_wipe) struct bytes memory = { NULL, 0 };
     size_t now;
 
-    if (!cipher_is_ready(ctx) || !cipher_join(ctx, &in, 0, &memory))
+    if (!cipher_join(ctx, &in, 0, &memory))
         return 0;
     now = blocks_now(ctx, in.len);
     if (now > out_size)
@@ -109,12 +108,8 @@ static int final_block(struct cipher *ctx, uint8_t *out, size_t *out_len, size_t
 
 int cipher_blocks_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
 {
-    KEEP_ERRNO;
     struct cipher *ctx = vctx;
 
-    *out_len = 0;
-    if (!cipher_may_end(ctx))
-        return 0;
     if (ctx->padding || (!ctx->encrypt && ctx->held == CRYPT_BLOCK))
         return final_block(ctx, out, out_len, out_size);
     return ctx->held == 0 || cipher_refuse(ctx, "the message is no whole number of blocks");

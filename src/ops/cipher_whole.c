@@ -98,10 +98,11 @@ static int unwrap(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_
     return 1;
 }
 
-static int go_through(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
+static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
 {
     const size_t size = crypt_len(ctx->row, ctx->encrypt, in.len);
 
+    ctx->done = true;
     if (cipher_is_aead(ctx))
         return ctx->encrypt ? seal(ctx, in, out, out_len) : unseal(ctx, in, out, out_len);
     if (in.len < ctx->row->least)
@@ -113,19 +114,11 @@ static int go_through(struct cipher *ctx, struct view in, uint8_t *out, size_t *
     return *out_len == size || cipher_refuse(ctx, ANOTHER_LENGTH);
 }
 
-static int run_whole(struct cipher *ctx, struct view in, uint8_t *out, size_t *out_len)
-{
-    ctx->done = true;
-    ctx->failed = !go_through(ctx, in, out, out_len);
-    return !ctx->failed;
-}
-
 static int collect(struct cipher *ctx, struct pieces *to, const uint8_t *data, size_t len)
 {
     const unsigned most = ctx->provider->config.collect_max;
 
-    ctx->failed = len > most || to->all.len > most - len;
-    if (ctx->failed)
+    if (len > most || to->all.len > most - len)
         return cipher_refuse(ctx, "the mode takes the message whole, and it is longer than "
                                   "pkcs11-collect-max");
     return pieces_add(to, data, len);
@@ -135,8 +128,6 @@ static int collect(struct cipher *ctx, struct pieces *to, const uint8_t *data, s
 static int take_beside(struct cipher *ctx, size_t *out_len, const uint8_t *data, size_t len)
 {
     *out_len = len;
-    if (!cipher_is_ready(ctx))
-        return 0;
     if (!cipher_is_aead(ctx) || ctx->done || ctx->message.all.len != 0)
         return cipher_refuse(ctx, "what is authenticated comes before the message");
     return data == NULL || collect(ctx, &ctx->aad, data, len);
@@ -145,14 +136,12 @@ static int take_beside(struct cipher *ctx, size_t *out_len, const uint8_t *data,
 int cipher_whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t out_size,
                         const unsigned char *data, size_t len)
 {
-    KEEP_ERRNO;
     struct cipher *ctx = vctx;
 
-    *out_len = 0;
     if (out == NULL)
         return take_beside(ctx, out_len, data, len);
-    if (!cipher_is_ready(ctx) || len == 0)
-        return cipher_is_ready(ctx);
+    if (len == 0)
+        return 1;
     if (ctx->done)
         return cipher_refuse(
             ctx, "the message went through with the call before; who has it in pieces sets "
@@ -170,15 +159,11 @@ int cipher_whole_update(void *vctx, unsigned char *out, size_t *out_len, size_t 
 /* Of a message that has not gone through: what was collected, or none, which has a tag as well. */
 int cipher_whole_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)
 {
-    KEEP_ERRNO;
     struct cipher *ctx = vctx;
     struct view message = view_bytes(&ctx->message.all);
     int ok;
 
     (void)out_size; /* the room is what the caller said */
-    *out_len = 0;
-    if (!cipher_may_end(ctx))
-        return 0;
     if (ctx->finished)
         return cipher_refuse(ctx, "initialise it before each message");
     ctx->finished = cipher_is_aead(ctx);

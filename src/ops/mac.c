@@ -127,9 +127,11 @@ static int mac_update(void *vctx, const unsigned char *data, size_t len)
 
     if (!is_begun(ctx))
         return 0;
+    ctx->begun = false; /* what is refused is not left out of the message */
     if (len > most || ctx->message.all.len > most - len)
         return no(ctx, "the message is longer than pkcs11-collect-max");
-    return len == 0 || pieces_add(&ctx->message, data, len);
+    ctx->begun = len == 0 || pieces_add(&ctx->message, data, len);
+    return ctx->begun;
 }
 
 static int mac_final(void *vctx, unsigned char *out, size_t *out_len, size_t out_size)

@@ -82,7 +82,7 @@ static int export_rsa(const struct key *key, int selection, OSSL_CALLBACK *callb
     _cleanup_(params_scoped) OSSL_PARAM *params = NULL;
 
     if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0)
-        return callback(nothing, arg);
+        return (selection & OSSL_KEYMGMT_SELECT_OTHER_PARAMETERS) != 0 && callback(nothing, arg);
     if (builder == NULL || n == NULL || e == NULL ||
         !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
         !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))

@@ -1,7 +1,6 @@
 /* Secret keys, from OpenSSL 3.5 on: ciphers, MACs and key derivation with an EVP_SKEY of the token,
  * and with one of software that has the same bytes. */
-#include "likeness.h"
-#include "skey.h"
+#include "likeness-secret.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -9,32 +8,15 @@
 
 #include "pkcs11_bridge.h"
 
-#define DATA_MAX 4096
-#define ROOM_MAX 700
-
 static int (*kdf_set_skey)(EVP_KDF_CTX *ctx, SKEY *key, const char *name);
 
-struct secret {
-    EVP_CIPHER_CTX *cipher;
-    bool begun;
-    unsigned mode;
-    unsigned char made[DATA_MAX]; /* by encryption so far */
-    size_t made_len, taken;
-    EVP_MAC_CTX *mac;
-    bool mac_begun;
-    EVP_KDF_CTX *kdf;
-};
-
-static const char *const modes[] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR",
-                                     "CFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
-#define MODES COUNT_OF(modes)
-#define GCM   9
-#define SIZES 2
-#define KEYS  3
-static EVP_CIPHER *ciphers[SIDES][SIZES][MODES];
+EVP_CIPHER *ciphers[SIDES][SIZES][MODES];
+bool lacks[MODES];
+const char *const modes[MODES] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR",
+                                   "CFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
 static EVP_MAC *hmac[SIDES], *cmac[SIDES];
 static EVP_KDF *hkdf[SIDES];
-static bool lacks[MODES], has_hkdf;
+static bool has_hkdf;
 static unsigned char bytes[] =
     "a key that is known to nobody, and long, as SoftHSM wants those of HMAC";
 
@@ -43,411 +25,11 @@ static bool is_aes(const struct lane *lane)
     return strncmp(lane->twin->name, "AES", 3) == 0;
 }
 
-static unsigned size_of(const struct lane *lane)
-{
-    return strcmp(lane->twin->name, "AES-256") == 0;
-}
-
 static size_t len_of(const struct lane *lane)
 {
     return strcmp(lane->twin->name, "AES-128") == 0   ? 16
            : strcmp(lane->twin->name, "AES-256") == 0 ? 32
                                                       : sizeof(bytes);
-}
-
-static unsigned char *iv_draw(struct lane *lane, unsigned char *iv)
-{
-    draw_bytes(lane, iv, 16);
-    return iv;
-}
-
-/* A cipher */
-
-static size_t iv_len_draw(struct lane *lane, const EVP_CIPHER *cipher)
-{
-    static const size_t others[] = { 0, 8, 12, 15, 16 };
-
-    return draw(lane, 10) == 0 ? DRAW_OF(lane, others) : (size_t)EVP_CIPHER_get_iv_length(cipher);
-}
-
-static unsigned mode_draw(struct lane *lane)
-{
-    unsigned mode = draw(lane, MODES);
-
-    while (lacks[mode])
-        mode = (mode + 1) % MODES;
-    return mode;
-}
-
-/* How a cipher is begun. */
-struct beginning {
-    const EVP_CIPHER *cipher; /* NULL: the same again */
-    SKEY *key;                /* NULL: the same again */
-    const unsigned char *iv;
-    size_t iv_len;
-    int encrypt; /* -1: as before */
-    const OSSL_PARAM *params;
-};
-
-/* Without a key, libcrypto 3.5 has no EVP_CipherInit_SKEY: it calls a NULL. */
-static int begin(struct lane *lane, const struct beginning *how)
-{
-    EVP_CIPHER_CTX *ctx = lane->secret->cipher;
-
-    return how->key != NULL ? CALL(lane, EVP_CipherInit_SKEY, ctx, how->cipher, how->key, how->iv,
-                                   how->iv_len, how->encrypt, how->params)
-                            : CALL(lane, EVP_CipherInit_ex2, ctx, how->cipher, NULL, how->iv,
-                                   how->encrypt, how->params);
-}
-
-/* Again with less than at first, or anew. Where software has no key, key unwrapping calls a NULL: a
- * cipher that wants another comes with it. An encryption with GCM has its IV, or this provider
- * makes one. */
-static void cipher_init(struct lane *lane)
-{
-    static const unsigned char zeros[16];
-    struct secret *secret = lane->secret;
-    bool again = secret->begun && draw(lane, 3) == 0, other_size = draw(lane, 20) == 0;
-    unsigned mode = again ? secret->mode : mode_draw(lane), padding = draw(lane, 2);
-    const EVP_CIPHER *cipher = ciphers[lane->side][size_of(lane) ^ other_size][mode];
-    unsigned char iv[16];
-    const OSSL_PARAM params[] = { OSSL_PARAM_construct_uint("padding", &padding),
-                                  OSSL_PARAM_construct_end() };
-    struct beginning how = {
-        .cipher = again && draw(lane, 2) == 0 ? NULL : cipher,
-        .key = again && draw(lane, 2) == 0 ? NULL : lane->twin->secret[lane->side],
-        .iv = draw(lane, 5) != 0 || mode == GCM ? iv_draw(lane, iv) : NULL,
-        .iv_len = iv_len_draw(lane, cipher),
-        .encrypt = (int)draw(lane, again ? 3 : 2) - (again ? 1 : 0),
-        .params = draw(lane, 6) == 0 ? params : NULL,
-    };
-
-    if (how.key == NULL) { /* for the other direction, software needs it */
-        how.encrypt = -1;
-        how.cipher = NULL;
-    }
-    note_text(lane, again ? "again" : "mode", modes[mode]);
-    note(lane, "other size", other_size);
-    note(lane, "key", how.key != NULL);
-    note(lane, "encrypt", how.encrypt);
-    note(lane, how.iv == NULL ? "no iv" : "iv", (long)how.iv_len);
-    note(lane, "with padding", how.params != NULL ? (int)padding : -1);
-    if (how.iv != NULL && mode != GCM && draw(lane, 10) == 0)
-        how.iv = zeros;
-    EVP_CIPHER_CTX_set_flags(secret->cipher, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    secret->mode = mode;
-    secret->begun = begin(lane, &how) == 1;
-    secret->taken = 0;
-    if (secret->begun && EVP_CIPHER_CTX_is_encrypting(secret->cipher))
-        secret->made_len = 0;
-}
-
-/* What goes in: of what was made before, to decrypt, or anything. */
-static void data_draw(struct lane *lane, unsigned char *in, size_t len)
-{
-    struct secret *secret = lane->secret;
-    bool made = !EVP_CIPHER_CTX_is_encrypting(secret->cipher) && draw(lane, 8) != 0 &&
-                secret->made_len - secret->taken >= len;
-
-    draw_bytes(lane, in, len);
-    if (made && len != 0) {
-        memcpy(in, secret->made + secret->taken, len);
-        secret->taken += len;
-    }
-}
-
-static void note_made(struct lane *lane, const unsigned char *out, int len)
-{
-    struct secret *secret = lane->secret;
-
-    note_bytes(lane, "out", out, len > 0 ? (size_t)len : 0);
-    if (len > 0 && EVP_CIPHER_CTX_is_encrypting(secret->cipher) &&
-        secret->made_len + (size_t)len <= DATA_MAX) {
-        memcpy(secret->made + secret->made_len, out, (size_t)len);
-        secret->made_len += (size_t)len;
-    }
-}
-
-static size_t len_draw(struct lane *lane)
-{
-    static const size_t lengths[] = { 0, 1, 7, 8, 15, 16, 16, 17, 24, 32, 32, 40, 48, 100, 600 };
-    const struct secret *secret = lane->secret;
-    size_t len = DRAW_OF(lane, lengths), left = secret->made_len - secret->taken;
-
-    if (draw(lane, 2) == 0 && !EVP_CIPHER_CTX_is_encrypting(secret->cipher) && left != 0 &&
-        left < ROOM_MAX - 32)
-        len = left;
-    note(lane, "of", (long)len);
-    return len;
-}
-
-static void cipher_update(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-    unsigned char in[ROOM_MAX];
-    size_t len;
-    int out_len = -7, ret;
-    bool beside = secret->mode == GCM && draw(lane, 3) == 0;
-    unsigned char *out;
-
-    if (!secret->begun)
-        return;
-    len = len_draw(lane);
-    out = beside ? NULL : malloc(len + 32);
-    data_draw(lane, in, len);
-    note(lane, "beside", beside);
-    ret = CALL(lane, EVP_CipherUpdate, secret->cipher, out, &out_len, in, (int)len);
-    lane->over = ret != 1 && secret->mode == GCM;
-    if (ret == 1 && beside)
-        note(lane, "len", out_len);
-    else if (ret == 1)
-        note_made(lane, out, out_len);
-    free(out);
-}
-
-static void cipher_final(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-    unsigned char *out;
-    int len = -7;
-
-    if (!secret->begun)
-        return;
-    out = malloc(32);
-    if (CALL(lane, EVP_CipherFinal_ex, secret->cipher, out, &len) == 1)
-        note_made(lane, out, len);
-    else
-        lane->over = true;
-    free(out);
-}
-
-/* Not of an encryption with GCM, whose IV is good for one message: a copy of ours is of no use
- * before it is begun again. */
-static void cipher_copy(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-    EVP_CIPHER_CTX *copy = EVP_CIPHER_CTX_new();
-    bool copies =
-        secret->begun && !(secret->mode == GCM && EVP_CIPHER_CTX_is_encrypting(secret->cipher));
-
-    if (!copies || CALL(lane, EVP_CIPHER_CTX_copy, copy, secret->cipher) != 1) {
-        EVP_CIPHER_CTX_free(copy);
-        return;
-    }
-    EVP_CIPHER_CTX_free(secret->cipher);
-    secret->cipher = copy;
-}
-
-static void cipher_reset(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-
-    secret->begun = false;
-    CALL(lane, EVP_CIPHER_CTX_reset, secret->cipher);
-}
-
-static int set_of_cipher(struct lane *lane, const OSSL_PARAM *one)
-{
-    const OSSL_PARAM params[] = { *one, OSSL_PARAM_construct_end() };
-    struct secret *secret = lane->secret;
-    char what[64];
-
-    snprintf(what, sizeof(what), "set %s", one->key);
-    return note_call(lane, what, EVP_CIPHER_CTX_set_params(secret->cipher, params));
-}
-
-static void cipher_set_number(struct lane *lane)
-{
-    static const struct {
-        const char *name;
-        size_t value;
-    } numbers[] = {
-        { "padding", 0 }, { "padding", 1 },  { "padding", 2 },    { "ivlen", 12 },
-        { "ivlen", 16 },  { "ivlen", 0 },    { "ivlen", 200 },    { "keylen", 16 },
-        { "keylen", 32 }, { "keylen", 5 },   { "num", 0 },        { "num", 3 },
-        { "taglen", 12 }, { "use-bits", 1 }, { "unheard-of", 1 },
-    };
-    unsigned which = draw(lane, COUNT_OF(numbers));
-    size_t value = numbers[which].value;
-    unsigned small = (unsigned)value;
-    OSSL_PARAM one = OSSL_PARAM_construct_size_t(numbers[which].name, &value);
-
-    if (draw(lane, 2) == 0)
-        one = OSSL_PARAM_construct_uint(numbers[which].name, &small);
-    note(lane, "to", (long)value);
-    set_of_cipher(lane, &one);
-    lane->over = strcmp(one.key, "num") == 0; /* which is not offered here */
-}
-
-static void cipher_set_other(struct lane *lane)
-{
-    static const char *const names[] = { "padding", "ivlen", "cts_mode", "tag", "keylen" };
-    char text[] = "CS1";
-    const char *name = DRAW_OF(lane, names);
-    OSSL_PARAM one = OSSL_PARAM_construct_utf8_string(name, text, 0);
-
-    text[2] = (char)('1' + (int)draw(lane, 4));
-    note_text(lane, "to", text);
-    set_of_cipher(lane, &one);
-}
-
-static void cipher_set_tag(struct lane *lane)
-{
-    static const size_t lengths[] = { 16, 16, 16, 12, 4, 17, 0 };
-    size_t len = DRAW_OF(lane, lengths);
-    unsigned char tag[17];
-    bool none = draw(lane, 6) == 0;
-    OSSL_PARAM one = OSSL_PARAM_construct_octet_string("tag", none ? NULL : tag, len);
-
-    draw_bytes(lane, tag, sizeof(tag));
-    note(lane, none ? "length" : "tag", (long)len);
-    set_of_cipher(lane, &one);
-}
-
-static void cipher_control(struct lane *lane)
-{
-    static const struct {
-        int type, arg;
-    } controls[] = {
-        { EVP_CTRL_AEAD_SET_IVLEN, 12 }, { EVP_CTRL_AEAD_SET_IVLEN, 16 },
-        { EVP_CTRL_AEAD_SET_IVLEN, 0 },  { EVP_CTRL_AEAD_GET_TAG, 16 },
-        { EVP_CTRL_AEAD_GET_TAG, 12 },   { EVP_CTRL_AEAD_GET_TAG, 17 },
-        { EVP_CTRL_AEAD_SET_TAG, 16 },   { EVP_CTRL_AEAD_SET_TAG, 12 },
-        { EVP_CTRL_GET_IVLEN, 0 },
-    };
-    struct secret *secret = lane->secret;
-    unsigned which = draw(lane, COUNT_OF(controls));
-    unsigned char data[32] = { 0 };
-    char what[64];
-
-    snprintf(what, sizeof(what), "ctrl %d %d", controls[which].type, controls[which].arg);
-    if (note_call(lane, what,
-                  EVP_CIPHER_CTX_ctrl(secret->cipher, controls[which].type, controls[which].arg,
-                                      data)) == 1)
-        note_bytes(lane, "data", data, 17);
-}
-
-static void cipher_set_padding(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-
-    CALL(lane, EVP_CIPHER_CTX_set_padding, secret->cipher, (int)draw(lane, 2));
-}
-
-static void cipher_set(struct lane *lane)
-{
-    void (*const ways[])(struct lane * lane) = { cipher_set_padding, cipher_set_padding,
-                                                 cipher_set_number,  cipher_set_other,
-                                                 cipher_set_tag,     cipher_control };
-    const struct secret *secret = lane->secret;
-
-    if (secret->begun)
-        DRAW_OF(lane, ways)(lane);
-}
-
-static const struct asked of_cipher_ctx[] = {
-    { "keylen", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "ivlen", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "padding", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "num", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "iv", OSSL_PARAM_OCTET_STRING },
-    { "updated-iv", OSSL_PARAM_OCTET_STRING },
-    { "iv", OSSL_PARAM_OCTET_PTR },
-    { "taglen", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "tag", OSSL_PARAM_OCTET_STRING },
-    { "cts_mode", OSSL_PARAM_UTF8_STRING },
-    { "keylen", OSSL_PARAM_INTEGER },
-    { "unheard-of", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "keylen", OSSL_PARAM_UTF8_STRING },
-};
-
-static const struct asked of_cipher[] = {
-    { "mode", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "keylen", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "ivlen", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "blocksize", OSSL_PARAM_UNSIGNED_INTEGER },
-    { "aead", OSSL_PARAM_INTEGER },
-    { "custom-iv", OSSL_PARAM_INTEGER },
-    { "cts", OSSL_PARAM_INTEGER },
-    { "tls-multi", OSSL_PARAM_INTEGER },
-    { "has-randkey", OSSL_PARAM_INTEGER },
-    { "encrypt-then-mac", OSSL_PARAM_INTEGER },
-    { "unheard-of", OSSL_PARAM_INTEGER },
-};
-
-static const char *const listed_of_cipher[] = {
-    "mode",      "keylen",   "ivlen",     "blocksize",   "aead",
-    "custom-iv", "cts",      "tls-multi", "has-randkey", "encrypt-then-mac",
-    "padding",   "num",      "iv",        "updated-iv",  "taglen",
-    "tag",       "cts_mode", "use-bits"
-};
-
-static int get_of_cipher_ctx(void *ctx, OSSL_PARAM *params)
-{
-    return EVP_CIPHER_CTX_get_params(ctx, params);
-}
-
-static int get_of_cipher(void *cipher, OSSL_PARAM *params)
-{
-    return EVP_CIPHER_get_params(cipher, params);
-}
-
-static void note_cipher_facts(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-
-    CALL(lane, EVP_CIPHER_CTX_get_iv_length, secret->cipher);
-    CALL(lane, EVP_CIPHER_CTX_get_key_length, secret->cipher);
-    CALL(lane, EVP_CIPHER_CTX_get_tag_length, secret->cipher);
-    CALL(lane, EVP_CIPHER_CTX_get_block_size, secret->cipher);
-    CALL(lane, EVP_CIPHER_CTX_get_num, secret->cipher);
-    CALL(lane, EVP_CIPHER_CTX_is_encrypting, secret->cipher);
-    note(lane, "flags", (long)EVP_CIPHER_get_flags(EVP_CIPHER_CTX_get0_cipher(secret->cipher)));
-    note(lane, "mode", EVP_CIPHER_get_mode(EVP_CIPHER_CTX_get0_cipher(secret->cipher)));
-}
-
-static void note_cipher_ivs(struct lane *lane)
-{
-    static const size_t sizes[] = { 16, 16, 12, 8, 20, 0 };
-    struct secret *secret = lane->secret;
-    unsigned char iv[20] = { 0 };
-    size_t size = DRAW_OF(lane, sizes);
-
-    note(lane, "size", (long)size);
-    if (CALL(lane, EVP_CIPHER_CTX_get_original_iv, secret->cipher, iv, size) == 1)
-        note_bytes(lane, "original", iv, sizeof(iv));
-    if (CALL(lane, EVP_CIPHER_CTX_get_updated_iv, secret->cipher, iv, size) == 1)
-        note_bytes(lane, "updated", iv, sizeof(iv));
-}
-
-static void cipher_get(struct lane *lane)
-{
-    struct secret *secret = lane->secret;
-    const EVP_CIPHER *cipher = ciphers[lane->side][size_of(lane)][secret->mode];
-
-    if (!secret->begun)
-        return;
-    switch (draw(lane, 8)) {
-    case 0:
-        note_list(lane, "settable", EVP_CIPHER_CTX_settable_params(secret->cipher),
-                  listed_of_cipher, COUNT_OF(listed_of_cipher));
-        break;
-    case 1:
-        note_list(lane, "gettable", EVP_CIPHER_CTX_gettable_params(secret->cipher),
-                  listed_of_cipher, COUNT_OF(listed_of_cipher));
-        break;
-    case 2:
-        note_cipher_facts(lane);
-        break;
-    case 3:
-        note_cipher_ivs(lane);
-        break;
-    case 4:
-        note_answer(lane, &DRAW_OF(lane, of_cipher), get_of_cipher, (void *)(uintptr_t)cipher);
-        break;
-    default:
-        note_answer(lane, &DRAW_OF(lane, of_cipher_ctx), get_of_cipher_ctx, secret->cipher);
-    }
 }
 
 /* A MAC */
@@ -491,18 +73,32 @@ static void note_set(struct lane *lane, const OSSL_PARAM *with, int ret, bool be
         lane->over = true;
 }
 
+/* What the rows of differences go by: whether a cipher or digest is set, and how far the message
+ * is. */
+static void mac_state_note(struct lane *lane)
+{
+    const struct secret *secret = lane->secret;
+
+    snprintf(lane->state, sizeof(lane->state), " MAC %s%s ",
+             secret->mac_named ? "named" : "unnamed",
+             secret->mac_ended   ? " ended"
+             : secret->mac_begun ? " begun"
+                                 : "");
+}
+
 static void mac_init(struct lane *lane)
 {
     struct secret *secret = lane->secret;
     char text[32];
     size_t number;
-    OSSL_PARAM params[] = { mac_param_draw(lane, text, sizeof(text), &number),
-                            OSSL_PARAM_construct_end() };
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end() };
     const OSSL_PARAM *with = draw(lane, 4) == 0 ? NULL : params;
     bool again = draw(lane, 4) == 0;
     int ret;
 
-    note(lane, "with", with != NULL);
+    mac_state_note(lane);
+    if (with != NULL)
+        params[0] = mac_param_draw(lane, text, sizeof(text), &number);
     if (again)
         ret = CALL(lane, EVP_MAC_init, secret->mac, NULL, 0, with);
     else if (lane->side == SOFTWARE) /* before OpenSSL 3.6 it has no MACs with an EVP_SKEY */
@@ -511,7 +107,9 @@ static void mac_init(struct lane *lane)
     else
         ret = CALL(lane, EVP_MAC_init_SKEY, secret->mac, lane->twin->secret[TOKEN], with);
     note_set(lane, with, ret, !again);
+    secret->mac_named = secret->mac_named || (with != NULL && ret == 1);
     secret->mac_begun = ret == 1;
+    secret->mac_ended = false;
 }
 
 static void mac_set(struct lane *lane)
@@ -521,8 +119,11 @@ static void mac_set(struct lane *lane)
     size_t number;
     OSSL_PARAM params[] = { mac_param_draw(lane, text, sizeof(text), &number),
                             OSSL_PARAM_construct_end() };
-    int ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
+    int ret;
 
+    mac_state_note(lane);
+    ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
+    secret->mac_named = secret->mac_named || ret == 1;
     note_set(lane, params, ret, !secret->mac_begun);
 }
 
@@ -533,6 +134,7 @@ static void mac_update(struct lane *lane)
     unsigned char piece[600];
     size_t len = DRAW_OF(lane, lengths);
 
+    mac_state_note(lane);
     note(lane, "of", (long)len);
     draw_bytes(lane, piece, len);
     CALL(lane, EVP_MAC_update, secret->mac, len == 0 && draw(lane, 2) == 0 ? NULL : piece, len);
@@ -546,6 +148,7 @@ static void mac_final(struct lane *lane)
     struct room room;
     int ret;
 
+    mac_state_note(lane);
     room = room_draw(lane, enough != 0 ? enough : EVP_MAX_MD_SIZE);
     if (enough == 0 && room.size < EVP_MAX_MD_SIZE) {
         free(room.out);
@@ -556,6 +159,7 @@ static void mac_final(struct lane *lane)
         note(lane, "len", (long)len);
     if (ret == 1 && room.out != NULL)
         note_bytes(lane, "mac", room.out, len);
+    secret->mac_ended = secret->mac_ended || (ret == 1 && room.out != NULL);
     free(room.out);
 }
 
@@ -564,6 +168,7 @@ static void mac_copy(struct lane *lane)
     struct secret *secret = lane->secret;
     EVP_MAC_CTX *copy = EVP_MAC_CTX_dup(secret->mac);
 
+    mac_state_note(lane);
     note(lane, "EVP_MAC_CTX_dup", copy != NULL);
     ERR_clear_error();
     if (copy == NULL)
@@ -591,6 +196,7 @@ static void mac_get(struct lane *lane)
                                           "cipher", "key",        "properties" };
     struct secret *secret = lane->secret;
 
+    mac_state_note(lane);
     note(lane, "size", (long)EVP_MAC_CTX_get_mac_size(secret->mac));
     note(lane, "block size", (long)EVP_MAC_CTX_get_block_size(secret->mac));
     ERR_clear_error();
@@ -718,10 +324,7 @@ static void kdf_get(struct lane *lane)
     note_list(lane, "gettable", EVP_KDF_CTX_gettable_params(secret->kdf), listed, COUNT_OF(listed));
 }
 
-static const struct step cipher_steps[] = {
-    STEP(cipher_init, 3), STEP(cipher_update, 8), STEP(cipher_final, 5), STEP(cipher_set, 3),
-    STEP(cipher_get, 4),  STEP(cipher_copy, 1),   STEP(cipher_reset, 1),
-}, mac_steps[] = {
+static const struct step mac_steps[] = {
     STEP(mac_init, 4), STEP(mac_update, 6), STEP(mac_final, 5),
     STEP(mac_set, 2),  STEP(mac_get, 2),    STEP(mac_copy, 1),
 }, kdf_steps[] = {
@@ -729,8 +332,7 @@ static const struct step cipher_steps[] = {
     STEP(kdf_copy, 1), STEP(kdf_reset, 1), STEP(kdf_get, 2),
 };
 
-static const struct walk cipher_walk = { cipher_steps, COUNT_OF(cipher_steps), STEPS },
-                         mac_walk = { mac_steps, COUNT_OF(mac_steps), STEPS },
+static const struct walk mac_walk = { mac_steps, COUNT_OF(mac_steps), STEPS },
                          kdf_walk = { kdf_steps, COUNT_OF(kdf_steps), STEPS };
 
 const struct walk *secret_walk_draw(struct lane *chooser, const struct twin *twin)
@@ -850,18 +452,18 @@ size_t secrets_make(struct twin *twins)
     static const struct {
         const char *name, *type;
         size_t len;
-    } kinds[KEYS] = { { "AES-128", "AES", 16 },
-                      { "AES-256", "AES", 32 },
-                      { "GENERIC-SECRET", "GENERIC-SECRET", sizeof(bytes) } };
+    } kinds[SECRETS] = { { "AES-128", "AES", 16 },
+                         { "AES-256", "AES", 32 },
+                         { "GENERIC-SECRET", "GENERIC-SECRET", sizeof(bytes) } };
     const struct newer function = { "EVP_KDF_CTX_set_SKEY", &kdf_set_skey };
     size_t count = 0;
 
-    if (!skey_functions())
+    if (!skey_functions() || !ciphers_found())
         return 0;
     (void)newer_found(&function, 1);
     fetch_all(SOFTWARE);
     fetch_all(TOKEN);
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < SECRETS; i++) {
         struct twin *twin = &twins[count];
 
         *twin = (struct twin){ .name = kinds[i].name };
@@ -880,6 +482,6 @@ size_t secrets_make(struct twin *twins)
         secrets_free(twins, count);
         return 0;
     }
-    has_hkdf = count == KEYS && kdf_set_skey != NULL && derives(twins[2].secret[TOKEN]);
+    has_hkdf = count == SECRETS && kdf_set_skey != NULL && derives(twins[2].secret[TOKEN]);
     return count;
 }

@@ -81,11 +81,6 @@ struct room room_draw(struct lane *lane, size_t enough)
     return room;
 }
 
-static bool is(const char *expected, const char *text)
-{
-    return expected == NULL || strcmp(expected, text) == 0;
-}
-
 static bool matches(const char *pattern, const char *text)
 {
     return pattern == NULL || fnmatch(pattern, text, 0) == 0;
@@ -93,8 +88,11 @@ static bool matches(const char *pattern, const char *text)
 
 static bool is_of_now(const struct difference *row, const struct lane *lane)
 {
+    char now[128];
+
+    snprintf(now, sizeof(now), "%s%s", lane->twin->name, lane->state);
     return (row->before == 0 || OpenSSL_version_num() < row->before) &&
-           matches(row->keys, lane->twin->name) &&
+           (matches(row->keys, lane->twin->name) || matches(row->keys, now)) &&
            (row->given == NULL || strstr(lane->path, row->given) != NULL);
 }
 
@@ -105,9 +103,19 @@ static const struct difference *difference_find(const struct lane lanes[SIDES], 
 
     for (; row->reason != NULL; row++)
         if (is_of_now(row, &lanes[TOKEN]) && matches(row->what, token->what) &&
-            is(row->software, software->value) && is(row->token, token->value))
+            matches(row->software, software->value) && matches(row->token, token->value))
             return row;
     return NULL;
+}
+
+static void row_tell(const struct lane lanes[SIDES], size_t at, const struct difference *row)
+{
+    const struct note *software = &lanes[SOFTWARE].notes[at], *token = &lanes[TOKEN].notes[at];
+
+    if (getenv("BRIDGE_LIKENESS_ROWS") != NULL)
+        printf("row %td: %s%s: %s: %s / %s (%s)\n", row - likeness_differences,
+               lanes[TOKEN].twin->name, lanes[TOKEN].state, token->what, software->value,
+               token->value, row->reason);
 }
 
 #define FINDINGS_MAX 200
@@ -178,6 +186,8 @@ bool likeness_compare(const struct lane lanes[SIDES], const struct difference *d
         known = difference_find(lanes, i, differences);
         if (known == NULL)
             finding_add(lanes, i, seed);
+        else
+            row_tell(lanes, i, known);
         goes_on = goes_on && known != NULL && !known->ends;
         if (known == NULL || known->ends)
             break;

@@ -57,6 +57,7 @@ struct lane {
     struct note notes[NOTES_MAX]; /* of the step */
     size_t noted;
     char path[4096]; /* of the sequence */
+    char state[64];  /* what the rows of differences go by, behind the twin's name */
     bool over;       /* what comes now differs, though the same came of it */
 };
 
@@ -102,11 +103,12 @@ struct room room_draw(struct lane *lane, size_t enough);
 
 /* A difference that is wanted, or cannot be helped. What is NULL stands for anything. */
 struct difference {
-    const char *keys, *what;      /* patterns of fnmatch(3): the name of the twin, the note's */
-    const char *software, *token; /* the values */
-    const char *given;            /* is in the path of the sequence */
-    unsigned long before;         /* only with a libcrypto older than this; or 0 */
-    bool ends;                    /* what comes after it differs too */
+    /* Patterns of fnmatch(3): the twin's name, perhaps with the state; the note's, and its values.
+     */
+    const char *keys, *what, *software, *token;
+    const char *given;    /* is in the path of the sequence */
+    unsigned long before; /* only with a libcrypto older than this; or 0 */
+    bool ends;            /* what comes after it differs too */
     const char *reason;
 };
 

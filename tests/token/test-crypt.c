@@ -1162,20 +1162,198 @@ static void test_crypt_raw_keys(void **state)
     }
 }
 
+/* Nothing comes of a context that refused something, until it is initialised again. */
+static void assert_ended(EVP_CIPHER_CTX *ctx, const char *after)
+{
+    char error[512];
+    int n = 0;
+
+    if (EVP_CipherUpdate(ctx, ours, &n, message, 32) == 1 || EVP_CipherFinal(ctx, ours, &n) == 1)
+        fail_msg("it goes on after %s", after);
+    if (strstr(last_error(error, sizeof(error)), "initialise it again") == NULL)
+        fail_msg("after %s: %s", after, error);
+    ERR_clear_error();
+}
+
+static void assert_refused_init(const char *mode, SKEY *key, SKEY *short_key)
+{
+    EVP_CIPHER *cipher = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, mode);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    const size_t iv_len = (size_t)EVP_CIPHER_get_iv_length(cipher);
+    char nonsense[] = "nonsense";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_CIPHER_PARAM_PADDING, nonsense, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    assert_true(begin(ctx, cipher, key, false, 1));
+    assert_int_not_equal(EVP_CipherInit_SKEY(ctx, NULL, short_key, iv, iv_len, 1, NULL), 1);
+    assert_ended(ctx, "a key of another length");
+    assert_true(begin(ctx, cipher, key, false, 1));
+    assert_int_not_equal(EVP_EncryptInit_ex2(ctx, NULL, bytes, iv, NULL), 1);
+    assert_ended(ctx, "a key of software");
+    assert_true(begin(ctx, cipher, key, false, 1));
+    assert_int_not_equal(EVP_CipherInit_SKEY(ctx, NULL, key, iv, iv_len, 1, params), 1);
+    assert_ended(ctx, "a parameter that is none");
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+}
+
+/* What a careful caller may rely on, where software goes on with the key and IV of before. */
+static void test_crypt_refused_init(void **state)
+{
+    static const char *const names[] = { "ECB", "CBC", "CTR", "CBC-CTS", "WRAP-PAD" };
+    SKEY *key = key_of(libctx, 32), *short_key = key_of(libctx, 16);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_refused_init(names[i], key, short_key);
+    EVP_SKEY_free(key);
+    EVP_SKEY_free(short_key);
+}
+
+/* Of a message whose end or a piece of which was refused. */
+static void test_crypt_refused_end(void **state)
+{
+    SKEY *key = key_of(libctx, 32);
+    EVP_CIPHER *cbc = cipher_of(libctx, PKCS11_BRIDGE_CIPHER_PREFIX, 256, "CBC");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0;
+
+    (void)state;
+    assert_true(begin(ctx, cbc, key, true, 0));
+    assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message, 32), 1);
+    assert_int_not_equal(EVP_CipherFinal(ctx, ours, &n), 1);
+    assert_ended(ctx, "a wrong padding");
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cbc);
+    EVP_SKEY_free(key);
+}
+
+/* What is to be authenticated and was refused is not left out. */
+static void test_crypt_gcm_refused_aad(void **state)
+{
+    OSSL_LIB_CTX *narrow = libctx_new("pkcs11-collect-max = 100\n");
+    SKEY *key = key_of(narrow, 32), *other = key_of(libctx, 32);
+    EVP_CIPHER_CTX *ctx;
+    int n = 0;
+
+    (void)state;
+    if (!lacks_gcm(other)) {
+        ctx = gcm_begin(narrow, key, NULL, 1);
+        assert_int_not_equal(EVP_CipherUpdate(ctx, NULL, &n, message, 101), 1);
+        ERR_clear_error();
+        assert_int_not_equal(EVP_CipherUpdate(ctx, NULL, &n, message, 10), 1);
+        assert_ended(ctx, "too much that is authenticated");
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    EVP_SKEY_free(key);
+    EVP_SKEY_free(other);
+    OSSL_LIB_CTX_free(narrow);
+}
+
+/* A piece that was refused is not left out of what is authenticated. */
+static void test_crypt_mac_refused_piece(void **state)
+{
+    OSSL_LIB_CTX *narrow = libctx_new("pkcs11-collect-max = 100\n");
+    SKEY *key = key_of(narrow, 32);
+    EVP_MAC *mac = EVP_MAC_fetch(narrow, PKCS11_BRIDGE_CIPHER_PREFIX "CMAC", NULL);
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    size_t len = 0;
+
+    (void)state;
+    assert_int_equal(EVP_MAC_init_SKEY(ctx, key, NULL), 1);
+    assert_int_equal(EVP_MAC_update(ctx, message, 60), 1);
+    assert_int_not_equal(EVP_MAC_update(ctx, message, 60), 1);
+    assert_int_not_equal(EVP_MAC_update(ctx, message, 10), 1);
+    assert_int_not_equal(EVP_MAC_final(ctx, ours, &len, sizeof(ours)), 1);
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(mac);
+    EVP_SKEY_free(key);
+    OSSL_LIB_CTX_free(narrow);
+}
+
+/* Bytes that were refused before the tag was set are not left out of the message: its rest, which
+ * is nothing, has a tag of its own. */
+static void test_crypt_gcm_refused_piece(void **state)
+{
+    SKEY *key = key_of(libctx, 32);
+    EVP_CIPHER_CTX *ctx;
+    unsigned char tag[16];
+    int n = 0;
+
+    (void)state;
+    if (!lacks_gcm(key)) {
+        gcm_software(iv, 0, 0);
+        memcpy(tag, theirs, sizeof(tag));
+        ctx = gcm_begin(libctx, key, iv, 0);
+        assert_int_not_equal(EVP_CipherUpdate(ctx, ours, &n, message, 32), 1);
+        assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, 16, tag), 1);
+        ERR_clear_error();
+        assert_int_not_equal(EVP_CipherFinal(ctx, ours, &n), 1);
+        assert_ended(ctx, "a piece before the tag");
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    EVP_SKEY_free(key);
+}
+
+/* A message that was decrypted with a short tag leaves none to the next, which is encrypted. */
+static void test_crypt_gcm_short_tag(void **state)
+{
+    SKEY *key = key_of(libctx, 32);
+    EVP_CIPHER_CTX *ctx;
+    unsigned char tag[16];
+    int n = 0;
+
+    (void)state;
+    if (!lacks_gcm(key)) {
+        gcm_software(iv, 20, 100);
+        ctx = gcm_begin(libctx, key, iv, 0);
+        assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, 12, theirs + 100), 1);
+        assert_int_equal(EVP_CipherUpdate(ctx, NULL, &n, message, 20), 1);
+        assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, theirs, 100), 1);
+        assert_memory_equal(ours, message, 100);
+        assert_int_equal(EVP_CipherFinal(ctx, ours, &n), 1);
+        assert_int_equal(EVP_CipherInit_SKEY(ctx, NULL, key, NULL, 0, 1, NULL), 1);
+        assert_int_equal(EVP_CipherUpdate(ctx, ours, &n, message, 100), 1);
+        assert_int_equal(EVP_CipherFinal(ctx, ours, &n), 1);
+        assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, tag), 1);
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    EVP_SKEY_free(key);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crypt_modes),        cmocka_unit_test(test_crypt_in_place),
-        cmocka_unit_test(test_crypt_lengths),      cmocka_unit_test(test_crypt_fork),
-        cmocka_unit_test(test_crypt_mistakes),     cmocka_unit_test(test_crypt_gcm_encrypt),
-        cmocka_unit_test(test_crypt_gcm_decrypt),  cmocka_unit_test(test_crypt_gcm_mistakes),
-        cmocka_unit_test(test_crypt_settings),     cmocka_unit_test(test_crypt_ccm),
-        cmocka_unit_test(test_crypt_raw_keys),     cmocka_unit_test(test_crypt_hmac),
-        cmocka_unit_test(test_crypt_cmac),         cmocka_unit_test(test_crypt_hkdf),
-        cmocka_unit_test(test_crypt_threads),      cmocka_unit_test(test_crypt_parameters),
-        cmocka_unit_test(test_crypt_aead_keys),    cmocka_unit_test(test_crypt_hkdf_contexts),
-        cmocka_unit_test(test_crypt_gcm_tag_room), cmocka_unit_test(test_crypt_gcm_final_room),
-        cmocka_unit_test(test_crypt_tls13),        cmocka_unit_test(test_crypt_ctr_goes_on),
+        cmocka_unit_test(test_crypt_modes),
+        cmocka_unit_test(test_crypt_in_place),
+        cmocka_unit_test(test_crypt_lengths),
+        cmocka_unit_test(test_crypt_fork),
+        cmocka_unit_test(test_crypt_mistakes),
+        cmocka_unit_test(test_crypt_gcm_encrypt),
+        cmocka_unit_test(test_crypt_gcm_decrypt),
+        cmocka_unit_test(test_crypt_gcm_mistakes),
+        cmocka_unit_test(test_crypt_settings),
+        cmocka_unit_test(test_crypt_ccm),
+        cmocka_unit_test(test_crypt_raw_keys),
+        cmocka_unit_test(test_crypt_hmac),
+        cmocka_unit_test(test_crypt_cmac),
+        cmocka_unit_test(test_crypt_hkdf),
+        cmocka_unit_test(test_crypt_threads),
+        cmocka_unit_test(test_crypt_parameters),
+        cmocka_unit_test(test_crypt_aead_keys),
+        cmocka_unit_test(test_crypt_hkdf_contexts),
+        cmocka_unit_test(test_crypt_gcm_tag_room),
+        cmocka_unit_test(test_crypt_gcm_final_room),
+        cmocka_unit_test(test_crypt_tls13),
+        cmocka_unit_test(test_crypt_ctr_goes_on),
+        cmocka_unit_test(test_crypt_refused_init),
+        cmocka_unit_test(test_crypt_refused_end),
+        cmocka_unit_test(test_crypt_gcm_refused_aad),
+        cmocka_unit_test(test_crypt_gcm_refused_piece),
+        cmocka_unit_test(test_crypt_gcm_short_tag),
+        cmocka_unit_test(test_crypt_mac_refused_piece),
     };
     int failed;
 

@@ -829,7 +829,7 @@ static void test_gcm_failed_init(void **state)
     assert_int_not_equal(EVP_CipherInit_SKEY(ctx, NULL, other, iv, IV_LEN, 1, NULL), 1);
     assert_error("AES-GCM makes its IVs here");
     assert_int_not_equal(EVP_CipherUpdate(ctx, out, &n, message, sizeof(message)), 1);
-    assert_error("initialise the encryption again");
+    assert_error("initialise it again");
     EVP_CIPHER_CTX_free(ctx);
     EVP_SKEY_free(key);
     EVP_SKEY_free(other);

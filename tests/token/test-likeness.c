@@ -5,6 +5,7 @@
  *     BRIDGE_LIKENESS="SEED COUNT"              these; with the seed 0, by one that it tells
  *     BRIDGE_LIKENESS_ERRORS=1                  with what is on the error stack after each call
  *     BRIDGE_LIKENESS_PATHS=1                   with what was done
+ *     BRIDGE_LIKENESS_ROWS=1                    with the rows of differences that were met
  */
 #include "likeness.h"
 #include "skey.h"
@@ -603,13 +604,18 @@ static void key_typed(struct lane *lane)
     free(out);
 }
 
-/* Set in any type, of a copy: other sequences have the key as well. */
+/* What cannot be set, in any type, of the key that other sequences have as well, or of a copy. */
 static void key_set(struct lane *lane)
 {
     static const char *const names[] = { "unheard-of", "bits", "n", "group", "digest" };
     const char *name = DRAW_OF(lane, names);
     EVP_PKEY *copy = EVP_PKEY_dup(lane->key);
 
+    if (draw(lane, 2) == 0) {
+        EVP_PKEY_free(copy);
+        copy = lane->key;
+        EVP_PKEY_up_ref(copy);
+    }
     note_text(lane, "of", name);
     switch (draw(lane, 3)) {
     case 0:
@@ -716,11 +722,31 @@ static void key_data(struct lane *lane)
     OSSL_PARAM_free(params);
 }
 
+/* With the same key elsewhere, which in both lanes is another provider's: keys that have no
+ * parameters libcrypto then finds comparable, or not, by what was compared and set before. The copy
+ * has no such past. */
+static void key_elsewhere(struct lane *lane, EVP_PKEY *copy)
+{
+    EVP_PKEY *twin = key_public_copy(lane->twin->key[SOFTWARE], libctxs[TOKEN]);
+
+    CALL(lane, EVP_PKEY_eq, lane->key, twin);
+    CALL(lane, EVP_PKEY_eq, twin, lane->key);
+    if (copy != NULL) {
+        note_call(lane, "EVP_PKEY_parameters_eq anew", EVP_PKEY_parameters_eq(copy, twin));
+        CALL(lane, EVP_PKEY_eq, copy, twin);
+        CALL(lane, EVP_PKEY_parameters_eq, copy, twin);
+        CALL(lane, EVP_PKEY_set_int_param, draw(lane, 2) == 0 ? twin : copy, "unheard-of", 1);
+        note_call(lane, "EVP_PKEY_parameters_eq anew", EVP_PKEY_parameters_eq(copy, twin));
+        CALL(lane, EVP_PKEY_eq, twin, copy);
+    }
+    EVP_PKEY_free(twin);
+}
+
 /* Comparison with others, and a copy in the place of the original. */
 static void key_others(struct lane *lane)
 {
     EVP_PKEY *other = peers[lane->side][draw(lane, PEERS)];
-    EVP_PKEY *copy = EVP_PKEY_dup(lane->key), *twin = lane->twin->key[SOFTWARE];
+    EVP_PKEY *copy = EVP_PKEY_dup(lane->key);
 
     ERR_clear_error();
     note(lane, "EVP_PKEY_dup", copy != NULL);
@@ -734,9 +760,7 @@ static void key_others(struct lane *lane)
         CALL(lane, EVP_PKEY_eq, other, lane->key);
         CALL(lane, EVP_PKEY_parameters_eq, lane->key, other);
     }
-    CALL(lane, EVP_PKEY_eq, lane->key, twin);
-    CALL(lane, EVP_PKEY_eq, twin, lane->key);
-    CALL(lane, EVP_PKEY_parameters_eq, lane->key, twin);
+    key_elsewhere(lane, copy);
     EVP_PKEY_free(copy);
 }
 

@@ -173,7 +173,7 @@ static const struct {
     { OSSL_OP_ENCODER, encoder_algorithms_3_5, true },
     { OSSL_OP_KEYMGMT, keymgmt_algorithms_3_5, true },
     { OSSL_OP_SIGNATURE, sigalg_algorithms_3_5, true },
-    { OSSL_OP_KEM, kem_algorithms_3_5, false },
+    { OSSL_OP_KEM, kem_algorithms_3_5, true },
     { OSSL_OP_SKEYMGMT, skeymgmt_algorithms, true },
     { OSSL_OP_CIPHER, cipher_algorithms, true },
     { OSSL_OP_MAC, mac_algorithms, true },
