@@ -269,22 +269,20 @@ enum crypt_result cipher_run(struct cipher *ctx, struct view in, uint8_t *out, s
     return result;
 }
 
+/* Without data, its length. */
 static int set_tag(void *vctx, const OSSL_PARAM *p)
 {
     struct cipher *ctx = vctx;
-    const void *tag = NULL;
-    size_t len = 0;
 
     if (!cipher_is_aead(ctx) || p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size == 0 ||
         p->data_size > CRYPT_TAG_MAX)
         return cipher_refuse(ctx, "the tag has not 1 to 16 bytes");
-    if (p->data != NULL && (ctx->encrypt || !OSSL_PARAM_get_octet_string_ptr(p, &tag, &len)))
+    if (p->data != NULL && ctx->encrypt)
         return cipher_refuse(ctx, "a tag is set for decryption");
     ctx->tag_len = p->data_size;
-    if (p->data == NULL)
-        return 1;
-    memcpy(ctx->tag, tag, len);
-    ctx->tag_set = true;
+    if (p->data != NULL)
+        memcpy(ctx->tag, p->data, p->data_size);
+    ctx->tag_set |= p->data != NULL;
     return 1;
 }
 
