@@ -36,12 +36,14 @@
 #define ENCODES     "PKCS#11 encodes the message by itself"
 #define EARLY_TAG   "the message went through whole, and has a tag before the end"
 #define ONE_MESSAGE "one message, in one piece, for each beginning"
+#define SIGNATURES  "RSA* [!ed-]*" /* in contexts for them */
 #define NOT_GCM     "AES-??? [!G]*"
 #define NO_NUMBER   "* bytes * 0000*"
 #define UNTAGGED    "nothing is given out before its tag is checked"
 #define ONE_PIECE   "a message goes through whole"
 #define NO_SHA3     "software has no identifier of PSS with it"
 
+#define V3_1 0x30100000UL
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
 #define V3_6 0x30600000UL
@@ -68,10 +70,20 @@ const struct difference likeness_differences[] = {
     { "RSA*", "EVP_*", REFUSES, "MD5-SHA1]", 0, true, NO_SUCH },
     { "RSA*", "EVP_*init_ex", REFUSES, "with: pad-mode", 0, true, STRICT },
     { "RSA*", "EVP_*Init_ex", REFUSES, "with: pad-mode", 0, true, STRICT },
-    { "RSA*", "set pad-mode *", REFUSES, NULL, 0, true, STRICT },
-    { "RSA*", "ctrl_str rsa_padding_mode:*", REFUSES, NULL, 0, true, STRICT },
+    { "RSA*", "set pad-mode \"\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA*", "set pad-mode \"nonsense\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA*", "ctrl_str rsa_padding_mode:nonsense", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set pad-mode \"oaep\"", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "ctrl_str rsa_padding_mode:oaep", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set pad-mode \"x931\"", REFUSES, NULL, 0, true, NO_X931 },
+    { "RSA *crypt ", "set pad-mode \"pss\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA *crypt ", "set pad-mode \"x931\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA *crypt ", "ctrl_str rsa_padding_mode:pss", REFUSES, NULL, 0, true, STRICT },
+    { "RSA *crypt ", "set pad-mode [679-]*", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set saltlen \"\"", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set saltlen \"x\"", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set saltlen \"auto-digestmax\"", REFUSES, NULL, V3_1, true, STRICT },
     { "RSA*", "ctrl_str rsa_pss_saltlen:nothing", REFUSES, NULL, 0, true, STRICT },
-    { "RSA*", "set saltlen \"*", REFUSES, NULL, 0, true, STRICT },
     { "RSA*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true,
       "software has no copy of an empty label" },
     { "RSA*", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 5]", 0, true, NO_X931 },
@@ -95,7 +107,8 @@ const struct difference likeness_differences[] = {
     { "RSA*", "X509_REQ_sign_ctx", "0, errors", "1", "SHA3-256]", 0, true, NO_SHA3 },
     { "RSA*", "get algorithm-id", "0, errors", NULL, "SHA3-256]", 0, false, NO_SHA3 },
     { "RSA*", "get saltlen", "0", "2", NULL, 0, false, "software does not know a number's length" },
-    { "RSA*", "get saltlen", "0", "3", NULL, 0, false, "software does not know a number's length" },
+    { "RSA*", "get saltlen", "0", "[1-9]", NULL, 0, false,
+      "software does not know a number's length" },
     { "RSA*", "get pad-mode", "no answer", NULL, NULL, 0, false, "software has no name of TLS'" },
     { "RSA*", "get algorithm-id", NULL, "0, errors", "saltlen 500", 0, false, NO_ROOM },
     { "RSA*", "get algorithm-id", NULL, "0, errors", "salt: 400", 0, false, NO_ROOM },
@@ -255,6 +268,8 @@ const struct difference likeness_differences[] = {
     { "ML-DSA-*", "EVP_*sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
     { "ML-DSA-*", "EVP_*Sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
     { "ML-DSA-*", "EVP_*sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "AES-* GCM encrypt ", "ctrl 16 *", REFUSES, NULL, 0, true,
+      "software has that of the message before" },
     { "AES-* GCM encrypt* through ", "ctrl 16 *", "0, errors", "1", NULL, 0, true, EARLY_TAG },
     { "ED*", "set instance *", REFUSES, "fetched: 1", 0, true, NAMED },
     { "ED*", "set instance *", "0, errors", "1", "fetched: 1", 0, true,

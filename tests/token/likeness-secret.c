@@ -86,6 +86,11 @@ static void mac_state_note(struct lane *lane)
                                  : "");
 }
 
+static bool names(const struct lane *lane, const OSSL_PARAM *param)
+{
+    return strcmp(param->key, is_aes(lane) ? "cipher" : "digest") == 0;
+}
+
 static void mac_init(struct lane *lane)
 {
     struct secret *secret = lane->secret;
@@ -107,7 +112,7 @@ static void mac_init(struct lane *lane)
     else
         ret = CALL(lane, EVP_MAC_init_SKEY, secret->mac, lane->twin->secret[TOKEN], with);
     note_set(lane, with, ret, !again);
-    secret->mac_named = secret->mac_named || (with != NULL && ret == 1);
+    secret->mac_named = secret->mac_named || (with != NULL && ret == 1 && names(lane, with));
     secret->mac_begun = ret == 1;
     secret->mac_ended = false;
 }
@@ -123,7 +128,7 @@ static void mac_set(struct lane *lane)
 
     mac_state_note(lane);
     ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
-    secret->mac_named = secret->mac_named || ret == 1;
+    secret->mac_named = secret->mac_named || (ret == 1 && names(lane, params));
     note_set(lane, params, ret, !secret->mac_begun);
 }
 

@@ -180,8 +180,14 @@ static void md_reset(struct lane *lane)
     CALL(lane, EVP_MD_CTX_reset, lane->md);
 }
 
+static void md_state_note(struct lane *lane)
+{
+    snprintf(lane->state, sizeof(lane->state), " message %s ", lane->md_signs ? "sign" : "verify");
+}
+
 static void md_set(struct lane *lane)
 {
+    md_state_note(lane);
     if (lane->md_begun)
         set_something(lane, lane->md_pkey);
 }
@@ -193,6 +199,29 @@ static void md_get(struct lane *lane)
 }
 
 /* An EVP_PKEY_CTX */
+
+/* What the rows of differences go by: what is being done. */
+static void pkey_state_note(struct lane *lane)
+{
+    static const struct {
+        int operation;
+        const char *name;
+    } names[] = {
+        { EVP_PKEY_OP_SIGN, " sign " },
+        { EVP_PKEY_OP_VERIFY, " verify " },
+        { EVP_PKEY_OP_VERIFYRECOVER, " recover " },
+        { EVP_PKEY_OP_ENCRYPT, " encrypt " },
+        { EVP_PKEY_OP_DECRYPT, " decrypt " },
+        { EVP_PKEY_OP_ENCAPSULATE, " encapsulate " },
+        { EVP_PKEY_OP_DECAPSULATE, " decapsulate " },
+        { EVP_PKEY_OP_DERIVE, " derive " },
+    };
+
+    snprintf(lane->state, sizeof(lane->state), " - ");
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (names[i].operation == EVP_PKEY_CTX_get_operation(lane->pkey))
+            snprintf(lane->state, sizeof(lane->state), "%s", names[i].name);
+}
 
 static void pkey_new(struct lane *lane)
 {
@@ -223,6 +252,7 @@ static void pkey_init(struct lane *lane)
     enum use use = use_draw(lane);
     const OSSL_PARAM *params = params_draw(lane, buf);
 
+    lane->state[0] = '\0';
     switch (use) {
     case SIGN:
         CALL(lane, EVP_PKEY_sign_init_ex, lane->pkey, params);
@@ -264,11 +294,13 @@ static void pkey_dup(struct lane *lane)
 
 static void pkey_set(struct lane *lane)
 {
+    pkey_state_note(lane);
     set_something(lane, lane->pkey);
 }
 
 static void pkey_get(struct lane *lane)
 {
+    pkey_state_note(lane);
     note_ctx(lane, lane->pkey);
 }
 
@@ -453,6 +485,7 @@ static void pkey_do(struct lane *lane)
     };
     size_t use = draw(lane, 20 * COUNT_OF(uses));
 
+    pkey_state_note(lane);
     if (use >= COUNT_OF(uses))
         for (use = 0; use < COUNT_OF(uses) - 1; use++)
             if (uses[use].operation == EVP_PKEY_CTX_get_operation(lane->pkey))
