@@ -37,6 +37,8 @@
 #define EARLY_TAG   "the message went through whole, and has a tag before the end"
 #define ONE_MESSAGE "one message, in one piece, for each beginning"
 #define SIGNATURES  "RSA* [!ed-]*" /* in contexts for them */
+#define KEY_OF_NONE "* key [GD ]*" /* of a type that is no cipher's */
+#define STAYS       "the bytes of a token's key stay there"
 #define NOT_GCM     "AES-??? [!G]*"
 #define NO_NUMBER   "* bytes * 0000*"
 #define UNTAGGED    "nothing is given out before its tag is checked"
@@ -286,5 +288,12 @@ const struct difference likeness_differences[] = {
     { "GENERIC-SECRET", "get *size", NO_NUMBER, "* bytes *", NULL, 0, false,
       "it is known by the digest alone" },
     { "X*", "get *", "0", "no answer", NULL, V3_4, false, NO_PARAMS },
+    { "* key *", "EVP_SKEY_export", REFUSES, NULL, 0, true, STAYS },
+    { "* key *", "EVP_SKEY_get0_raw_key", REFUSES, NULL, 0, true, STAYS },
+    { "* key *", "EVP_SKEY_to_provider of software", REFUSES, NULL, 0, true, STAYS },
+    { KEY_OF_NONE, "EVP_CipherUpdate", REFUSES, NULL, 0, true,
+      "a token's key is for one algorithm" },
+    { "ML-DSA-*", "sign_message_final", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
+    { "ML-DSA-*", "sign_message_final", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
     { NULL, NULL, NULL, NULL, NULL, 0, false, NULL },
 };

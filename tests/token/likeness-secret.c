@@ -16,7 +16,7 @@ const char *const modes[MODES] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR",
                                    "CFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
 static EVP_MAC *hmac[SIDES], *cmac[SIDES];
 static EVP_KDF *hkdf[SIDES];
-static bool has_hkdf;
+static bool has_hkdf, has_skeys;
 static unsigned char bytes[] =
     "a key that is known to nobody, and long, as SoftHSM wants those of HMAC";
 
@@ -344,6 +344,8 @@ const struct walk *secret_walk_draw(struct lane *chooser, const struct twin *twi
 {
     unsigned which = draw(chooser, 6);
 
+    if (has_skeys && draw(chooser, 10) == 0)
+        return &skey_walk;
     if (strncmp(twin->name, "AES", 3) == 0)
         return which < 4 ? &cipher_walk : &mac_walk;
     return which < 3 || !has_hkdf ? &mac_walk : &kdf_walk;
@@ -364,6 +366,7 @@ void secret_end(struct lane *lane)
     EVP_CIPHER_CTX_free(lane->secret->cipher);
     EVP_MAC_CTX_free(lane->secret->mac);
     EVP_KDF_CTX_free(lane->secret->kdf);
+    EVP_SKEY_free(lane->secret->skey);
     free(lane->secret);
 }
 
@@ -466,6 +469,7 @@ size_t secrets_make(struct twin *twins)
     if (!skey_functions() || !ciphers_found())
         return 0;
     (void)newer_found(&function, 1);
+    has_skeys = skeys_found();
     fetch_all(SOFTWARE);
     fetch_all(TOKEN);
     for (size_t i = 0; i < SECRETS; i++) {
