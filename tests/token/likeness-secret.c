@@ -12,8 +12,8 @@ static int (*kdf_set_skey)(EVP_KDF_CTX *ctx, SKEY *key, const char *name);
 
 EVP_CIPHER *ciphers[SIDES][SIZES][MODES];
 bool lacks[MODES];
-const char *const modes[MODES] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR",
-                                   "CFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
+const char *const modes[MODES] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR", "CFB",
+                                   "OFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
 static EVP_MAC *hmac[SIDES], *cmac[SIDES];
 static EVP_KDF *hkdf[SIDES];
 static bool has_hkdf, has_skeys;

@@ -30,8 +30,8 @@ struct secret {
     SKEY *skey;
 };
 
-#define MODES 10
-#define GCM   9
+#define MODES 11
+#define GCM   10
 #define SIZES 2 /* of keys: 128 and 256 bits */
 
 extern const char *const modes[MODES];

@@ -239,7 +239,7 @@ static enum use use_draw(struct lane *lane)
     static const enum use of_rsa[] = { SIGN, SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT },
                           of_ec[] = { SIGN, VERIFY, DERIVE, DERIVE };
 
-    if (draw(lane, 12) == 0 || is_edwards(lane) || is_ml_dsa(lane))
+    if (draw(lane, 12) == 0 || is_edwards(lane) || is_pq_dsa(lane))
         return (enum use)draw(lane, USES);
     if (is_ml_kem(lane))
         return draw(lane, 3) == 0 ? ENCAPSULATE : DECAPSULATE;
@@ -933,7 +933,7 @@ static void lane_end(struct lane *lane)
     }
 }
 
-static struct twin twins[12 + SECRETS];
+static struct twin twins[16 + SECRETS];
 static size_t twin_count, secret_count; /* the last are secret keys */
 
 static bool has_messages;
@@ -1048,7 +1048,10 @@ static EVP_PKEY *pss_make(void)
 
 static int setup(void **state)
 {
-    static const char *const sets[] = { "ML-DSA-44", "ML-DSA-65", "ML-KEM-512", "ML-KEM-768" };
+    static const char *const sets[] = {
+        "ML-DSA-44",  "ML-DSA-65",   "ML-DSA-87",         "ML-KEM-512",
+        "ML-KEM-768", "ML-KEM-1024", "SLH-DSA-SHA2-128f", "SLH-DSA-SHAKE-128f",
+    };
     OSSL_LIB_CTX *plain = libctxs[SOFTWARE] = libctx_new_plain();
 
     (void)state;
