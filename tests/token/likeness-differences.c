@@ -36,12 +36,16 @@
 #define ENCODES     "PKCS#11 encodes the message by itself"
 #define EARLY_TAG   "the message went through whole, and has a tag before the end"
 #define ONE_MESSAGE "one message, in one piece, for each beginning"
+#define SIGNATURES  "RSA* [!ed-]*" /* in contexts for them */
+#define KEY_OF_NONE "* key [GD ]*" /* of a type that is no cipher's */
+#define STAYS       "the bytes of a token's key stay there"
 #define NOT_GCM     "AES-??? [!G]*"
 #define NO_NUMBER   "* bytes * 0000*"
 #define UNTAGGED    "nothing is given out before its tag is checked"
 #define ONE_PIECE   "a message goes through whole"
 #define NO_SHA3     "software has no identifier of PSS with it"
 
+#define V3_1 0x30100000UL
 #define V3_2 0x30200000UL
 #define V3_4 0x30400000UL
 #define V3_6 0x30600000UL
@@ -68,10 +72,20 @@ const struct difference likeness_differences[] = {
     { "RSA*", "EVP_*", REFUSES, "MD5-SHA1]", 0, true, NO_SUCH },
     { "RSA*", "EVP_*init_ex", REFUSES, "with: pad-mode", 0, true, STRICT },
     { "RSA*", "EVP_*Init_ex", REFUSES, "with: pad-mode", 0, true, STRICT },
-    { "RSA*", "set pad-mode *", REFUSES, NULL, 0, true, STRICT },
-    { "RSA*", "ctrl_str rsa_padding_mode:*", REFUSES, NULL, 0, true, STRICT },
+    { "RSA*", "set pad-mode \"\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA*", "set pad-mode \"nonsense\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA*", "ctrl_str rsa_padding_mode:nonsense", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set pad-mode \"oaep\"", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "ctrl_str rsa_padding_mode:oaep", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set pad-mode \"x931\"", REFUSES, NULL, 0, true, NO_X931 },
+    { "RSA *crypt ", "set pad-mode \"pss\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA *crypt ", "set pad-mode \"x931\"", REFUSES, NULL, 0, true, STRICT },
+    { "RSA *crypt ", "ctrl_str rsa_padding_mode:pss", REFUSES, NULL, 0, true, STRICT },
+    { "RSA *crypt ", "set pad-mode [679-]*", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set saltlen \"\"", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set saltlen \"x\"", REFUSES, NULL, 0, true, STRICT },
+    { SIGNATURES, "set saltlen \"auto-digestmax\"", REFUSES, NULL, V3_1, true, STRICT },
     { "RSA*", "ctrl_str rsa_pss_saltlen:nothing", REFUSES, NULL, 0, true, STRICT },
-    { "RSA*", "set saltlen \"*", REFUSES, NULL, 0, true, STRICT },
     { "RSA*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true,
       "software has no copy of an empty label" },
     { "RSA*", "EVP_PKEY_CTX_set_rsa_padding", REFUSES, "padding: 5]", 0, true, NO_X931 },
@@ -95,7 +109,8 @@ const struct difference likeness_differences[] = {
     { "RSA*", "X509_REQ_sign_ctx", "0, errors", "1", "SHA3-256]", 0, true, NO_SHA3 },
     { "RSA*", "get algorithm-id", "0, errors", NULL, "SHA3-256]", 0, false, NO_SHA3 },
     { "RSA*", "get saltlen", "0", "2", NULL, 0, false, "software does not know a number's length" },
-    { "RSA*", "get saltlen", "0", "3", NULL, 0, false, "software does not know a number's length" },
+    { "RSA*", "get saltlen", "0", "[1-9]", NULL, 0, false,
+      "software does not know a number's length" },
     { "RSA*", "get pad-mode", "no answer", NULL, NULL, 0, false, "software has no name of TLS'" },
     { "RSA*", "get algorithm-id", NULL, "0, errors", "saltlen 500", 0, false, NO_ROOM },
     { "RSA*", "get algorithm-id", NULL, "0, errors", "salt: 400", 0, false, NO_ROOM },
@@ -198,7 +213,7 @@ const struct difference likeness_differences[] = {
     { "AES-*", "set num", "0, errors", "1", NULL, 0, true, NO_NUM },
     { "GENERIC-SECRET", "len", "0", NULL, NULL, 0, false, "it is known by the digest alone" },
     { "GENERIC-SECRET", "EVP_MAC_*", REFUSES, "SHAKE128]", 0, true, NO_SUCH },
-    { "AES-* GCM *", "get *iv", "0, errors", "* bytes *", NULL, 0, false,
+    { "AES-* GCM *", "get *iv", "0, errors", "[0-9]*", NULL, 0, false,
       "of GCM software wants to know how large the place of a pointer is" },
     { "AES-* C[TF][RB] * through ", "EVP_CIPHER_CTX_get_num", NULL, "0", NULL, 0, false, NO_NUM },
     { "AES-* GCM *", "set padding", REFUSES, NULL, 0, false, ONE_LIST },
@@ -224,7 +239,7 @@ const struct difference likeness_differences[] = {
     { "ED448", "set instance \"Ed25519*", REFUSES, NULL, 0, true, STRICT },
     { "RSA-PSS", "EVP_PKEY_CTX_get_rsa_pss_saltlen", NULL, NULL, "SHA3-256]", 0, true, PSS_ALONE },
     { "RSA-PSS", "EVP_PKEY_*capsulate_init", "0, errors", "-2, errors", NULL, 0, true, NOT_FOR },
-    { "ML-DSA-*", "set message-encoding 2", REFUSES, NULL, 0, true, STRICT },
+    { "*L*-DSA-*", "set message-encoding 2", REFUSES, NULL, 0, true, STRICT },
     { NULL, "settable signature", "no", "yes", NULL, 0, false,
       "one list, for verifications that are fed as well" },
     { "ED*", "*_init_ex2", "1", "-2, errors", NULL, 0, true, NO_PREHASH },
@@ -232,7 +247,7 @@ const struct difference likeness_differences[] = {
     { "RSA*", "*_init_ex2", REFUSES, "with: pad-mode", 0, true, STRICT },
     { NULL, "ctx_set_signature", "0", "1", "fetched: 1", 0, true,
       "of one that comes where none is wanted, the next call tells" },
-    { "ML-DSA-*", "*_message_*", "-2, errors", NULL, NULL, 0, true,
+    { "*L*-DSA-*", "*_message_*", "-2, errors", NULL, NULL, 0, true,
       "here a message may come in pieces" },
     { "RSA*", "*_init*", REFUSES, "with: saltlen", 0, true, NAMED },
     { NULL, "EVP_PKEY_CTX_set_signature_md", REFUSES, "fetched: 1", 0, true, NAMED },
@@ -246,22 +261,24 @@ const struct difference likeness_differences[] = {
     { "ED*", "EVP_PKEY_sign*", REFUSES, "algorithm: ED25519ph]", 0, true, PLAIN_ONLY },
     { "ED*", "EVP_PKEY_sign*", REFUSES, "algorithm: ED25519ctx]", 0, true, PLAIN_ONLY },
     { "ED*", "EVP_PKEY_sign*", REFUSES, "algorithm: ED448ph]", 0, true, PLAIN_ONLY },
-    { "ML-*", "get seed", NULL, "no answer", NULL, 0, false, SEED },
-    { "ML-*", "key has seed", "yes", "no", NULL, 0, false, SEED },
-    { "ML-DSA-*", "key takes encoded-pub-key", "no", "yes", NULL, 0, false,
+    { "*-*", "get seed", NULL, "no answer", NULL, 0, false, SEED },
+    { "*L*-*", "key has seed", "yes", "no", NULL, 0, false, SEED },
+    { "*L*-DSA-*", "key takes encoded-pub-key", "no", "yes", NULL, 0, false,
       "one list for all keys that are a point" },
-    { "ML-DSA-*", "settable test-entropy", "yes", "no", NULL, 0, false, "it is the token's" },
-    { "ML-DSA-*", "EVP_*Sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
-    { "ML-DSA-*", "EVP_*sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
-    { "ML-DSA-*", "EVP_*Sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
-    { "ML-DSA-*", "EVP_*sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "*L*-DSA-*", "settable test-entropy", "yes", "no", NULL, 0, false, "it is the token's" },
+    { "*L*-DSA-*", "EVP_*Sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
+    { "*L*-DSA-*", "EVP_*sign*", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
+    { "*L*-DSA-*", "EVP_*Sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "*L*-DSA-*", "EVP_*sign*", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "AES-* GCM encrypt ", "ctrl 16 *", REFUSES, NULL, 0, true,
+      "software has that of the message before" },
     { "AES-* GCM encrypt* through ", "ctrl 16 *", "0, errors", "1", NULL, 0, true, EARLY_TAG },
     { "ED*", "set instance *", REFUSES, "fetched: 1", 0, true, NAMED },
     { "ED*", "set instance *", "0, errors", "1", "fetched: 1", 0, true,
       "the algorithm's name has it, and who sets the same may" },
-    { "ML-DSA-*", "*_message_update", "0, errors", "1", "_message_update: 1]", 0, true,
+    { "*L*-DSA-*", "*_message_update", "0, errors", "1", "_message_update: 1]", 0, true,
       "when it is begun again, software takes no more pieces" },
-    { "ML-*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true, "software has no copies of it" },
+    { "*L*-*-*", "EVP_PKEY_CTX_dup", "0", "1", NULL, 0, true, "software has no copies of it" },
     { NULL, "EVP_PKEY_encapsulate_init", "1", "-2, errors", NULL, 0, true, NO_KEM },
     { NULL, "EVP_PKEY_decapsulate_init", "1", "-2, errors", NULL, 0, true, NO_KEM },
     { "AES-*", "flags", NULL, NULL, NULL, 0, false, "EVP_Cipher(3) is by update and final" },
@@ -271,5 +288,13 @@ const struct difference likeness_differences[] = {
     { "GENERIC-SECRET", "get *size", NO_NUMBER, "* bytes *", NULL, 0, false,
       "it is known by the digest alone" },
     { "X*", "get *", "0", "no answer", NULL, V3_4, false, NO_PARAMS },
+    { "* key *", "EVP_SKEY_export", REFUSES, NULL, 0, true, STAYS },
+    { "* key *", "EVP_SKEY_get0_raw_key", REFUSES, NULL, 0, true, STAYS },
+    { "* key *", "EVP_SKEY_to_provider of software", REFUSES, NULL, 0, true, STAYS },
+    { KEY_OF_NONE, "EVP_CipherUpdate", REFUSES, NULL, 0, true,
+      "a token's key is for one algorithm" },
+    { "*L*-DSA-*", "sign_message_final", REFUSES, "set message-encoding 0: 1]", 0, true, ENCODES },
+    { "*L*-DSA-*", "sign_message_final", REFUSES, "set mu 1: 1]", 0, true, ENCODES },
+    { "SLH-DSA-*", "settable mu", "no", "yes", NULL, 0, false, "one list for it and ML-DSA" },
     { NULL, NULL, NULL, NULL, NULL, 0, false, NULL },
 };

@@ -148,7 +148,7 @@ static void note_made(struct lane *lane, const unsigned char *sig, size_t len)
 {
     EVP_PKEY_CTX *ctx;
 
-    if ((lane->deterministic && is_ml_dsa(lane)) || is_edwards(lane) || is_a(lane, "RSA"))
+    if ((lane->deterministic && is_pq_dsa(lane)) || is_edwards(lane) || is_a(lane, "RSA"))
         note_bytes(lane, "signature", sig, len);
     if (lane->encoded || is_rsa(lane))
         return;
@@ -179,7 +179,7 @@ static void message_sign_final(struct lane *lane)
  * of one whole; software refuses that, with the one kind of keys this and with the other that. */
 static void message_final(struct lane *lane)
 {
-    if (!lane->md_begun || (is_ml_dsa(lane) && !lane->fed)) /* software wants an empty piece */
+    if (!lane->md_begun || (is_pq_dsa(lane) && !lane->fed)) /* software wants an empty piece */
         return;
     if (lane->md_signs) {
         message_sign_final(lane);
@@ -261,7 +261,7 @@ static void message_whole(struct lane *lane)
 /* Of ML-DSA it is settled by the first piece in software, by the end here. */
 static void message_set(struct lane *lane)
 {
-    if (lane->md_begun && !(is_ml_dsa(lane) && lane->fed))
+    if (lane->md_begun && !(is_pq_dsa(lane) && lane->fed))
         set_something(lane, lane->pkey);
 }
 

@@ -12,11 +12,11 @@ static int (*kdf_set_skey)(EVP_KDF_CTX *ctx, SKEY *key, const char *name);
 
 EVP_CIPHER *ciphers[SIDES][SIZES][MODES];
 bool lacks[MODES];
-const char *const modes[MODES] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR",
-                                   "CFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
+const char *const modes[MODES] = { "ECB", "CBC",     "CBC",  "CTR",      "CTR", "CFB",
+                                   "OFB", "CBC-CTS", "WRAP", "WRAP-PAD", "GCM" };
 static EVP_MAC *hmac[SIDES], *cmac[SIDES];
 static EVP_KDF *hkdf[SIDES];
-static bool has_hkdf;
+static bool has_hkdf, has_skeys;
 static unsigned char bytes[] =
     "a key that is known to nobody, and long, as SoftHSM wants those of HMAC";
 
@@ -86,6 +86,11 @@ static void mac_state_note(struct lane *lane)
                                  : "");
 }
 
+static bool names(const struct lane *lane, const OSSL_PARAM *param)
+{
+    return strcmp(param->key, is_aes(lane) ? "cipher" : "digest") == 0;
+}
+
 static void mac_init(struct lane *lane)
 {
     struct secret *secret = lane->secret;
@@ -107,7 +112,7 @@ static void mac_init(struct lane *lane)
     else
         ret = CALL(lane, EVP_MAC_init_SKEY, secret->mac, lane->twin->secret[TOKEN], with);
     note_set(lane, with, ret, !again);
-    secret->mac_named = secret->mac_named || (with != NULL && ret == 1);
+    secret->mac_named = secret->mac_named || (with != NULL && ret == 1 && names(lane, with));
     secret->mac_begun = ret == 1;
     secret->mac_ended = false;
 }
@@ -123,7 +128,7 @@ static void mac_set(struct lane *lane)
 
     mac_state_note(lane);
     ret = CALL(lane, EVP_MAC_CTX_set_params, secret->mac, params);
-    secret->mac_named = secret->mac_named || ret == 1;
+    secret->mac_named = secret->mac_named || (ret == 1 && names(lane, params));
     note_set(lane, params, ret, !secret->mac_begun);
 }
 
@@ -339,6 +344,8 @@ const struct walk *secret_walk_draw(struct lane *chooser, const struct twin *twi
 {
     unsigned which = draw(chooser, 6);
 
+    if (has_skeys && draw(chooser, 10) == 0)
+        return &skey_walk;
     if (strncmp(twin->name, "AES", 3) == 0)
         return which < 4 ? &cipher_walk : &mac_walk;
     return which < 3 || !has_hkdf ? &mac_walk : &kdf_walk;
@@ -359,6 +366,7 @@ void secret_end(struct lane *lane)
     EVP_CIPHER_CTX_free(lane->secret->cipher);
     EVP_MAC_CTX_free(lane->secret->mac);
     EVP_KDF_CTX_free(lane->secret->kdf);
+    EVP_SKEY_free(lane->secret->skey);
     free(lane->secret);
 }
 
@@ -461,6 +469,7 @@ size_t secrets_make(struct twin *twins)
     if (!skey_functions() || !ciphers_found())
         return 0;
     (void)newer_found(&function, 1);
+    has_skeys = skeys_found();
     fetch_all(SOFTWARE);
     fetch_all(TOKEN);
     for (size_t i = 0; i < SECRETS; i++) {

@@ -1,4 +1,5 @@
-/* What sequences with secret keys have, and the ciphers among them (likeness-cipher.c). */
+/* What sequences with secret keys have, and the ciphers among them
+ * (likeness-cipher.c). */
 #ifndef BRIDGE_LIKENESS_SECRET_H
 #define BRIDGE_LIKENESS_SECRET_H
 
@@ -26,10 +27,11 @@ struct secret {
     EVP_MAC_CTX *mac;
     bool mac_named, mac_begun, mac_ended;
     EVP_KDF_CTX *kdf;
+    SKEY *skey;
 };
 
-#define MODES 10
-#define GCM   9
+#define MODES 11
+#define GCM   10
 #define SIZES 2 /* of keys: 128 and 256 bits */
 
 extern const char *const modes[MODES];
@@ -39,5 +41,9 @@ extern bool lacks[MODES]; /* that the token has not */
 /* Whether this libcrypto has them; before a walk. */
 bool ciphers_found(void);
 extern const struct walk cipher_walk;
+
+/* The same of keys by themselves (likeness-skey.c). */
+bool skeys_found(void);
+extern const struct walk skey_walk;
 
 #endif

@@ -27,9 +27,9 @@ bool is_edwards(const struct lane *lane)
     return is_a(lane, "ED25519") || is_a(lane, "ED448");
 }
 
-bool is_ml_dsa(const struct lane *lane)
+bool is_pq_dsa(const struct lane *lane)
 {
-    return strncmp(lane->twin->name, "ML-DSA", 6) == 0;
+    return strstr(lane->twin->name, "-DSA-") != NULL; /* ML-DSA, SLH-DSA */
 }
 
 bool is_ml_kem(const struct lane *lane)
@@ -39,7 +39,7 @@ bool is_ml_kem(const struct lane *lane)
 
 bool takes_digest(const struct lane *lane)
 {
-    return !is_edwards(lane) && !is_ml_dsa(lane);
+    return !is_edwards(lane) && !is_pq_dsa(lane);
 }
 
 /* The parameters of a context, as the lane's own provider tells them. */
@@ -158,13 +158,13 @@ static EVP_MD_CTX *whole_begin(const struct lane *lane,
                                   OSSL_PARAM_construct_end() };
 
     assert_int_equal(init(ctx, NULL, NULL, libctxs[SOFTWARE], NULL, lane->twin->key[SOFTWARE],
-                          is_ml_dsa(lane) ? params : NULL),
+                          is_pq_dsa(lane) ? params : NULL),
                      1);
     return ctx;
 }
 
 /* Of ML-DSA: itself, where nothing in it is random, or whether software verifies it. */
-static void note_ml_dsa(struct lane *lane, const unsigned char *sig, size_t len)
+static void note_pq_dsa(struct lane *lane, const unsigned char *sig, size_t len)
 {
     EVP_MD_CTX *ctx;
 
@@ -184,8 +184,8 @@ void note_signature(struct lane *lane, EVP_PKEY_CTX *ctx, const unsigned char *h
 {
     struct told told = ask(lane, ctx);
 
-    if (is_ml_dsa(lane))
-        note_ml_dsa(lane, sig, len);
+    if (is_pq_dsa(lane))
+        note_pq_dsa(lane, sig, len);
     else if (is_rsa(lane) && told.padding == RSA_PKCS1_PSS_PADDING)
         note(lane, "salt", salt_in(lane, &told, hash, hash_len, sig, len));
     else if (is_a(lane, "EC"))

@@ -121,7 +121,7 @@ static void row_tell(const struct lane lanes[SIDES], size_t at, const struct dif
 #define FINDINGS_MAX 200
 
 static struct finding {
-    char name[32];
+    char name[96];
     struct note software, token;
     unsigned long count;
 } found[FINDINGS_MAX];
@@ -135,17 +135,18 @@ unsigned long findings(void)
 static bool is_new(const struct lane lanes[SIDES], size_t at)
 {
     const struct note *software = &lanes[SOFTWARE].notes[at], *token = &lanes[TOKEN].notes[at];
+    char name[96];
     size_t i = 0;
 
+    snprintf(name, sizeof(name), "%s%s", lanes[TOKEN].twin->name, lanes[TOKEN].state);
     while (i < FINDINGS_MAX && found[i].count != 0 &&
-           (strcmp(found[i].name, lanes[TOKEN].twin->name) != 0 ||
-            strcmp(found[i].token.what, token->what) != 0 ||
+           (strcmp(found[i].name, name) != 0 || strcmp(found[i].token.what, token->what) != 0 ||
             strcmp(found[i].token.value, token->value) != 0 ||
             strcmp(found[i].software.value, software->value) != 0))
         i++;
     if (i == FINDINGS_MAX || found[i].count++ != 0)
         return false;
-    snprintf(found[i].name, sizeof(found[i].name), "%s", lanes[TOKEN].twin->name);
+    memcpy(found[i].name, name, sizeof(name));
     found[i].software = *software;
     found[i].token = *token;
     return true;
@@ -158,10 +159,10 @@ static void finding_add(const struct lane lanes[SIDES], size_t at, uint64_t seed
 
     found_count++;
     if (is_new(lanes, at))
-        printf(
-            "%s, BRIDGE_LIKENESS=\"%llu 1\":\n  software: %s: %s\n  token:    %s: %s\n  after %s\n",
-            lanes[TOKEN].twin->name, (unsigned long long)seed, software->what, software->value,
-            token->what, token->value, lanes[TOKEN].path);
+        printf("%s%s, BRIDGE_LIKENESS=\"%llu 1\":\n  software: %s: %s\n  token:    %s: %s\n  after "
+               "%s\n",
+               lanes[TOKEN].twin->name, lanes[TOKEN].state, (unsigned long long)seed,
+               software->what, software->value, token->what, token->value, lanes[TOKEN].path);
 }
 
 /* Whether the notes there are the same. */

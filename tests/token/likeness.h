@@ -128,12 +128,12 @@ unsigned long findings(void);
 extern OSSL_LIB_CTX *libctxs[SIDES];
 
 #define MODULUS    256 /* bytes of the RSA key's */
-#define SHARED_MAX 5000
+#define SHARED_MAX 17200
 
 bool is_a(const struct lane *lane, const char *type);
 bool is_rsa(const struct lane *lane); /* RSA-PSS too */
 bool is_edwards(const struct lane *lane);
-bool is_ml_dsa(const struct lane *lane);
+bool is_pq_dsa(const struct lane *lane);
 bool is_ml_kem(const struct lane *lane);
 bool takes_digest(const struct lane *lane); /* else it hashes by itself */
 

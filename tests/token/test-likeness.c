@@ -180,8 +180,14 @@ static void md_reset(struct lane *lane)
     CALL(lane, EVP_MD_CTX_reset, lane->md);
 }
 
+static void md_state_note(struct lane *lane)
+{
+    snprintf(lane->state, sizeof(lane->state), " message %s ", lane->md_signs ? "sign" : "verify");
+}
+
 static void md_set(struct lane *lane)
 {
+    md_state_note(lane);
     if (lane->md_begun)
         set_something(lane, lane->md_pkey);
 }
@@ -193,6 +199,29 @@ static void md_get(struct lane *lane)
 }
 
 /* An EVP_PKEY_CTX */
+
+/* What the rows of differences go by: what is being done. */
+static void pkey_state_note(struct lane *lane)
+{
+    static const struct {
+        int operation;
+        const char *name;
+    } names[] = {
+        { EVP_PKEY_OP_SIGN, " sign " },
+        { EVP_PKEY_OP_VERIFY, " verify " },
+        { EVP_PKEY_OP_VERIFYRECOVER, " recover " },
+        { EVP_PKEY_OP_ENCRYPT, " encrypt " },
+        { EVP_PKEY_OP_DECRYPT, " decrypt " },
+        { EVP_PKEY_OP_ENCAPSULATE, " encapsulate " },
+        { EVP_PKEY_OP_DECAPSULATE, " decapsulate " },
+        { EVP_PKEY_OP_DERIVE, " derive " },
+    };
+
+    snprintf(lane->state, sizeof(lane->state), " - ");
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (names[i].operation == EVP_PKEY_CTX_get_operation(lane->pkey))
+            snprintf(lane->state, sizeof(lane->state), "%s", names[i].name);
+}
 
 static void pkey_new(struct lane *lane)
 {
@@ -210,7 +239,7 @@ static enum use use_draw(struct lane *lane)
     static const enum use of_rsa[] = { SIGN, SIGN, VERIFY, RECOVER, ENCRYPT, DECRYPT },
                           of_ec[] = { SIGN, VERIFY, DERIVE, DERIVE };
 
-    if (draw(lane, 12) == 0 || is_edwards(lane) || is_ml_dsa(lane))
+    if (draw(lane, 12) == 0 || is_edwards(lane) || is_pq_dsa(lane))
         return (enum use)draw(lane, USES);
     if (is_ml_kem(lane))
         return draw(lane, 3) == 0 ? ENCAPSULATE : DECAPSULATE;
@@ -223,6 +252,7 @@ static void pkey_init(struct lane *lane)
     enum use use = use_draw(lane);
     const OSSL_PARAM *params = params_draw(lane, buf);
 
+    lane->state[0] = '\0';
     switch (use) {
     case SIGN:
         CALL(lane, EVP_PKEY_sign_init_ex, lane->pkey, params);
@@ -264,11 +294,13 @@ static void pkey_dup(struct lane *lane)
 
 static void pkey_set(struct lane *lane)
 {
+    pkey_state_note(lane);
     set_something(lane, lane->pkey);
 }
 
 static void pkey_get(struct lane *lane)
 {
+    pkey_state_note(lane);
     note_ctx(lane, lane->pkey);
 }
 
@@ -453,6 +485,7 @@ static void pkey_do(struct lane *lane)
     };
     size_t use = draw(lane, 20 * COUNT_OF(uses));
 
+    pkey_state_note(lane);
     if (use >= COUNT_OF(uses))
         for (use = 0; use < COUNT_OF(uses) - 1; use++)
             if (uses[use].operation == EVP_PKEY_CTX_get_operation(lane->pkey))
@@ -900,7 +933,7 @@ static void lane_end(struct lane *lane)
     }
 }
 
-static struct twin twins[12 + SECRETS];
+static struct twin twins[16 + SECRETS];
 static size_t twin_count, secret_count; /* the last are secret keys */
 
 static bool has_messages;
@@ -1015,7 +1048,10 @@ static EVP_PKEY *pss_make(void)
 
 static int setup(void **state)
 {
-    static const char *const sets[] = { "ML-DSA-44", "ML-DSA-65", "ML-KEM-512", "ML-KEM-768" };
+    static const char *const sets[] = {
+        "ML-DSA-44",  "ML-DSA-65",   "ML-DSA-87",         "ML-KEM-512",
+        "ML-KEM-768", "ML-KEM-1024", "SLH-DSA-SHA2-128f", "SLH-DSA-SHAKE-128f",
+    };
     OSSL_LIB_CTX *plain = libctxs[SOFTWARE] = libctx_new_plain();
 
     (void)state;
