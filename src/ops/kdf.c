@@ -216,11 +216,7 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct kdf *ctx = vctx;
 
-    const struct digest *digest = digest_param_get(ctx->provider, p, "HKDF");
-
-    if (digest != NULL)
-        ctx->digest = digest;
-    return digest != NULL;
+    return digest_param_take(ctx->provider, p, "HKDF", &ctx->digest);
 }
 
 static int set_mode(void *vctx, const OSSL_PARAM *p)

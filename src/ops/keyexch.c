@@ -118,11 +118,7 @@ static int set_kdf(void *vctx, const OSSL_PARAM *p)
 static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct exchange *ctx = vctx;
-    const struct digest *digest = digest_param_get(ctx->provider, p, "a KDF");
-
-    if (digest != NULL)
-        ctx->digest = digest;
-    return digest != NULL;
+    return digest_param_take(ctx->provider, p, "a KDF", &ctx->digest);
 }
 
 /* A FIELD of the context */

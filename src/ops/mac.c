@@ -154,11 +154,7 @@ static int set_digest(void *vctx, const OSSL_PARAM *p)
 {
     struct mac *ctx = vctx;
 
-    const struct digest *digest = digest_param_get(ctx->provider, p, "HMAC");
-
-    if (digest != NULL)
-        ctx->request.digest = digest;
-    return digest != NULL;
+    return digest_param_take(ctx->provider, p, "HMAC", &ctx->request.digest);
 }
 
 /* The key says which cipher it is; one that is named has to be that. */

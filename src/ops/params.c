@@ -168,6 +168,16 @@ const struct digest *digest_param_get(const struct provider *provider, const OSS
     return digest;
 }
 
+int digest_param_take(const struct provider *provider, const OSSL_PARAM *p, const char *purpose,
+                      const struct digest **out)
+{
+    const struct digest *digest = digest_param_get(provider, p, purpose);
+
+    if (digest != NULL)
+        *out = digest;
+    return digest != NULL;
+}
+
 int digest_param_set(OSSL_PARAM *p, const struct digest *digest)
 {
     char name[32] = "";

@@ -141,6 +141,10 @@ int refuse(const struct provider *provider, const char *what, const char *value)
 const struct digest *digest_param_get(const struct provider *provider, const OSSL_PARAM *p,
                                       const char *purpose);
 
+/* Sets *out to it, which stays as it was where there is none. For a dispatch function to return. */
+int digest_param_take(const struct provider *provider, const OSSL_PARAM *p, const char *purpose,
+                      const struct digest **out);
+
 /* Sets p to the digest's name, or to "" for NULL. */
 int digest_param_set(OSSL_PARAM *p, const struct digest *digest);
 

@@ -101,7 +101,6 @@ static int set_deterministic(void *vctx, const OSSL_PARAM *p)
 static int set_encoding(void *vctx, const OSSL_PARAM *p)
 {
     struct set_signature *ctx = vctx;
-
     int encoding = 0;
 
     if (!OSSL_PARAM_get_int(p, &encoding) ||
