@@ -2,6 +2,7 @@
  * case is a process of its own, since what is learnt of a token stays. */
 #include "harness.h"
 #include "operator.h"
+#include "signer.h"
 
 #include <pthread.h>
 #include <sys/wait.h>
@@ -11,8 +12,6 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
-
-#include "pkcs11_bridge.h"
 
 #define SETTINGS  "pkcs11-log = none\npkcs11-retry-ms = 3000\n"
 #define ELSEWHERE 0x77UL /* a slot that SoftHSM does not have */
@@ -35,30 +34,9 @@ static void must_sign(EVP_PKEY *key)
         fail_msg("%s", last_error(error, sizeof(error)));
 }
 
-/* A session key, P-256, on the token soft; or NULL. */
-static EVP_PKEY *session_key_or_none(void)
+static EVP_PKEY *must_make_key(void)
 {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
-    char uri[] = "pkcs11:token=soft", yes[] = "yes", group[] = "P-256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, uri, sizeof(uri) - 1),
-        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, yes, sizeof(yes) - 1),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group) - 1),
-        OSSL_PARAM_END,
-    };
-    EVP_PKEY *key = NULL;
-
-    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
-    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
-    if (EVP_PKEY_generate(ctx, &key) != 1)
-        key = NULL;
-    EVP_PKEY_CTX_free(ctx);
-    return key;
-}
-
-static EVP_PKEY *session_key(void)
-{
-    EVP_PKEY *key = session_key_or_none();
+    EVP_PKEY *key = session_key(libctx);
     char error[600];
 
     if (key == NULL)
@@ -116,42 +94,6 @@ static void let_out(void)
     pthread_mutex_unlock(&hold.lock);
 }
 
-/* A signature in a thread. */
-struct signer {
-    pthread_t thread;
-    EVP_PKEY *key;
-    bool ok;
-    char error[600];
-};
-
-static void *sign(void *arg)
-{
-    struct signer *signer = arg;
-
-    signer->ok = key_signs(libctx, signer->key);
-    (void)last_error(signer->error, sizeof(signer->error));
-    return NULL;
-}
-
-static void sign_begin(struct signer *signer, EVP_PKEY *key)
-{
-    signer->key = key;
-    assert_int_equal(pthread_create(&signer->thread, NULL, sign, signer), 0);
-}
-
-static void sign_end(struct signer *signer)
-{
-    pthread_join(signer->thread, NULL);
-    if (!signer->ok)
-        fail_msg("%s", signer->error);
-}
-
-/* Time for other threads to come to where they wait. Too little proves less, and fails nothing. */
-static void settle(void)
-{
-    usleep(200000);
-}
-
 /* So many signatures at the same time, of which at least some are to be on a session of their own
  * while rules hold as well; the number that were. */
 #define MOST 16
@@ -165,7 +107,7 @@ static unsigned sign_crowded(EVP_PKEY *key, unsigned number, unsigned some, cons
     (void)snprintf(rule, sizeof(rule), "C_Sign 1 %u - callback; %s", number, rules);
     fault(rule);
     for (unsigned n = 0; n < number; n++)
-        sign_begin(&signers[n], key);
+        signer_begin(&signers[n], libctx, key);
     arrived = await_stay(some);
     if (some != number) {
         settle();
@@ -173,7 +115,7 @@ static unsigned sign_crowded(EVP_PKEY *key, unsigned number, unsigned some, cons
     }
     let_out();
     for (unsigned n = 0; n < number; n++)
-        sign_end(&signers[n]);
+        signer_end(&signers[n]);
     fault("");
     return arrived;
 }
@@ -279,17 +221,17 @@ static void test_pool_full_for_a_while(void **state)
     hold_begin();
     fault("sessions 4; C_Sign 1 4 - callback; C_SignInit 4 1 CKR_DEVICE_ERROR");
     for (unsigned n = 0; n < COUNT_OF(held); n++)
-        sign_begin(&held[n], key);
+        signer_begin(&held[n], libctx, key);
     assert_int_equal(await_stay(3), 3);
-    sign_begin(&first, key);
+    signer_begin(&first, libctx, key);
     assert_int_equal(await_stay(4), 4);
-    sign_begin(&second, key);
+    signer_begin(&second, libctx, key);
     settle();
     let_out();
     for (unsigned n = 0; n < COUNT_OF(held); n++)
-        sign_end(&held[n]);
-    sign_end(&first);
-    sign_end(&second);
+        signer_end(&held[n]);
+    signer_end(&first);
+    signer_end(&second);
     assert_int_equal(sign_together(key, 4), 4);
     end(key);
 }
@@ -330,10 +272,10 @@ static void test_pool_wait_ends(void **state)
     hold_begin();
     fault("sessions 2; C_Sign 1 * - callback");
     for (unsigned n = 0; n < COUNT_OF(held); n++)
-        sign_begin(&held[n], key);
+        signer_begin(&held[n], libctx, key);
     assert_int_equal(await_stay(2), 2);
     calls_reset();
-    sign_begin(&late, key);
+    signer_begin(&late, libctx, key);
     pthread_join(late.thread, NULL);
     assert_false(late.ok);
     assert_non_null(strstr(late.error, "were busy for 3000 ms"));
@@ -341,7 +283,7 @@ static void test_pool_wait_ends(void **state)
         fail_msg("tried %lu times", calls("C_OpenSession"));
     let_out();
     for (unsigned n = 0; n < COUNT_OF(held); n++)
-        sign_end(&held[n]);
+        signer_end(&held[n]);
     fault("");
     end(key);
 }
@@ -370,7 +312,7 @@ static void test_pool_keeper_in_full_token(void **state)
     assert_int_equal(sign_together(key, 3), 3);
     calls_reset();
     fault("sessions 3");
-    own = session_key();
+    own = must_make_key();
     must_sign(own);
     must_sign(key);
     assert_int_equal(calls("C_Finalize"), 0);
@@ -393,7 +335,7 @@ static void *make_key(void *arg)
     struct maker *maker = arg;
 
     maker_number = maker->number;
-    maker->key = session_key();
+    maker->key = must_make_key();
     return NULL;
 }
 
@@ -524,7 +466,7 @@ static void test_pool_makers_in_order(void **state)
     (void)state;
     RESTS_ON_TIME;
     libctx = libctx_new_faulty(SETTINGS "pkcs11-sessions-max = 4\n");
-    EVP_PKEY_free(session_key());
+    EVP_PKEY_free(must_make_key());
     hold_begin();
     fault_callback(stay_in_order);
     fault("C_GenerateKeyPair 1 6 - callback");
@@ -552,7 +494,7 @@ static void test_pool_crowd_of_makers(void **state)
 
     (void)state;
     libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-sessions-max = 32\n");
-    EVP_PKEY_free(session_key());
+    EVP_PKEY_free(must_make_key());
     calls_reset();
     fault("* 1 * - delay=10");
     make_begin(makers, CROWD);
@@ -574,7 +516,7 @@ static struct signer other;
 static void restart_by_program(void)
 {
     assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
-    sign_begin(&other, other.key);
+    signer_begin(&other, libctx, other.key);
     pthread_join(other.thread, NULL);
     for (unsigned n = 0; n < SESSIONS; n++)
         sessions[n] = operator_session(false);
@@ -611,7 +553,7 @@ static void test_pool_sessions_of_program(void **state)
 static void restart_by_other(void)
 {
     assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
-    sign_begin(&other, other.key);
+    signer_begin(&other, libctx, other.key);
     pthread_join(other.thread, NULL);
 }
 
@@ -776,11 +718,11 @@ static void test_pool_restart_hangs(void **state)
     calls_reset();
     hold_begin();
     fault("C_SignInit 1 * CKR_DEVICE_ERROR until-restart; C_Initialize 1 1 - callback");
-    sign_begin(&signer, key);
+    signer_begin(&signer, libctx, key);
     assert_int_equal(await_stay(1), 1);
     verify(other_key);
     let_out();
-    sign_end(&signer);
+    signer_end(&signer);
     fault("");
     assert_int_equal(calls("C_Finalize"), 1);
     assert_int_equal(calls_overlapping(), 0);
@@ -836,14 +778,14 @@ static void test_pool_last_but_one_to_come(void **state)
     calls_reset();
     fault_callback(stay_in_turn);
     fault("C_Sign 1 1 CKR_FUNCTION_FAILED callback; C_OpenSession 1 1 - callback");
-    sign_begin(&first, key);
+    signer_begin(&first, libctx, key);
     await_arrival(1);
-    sign_begin(&second, key);
+    signer_begin(&second, libctx, key);
     await_arrival(2);
     let_one_go();
-    sign_end(&first);
+    signer_end(&first);
     let_one_go();
-    sign_end(&second);
+    signer_end(&second);
     fault("");
     assert_int_equal(calls("C_SignInit"), 3);
     assert_int_equal(calls("C_Login"), 1);
@@ -975,7 +917,7 @@ static void test_pool_functions_lacking(void **state)
         key = key_load(libctx, "p256", "private");
         for (int n = 0; key != NULL && works && n < 4; n++)
             works = key_signs(libctx, key);
-        own = key != NULL && works ? session_key_or_none() : NULL;
+        own = key != NULL && works ? session_key(libctx) : NULL;
         if ((key == NULL || own == NULL) &&
             (strstr(last_error(error, sizeof(error)), functions[f]) == NULL ||
              strstr(error, "does not have th") == NULL))

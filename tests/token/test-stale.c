@@ -3,6 +3,7 @@
  * of its own, since what is learnt of a token stays. */
 #include "harness.h"
 #include "operator.h"
+#include "signer.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,12 +12,9 @@
 #include <unistd.h>
 
 #include <openssl/core_dispatch.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
-
-#include "pkcs11_bridge.h"
 
 #ifndef OSSL_FUNC_STORE_DELETE /* OpenSSL 3.2 */
 #define OSSL_FUNC_STORE_DELETE 9
@@ -50,34 +48,13 @@ static void must_sign(EVP_PKEY *key)
         fail_msg("%s", last_error(error, sizeof(error)));
 }
 
-/* A session key, P-256, on the token soft. */
-static EVP_PKEY *session_key(void)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", "provider=pkcs11");
-    char uri[] = "pkcs11:token=soft", yes[] = "yes", group[] = "P-256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_URI, uri, sizeof(uri) - 1),
-        OSSL_PARAM_utf8_string(PKCS11_BRIDGE_KEYGEN_EPHEMERAL, yes, sizeof(yes) - 1),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group) - 1),
-        OSSL_PARAM_END,
-    };
-    EVP_PKEY *key = NULL;
-
-    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
-    assert_int_equal(EVP_PKEY_CTX_set_params(ctx, params), 1);
-    if (EVP_PKEY_generate(ctx, &key) != 1)
-        key = NULL;
-    EVP_PKEY_CTX_free(ctx);
-    return key;
-}
-
 /* A key with a copy on the keeper. */
-static EVP_PKEY *copied_key(void)
+static EVP_PKEY *copied_key(OSSL_LIB_CTX *of)
 {
-    EVP_PKEY *key = load("p256");
+    EVP_PKEY *key = key_load(of, "p256", "private");
 
     for (int n = 0; n < 5; n++)
-        must_sign(key);
+        assert_true(key_signs(of, key));
     assert_int_equal(calls("C_CopyObject"), 1);
     return key;
 }
@@ -120,42 +97,6 @@ static void let_out(unsigned number)
 static void hold_reset(void)
 {
     hold.arrived = hold.released = 0;
-}
-
-/* A signature in a thread. */
-struct signer {
-    pthread_t thread;
-    EVP_PKEY *key;
-    bool ok;
-    char error[600];
-};
-
-static void *sign(void *arg)
-{
-    struct signer *signer = arg;
-
-    signer->ok = key_signs(libctx, signer->key);
-    (void)last_error(signer->error, sizeof(signer->error));
-    return NULL;
-}
-
-static void sign_begin(struct signer *signer, EVP_PKEY *key)
-{
-    signer->key = key;
-    assert_int_equal(pthread_create(&signer->thread, NULL, sign, signer), 0);
-}
-
-static void sign_end(struct signer *signer)
-{
-    pthread_join(signer->thread, NULL);
-    if (!signer->ok)
-        fail_msg("%s", signer->error);
-}
-
-/* Time for other threads to come to where they wait. Too little proves less, and fails nothing. */
-static void settle(void)
-{
-    usleep(200000);
 }
 
 static CK_OBJECT_HANDLE find_private(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *other)
@@ -366,7 +307,7 @@ static void *free_key(void *key)
 
 /* A key is freed while all sessions are busy; meanwhile the module starts anew, which the keeper
  * notices. The session objects of the key are gone and their numbers other objects'. */
-static void check_free(EVP_PKEY *(*make)(void))
+static void check_free(EVP_PKEY *(*make)(OSSL_LIB_CTX *of))
 {
     struct signer signers[2];
     EVP_PKEY *keys[2], *key, *other;
@@ -377,21 +318,21 @@ static void check_free(EVP_PKEY *(*make)(void))
     keys[1] = load("p384");
     number_up_to(FROM);
     calls_reset();
-    key = make();
+    key = make(libctx);
     fault_callback(stay);
     fault("C_Sign 1 2 - callback; C_GenerateKeyPair 1 1 - callback");
     for (unsigned n = 0; n < 2; n++)
-        sign_begin(&signers[n], keys[n]);
+        signer_begin(&signers[n], libctx, keys[n]);
     await_stay(2);
     calls_reset();
     assert_int_equal(pthread_create(&thread, NULL, free_key, key), 0);
     settle();
     fault_callback(renumber_session_object);
-    other = session_key();
+    other = session_key(libctx);
     assert_int_equal(renumbered, 1);
     let_out(2);
     for (unsigned n = 0; n < 2; n++)
-        sign_end(&signers[n]);
+        signer_end(&signers[n]);
     pthread_join(thread, NULL);
     fault("");
     assert_int_equal(objects_named("victim"), 1);
@@ -427,18 +368,18 @@ static void wait_through_restart(EVP_PKEY *key, EVP_PKEY *dead)
     hold_reset();
     fault("C_Sign 1 2 - callback; C_Initialize 1 4 CKR_GENERAL_ERROR; " SECOND_DEAD);
     for (unsigned n = 0; n < 2; n++)
-        sign_begin(&holders[n], key);
+        signer_begin(&holders[n], libctx, key);
     await_stay(2);
-    sign_begin(&waiter, key);
+    signer_begin(&waiter, libctx, key);
     settle();
-    sign_begin(&failing, dead);
+    signer_begin(&failing, libctx, dead);
     usleep(500000);
     let_out(1);
     settle();
     let_out(2);
     for (unsigned n = 0; n < 2; n++)
-        sign_end(&holders[n]);
-    sign_end(&waiter);
+        signer_end(&holders[n]);
+    signer_end(&waiter);
     pthread_join(failing.thread, NULL);
     assert_false(failing.ok);
     fault("");
@@ -622,7 +563,7 @@ static void test_stale_session_key_of_other(void **state)
     (void)state;
     libctx = libctx_new_faulty(SETTINGS);
     dead = load_from("second", "other");
-    key = session_key();
+    key = session_key(libctx);
     must_sign(dead);
     must_sign(key);
     calls_reset();
@@ -702,19 +643,19 @@ static void test_stale_all_dead(void **state)
     (void)state;
     libctx = libctx_new_faulty("pkcs11-log = none\npkcs11-retry-ms = 8000\n");
     calls_reset();
-    keys[0] = copied_key();
+    keys[0] = copied_key(libctx);
     keys[1] = load_from("second", "other");
-    session = session_key();
+    session = session_key(libctx);
     must_sign(keys[1]);
     must_sign(session);
     fault(ALL_DEAD);
     for (unsigned n = 0; n < 2; n++)
-        sign_begin(&signers[n], keys[n]);
+        signer_begin(&signers[n], libctx, keys[n]);
     for (unsigned n = 0; n < 2; n++)
-        sign_end(&signers[n]);
+        signer_end(&signers[n]);
     assert_false(key_signs(libctx, session));
     EVP_PKEY_free(session);
-    session = session_key();
+    session = session_key(libctx);
     must_sign(session);
     fault("");
     EVP_PKEY_free(session);
@@ -754,7 +695,7 @@ static void test_stale_search(void **state)
 
     (void)state;
     libctx = libctx_new_faulty(SETTINGS);
-    first = session_key();
+    first = session_key(libctx);
     must_sign(first);
     for (size_t i = 0; i < COUNT_OF(ckrs); i++) {
         char rule[64], nowhere[32];
@@ -769,7 +710,7 @@ static void test_stale_search(void **state)
         if (calls("C_FindObjectsFinal") != calls("C_FindObjectsInit"))
             fail_msg("%s: %lu searches begun, %lu ended", ckrs[i], calls("C_FindObjectsInit"),
                      calls("C_FindObjectsFinal"));
-        next = session_key();
+        next = session_key(libctx);
         assert_non_null(next);
         must_sign(next);
         must_sign(first);

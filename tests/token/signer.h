@@ -1,0 +1,30 @@
+/* Keys of a session, and signatures in threads, for tests of what threads share. */
+#ifndef BRIDGE_SIGNER_H
+#define BRIDGE_SIGNER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <openssl/evp.h>
+
+/* A session key, P-256, on the token soft; or NULL, with an error on the stack. */
+EVP_PKEY *session_key(OSSL_LIB_CTX *libctx);
+
+/* A signature in a thread. */
+struct signer {
+    pthread_t thread;
+    OSSL_LIB_CTX *libctx;
+    EVP_PKEY *key;
+    bool ok;
+    char error[600]; /* the newest, or "" */
+};
+
+void signer_begin(struct signer *signer, OSSL_LIB_CTX *libctx, EVP_PKEY *key);
+
+/* Waits for it; fails the test where there was none. */
+void signer_end(struct signer *signer);
+
+/* Time for other threads to come to where they wait. Too little proves less, and fails nothing. */
+void settle(void);
+
+#endif
