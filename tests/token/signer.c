@@ -1,5 +1,9 @@
 #include "harness.h"
 
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <openssl/core_names.h>
@@ -49,6 +53,47 @@ void signer_end(struct signer *signer)
     pthread_join(signer->thread, NULL);
     if (!signer->ok)
         fail_msg("%s", signer->error);
+}
+
+/* proc_pid_stat(5): the state is behind the name, which is in parentheses. */
+static bool task_waits(const char *id)
+{
+    char path[64], line[512] = "";
+    const char *name_end;
+    FILE *stat;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%.20s/stat", id);
+    stat = fopen(path, "r");
+    if (stat == NULL)
+        return true; /* it has ended */
+    (void)!fread(line, 1, sizeof(line) - 1, stat);
+    (void)fclose(stat);
+    name_end = strrchr(line, ')');
+    return name_end == NULL || strchr("RD", name_end[2]) == NULL;
+}
+
+static bool all_wait(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *task;
+    bool wait = true;
+
+    assert_non_null(tasks);
+    while (wait && (task = readdir(tasks)) != NULL)
+        wait = task->d_name[0] == '.' || atol(task->d_name) == (long)gettid() ||
+               task_waits(task->d_name);
+    (void)closedir(tasks);
+    return wait;
+}
+
+void others_wait(void)
+{
+    unsigned looks = 1000;
+
+    for (unsigned calm = 0; calm < 3 && looks > 0; looks--) {
+        usleep(10000);
+        calm = all_wait() ? calm + 1 : 0;
+    }
 }
 
 void settle(void)

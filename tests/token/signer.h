@@ -24,6 +24,9 @@ void signer_begin(struct signer *signer, OSSL_LIB_CTX *libctx, EVP_PKEY *key);
 /* Waits for it; fails the test where there was none. */
 void signer_end(struct signer *signer);
 
+/* Returns when all other threads of this process wait for something, or after 10 s. */
+void others_wait(void);
+
 /* Time for other threads to come to where they wait. Too little proves less, and fails nothing. */
 void settle(void);
 

@@ -2,6 +2,7 @@
  * tokens that look alike, sessions that are all busy. */
 #include "harness.h"
 #include "operator.h"
+#include "signer.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -214,7 +215,7 @@ static void *sign_once(void *arg)
     return NULL;
 }
 
-/* Starts a signature in a thread of each, one after the other. */
+/* Starts a signature in a thread of each, one after the other has come to where it waits. */
 static void wait_all(struct waiting *all, size_t count, OSSL_LIB_CTX *libctx, EVP_PKEY *key)
 {
     pthread_t threads[16];
@@ -223,7 +224,7 @@ static void wait_all(struct waiting *all, size_t count, OSSL_LIB_CTX *libctx, EV
     for (size_t i = 0; i < count; i++) {
         all[i] = (struct waiting){ .libctx = libctx, .key = key, .arrival = (unsigned)i };
         assert_int_equal(pthread_create(&threads[i], NULL, sign_once, &all[i]), 0);
-        usleep(100000);
+        others_wait();
     }
     for (size_t i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
