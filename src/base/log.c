@@ -150,9 +150,18 @@ static bool put(enum log_where where, const char *text)
     return where == LOG_TO_NOBODY || (where == LOG_TO_SYSLOG ? put_syslog(text) : put_stderr(text));
 }
 
-static bool line_to(enum log_where where, const char *text)
+static void tell_lost(enum log_where where, unsigned count)
 {
     char note[80];
+
+    (void)snprintf(note, sizeof(note), "lines that were lost before, since nobody took them: %u",
+                   count);
+    if (!put(where, note))
+        atomic_fetch_add(&lost, count);
+}
+
+static bool line_to(enum log_where where, const char *text)
+{
     unsigned count;
 
     if (!put(where, text)) {
@@ -160,10 +169,8 @@ static bool line_to(enum log_where where, const char *text)
         return false;
     }
     count = atomic_exchange(&lost, 0);
-    (void)snprintf(note, sizeof(note), "lines that were lost before, since nobody took them: %u",
-                   count);
-    if (count != 0 && !put(where, note))
-        atomic_fetch_add(&lost, count);
+    if (count != 0)
+        tell_lost(where, count);
     return true;
 }
 
