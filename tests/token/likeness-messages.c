@@ -168,9 +168,7 @@ static void message_sign_final(struct lane *lane)
     int ret = CALL(lane, sign_message_final, lane->pkey, room.out, &len);
 
     lane->md_begun = room.out == NULL;
-    if (ret == 1 && room.out == NULL)
-        note(lane, "size", (long)len);
-    else if (ret == 1)
+    if (room_filled(lane, ret, &room, len))
         note_made(lane, room.out, len);
     free(room.out);
 }
@@ -242,9 +240,7 @@ static void message_whole(struct lane *lane)
         ret = EVP_PKEY_sign(lane->pkey, room.out, &len, tail, lane->message_len - before);
         note_call(lane, lane->message_len != before ? "EVP_PKEY_sign" : "EVP_PKEY_sign of nothing",
                   ret);
-        if (ret == 1 && room.out == NULL)
-            note(lane, "size", (long)len);
-        else if (ret == 1)
+        if (room_filled(lane, ret, &room, len))
             note_made(lane, room.out, len);
         free(room.out);
     } else {

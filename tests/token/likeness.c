@@ -81,6 +81,13 @@ struct room room_draw(struct lane *lane, size_t enough)
     return room;
 }
 
+bool room_filled(struct lane *lane, int ret, const struct room *room, size_t len)
+{
+    if (ret == 1 && room->out == NULL)
+        note(lane, "size", (long)len);
+    return ret == 1 && room->out != NULL;
+}
+
 static bool matches(const char *pattern, const char *text)
 {
     return pattern == NULL || fnmatch(pattern, text, 0) == 0;

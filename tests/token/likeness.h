@@ -101,6 +101,10 @@ struct room {
 };
 struct room room_draw(struct lane *lane, size_t enough);
 
+/* What a call returned that was to fill room: whether there is something in it. The size is noted,
+ * len, where that was asked for. */
+bool room_filled(struct lane *lane, int ret, const struct room *room, size_t len);
+
 /* A difference that is wanted, or cannot be helped. What is NULL stands for anything. */
 struct difference {
     /* Patterns of fnmatch(3): the twin's name, perhaps with the state; the note's, and its values.

@@ -87,9 +87,7 @@ static void note_signed_message(struct lane *lane, int ret, const struct room *r
     unsigned char hash[EVP_MAX_MD_SIZE];
 
     lane->size_asked = lane->size_asked || room->out == NULL;
-    if (ret == 1 && room->out == NULL)
-        note(lane, "size", (long)len);
-    else if (ret == 1)
+    if (room_filled(lane, ret, room, len))
         note_signature(lane, lane->md_pkey, hash, hash_message(lane, hash), room->out, len);
 }
 
@@ -326,9 +324,7 @@ static void pkey_sign(struct lane *lane)
     int ret = EVP_PKEY_sign(lane->pkey, room.out, &len, hash, hash_len);
 
     note_call(lane, hash_len != 0 ? "EVP_PKEY_sign" : "EVP_PKEY_sign of nothing", ret);
-    if (ret == 1 && room.out == NULL)
-        note(lane, "size", (long)len);
-    else if (ret == 1)
+    if (room_filled(lane, ret, &room, len))
         note_signature(lane, lane->pkey, hash, hash_len, room.out, len);
     free(room.out);
 }
@@ -346,9 +342,7 @@ static void pkey_verify(struct lane *lane)
 static void note_out(struct lane *lane, const char *what, int ret, const struct room *room,
                      size_t len)
 {
-    if (ret == 1 && room->out == NULL)
-        note(lane, "size", (long)len);
-    else if (ret == 1)
+    if (room_filled(lane, ret, room, len))
         note_bytes(lane, what, room->out, len);
 }
 
@@ -373,9 +367,7 @@ static void pkey_encrypt(struct lane *lane)
     size_t text_len = hash_draw(lane, text), len = room.size;
     int ret = CALL(lane, EVP_PKEY_encrypt, lane->pkey, room.out, &len, text, text_len);
 
-    if (ret == 1 && room.out == NULL)
-        note(lane, "size", (long)len);
-    else if (ret == 1)
+    if (room_filled(lane, ret, &room, len))
         note_ciphertext(lane, room.out, len);
     free(room.out);
 }
